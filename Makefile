@@ -1,0 +1,110 @@
+# Every target sets up what it needs: system packages (through apt, where root or passwordless sudo allows it),
+# a virtual environment and an editable installation. Repeated runs find the stamps and start at once.
+#
+#   make test PYTHON=/path/to/python3.13 VENV=.venv313      another interpreter
+#   make test COUTIL_LIBUV=/prefix                          another libuv than pkg-config's
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN    := $(VENV)/bin
+RUN    := $(BIN)/python
+PIP    := $(RUN) -m pip --quiet --no-input --disable-pip-version-check
+PYTEST := COUTIL_DEBUG=1 $(RUN) -m pytest -q
+NATIVE := $(wildcard coutil/_libuv/*.h) coutil/_libuv/shim.c coutil/_libuv/build.py
+
+export PYTHON COUTIL_LIBUV
+
+.PHONY: help demo test check bench soak fuzz wheel clean
+.DEFAULT_GOAL := help
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: install    ## an echo server and 64 connections that load it for three seconds
+	@$(RUN) examples/demo.py $(ARGS)
+
+test: install    ## all tests, with the state machines checked at every transition; ARGS go to pytest
+	$(PYTEST) $(ARGS)
+
+check: install   ## lint, format, types and the rules of the architecture
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(PYTEST) tests/test_architecture.py
+
+bench: $(VENV)/.bench    ## compare with gevent, uvloop and trio
+	$(RUN) -m benchmarks $(ARGS)
+
+soak: install    ## tests that run for minutes and look for leaks
+	$(PYTEST) -m soak $(ARGS)
+
+fuzz: install    ## tests with many random examples
+	$(PYTEST) -m fuzz $(ARGS)
+
+wheel: install   ## dist/coutil-*.whl
+	rm -rf build dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	rm -rf build
+	@ls dist/*.whl
+
+clean:           ## remove everything that these targets made
+	rm -rf $(VENV) build dist benchmarks/build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f coutil/_libuv/_lib.c coutil/_libuv/*.o coutil/_libuv/*.so
+	find coutil tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# -- set-up
+
+.PHONY: install always
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml setup.py $(NATIVE) $(VENV)/.libuv
+	@rm -f coutil/_libuv/_lib$$($(RUN) -c 'import sysconfig as s; print(s.get_config_var("EXT_SUFFIX"))')  # hides abi3
+	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.installed
+	$(PIP) install --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.libuv: always | $(VENV)/.system    # changes when COUTIL_LIBUV does
+	@echo "$$COUTIL_LIBUV" | cmp --quiet - $@ || echo "$$COUTIL_LIBUV" >$@
+
+$(VENV)/.system: export SCRIPT = $(value system)
+$(VENV)/.system:
+	@sh -eu -c "$$SCRIPT" </dev/null
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Find out what is missing, install it where that is allowed, else say it in one line.
+define system
+version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "coutil needs Python 3.11 or newer, this one is $version: try make PYTHON=/path/to/python3.11" >&2
+    exit 1
+}
+headers='import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+
+missing() {
+    command -v cc >/dev/null || echo gcc libc6-dev
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo "python$version-venv"
+    "$PYTHON" -c "$headers" || echo "python$version-dev"
+    test -n "$COUTIL_LIBUV" || command -v pkg-config >/dev/null || echo pkg-config
+    test -n "$COUTIL_LIBUV" || pkg-config --exists 'libuv >= 1.44.2' 2>/dev/null || echo libuv1-dev
+}
+
+packages=$(echo $(missing))
+if [ -n "$packages" ] && command -v apt-get >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then sudo=; else sudo='sudo -n'; fi
+    if $sudo true 2>/dev/null; then
+        $sudo apt-get --quiet update || true
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes install $packages || true
+        packages=$(echo $(missing))
+    fi
+fi
+if [ -n "$packages" ]; then
+    echo "please install these (names of Debian packages): $packages" >&2
+    exit 1
+fi
+endef

@@ -1,0 +1,93 @@
+"""The micro benchmarks by name, and how a function becomes a figure.
+
+A contender (a file in the folder `contenders`) implements a benchmark by decorating a function with it:
+
+    @suite.SPAWN
+    def spawn_to_end(count: int) -> None: ...
+
+The function does `count` operations. The figure is what the benchmark's meter gained meanwhile, divided by `count`.
+What the function returns stays alive until the meter is read. A new benchmark is one definition here, and one function
+in each contender that knows such a thing.
+"""
+
+import gc
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from time import perf_counter, process_time
+from typing import Any, TypeVar
+
+from benchmarks.common import resident
+
+Meter = Callable[[], float]
+Function = TypeVar("Function", bound=Callable[[int], Any])
+
+MANY = 1000  # coroutines that take turns
+FOREVER = 1000.0  # seconds that a parked coroutine means to sleep
+LONGEST = 0.1  # seconds that a timer runs at most
+SETTLE = 1.0  # seconds in which all coroutines that were started come to rest
+STEP = 10 * MANY  # operations: the first guess, and what counts are multiples of
+TARGET = 0.5  # seconds that a benchmark without fixed count shall take
+
+
+@dataclass(eq=False)
+class Benchmark:
+    """One thing to measure, in `unit`s per operation, which are the meter's gain times `scale`."""
+
+    name: str
+    title: str
+    unit: str = "µs"
+    scale: float = 1e6
+    meter: Meter = perf_counter
+    count: int | None = None  # how many operations; None: as many as fill TARGET
+    function: Callable[[int], Any] | None = None
+
+    def __call__(self, function: Function) -> Function:
+        """Let a contender's function implement this benchmark."""
+        self.function = function
+        return function
+
+
+SUSPEND = Benchmark("suspend", "suspend(), 1 coroutine")
+TURNS = Benchmark("turns", f"suspend(), {MANY:,} coroutines in turn")
+SPAWN = Benchmark("spawn", "spawn to end")
+RESUME = Benchmark("resume", "explicit resume and yield")
+TIMERS = Benchmark("timers", "start and end of a sleeping coroutine, CPU", meter=process_time, count=100_000)
+PARKED = Benchmark("parked", "memory per parked coroutine", "KiB", 1 / 1024, resident, 10_000)
+IDLE = Benchmark("idle", "memory per idle connection", "KiB", 1 / 1024, count=10_000)  # implemented in idle.py
+
+BENCHMARKS = {each.name: each for each in (SUSPEND, TURNS, SPAWN, RESUME, TIMERS, PARKED, IDLE)}
+
+
+def delays(count: int) -> list[float]:
+    """Return short random times, the same for each contender."""
+    random = Random(count).random
+    return [LONGEST * random() for _ in range(count)]
+
+
+def metered(meter: Meter, function: Callable[[int], Any], count: int) -> float:
+    """Return what the meter gains while `function` does `count` operations. Blocking contenders use this one."""
+    gc.collect()
+    before = meter()
+    kept = function(count)
+    gain = meter() - before
+    del kept
+    return gain
+
+
+async def awaited(meter: Meter, function: Callable[[int], Awaitable[object]], count: int) -> float:
+    """Do what `metered` does, inside an event loop, whose own life is not measured."""
+    gc.collect()
+    before = meter()
+    kept = await function(count)
+    gain = meter() - before
+    del kept
+    return gain
+
+
+def calibrated(gain: Callable[[int], float]) -> int:
+    """Return how many operations fill TARGET, by trying ever more of them."""
+    count = STEP
+    while (seconds := gain(count)) < TARGET / 10:
+        count *= 4
+    return max(1, round(count * TARGET / seconds / STEP)) * STEP

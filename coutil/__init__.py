@@ -1,0 +1,15 @@
+"""coutil: programs that read like blocking code, tens of thousands of them in one thread.
+
+| module | what it is for |
+|---|---|
+| `coutil.spawn` | start a function in a new coroutine |
+| `coutil.system` | time, sockets, the loop: calls that wait for the operating system |
+| `coutil.coroutine` | create, resume and yield, as in Lua |
+| `coutil.errors` | every exception class |
+
+Layers, each importing only those before it: errors, _libuv, _kernel, the modules above. Importing this package starts
+nothing; the loop of a thread starts when something in it first waits.
+"""
+
+__version__ = "0.1.0"
+__all__ = ["coroutine", "errors", "spawn", "system"]

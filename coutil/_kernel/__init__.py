@@ -1,0 +1,1 @@
+"""L1: coroutines, their operations, the objects they wait for, and the hub that wakes them."""

@@ -1,0 +1,470 @@
+"""Coroutines over greenlets. The only file that switches.
+
+Rule 1: control returns to the resumer. `resumer` of a coroutine is the greenlet it goes back to; it is None exactly
+while the coroutine is suspended.
+Rule 2: greenlets are recycled: a *runner* executes one coroutine after another, and users never hold one.
+Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
+a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
+Rule 4: this file needs no libuv. Whoever can wake a waiting main program registers itself as `home.start_hub`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from types import FrameType
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
+
+from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
+from .hooks import Hooks
+from .states import DEBUG
+
+__all__ = [
+    "SIGNED",
+    "Coroutine",
+    "ExceptHook",
+    "Home",
+    "Outside",
+    "enter_hub",
+    "home",
+    "inside",
+    "leave_hub",
+    "park",
+    "print_exception",
+    "running",
+    "throw_into",
+    "wake",
+    "yield_",
+]
+
+ExceptHook = Callable[["Coroutine | None", BaseException], object]
+RUNNERS_KEPT = 256  # idle greenlets kept for reuse, per thread
+
+
+class _Token:
+    """A value that user code can never obtain."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+SIGNED: Any = _Token("SIGNED")  # what the hub, and nobody else, resumes with
+ENDED: Any = _Token("ENDED")  # what a runner hands back when its coroutine has ended
+
+
+class Runner(greenlet):
+    """A greenlet that executes coroutines, one after another."""
+
+    __slots__ = ("coroutine",)
+    coroutine: Coroutine | None
+
+
+class Home:
+    """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
+
+    __slots__ = ("drivers", "ended", "excepthook", "gate", "hooks", "hub", "main", "runners", "started")
+
+    start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
+
+    def __init__(self, top: greenlet) -> None:
+        """`top` is the main greenlet of the calling thread."""
+        self.hub: Any = None
+        self.hooks: Hooks | None = None
+        self.excepthook: ExceptHook = print_exception
+        self.runners: list[Runner] = []
+        self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
+        self.started = self.ended = 0
+        self.renew_gate(top)
+        self.main = Coroutine._adopt(top, self, "main")
+
+    def renew_gate(self, top: greenlet) -> None:
+        """Make the greenlet that the hub will run in; it starts when somebody waits."""
+        self.gate = Runner(self._hub_body, top)
+        self.gate.coroutine = None
+
+    def _hub_body(self, _: object) -> None:
+        while self.start_hub is None:
+            throw_into(self.drivers[-1], Deadlock("nothing can wake the caller: no event loop is in use"))
+        self.start_hub(self)
+
+    def live(self) -> int:
+        """Return how many coroutines have started and not ended."""
+        return self.started - self.ended
+
+    def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
+        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well."""
+        try:
+            self.excepthook(coroutine, error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
+            print_exception(coroutine, error)
+            print_exception(coroutine, broken)
+
+
+def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
+    """Print the traceback of an exception that escaped from a coroutine; the default excepthook."""
+    if sys.stderr is not None:
+        print(f"Exception in {coroutine or 'the hub'}:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def home() -> Home:
+    """Return the home of the calling thread."""
+    top = getcurrent()
+    while top.parent is not None:
+        top = top.parent
+    try:
+        found: Home = top.coroutine.home
+    except AttributeError:
+        found = Home(top)
+    return found
+
+
+class Outside:
+    """The way from a greenlet that is not ours into the hub: tells the hub who waits, for errors and for the report."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine) -> None:
+        self.coroutine = coroutine
+
+    def switch(self, value: object) -> Any:
+        """Run the hub until it, or an explicit resume, comes back to the coroutine."""
+        drivers = self.coroutine.home.drivers
+        drivers.append(self.coroutine)
+        try:
+            return self.coroutine.home.gate.switch(value)
+        finally:
+            drivers.remove(self.coroutine)
+
+
+class Coroutine:
+    """A function that runs until it waits, and goes on when it is resumed.
+
+    `name` (str) is shown in reprs and reports. Attributes other than the documented methods are the kernel's.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_error",
+        "_greenlet",
+        "_name",
+        "_start",
+        "context",
+        "gate",
+        "home",
+        "operation",
+        "resumer",
+        "site",
+        "value",
+        "waiting_on",
+    )
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...] = (), name: str | None = None, depth: int = 1
+    ) -> None:
+        """See `create`. `arguments` are used if the first resume brings none; `depth`: frames up to the creator."""
+        try:
+            self.home: Home = getcurrent().coroutine.home
+        except AttributeError:
+            self.home = home()
+        self._start: tuple[Callable[..., Any], tuple[Any, ...]] | None = (function, arguments)
+        self._greenlet: Any = None
+        self._name = name
+        self._error: BaseException | None = None
+        self.value: Any = None
+        self.context: Context | None = copy_context()
+        self.gate: Any = self.home.gate
+        self.resumer: Any = None
+        self.operation: Any = None
+        self.waiting_on: Any = None
+        self.site = _site(sys._getframe(depth)) if DEBUG else ""
+
+    @classmethod
+    def _adopt(cls, outside: Any, where: Home, name: str) -> Coroutine:
+        """Make the coroutine that stands for a greenlet which is not ours; it is running now."""
+        self = cls.__new__(cls)
+        self.home, self._greenlet, self._name = where, outside, name
+        self._start = self._error = self.value = self.context = self.operation = self.waiting_on = None
+        self.gate = self.resumer = Outside(self)
+        self.site = ""
+        outside.coroutine = self
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name given at creation, else the function's."""
+        if self._name is None:
+            function = self._start[0] if self._start else None
+            self._name = getattr(function, "__qualname__", None) or f"coroutine-{id(self):x}"
+        return self._name
+
+    @property
+    def status(self) -> str:
+        """"suspended" (also not started), "running", "normal" (it has resumed another one), or "dead"."""
+        if self._greenlet is None:
+            return "suspended" if self._start else "dead"
+        if self.resumer is None:
+            return "suspended"
+        return "running" if self._greenlet is getcurrent() else "normal"
+
+    @property
+    def frame(self) -> FrameType | None:
+        """The innermost frame of a suspended coroutine, else None."""
+        return self._greenlet.gr_frame if self._greenlet is not None else None
+
+    def __repr__(self) -> str:
+        """Name, status, and what it waits for."""
+        status = self.status
+        waits = f" on {self.waiting_on}" if status == "suspended" and self.waiting_on is not None else ""
+        return f"<Coroutine {self.name} {status}{waits}>"
+
+    def resume(self, *values: Any) -> Any:
+        """Run the coroutine until it waits, yields or ends; the wait that it is in is cancelled and returns `values`.
+
+        values: arguments of the function at the first resume; later none, one, or several that become None, the
+        value, or a tuple.
+        Returns what the coroutine yields (None if it waits for something else), or at its end its result.
+        Raises `RunningCoroutine`, `DeadCoroutine`, `ForeignThread`, or whatever escapes from the coroutine.
+        Lua: coroutine.resume.
+        """
+        if self.resumer is not None:
+            raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
+        self.resumer = getcurrent()
+        if self._greenlet is None:
+            self._begin(values)
+            value: Any = None
+        else:
+            self._greenlet.coroutine = self
+            value = values[0] if len(values) == 1 else values or None
+        return self._switch(value)
+
+    def launch(self) -> None:
+        """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
+        self.resumer = getcurrent()
+        self._begin(())
+        try:
+            self._switch(None)
+        except Exception as error:  # noqa: BLE001  # reported
+            self.home.report(self, error)
+
+    def _begin(self, values: tuple[Any, ...]) -> None:
+        """Give a coroutine that has not started a runner."""
+        if self._start is None:
+            self.resumer = None
+            raise DeadCoroutine(f"cannot resume {self!r}: it has ended")
+        where = self.home
+        if self._name is None:
+            self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
+        if values:
+            self._start = (self._start[0], values)
+        runner = where.runners.pop() if where.runners else Runner(_work, where.main._greenlet)
+        runner.coroutine = self
+        runner.gr_context = self.context
+        self.context = None
+        self._greenlet = runner
+        where.started += 1
+
+    def _switch(self, value: Any) -> Any:
+        """Enter the greenlet; return what comes back, or what the coroutine ended with."""
+        hooks = self.home.hooks
+        if hooks is not None:
+            hooks.resumed(self)
+        try:
+            got = self._greenlet.throw(value.error) if value.__class__ is _Thrown else self._greenlet.switch(value)
+        except GreenletError:
+            self.resumer = None
+            raise ForeignThread(f"cannot resume {self!r}: it belongs to another thread") from None
+        if hooks is not None:
+            hooks.parked(self)
+        return self._result() if got is ENDED else got
+
+    def _result(self) -> Any:
+        """Take the result out of an ended coroutine, or raise its error."""
+        value, error, self.value, self._error = self.value, self._error, None, None
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # the traceback refers to this frame
+
+    def throw(self, error: BaseException | type[BaseException]) -> Any:
+        """Resume the coroutine by raising `error` (an exception or its class) out of the wait that it is in.
+
+        Returns and raises as `resume` does; a coroutine that has not started ends at once with `error`.
+        """
+        if not isinstance(error, BaseException) and not (isinstance(error, type) and issubclass(error, BaseException)):
+            raise TypeError(f"error must be an exception or its class, not {error!r}")
+        if self.resumer is not None:
+            raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
+        if self._greenlet is None:
+            return self._throw_unstarted(error)
+        self._greenlet.coroutine = self
+        self.resumer = getcurrent()
+        return self._switch(_Thrown(error))
+
+    def _throw_unstarted(self, error: BaseException | type[BaseException]) -> None:
+        if self._start is None:
+            raise DeadCoroutine(f"cannot throw into {self!r}: it has ended")
+        name = self.name
+        self._start, self.context, self._name = None, None, name
+        if not (error is GreenletExit or isinstance(error, GreenletExit)):
+            raise error
+
+    def close(self) -> bool:
+        """End the coroutine by raising `GreenletExit` in it; its `finally` blocks run before this returns.
+
+        Returns True if it has ended, False if its clean-up waits for something. Nothing happens to one that has ended.
+        Raises `RunningCoroutine`, `ForeignThread`, or whatever else escapes from the coroutine.
+        """
+        if self.status != "dead":
+            self.throw(GreenletExit)
+        return self.status == "dead"
+
+
+class _Thrown:
+    """An exception on its way into a coroutine."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | type[BaseException]) -> None:
+        self.error = error
+
+
+def _work(_: object) -> object:
+    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive."""
+    while True:
+        me: Any = getcurrent()
+        function, arguments = me.coroutine._start
+        me.coroutine._start = None
+        del me
+        value = error = None
+        try:
+            value = function(*arguments)
+        except GreenletExit:
+            pass
+        except BaseException as caught:  # noqa: BLE001  # handed to the resumer
+            error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
+        del function, arguments
+        me = getcurrent()
+        if me.coroutine is None:  # everybody has forgotten the coroutine: it is being collected
+            if error is not None:
+                raise error
+            return None
+        resumer = _end(me, value, error)
+        value = error = None
+        if resumer is None:
+            return ENDED
+        del me
+        resumer.switch(ENDED)
+
+
+def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet | None:
+    """Store the outcome of the runner's coroutine; return whom the recycled runner switches to, None if it retires.
+
+    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
+    the main program are kept; the others end, and go to their parent, which is the resumer then.
+    """
+    coroutine = runner.coroutine
+    assert coroutine is not None
+    where = coroutine.home
+    resumer: greenlet = coroutine.resumer
+    coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+    where.ended += 1
+    runner.coroutine = None
+    runner.gr_context = None
+    if (resumer is where.gate or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
+        where.runners.append(runner)
+        return resumer
+    runner.parent = resumer
+    return None
+
+
+def running() -> Coroutine:
+    """Return the coroutine that the caller runs in; greenlets that are not ours are represented by one, too.
+
+    Raises `NotYieldable` in the hub and in a coroutine that is being collected.
+    """
+    me: Any = getcurrent()
+    try:
+        coroutine: Coroutine | None = me.coroutine
+    except AttributeError:
+        where = home()
+        return me.coroutine if me.parent is None else Coroutine._adopt(me, where, f"greenlet-{id(me):x}")
+    if coroutine is None:
+        raise NotYieldable("the hub, or a coroutine that is being collected, cannot wait")
+    return coroutine
+
+
+def inside() -> bool:
+    """Return whether the caller runs in a coroutine of ours, so that it may yield."""
+    coroutine = getattr(getcurrent(), "coroutine", None)
+    return coroutine is not None and coroutine.gate.__class__ is Runner
+
+
+def park(coroutine: Coroutine, what: object) -> Any:
+    """Suspend the running `coroutine`, which the hub knows and keeps; return what the next resume brings.
+
+    `what` is what it waits for; its `str` is shown in reports. The caller must undo the wait unless SIGNED came back.
+    """
+    coroutine.waiting_on = what
+    resumer = coroutine.resumer
+    coroutine.resumer = None
+    return resumer.switch(None)
+
+
+def yield_(value: object) -> Any:
+    """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
+    me: Any = getcurrent()
+    coroutine: Coroutine = me.coroutine
+    coroutine.waiting_on = None
+    resumer = coroutine.resumer
+    coroutine.resumer = me.coroutine = None
+    del coroutine, me
+    return resumer.switch(value)
+
+
+def wake(coroutine: Coroutine) -> None:
+    """Resume a parked `coroutine` from the hub, signed."""
+    coroutine.resumer = coroutine.gate
+    hooks = coroutine.home.hooks
+    if hooks is not None:
+        hooks.resumed(coroutine)
+    if coroutine._greenlet.switch(SIGNED) is ENDED:
+        coroutine.home.hub.ended(coroutine)
+    if hooks is not None:
+        hooks.parked(coroutine)
+
+
+def throw_into(coroutine: Coroutine, error: BaseException) -> None:
+    """Raise `error` in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
+    if coroutine.resumer is None:
+        coroutine.resumer = coroutine.gate
+    coroutine._greenlet.throw(error)
+
+
+def enter_hub(coroutine: Coroutine) -> Any:
+    """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
+    return coroutine.home.gate.switch(None)
+
+
+def leave_hub(coroutine: Coroutine, answer: object) -> None:
+    """Answer `enter_hub`, from the hub; returns when somebody drives it again."""
+    coroutine._greenlet.switch(answer)
+
+
+def _site(frame: FrameType) -> str:
+    """Return file and line of the innermost caller that is not part of coutil."""
+    at: FrameType | None = frame
+    while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):
+        at = at.f_back
+    return f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else ""

@@ -1,0 +1,214 @@
+"""Objects that coroutines wait for one at a time: streams and listeners. The states are those of `states.OBJECT`.
+
+A `Handle` is the kernel's half of an object; the half that users hold refers to it, never the other way round, so that
+a forgotten object is finalized although the hub knows its handle.
+
+Disarm late: reading stays started when nobody waits. What arrives then is refused by C, which stops reading; the data
+stay in the kernel. `want[slot]` tells C how much is wanted (0: nothing), and tells us that reading has stopped (-1).
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from _thread import get_ident
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._libuv import NULL, check, error, lib
+from ..errors import BusyError, Closed, ForeignThread, Forked
+from .coroutine import SIGNED, Coroutine, park, running, wake
+from .hub import Hub, this_hub
+from .states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
+
+__all__ = ["Handle"]
+
+NOWHERE = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
+_NO_WANT = memoryview(b"")
+
+
+@checked(OBJECT)
+class Handle:
+    """A libuv handle with an identity of its own, and the coroutine that waits for it."""
+
+    __slots__ = (
+        "_closing",
+        "generation",
+        "hub",
+        "pointer",
+        "result",
+        "slot",
+        "stash",
+        "state",
+        "thread",
+        "title",
+        "waiter",
+        "want",
+        "where",
+    )
+
+    def __init__(self, title: str, open_: Callable[[Any, int, int], int], syscall: str) -> None:
+        """Open a handle of the calling thread's hub.
+
+        title: what reports call it. open_: called with the loop, slot and generation; returns libuv's code.
+        Raises `UVError` naming `syscall`; nothing is left then.
+        """
+        self.hub: Hub = this_hub()
+        self.title = title
+        self.stash: Any = None  # what arrived although nobody waited: bytes, a negative code, or 0: a connection
+        self.waiter: Coroutine | None = None
+        self.result = self.where = 0  # of the record that woke the waiter
+        self.thread = get_ident()
+        self.pointer = self.hub.loop.pointer
+        self.want: Any = self.hub.loop.want
+        self.slot = self._closing = self.hub.take(self)
+        self.generation = self.hub.generation
+        code = open_(self.pointer, self.slot, self.generation)
+        if code < 0:
+            self.hub.drop(self.slot)
+            raise error(code, syscall)
+        self.state: State = O_READY
+
+    def __str__(self) -> str:
+        """What a coroutine waits on, for reports."""
+        return self.title
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def wait(self, amount: int, start: Callable[[Any, int], int]) -> Any:
+        """Wait for the next record; SIGNED means that it is in `result` and `where`. Suspends.
+
+        amount: what C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading is not
+        started. Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`.
+        """
+        me: Any = getcurrent()
+        try:
+            coroutine = me.coroutine
+            if coroutine.home.hub is not self.hub:
+                raise self._foreign()
+        except AttributeError:
+            coroutine = running()
+        state = self.state
+        if state is not O_READY and state is not O_ARMED:
+            raise self.unusable()
+        want, slot = self.want, self.slot
+        if want[slot] < 0:
+            check(start(self.pointer, slot), "uv_read_start")
+        self.waiter = coroutine
+        self.state = O_AWAIT  # 2, 9
+        want[slot] = amount
+        try:
+            woken = park(coroutine, self)
+        except BaseException:
+            self._leave()
+            raise
+        if woken is not SIGNED:
+            self._leave()
+        return woken
+
+    def _leave(self) -> None:
+        """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
+        if self.state is O_AWAIT:
+            self.state = O_READY  # 4
+            self.waiter = None
+            self.want[self.slot] = min(self.want[self.slot], 0)
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take a record: wake the waiter, or keep what nobody waits for."""
+        if generation != self.generation:
+            return
+        waiter = self.waiter
+        if waiter is None:
+            self._unawaited(result, where)
+            return
+        self.waiter = None
+        self.result = result
+        self.where = where
+        self.state = O_ARMED  # 6
+        wake(waiter)
+        if self.state is O_ARMED:
+            self.state = O_READY  # 7
+
+    def _unawaited(self, result: int, where: int) -> None:
+        if result == lib.CO_CLOSED:
+            self.state = O_FREED  # 3
+            self.hub.drop(self._closing)
+        elif self.stash is None and not self.closed:
+            self.stash = bytes(self.hub.loop.arena[where : where + result]) if result > 0 else result
+
+    # -- closing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the loop is gone."""
+        return self.state is O_CLOSE or self.state is O_FREED
+
+    def close(self) -> None:
+        """Close the handle; a coroutine that waits for it is resumed first, with `Closed`. Twice is no error.
+
+        Raises `ForeignThread`.
+        """
+        if self.closed:
+            return
+        code = lib.co_close(self.pointer, self.slot)
+        if code:
+            raise self._foreign()
+        waiter, self.waiter = self.waiter, None
+        self.state = O_CLOSE  # 1, 5, 8
+        self.slot = NOWHERE
+        self.stash = None
+        if waiter is not None:
+            self._interrupt(waiter)
+
+    def _interrupt(self, waiter: Coroutine) -> None:
+        """Tell the waiter that its object was closed. Its errors are its own: the closer goes on."""
+        try:
+            waiter.throw(Closed(f"{self.title} was closed by another coroutine", interrupted=True))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as escaped:  # noqa: BLE001  # reported
+            self.hub.report(waiter, escaped)
+
+    def abandon(self) -> None:
+        """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
+        if self.closed or self.hub.forked:
+            return
+        if sys.flags.dev_mode:
+            warnings.warn(f"unclosed {self.title}", ResourceWarning, stacklevel=2, source=self)
+        if get_ident() == self.thread:
+            self.close()
+        else:
+            self.hub.call_threadsafe(self.close)
+
+    def lost(self) -> None:
+        """The loop is gone, and the memory with it."""
+        if not self.closed:
+            self.state = O_CLOSE
+        if self.state is O_CLOSE:
+            self.state = O_FREED
+        self.slot, self.pointer, self.want = NOWHERE, NULL, _NO_WANT
+        self.waiter = self.stash = None
+
+    # -- errors -----------------------------------------------------------------------------------------------------
+
+    def unusable(self) -> Exception:
+        """Return why nobody can wait: closed, or busy."""
+        if self.closed:
+            return Closed(f"{self.title} is closed")
+        return BusyError(f"{self.title} is in use: {self.waiter!r} waits for it")
+
+    def _foreign(self) -> Exception:
+        if self.hub.forked:
+            return Forked(f"{self.title} was made before the fork: it belongs to the parent process")
+        if not self.hub.loop.pointer:
+            return Closed(f"{self.title} is closed: its event loop has ended")
+        return ForeignThread(f"{self.title} belongs to the hub of another thread")
+
+    def failed(self, code: int, syscall: str) -> Exception:
+        """Return the exception for a negative `code` of a call on this handle."""
+        if code == lib.CO_FOREIGN:
+            return self._foreign()
+        return Closed(f"{self.title} is closed") if self.closed else error(code, syscall)
+

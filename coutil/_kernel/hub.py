@@ -1,0 +1,317 @@
+"""The hub: one per OS thread, a greenlet that turns libuv's loop and resumes the coroutines that waited.
+
+A turn: resume what is ready (first in, first out, each coroutine once), let libuv poll in one call into C, then
+drain the records that C wrote meanwhile. Nothing of libuv is on the stack while coroutines run.
+
+Rule 1: what a turn still has to do (`entries`, `records`) is kept in attributes, so that an exception raised in the
+hub by a signal handler loses nothing.
+Rule 2: the hub never waits. When nothing can wake the main program, or a coroutine raised KeyboardInterrupt or
+SystemExit, it raises in whoever drives it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from operator import length_hint
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from .._libuv import check, lib
+from .._libuv.loop import Loop
+from ..errors import AlreadyRunning, Deadlock, Forked, NotRunning
+from . import interrupt
+from .clock import Clock
+from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, running, throw_into
+from .report import deadlock
+
+__all__ = ["Hub", "hubs", "this_hub"]
+
+READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
+LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
+
+hubs: WeakSet[Hub] = WeakSet()
+
+
+class Owner(Protocol):
+    """Whom the records of a slot are for."""
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take a record; one of another generation is stale."""
+
+    def lost(self) -> None:
+        """The loop is gone; touch nothing of it any more."""
+
+
+class _Nobody:
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Drop a record whose owner has left."""
+
+    def lost(self) -> None:
+        """Nothing to lose."""
+
+
+NOBODY = _Nobody()
+
+
+class Hub:
+    """The event loop of one OS thread. Made on demand by `this_hub`."""
+
+    __slots__ = (
+        "__weakref__",
+        "batch",
+        "caller",
+        "calls",
+        "clock",
+        "entries",
+        "exits",
+        "expected",
+        "forked",
+        "free",
+        "generation",
+        "greenlet",
+        "halting",
+        "home",
+        "interrupted",
+        "lock",
+        "loop",
+        "luck",
+        "mode",
+        "owners",
+        "ready",
+        "records",
+        "turns",
+    )
+
+    def __init__(self, where: Home) -> None:
+        """Make the hub of the calling thread. Raises MemoryError or `UVError`."""
+        self.home = where
+        self.greenlet = where.gate
+        self.loop = Loop()
+        self.clock = Clock(self.loop)
+        self.owners: list[Owner] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
+        self.free: list[int] = []
+        self.generation = 0
+        self.ready: list[Any] = []
+        self.batch: list[Any] = []
+        self.entries: Iterator[Any] = iter(())
+        self.records: Iterator[tuple[int, int, int, int]] = iter(())
+        self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.lock = interrupt.allocate_lock()  # held while another thread uses, or we free, the loop's memory
+        self.exits: list[BaseException] = []
+        self.caller: Coroutine | None = None  # who is inside run()
+        self.mode = "loop"
+        self.halting = self.interrupted = self.forked = False
+        self.turns = self.expected = 0
+        self.luck = LUCK
+        where.hub = self
+        hubs.add(self)
+        interrupt.install(self)
+
+    # -- slots ------------------------------------------------------------------------------------------------------
+
+    def take(self, owner: Owner) -> int:
+        """Return a free slot that now belongs to `owner`, under a new `generation`."""
+        self.generation = (self.generation + 1) & 0xFFFFFFFF
+        if self.free:
+            slot = self.free.pop()
+            self.owners[slot] = owner
+        else:
+            slot = len(self.owners)
+            self.owners.append(owner)
+        return slot
+
+    def drop(self, slot: int) -> None:
+        """Give a slot back."""
+        self.owners[slot] = NOBODY
+        self.free.append(slot)
+
+    def in_flight(self) -> int:
+        """Return how many operations and objects are known to libuv or waited for."""
+        return len(self.owners) - len(self.free) - 1
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def body(self) -> None:
+        """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
+        while True:
+            try:
+                while True:
+                    self._leave_if_done(*self._turn())
+            except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
+                self.exits.append(error)
+
+    def _turn(self) -> tuple[bool, int]:
+        """Do one turn; return whether anything is left that could bring more, and how much was done."""
+        if self.forked:
+            raise Forked("the process was forked by a coroutine of this loop: it cannot go on in the child")
+        self.turns += 1
+        hooks = self.home.hooks
+        if hooks is not None:
+            hooks.turn(self.turns)
+        done = self._drain()
+        if not length_hint(self.entries):
+            self.batch, self.ready = self.ready, []
+            self.entries = iter(self.batch)
+        for entry in islice(self.entries, READY_BUDGET):
+            done += 1
+            entry.fire(self.batch)
+        status = check(lib.co_step(self.loop.pointer, self._patience(done)), "uv_run")
+        self.records = self.loop.records(status >> 1)
+        done += self._drain()
+        alive = bool(status & 1 or done or self.ready or length_hint(self.entries))
+        return alive or self.clock.advance_to_next(), done
+
+    def _drain(self) -> int:
+        """Deliver the records of the last step; return how many."""
+        count = 0
+        owners = self.owners
+        for slot, generation, result, where in self.records:
+            count += 1
+            self.luck = LUCK
+            owners[slot].deliver(generation, result, where)
+        return count
+
+    def _patience(self, done: int) -> int:
+        """Return how co_step shall poll: not at all blocking if anything else could be done now."""
+        busy = done or self.ready or self.calls or self.exits or self.interrupted or self.halting
+        if busy or self.mode == "ready" or length_hint(self.entries) or self.clock.due():
+            return 0
+        return lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
+
+    def _leave_if_done(self, alive: bool, done: int) -> None:
+        """Go back to whoever drives the hub if the turn was the last one for it."""
+        if self.interrupted:
+            self.interrupted = False
+            self.exits.append(KeyboardInterrupt())
+        if self.exits:
+            driver, self.caller = self.caller or self.home.drivers[-1], None
+            throw_into(driver, self.exits.pop(0))
+        elif self.caller is None:
+            if not alive:
+                throw_into(self.home.drivers[-1], Deadlock(deadlock(self.home)))
+        elif not alive or self.halting or self.mode == "ready" or (self.mode == "step" and done):
+            caller, self.caller = self.caller, None
+            self.mode, self.halting = "loop", False
+            leave_hub(caller, alive and self.alive())
+
+    def alive(self) -> bool:
+        """Return whether something is ready, or can happen by itself."""
+        return bool(
+            self.ready or length_hint(self.entries) or self.clock.pending() or lib.co_alive(self.loop.pointer)
+        )
+
+    # -- what others ask of it --------------------------------------------------------------------------------------
+
+    def run(self, mode: str) -> bool:
+        """See `system.run`."""
+        me = running()
+        if self.caller is not None or self._resumed(me):
+            raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
+        interrupt.install(self)
+        self.caller, self.mode = me, mode
+        try:
+            answer: bool = enter_hub(me)
+        finally:
+            self.caller, self.mode, self.halting = None, "loop", False
+        return answer
+
+    def _resumed(self, coroutine: Coroutine) -> bool:
+        """Return whether the hub resumed `coroutine`, directly or through others, and waits for it to come back."""
+        link: Any = coroutine.resumer
+        while link is not None and link is not self.greenlet:
+            resumed = getattr(link, "coroutine", None)
+            link = None if link.__class__ is Outside or resumed is None else resumed.resumer
+        return link is not None
+
+    def halt(self) -> None:
+        """See `system.halt`."""
+        if self.caller is None:
+            raise NotRunning("halt() ends system.run(), and that is not running")
+        self.halting = True
+
+    def ended(self, coroutine: Coroutine) -> None:
+        """Take the outcome of a coroutine that ended after the hub had resumed it."""
+        error, coroutine._error, coroutine.value = coroutine._error, None, None
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.exits.append(error)
+        elif error is not None:
+            self.report(coroutine, error)
+
+    def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
+        """Hand an exception that nobody waits for to the excepthook; if that wants to leave, so does the hub."""
+        try:
+            self.home.report(coroutine, error)
+        except (KeyboardInterrupt, SystemExit) as leave:
+            self.exits.append(leave)
+
+    def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.
+
+        The function runs in the hub, so it cannot wait; it may resume coroutines. Raises RuntimeError if the loop was
+        closed. A wait that only such a call can end is a deadlock unless `expecting()` says otherwise.
+        """
+        with self.lock:
+            if not self.loop.pointer:
+                raise RuntimeError("the event loop is closed")
+            self.calls.append((function, arguments))
+            lib.co_wake(self.loop.pointer)
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Within the block the loop counts as alive: another thread is going to use `call_threadsafe`."""
+        self.expected += 1
+        try:
+            yield
+        finally:
+            self.expected -= 1
+
+    def close(self) -> None:
+        """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
+        with self.lock:
+            for owner in self.owners:
+                owner.lost()
+            if self.loop.pointer and not self.forked:
+                self.loop.close()
+        interrupt.uninstall(self)
+        self.ready, self.batch, self.entries, self.records = [], [], iter(()), iter(())
+        del self.owners[1:], self.free[:]
+        self.calls.clear()
+        self.home.hub = None
+        hubs.discard(self)
+
+
+class _Calls:
+    """Owner of the wake-up slot: runs what other threads asked for."""
+
+    __slots__ = ("hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+
+    def lost(self) -> None:
+        """The hub drops the calls."""
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Run the calls that are there now; each failure is reported on its own."""
+        hub = self.hub
+        for _ in range(len(hub.calls)):
+            function, arguments = hub.calls.popleft()
+            try:
+                function(*arguments)
+            except (KeyboardInterrupt, SystemExit) as leave:
+                hub.exits.append(leave)
+            except BaseException as error:  # noqa: BLE001  # reported
+                hub.report(None, error)
+
+
+def this_hub() -> Hub:
+    """Return the hub of the calling thread, made now if there is none yet."""
+    where = home()
+    hub: Hub = where.hub or Hub(where)
+    return hub
+
+
+Home.start_hub = staticmethod(lambda where: (where.hub or Hub(where)).body())

@@ -1,0 +1,228 @@
+"""The operation of a coroutine: a request that libuv works on, or a handle that exists for one wait.
+
+A coroutine has one operation, made at its first use. The states are those of `states.OPERATION`:
+
+- A *request* that is cancelled stays libuv's until its callback; what it used (`pins`) is kept, and what it brings is
+  disposed of. The next operation of the same coroutine waits for that (transitions 4 and 7).
+- A *handle* here is an entry of the ready queue or a timer. Both can be taken back at once, so that Close-handle lasts
+  no time (5 or 9, then 8). While its coroutine runs after the callback it is Armed, in case the same wait comes again.
+
+Every wait: SIGNED means that the hub delivered `result`; anything else was an explicit resume, and is returned as it
+is after the operation was cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._libuv import error
+from ..errors import Forked
+from .coroutine import SIGNED, Coroutine, Runner, park, running, wake
+from .hub import LUCK, Hub, this_hub
+from .states import (
+    ARMED,
+    AWAIT_HANDLE,
+    AWAIT_REQUEST,
+    CLOSE_HANDLE,
+    CLOSE_REQUEST,
+    FREED,
+    OPERATION,
+    State,
+    checked,
+)
+
+__all__ = ["Operation", "lucky", "operation"]
+
+Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
+
+
+@checked(OPERATION)
+class Operation:
+    """What one coroutine waits for from libuv. Made by `operation`."""
+
+    __slots__ = ("batch", "coroutine", "generation", "hub", "pins", "result", "slot", "state", "waiting")
+
+    def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
+        """The operation is Freed."""
+        self.coroutine = coroutine
+        self.hub = hub
+        self.state: State = FREED
+        self.slot = self.generation = 0
+        self.result = 0
+        self.pins: Any = None  # what libuv may read until the callback
+        self.batch: Any = None  # the ready queue that holds us
+        self.waiting = False  # the coroutine waits for a cancelled request to be released
+
+    # -- the ready queue --------------------------------------------------------------------------------------------
+
+    def idle(self) -> Any:
+        """Let everything else that is ready run first; return True. Suspends."""
+        if self.state is CLOSE_REQUEST and (woken := self._released("suspend")) is not SIGNED:
+            return woken
+        self.batch = batch = self.hub.ready
+        batch.append(self)
+        self.state = AWAIT_HANDLE  # 2, 10
+        try:
+            woken = park(self.coroutine, "suspend")
+        except BaseException:
+            self._leave_batch()
+            raise
+        if woken is SIGNED:
+            return True
+        self._leave_batch()
+        return woken
+
+    def fire(self, batch: list[Any]) -> None:
+        """Resume the coroutine, from the ready queue `batch`, unless it has left that queue."""
+        if self.batch is not batch:
+            return
+        self.batch = None
+        self.hub.luck = LUCK
+        self.state = ARMED  # 6
+        wake(self.coroutine)
+        if self.state is ARMED:
+            self._close()  # 9
+
+    def _leave_batch(self) -> None:
+        if self.state is AWAIT_HANDLE:
+            self.batch = None
+            self._close()  # 5
+
+    def _close(self) -> None:
+        """Release a handle. It can be taken back at once, so the way through Close-handle is short."""
+        self.state = CLOSE_HANDLE  # 5, 9
+        self.state = FREED  # 8
+
+    # -- timers -----------------------------------------------------------------------------------------------------
+
+    def sleep(self, nanoseconds: int) -> Any:
+        """Wait until `nanoseconds` have passed since the cached time; return True. Suspends."""
+        if self.state is CLOSE_REQUEST and (woken := self._released("suspend")) is not SIGNED:
+            return woken
+        self._take()
+        try:
+            self.hub.clock.start(self.slot, self.generation, nanoseconds)
+        except BaseException:
+            self.hub.drop(self.slot)
+            raise
+        self.state = AWAIT_HANDLE  # 2, 10
+        try:
+            woken = park(self.coroutine, "suspend")
+        except BaseException:
+            self._stop_timer()
+            raise
+        if woken is SIGNED:
+            return True
+        self._stop_timer()
+        return woken
+
+    def _stop_timer(self) -> None:
+        if self.state is AWAIT_HANDLE:
+            self.hub.clock.stop(self.slot)
+            self.generation = -1  # a record on its way is stale
+            self.hub.drop(self.slot)
+            self._close()  # 5
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def request(self, start: Start, what: str, syscall: str, pins: Any = None) -> Any:
+        """Run a request to its end; return True. Suspends.
+
+        start: called with slot and generation, returns libuv's code. what: for reports. syscall: for errors.
+        pins: kept alive until libuv's callback, also if the wait is cancelled.
+        Raises `UVError` if the request does not start, or fails.
+        """
+        if self.state is not FREED and (woken := self._released(what)) is not SIGNED:
+            return woken
+        self._take()
+        code = start(self.slot, self.generation)
+        if code < 0:
+            self.hub.drop(self.slot)
+            raise error(code, syscall)
+        self.pins = pins
+        self.state = AWAIT_REQUEST  # 1
+        try:
+            woken = park(self.coroutine, what)
+        except BaseException:
+            self._abandon()
+            raise
+        if woken is not SIGNED:
+            self._abandon()
+            return woken
+        if self.result < 0:
+            raise error(self.result, syscall)
+        return True
+
+    def _abandon(self) -> None:
+        if self.state is AWAIT_REQUEST:
+            self.state = CLOSE_REQUEST  # 4
+
+    def _released(self, what: str) -> Any:
+        """Free the operation, waiting for libuv to give a cancelled request back; SIGNED if it is free now."""
+        if self.state is ARMED:
+            self._close()  # 9
+        if self.state is FREED:
+            return SIGNED
+        self.waiting = True
+        try:
+            return park(self.coroutine, f"{what}, after the cancelled call before it")
+        finally:
+            self.waiting = False
+
+    # -- what the hub calls -----------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """Forget libuv: the loop is gone."""
+        self.generation = -1
+        self.pins = None
+
+    def _take(self) -> None:
+        self.slot = self.hub.take(self)
+        self.generation = self.hub.generation
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take the record of our timer or request."""
+        if generation != self.generation:
+            return
+        state = self.state
+        self.hub.drop(self.slot)
+        self.result = result
+        if state is AWAIT_HANDLE:
+            self.state = ARMED  # 6
+            wake(self.coroutine)
+            if self.state is ARMED:
+                self._close()  # 9
+            return
+        self.pins = None
+        self.state = FREED  # 3, 7
+        if state is AWAIT_REQUEST or self.waiting:
+            wake(self.coroutine)
+
+
+def operation() -> Operation:
+    """Return the operation of the running coroutine. Raises `NotYieldable` or `Forked`."""
+    me: Any = getcurrent()
+    try:
+        found: Operation | None = me.coroutine.operation
+    except AttributeError:
+        found = running().operation
+    return found or _new_operation(running())
+
+
+def _new_operation(coroutine: Coroutine) -> Operation:
+    if coroutine.gate.__class__ is Runner and coroutine.gate is not coroutine.home.gate:
+        raise Forked(f"{coroutine!r} was started before the fork: it belongs to the parent process")
+    coroutine.operation = made = Operation(coroutine, this_hub())
+    return made
+
+
+def lucky(hub: Hub) -> Any:
+    """Count a call that finished at once; return True. Suspends, like `suspend(0)`, when the budget is used up."""
+    hub.luck -= 1
+    if hub.luck > 0:
+        return True
+    hub.luck = LUCK
+    return operation().idle()

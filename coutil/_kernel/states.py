@@ -1,0 +1,120 @@
+"""The two state machines of coutil, as tables.
+
+Rule 1: a state changes only by assignment to the attribute `state` of an owner; `checked` makes every such assignment
+prove that its arrow is in the table.
+Rule 2: no libuv and no greenlet in this file; its tests need neither.
+Rule 3: the numbers are those of CoUtil's developer notes; tests and documentation refer to them.
+
+An *operation* belongs to a coroutine: a request that libuv works on, or a handle (timer, ready queue) that exists only
+for one wait. An *object* (socket, listener) has an identity of its own, and coroutines wait for it one at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+__all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "checked", "observers"]
+
+DEBUG = os.environ.get("COUTIL_DEBUG", "") not in ("", "0")
+
+
+class State:
+    """A node of a table; compared by identity."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        """`name` is what diagrams and reprs show."""
+        self.name = name
+
+    def __repr__(self) -> str:
+        """The name."""
+        return self.name
+
+
+class Arrow(NamedTuple):
+    """A numbered transition. `scope` is "T" (caller's code), "U" (the hub) or "TU"."""
+
+    number: int
+    source: State
+    target: State
+    scope: str
+    event: str
+
+
+FREED = State("Freed")
+AWAIT_REQUEST = State("Await-request")
+AWAIT_HANDLE = State("Await-handle")
+ARMED = State("Armed")
+CLOSE_REQUEST = State("Close-request")
+CLOSE_HANDLE = State("Close-handle")
+
+OPERATION = (
+    Arrow(1, FREED, AWAIT_REQUEST, "TU", "request started"),
+    Arrow(2, FREED, AWAIT_HANDLE, "TU", "handle started"),
+    Arrow(3, AWAIT_REQUEST, FREED, "U", "request callback"),
+    Arrow(4, AWAIT_REQUEST, CLOSE_REQUEST, "T", "explicit resume"),
+    Arrow(5, AWAIT_HANDLE, CLOSE_HANDLE, "T", "start failed or explicit resume"),
+    Arrow(6, AWAIT_HANDLE, ARMED, "U", "handle callback"),
+    Arrow(7, CLOSE_REQUEST, FREED, "U", "request callback, result disposed of"),
+    Arrow(8, CLOSE_HANDLE, FREED, "TU", "handle released"),
+    Arrow(9, ARMED, CLOSE_HANDLE, "TU", "coroutine suspended, ended, or began another operation"),
+    Arrow(10, ARMED, AWAIT_HANDLE, "T", "same kind of handle again"),
+)
+
+O_READY = State("Ready")
+O_AWAIT = State("Await")
+O_ARMED = State("Armed")
+O_CLOSE = State("Close")
+O_FREED = State("Freed")
+
+OBJECT = (
+    Arrow(1, O_READY, O_CLOSE, "T", "close or finalizer"),
+    Arrow(2, O_READY, O_AWAIT, "T", "wait"),
+    Arrow(3, O_CLOSE, O_FREED, "U", "close callback"),
+    Arrow(4, O_AWAIT, O_READY, "T", "explicit resume of the waiter"),
+    Arrow(5, O_AWAIT, O_CLOSE, "T", "close under the waiter"),
+    Arrow(6, O_AWAIT, O_ARMED, "U", "callback"),
+    Arrow(7, O_ARMED, O_READY, "U", "coroutine suspended or ended"),
+    Arrow(8, O_ARMED, O_CLOSE, "T", "close by the code just resumed"),
+    Arrow(9, O_ARMED, O_AWAIT, "T", "wait again, by the same or another coroutine"),
+)
+
+Observer = Callable[[Any, Arrow], None]
+observers: list[Observer] = []  # called with (owner, arrow) at every transition while DEBUG; tests add theirs
+
+
+def arrow(table: tuple[Arrow, ...], source: State, target: State) -> Arrow:
+    """Return the arrow of `table` from `source` to `target`. Raises AssertionError if there is none."""
+    for candidate in table:
+        if candidate.source is source and candidate.target is target:
+            return candidate
+    raise AssertionError(f"no transition leads from {source} to {target}")
+
+
+def checked(table: tuple[Arrow, ...]) -> Callable[[type], type]:
+    """Decorate a class with a slot `state`: while DEBUG, assigning to it must follow an arrow of `table`."""
+
+    def decorate(cls: type) -> type:
+        if not DEBUG:
+            return cls
+        slot = cls.__dict__["state"]
+
+        def get(owner: Any) -> State:
+            value: State = slot.__get__(owner)
+            return value
+
+        def set_(owner: Any, target: State) -> None:
+            source = getattr(owner, "state", None)
+            slot.__set__(owner, target)
+            if source is not None:
+                taken = arrow(table, source, target)
+                for observer in observers:
+                    observer(owner, taken)
+
+        cls.state = property(get, set_)  # type: ignore[attr-defined]  # replaces the slot of the same name
+        return cls
+
+    return decorate

@@ -1,0 +1,40 @@
+"""L0: libuv through cffi. The only place that spells `ffi`; the layers above see integers, bytes and `Loop` calls."""
+
+from __future__ import annotations
+
+from ..errors import ForeignThread, UVError, uv_error_class
+from ._lib import ffi, lib
+
+__all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
+
+NULL = ffi.NULL
+
+if lib.uv_version() < lib.UV_VERSION_HEX:
+    raise ImportError(
+        f"coutil was built against libuv {lib.UV_VERSION_HEX:#x}, the library found now is older: {lib.uv_version():#x}"
+    )
+
+
+def version() -> str:
+    """Return the version of the libuv in use ("1.44.2"; uv_version_string)."""
+    return str(ffi.string(lib.uv_version_string()).decode())
+
+
+def error(code: int, syscall: str = "", filename: object = None, filename2: object = None) -> Exception:
+    """Return the exception for libuv's negative `code`; `syscall` is the C function that returned it."""
+    if code == lib.CO_FOREIGN:
+        return ForeignThread("the object belongs to the hub of another thread")
+    name = ffi.string(lib.uv_err_name(code)).decode()
+    text = ffi.string(lib.uv_strerror(code)).decode()
+    number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
+    made: UVError = uv_error_class(name)(number, text, filename, None, filename2)
+    made.code = code
+    made.syscall = syscall
+    return made
+
+
+def check(code: int, syscall: str) -> int:
+    """Return `code` unless it is negative; then raise `error(code, syscall)`."""
+    if code < 0:
+        raise error(code, syscall)
+    return code

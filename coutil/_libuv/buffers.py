@@ -1,0 +1,47 @@
+"""Bytes-like arguments: checked, sliced, and held in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import ffi
+
+__all__ = ["Bytes", "readable", "writable"]
+
+Bytes = bytes | bytearray | memoryview
+
+
+def _position(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+
+
+def _view(name: str, buffer: Any, start: Any, stop: Any) -> memoryview:
+    """Return buffer[start:stop] as a flat view of bytes."""
+    _position("start", start)
+    _position("stop", stop)
+    try:
+        view = memoryview(buffer)
+    except TypeError:
+        raise TypeError(f"{name} must be a bytes-like object, not {type(buffer).__name__}") from None
+    if not view.contiguous:
+        raise TypeError(f"{name} must be contiguous")
+    return view.cast("B")[start:stop]
+
+
+def readable(data: Any, start: Any, stop: Any) -> Any:
+    """Return data[start:stop] as something that C can read: `len()` bytes that stay in place while it lives.
+
+    Raises TypeError for what is not bytes-like, contiguous, or positions that are no integers.
+    """
+    return ffi.from_buffer(_view("data", data, start, stop))
+
+
+def writable(buffer: Any, start: Any, stop: Any) -> memoryview:
+    """Return buffer[start:stop] as a writable view. Raises TypeError, or ValueError if it is empty."""
+    view = _view("buffer", buffer, start, stop)
+    if view.readonly:
+        raise TypeError(f"buffer must be writable, not {type(buffer).__name__}")
+    if not len(view):
+        raise ValueError("buffer[start:stop] is empty")
+    return view

@@ -1,0 +1,48 @@
+"""Build the extension module `coutil._libuv._lib`: shim.c against the libuv of the system.
+
+`COUTIL_LIBUV=/prefix` builds against the libuv under that prefix; otherwise pkg-config tells where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+OLDEST = "1.44.2"
+
+
+def flags() -> dict[str, list[str]]:
+    """Return the compiler and linker arguments that find libuv. Raises SystemExit with one line of advice."""
+    prefix = os.environ.get("COUTIL_LIBUV")
+    if prefix:
+        lib = f"{prefix}/lib"
+        return {"include_dirs": [f"{prefix}/include"], "library_dirs": [lib], "runtime_library_dirs": [lib]}
+    command = ["pkg-config", "--cflags", "--libs", f"libuv >= {OLDEST}"]
+    try:
+        words = shlex.split(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        advice = "install pkg-config and libuv's headers (Debian: libuv1-dev), or set COUTIL_LIBUV=/prefix"
+        raise SystemExit(f"coutil needs libuv {OLDEST} or newer: {advice}") from None
+    return {
+        "include_dirs": [word[2:] for word in words if word.startswith("-I")],
+        "library_dirs": [word[2:] for word in words if word.startswith("-L")],
+    }
+
+
+ffibuilder = FFI()
+ffibuilder.cdef((HERE / "uv.cdef.h").read_text(encoding="utf-8"))
+ffibuilder.set_source(
+    "coutil._libuv._lib",
+    (HERE / "shim.c").read_text(encoding="utf-8"),
+    libraries=["uv"],
+    extra_compile_args=["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    **flags(),
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(tmpdir=str(HERE.parents[1]), verbose=True)

@@ -1,0 +1,58 @@
+"""The memory that C and the hub share, as Python sees it.
+
+A `Loop` owns one `co_loop`. Its views are made once; only the ring of records may move, when it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any
+
+from . import error, ffi, lib
+
+__all__ = ["Loop"]
+
+_record = Struct("=IIii")  # slot, generation, result, where
+_CLOCK, _ROOM = 0, 1
+
+
+class Loop:
+    """libuv's loop of one OS thread, with its completion ring, receive arena and want table."""
+
+    __slots__ = ("arena", "pointer", "ring", "room", "status", "want")
+
+    def __init__(self) -> None:
+        """Make the loop, bound to the calling thread. Raises MemoryError or `UVError`."""
+        self.pointer: Any = lib.co_loop_new()
+        if not self.pointer:
+            raise MemoryError("no memory or no descriptor for an event loop")
+        self.arena = memoryview(ffi.buffer(self.pointer.arena, lib.CO_ARENA))
+        self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
+        self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
+        self.room = 0
+        self.ring: Any = None
+
+    def records(self, count: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the `count` records of the last step: (slot, generation, result, where)."""
+        if self.room != self.status[_ROOM]:
+            self.room = self.status[_ROOM]
+            self.ring = memoryview(ffi.buffer(self.pointer.records, self.room * lib.CO_RECORD))
+        return _record.iter_unpack(self.ring[: count * 16])  # type: ignore[return-value]  # four integers each
+
+    def now(self) -> int:
+        """Return the cached time in nanoseconds (monotonic, arbitrary origin)."""
+        return self.status[_CLOCK]
+
+    def close(self) -> None:
+        """Close every handle and free the loop; nothing of it may be used afterwards. Raises `UVError` (EBUSY)."""
+        pointer, self.pointer = self.pointer, ffi.NULL
+        self.arena = self.want = self.status = self.ring = memoryview(b"")
+        code = lib.co_loop_close(pointer)
+        if code:
+            raise error(code, "uv_loop_close")
+
+    def counts(self) -> dict[str, int]:
+        """Return how many handles were created, closed and freed, and how many requests created and freed."""
+        names = ("handles_created", "handles_closed", "handles_freed", "requests_created", "requests_freed")
+        return {name: getattr(self.pointer, name) for name in names}

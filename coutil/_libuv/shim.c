@@ -1,0 +1,710 @@
+/* The C side of coutil: libuv's callbacks record what they were told; the hub drains the records later.
+ *
+ * Rule 1: no Python.h, no GIL, nothing that can fail inside a callback. cffi has released the GIL around every call.
+ * Rule 2: memory that libuv may touch lives here, from the successful start to libuv's last callback for it.
+ * Rule 3: a callback that pushes a record also stops the loop, so that a due timer never waits for a later poll.
+ * Rule 4: each entry checks the thread and the slot: no call from Python can abort the process.
+ */
+
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define CO_FOREIGN (-100000) /* called from a thread, or a process, that does not own the loop */
+#define CO_CLOSED (-100001)  /* record: the handle's close callback ran */
+#define CO_WAKEUP 0          /* slot of the records that co_wake causes */
+#define CO_BLOCK 1
+#define CO_BLOCK_ALWAYS 2
+#define CO_ARENA (1 << 20)
+#define CO_SLOTS (1 << 20)
+#define CO_SCRAP 4096        /* a window smaller than this, and than what is wanted, waits for the next turn */
+#define CO_TIMERS_KEPT 1024
+#define CO_MUTED_MS 100      /* how long a listener rests when the process is out of descriptors or memory */
+
+typedef struct {
+    uint32_t slot, generation;
+    int32_t result, where;
+} co_record;
+#define CO_RECORD ((int)sizeof(co_record))
+
+typedef struct {
+    struct sockaddr_storage storage;
+} co_address;
+
+typedef struct co_handle co_handle;
+
+typedef struct {
+    char *records;
+    char *arena;
+    int32_t *want;
+    uint64_t *status;
+    uint32_t handles_created, handles_closed, handles_freed;
+    uint32_t requests_created, requests_freed;
+    /* private from here on */
+    uint64_t clock, room; /* what `status` points to */
+    uint32_t count, top, turn;
+    co_handle **handles; /* by slot */
+    uint32_t slots, hint;
+    co_handle *timers; /* stopped ones, kept for reuse */
+    uint32_t timers_kept;
+    co_handle *failed; /* listeners that met an error in this step */
+    uint32_t writes;   /* queued write requests */
+    int forked, sigpipe_blocked, muted;
+    pthread_t thread;
+    uv_async_t wakeup;
+    uv_poll_t signals;
+    uv_timer_t unmute;
+    int signals_on;
+    uv_loop_t uv;
+} co_loop;
+
+/* A timer, stream or listener. Only as much of the union as the kind needs is allocated. */
+struct co_handle {
+    co_loop *loop;
+    co_handle *next;
+    uint32_t slot, generation, turn;
+    int error, fd, muted;
+    union {
+        uv_handle_t handle;
+        uv_timer_t timer;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+    } u;
+};
+
+typedef struct {
+    co_loop *loop;
+    uint32_t slot, generation;
+    union {
+        uv_write_t write;
+        uv_connect_t connect;
+        uv_shutdown_t shutdown;
+    } u;
+} co_request;
+
+/* ---- the ring ---- */
+
+/* Room for two records per handle and request in flight exists before any of them can call back: see reserve(). */
+static void push(co_loop *loop, uint32_t slot, uint32_t generation, int result, uint32_t where) {
+    if (loop->count < loop->room) {
+        co_record *record = (co_record *)loop->records + loop->count++;
+        record->slot = slot;
+        record->generation = generation;
+        record->result = result;
+        record->where = (int32_t)where;
+    }
+    uv_stop(&loop->uv);
+}
+
+/* A stream can complete a read, its end, and its close in one step; a request one thing. */
+static int reserve(co_loop *loop) {
+    uint32_t live = (loop->handles_created - loop->handles_freed) + (loop->requests_created - loop->requests_freed);
+    uint32_t needed = 4 * (live + 16);
+    if (needed <= loop->room) return 0;
+    uint64_t room = needed * 2;
+    char *records = realloc(loop->records, room * sizeof(co_record));
+    if (!records) return UV_ENOMEM;
+    loop->records = records;
+    loop->room = room;
+    return 0;
+}
+
+static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }
+
+/* The handle under a slot, or NULL. */
+static co_handle *find(co_loop *loop, uint32_t slot) { return slot < loop->slots ? loop->handles[slot] : NULL; }
+
+#define ENTER(loop) \
+    if (foreign(loop)) return CO_FOREIGN
+#define STREAM(name, loop, slot)                \
+    ENTER(loop);                                \
+    co_handle *name = find(loop, slot);         \
+    if (!name || name->u.handle.type != UV_TCP) return UV_EBADF; \
+    if (uv_is_closing(&name->u.handle)) return UV_EBADF
+
+/* ---- memory of handles and requests ---- */
+
+static int put(co_loop *loop, uint32_t slot, co_handle *handle) {
+    if (slot >= CO_SLOTS) return UV_ENOMEM;
+    if (slot >= loop->slots) {
+        uint32_t slots = loop->slots;
+        while (slots <= slot) slots = slots ? slots * 2 : 64;
+        co_handle **handles = realloc(loop->handles, slots * sizeof *handles);
+        if (!handles) return UV_ENOMEM;
+        memset(handles + loop->slots, 0, (slots - loop->slots) * sizeof *handles);
+        loop->handles = handles;
+        loop->slots = slots;
+    }
+    if (loop->handles[slot]) return UV_EBUSY;
+    loop->handles[slot] = handle;
+    return 0;
+}
+
+static co_handle *handle_new(co_loop *loop, uv_handle_type type) {
+    co_handle *handle = calloc(1, offsetof(co_handle, u) + uv_handle_size(type));
+    if (handle) {
+        handle->loop = loop;
+        handle->fd = -1;
+    }
+    return handle;
+}
+
+static co_request *request_new(co_loop *loop, uint32_t slot, uint32_t generation) {
+    co_request *request = malloc(sizeof *request);
+    if (!request) return NULL;
+    request->loop = loop;
+    request->slot = slot;
+    request->generation = generation;
+    loop->requests_created++;
+    if (reserve(loop)) {
+        loop->requests_created--;
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+static void request_free(co_request *request) {
+    request->loop->requests_freed++;
+    free(request);
+}
+
+/* Give a request's callback-less end back: the start call failed. */
+static int request_started(co_request *request, int code) {
+    if (code < 0) request_free(request);
+    return code;
+}
+
+#define REQUEST(pointer, member) ((co_request *)((char *)(pointer)-offsetof(co_request, u.member)))
+#define HANDLE(pointer) ((co_handle *)((char *)(pointer)-offsetof(co_handle, u)))
+
+/* ---- timers: retired by stopping, so that a wait is over at once; boxes are reused ---- */
+
+static void on_timer_freed(uv_handle_t *uv) { free(HANDLE(uv)); }
+
+static void timer_retire(co_handle *timer) {
+    co_loop *loop = timer->loop;
+    loop->handles[timer->slot] = NULL;
+    loop->handles_closed++;
+    loop->handles_freed++;
+    if (loop->timers_kept >= CO_TIMERS_KEPT) {
+        uv_close(&timer->u.handle, on_timer_freed);
+        return;
+    }
+    timer->next = loop->timers;
+    loop->timers = timer;
+    loop->timers_kept++;
+}
+
+static void on_timer(uv_timer_t *uv) {
+    co_handle *timer = HANDLE(uv);
+    push(timer->loop, timer->slot, timer->generation, 0, 0);
+    timer_retire(timer);
+}
+
+static co_handle *timer_take(co_loop *loop) {
+    co_handle *timer = loop->timers;
+    if (timer) {
+        loop->timers = timer->next;
+        loop->timers_kept--;
+        return timer;
+    }
+    timer = handle_new(loop, UV_TIMER);
+    if (timer) uv_timer_init(&loop->uv, &timer->u.timer);
+    return timer;
+}
+
+/* Fires `nanoseconds` after the cached time, never earlier. */
+int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t nanoseconds) {
+    ENTER(loop);
+    co_handle *timer = timer_take(loop);
+    if (!timer) return UV_ENOMEM;
+    timer->slot = slot;
+    timer->generation = generation;
+    loop->handles_created++;
+    int code = reserve(loop);
+    if (!code) code = put(loop, slot, timer);
+    if (code) {
+        loop->handles_created--;
+        timer->next = loop->timers;
+        loop->timers = timer;
+        loop->timers_kept++;
+        return code;
+    }
+    uint64_t due = (loop->clock + nanoseconds + 999999) / 1000000;
+    uint64_t now = uv_now(&loop->uv);
+    return uv_timer_start(&timer->u.timer, on_timer, due > now ? due - now : 0, 0);
+}
+
+int co_timer_stop(co_loop *loop, uint32_t slot) {
+    ENTER(loop);
+    co_handle *timer = find(loop, slot);
+    if (!timer || timer->u.handle.type != UV_TIMER) return 0; /* it has fired; its record is on the way */
+    uv_timer_stop(&timer->u.timer);
+    timer_retire(timer);
+    return 0;
+}
+
+/* ---- streams ---- */
+
+static int tcp_open(co_loop *loop, uint32_t slot, uint32_t generation, int family, co_handle **opened) {
+    co_handle *tcp = handle_new(loop, UV_TCP);
+    if (!tcp) return UV_ENOMEM;
+    tcp->slot = slot;
+    tcp->generation = generation;
+    loop->handles_created++;
+    int code = reserve(loop);
+    if (!code) code = put(loop, slot, tcp);
+    if (!code) {
+        code = uv_tcp_init_ex(&loop->uv, &tcp->u.tcp, (unsigned int)family);
+        if (code) loop->handles[slot] = NULL;
+    }
+    if (code) {
+        loop->handles_created--;
+        free(tcp);
+        return code;
+    }
+    uv_unref(&tcp->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
+    loop->want[slot] = -1;
+    *opened = tcp;
+    return 0;
+}
+
+int co_tcp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6) {
+    co_handle *tcp;
+    ENTER(loop);
+    return tcp_open(loop, slot, generation, ipv6 ? AF_INET6 : AF_INET, &tcp);
+}
+
+int co_bind(co_loop *loop, uint32_t slot, const co_address *address) {
+    STREAM(tcp, loop, slot);
+    return uv_tcp_bind(&tcp->u.tcp, (const struct sockaddr *)&address->storage, 0);
+}
+
+int co_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
+    STREAM(tcp, loop, slot);
+    int size = sizeof into->storage;
+    struct sockaddr *name = (struct sockaddr *)&into->storage;
+    return peer ? uv_tcp_getpeername(&tcp->u.tcp, name, &size) : uv_tcp_getsockname(&tcp->u.tcp, name, &size);
+}
+
+int co_nodelay(co_loop *loop, uint32_t slot, int on) {
+    STREAM(tcp, loop, slot);
+    return uv_tcp_nodelay(&tcp->u.tcp, on);
+}
+
+int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
+    STREAM(tcp, loop, slot);
+    return uv_tcp_keepalive(&tcp->u.tcp, on, seconds);
+}
+
+int co_fileno(co_loop *loop, uint32_t slot) {
+    uv_os_fd_t fd;
+    STREAM(tcp, loop, slot);
+    int code = uv_fileno(&tcp->u.handle, &fd);
+    return code ? code : fd;
+}
+
+/* A window of the arena as large as the waiter wants; none when nobody waits, so that data stays in the kernel. */
+static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
+    co_loop *loop = HANDLE(uv)->loop;
+    int32_t want = loop->want[HANDLE(uv)->slot];
+    uint32_t left = CO_ARENA - loop->top;
+    (void)suggested;
+    if (want <= 0 || (left < CO_SCRAP && left < (uint32_t)want))
+        *window = uv_buf_init(NULL, 0);
+    else
+        *window = uv_buf_init(loop->arena + loop->top, (uint32_t)want < left ? (uint32_t)want : left);
+}
+
+/* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading. */
+static void on_refused(co_handle *handle) {
+    co_loop *loop = handle->loop;
+    if (loop->want[handle->slot] > 0 || handle->turn == loop->turn) return;
+    uv_read_stop(&handle->u.stream);
+    loop->want[handle->slot] = -1;
+}
+
+static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
+    co_handle *handle = HANDLE(uv);
+    co_loop *loop = handle->loop;
+    if (count == 0) return; /* EAGAIN */
+    if (count == UV_ENOBUFS) {
+        on_refused(handle);
+        return;
+    }
+    uint32_t where = count > 0 ? (uint32_t)(window->base - loop->arena) : 0;
+    if (count > 0) {
+        loop->top = (where + (uint32_t)count + 15) & ~15u;
+        loop->want[handle->slot] = 0;
+        handle->turn = loop->turn;
+    } else {
+        uv_read_stop(uv); /* the next wait starts afresh */
+        loop->want[handle->slot] = -1;
+    }
+    push(loop, handle->slot, handle->generation, (int)count, where);
+}
+
+int co_read_start(co_loop *loop, uint32_t slot) {
+    STREAM(stream, loop, slot);
+    int code = uv_read_start(&stream->u.stream, on_alloc, on_read);
+    if (!code) loop->want[slot] = 0;
+    return code;
+}
+
+/* What the kernel takes at once, without SIGPIPE; UV_EAGAIN if it takes nothing or others are queued before. */
+int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
+    STREAM(stream, loop, slot);
+    if (stream->u.stream.write_queue_size > 0) return UV_EAGAIN;
+    if (!uv_is_writable(&stream->u.stream)) {
+        uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
+        return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */
+    }
+    ssize_t sent;
+    do
+        sent = send(stream->u.tcp.io_watcher.fd, data, size > INT32_MAX ? INT32_MAX : size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return (int)sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
+/* libuv writes queued data with write(2). Where SIGPIPE would kill, it is blocked until the queue is empty. */
+static void sigpipe_block(co_loop *loop) {
+    struct sigaction action;
+    if (loop->sigpipe_blocked || sigaction(SIGPIPE, NULL, &action) || action.sa_handler != SIG_DFL) return;
+    sigset_t set, old;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    if (!pthread_sigmask(SIG_BLOCK, &set, &old) && !sigismember(&old, SIGPIPE)) loop->sigpipe_blocked = 1;
+}
+
+static void sigpipe_unblock(co_loop *loop) {
+    if (!loop->sigpipe_blocked || loop->writes) return;
+    sigset_t set;
+    struct timespec zero = {0, 0};
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    while (sigtimedwait(&set, NULL, &zero) >= 0) continue;
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    loop->sigpipe_blocked = 0;
+}
+
+static void on_write(uv_write_t *uv, int status) {
+    co_request *request = REQUEST(uv, write);
+    co_loop *loop = request->loop;
+    loop->writes--;
+    push(loop, request->slot, request->generation, status, 0);
+    request_free(request);
+}
+
+#define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */
+
+int co_write(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size) {
+    STREAM(stream, loop, slot);
+    size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;
+    uv_buf_t *buffers = malloc(pieces * sizeof *buffers); /* libuv copies the list, not the data */
+    co_request *request = buffers ? request_new(loop, at, generation) : NULL;
+    if (!request) {
+        free(buffers);
+        return UV_ENOMEM;
+    }
+    for (size_t i = 0; i < pieces; i++) {
+        size_t left = size - i * CO_PIECE;
+        buffers[i] = uv_buf_init((char *)data + i * CO_PIECE, (unsigned int)(left < CO_PIECE ? left : CO_PIECE));
+    }
+    sigpipe_block(loop);
+    int code = uv_write(&request->u.write, &stream->u.stream, buffers, (unsigned int)pieces, on_write);
+    if (!code) loop->writes++;
+    free(buffers);
+    return request_started(request, code);
+}
+
+static void on_connect(uv_connect_t *uv, int status) {
+    co_request *request = REQUEST(uv, connect);
+    push(request->loop, request->slot, request->generation, status, 0);
+    request_free(request);
+}
+
+int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const co_address *address) {
+    STREAM(tcp, loop, slot);
+    co_request *request = request_new(loop, at, generation);
+    if (!request) return UV_ENOMEM;
+    const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+    return request_started(request, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, name, on_connect));
+}
+
+static void on_shutdown(uv_shutdown_t *uv, int status) {
+    co_request *request = REQUEST(uv, shutdown);
+    push(request->loop, request->slot, request->generation, status, 0);
+    request_free(request);
+}
+
+int co_shutdown(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation) {
+    STREAM(stream, loop, slot);
+    co_request *request = request_new(loop, at, generation);
+    if (!request) return UV_ENOMEM;
+    return request_started(request, uv_shutdown(&request->u.shutdown, &stream->u.stream, on_shutdown));
+}
+
+/* ---- closing ---- */
+
+/* Level-triggered polling of a listener that cannot accept would burn a core: silence it for a while. */
+static void listener_mute(co_handle *listener, int muted) {
+#ifdef __linux__
+    struct epoll_event event;
+    memset(&event, 0, sizeof event);
+    event.events = muted ? 0 : EPOLLIN;
+    event.data.fd = listener->u.tcp.io_watcher.fd;
+    epoll_ctl(uv_backend_fd(&listener->loop->uv), EPOLL_CTL_MOD, event.data.fd, &event);
+#endif
+    listener->muted = muted;
+    listener->loop->muted += muted ? 1 : -1;
+}
+
+static void on_close(uv_handle_t *uv) {
+    co_handle *handle = HANDLE(uv);
+    co_loop *loop = handle->loop;
+    loop->handles[handle->slot] = NULL;
+    loop->handles_freed++;
+    push(loop, handle->slot, handle->generation, CO_CLOSED, 0);
+    free(handle);
+}
+
+int co_close(co_loop *loop, uint32_t slot) {
+    STREAM(handle, loop, slot);
+    if (handle->muted) listener_mute(handle, 0);
+    loop->want[slot] = -1;
+    loop->handles_closed++;
+    uv_close(&handle->u.handle, on_close);
+    return 0;
+}
+
+/* ---- listeners ---- */
+
+/* libuv accepts in a loop that an error would keep spinning for ever: hide the descriptor, which ends that loop. */
+static void on_connection(uv_stream_t *uv, int status) {
+    co_handle *listener = HANDLE(uv);
+    co_loop *loop = listener->loop;
+    if (status < 0) {
+        listener->error = status;
+        listener->fd = listener->u.tcp.io_watcher.fd;
+        listener->u.tcp.io_watcher.fd = -1;
+        listener->next = loop->failed;
+        loop->failed = listener;
+    } else {
+        loop->want[listener->slot] = 0;
+        push(loop, listener->slot, listener->generation, 0, 0);
+    }
+}
+
+int co_listen(co_loop *loop, uint32_t slot, int backlog) {
+    STREAM(listener, loop, slot);
+    int code = uv_listen(&listener->u.stream, backlog, on_connection);
+    if (!code) loop->want[slot] = 0;
+    return code;
+}
+
+/* Take the connection that libuv holds: a new stream under `slot`. */
+int co_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generation) {
+    co_handle *tcp;
+    STREAM(listener, loop, at);
+    int code = tcp_open(loop, slot, generation, AF_UNSPEC, &tcp); /* uv_accept brings the descriptor */
+    if (code) return code;
+    code = uv_accept(&listener->u.stream, &tcp->u.stream);
+    if (code) co_close(loop, slot);
+    return code;
+}
+
+static void on_unmute(uv_timer_t *uv) {
+    co_loop *loop = uv->data;
+    if (loop->uv.emfile_fd == -1) loop->uv.emfile_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* libuv's spare */
+    for (uint32_t slot = 0; slot < loop->slots && loop->muted; slot++)
+        if (loop->handles[slot] && loop->handles[slot]->muted) listener_mute(loop->handles[slot], 0);
+}
+
+/* After uv_run: give failed listeners their descriptor back, tell the hub, and let them rest. */
+static void listeners_recover(co_loop *loop) {
+    for (co_handle *listener; (listener = loop->failed);) {
+        loop->failed = listener->next;
+        listener->u.tcp.io_watcher.fd = listener->fd;
+        listener_mute(listener, 1);
+        push(loop, listener->slot, listener->generation, listener->error, 0);
+        uv_timer_start(&loop->unmute, on_unmute, CO_MUTED_MS, 0);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void on_wakeup(uv_async_t *uv) { push(uv->data, CO_WAKEUP, 0, 0, 0); }
+
+/* Safe from any thread and from a signal handler, as long as the loop exists. */
+void co_wake(co_loop *loop) {
+    if (loop && !loop->forked) uv_async_send(&loop->wakeup);
+}
+
+/* Python's signal handler wrote to the wake-up pipe: leave the loop so that Python can run its handlers. */
+static void on_signal_byte(uv_poll_t *uv, int status, int events) {
+    char bytes[64];
+    int fd = (int)(intptr_t)uv->data;
+    (void)status;
+    (void)events;
+    while (read(fd, bytes, sizeof bytes) > 0) continue;
+    uv_stop(uv->loop);
+}
+
+int co_watch_wakeups(co_loop *loop, int fd) {
+    ENTER(loop);
+    int code = uv_poll_init(&loop->uv, &loop->signals, fd);
+    if (code) return code;
+    loop->signals_on = 1;
+    loop->signals.data = (void *)(intptr_t)fd;
+    uv_unref((uv_handle_t *)&loop->signals);
+    return uv_poll_start(&loop->signals, UV_READABLE, on_signal_byte);
+}
+
+void co_update(co_loop *loop) {
+    if (foreign(loop)) return;
+    uv_update_time(&loop->uv);
+    loop->clock = uv_hrtime();
+}
+
+/* Whether anything can still happen by itself: libuv's requests, timers and closing handles, or a waiter. */
+int co_alive(co_loop *loop) {
+    if (foreign(loop)) return 0;
+    if (uv_loop_alive(&loop->uv)) return 1;
+    if (loop->hint < loop->slots && loop->want[loop->hint] > 0) return 1;
+    for (uint32_t slot = 0; slot < loop->slots; slot++)
+        if (loop->want[slot] > 0) {
+            loop->hint = slot;
+            return 1;
+        }
+    return 0;
+}
+
+/* One turn. With CO_BLOCK it waits for an event if anything is alive that could bring one, with CO_BLOCK_ALWAYS in any
+ * case. Returns records * 2, + 1 if something was alive (or nobody asked), or CO_FOREIGN. */
+int co_step(co_loop *loop, int block) {
+    ENTER(loop);
+    int alive = block == CO_BLOCK ? co_alive(loop) : 1;
+    loop->count = loop->top = 0;
+    loop->turn++;
+    uv_update_time(&loop->uv);
+    uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
+    uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    uv_unref((uv_handle_t *)&loop->wakeup);
+    if (loop->failed) listeners_recover(loop);
+    if (loop->sigpipe_blocked) sigpipe_unblock(loop);
+    loop->clock = uv_hrtime();
+    return (int)loop->count * 2 + alive;
+}
+
+static void loop_free(co_loop *loop) {
+    free(loop->records);
+    free(loop->arena);
+    free(loop->want);
+    free(loop->handles);
+    free(loop);
+}
+
+co_loop *co_loop_new(void) {
+    co_loop *loop = calloc(1, sizeof *loop);
+    if (!loop) return NULL;
+    loop->arena = malloc(CO_ARENA);
+    loop->want = calloc(CO_SLOTS, sizeof *loop->want); /* zero pages: costs memory only where used */
+    if (!loop->arena || !loop->want || reserve(loop) || uv_loop_init(&loop->uv)) {
+        loop_free(loop);
+        return NULL;
+    }
+    loop->thread = pthread_self();
+    loop->status = &loop->clock;
+    loop->wakeup.data = loop->unmute.data = loop;
+    uv_timer_init(&loop->uv, &loop->unmute);
+    uv_unref((uv_handle_t *)&loop->unmute);
+    if (uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) {
+        uv_close((uv_handle_t *)&loop->unmute, NULL);
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+        uv_loop_close(&loop->uv);
+        loop_free(loop);
+        return NULL;
+    }
+    uv_unref((uv_handle_t *)&loop->wakeup);
+    co_update(loop);
+    return loop;
+}
+
+/* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
+void co_loop_forked(co_loop *loop) { loop->forked = 1; }
+
+static void on_walk(uv_handle_t *uv, void *data) {
+    co_loop *loop = data;
+    if (uv_is_closing(uv)) return;
+    if (uv == (uv_handle_t *)&loop->wakeup || uv == (uv_handle_t *)&loop->signals || uv == (uv_handle_t *)&loop->unmute)
+        uv_close(uv, NULL);
+    else if (uv->type == UV_TIMER)
+        uv_close(uv, on_timer_freed);
+    else {
+        loop->handles_closed++;
+        uv_close(uv, on_close);
+    }
+}
+
+/* Close everything and free the loop. Returns 0, or UV_EBUSY if libuv still holds on (the memory is leaked then). */
+int co_loop_close(co_loop *loop) {
+    ENTER(loop);
+    uv_walk(&loop->uv, on_walk, loop);
+    int code = UV_EBUSY;
+    for (int round = 0; code && round < 100; round++) {
+        loop->count = 0;
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+        code = uv_loop_close(&loop->uv);
+    }
+    sigpipe_unblock(loop);
+    if (!code) loop_free(loop);
+    return code;
+}
+
+/* ---- addresses ---- */
+
+void co_address_set(co_address *address, int ipv6, const char *binary, int port, uint32_t scope) {
+    memset(address, 0, sizeof *address);
+    if (ipv6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->storage;
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons((uint16_t)port);
+        in6->sin6_scope_id = scope;
+        memcpy(&in6->sin6_addr, binary, 16);
+    } else {
+        struct sockaddr_in *in = (struct sockaddr_in *)&address->storage;
+        in->sin_family = AF_INET;
+        in->sin_port = htons((uint16_t)port);
+        memcpy(&in->sin_addr, binary, 4);
+    }
+}
+
+/* Returns 4 or 6, or 0 for a family we do not know. */
+int co_address_get(const co_address *address, char *binary, int *port, uint32_t *scope) {
+    *scope = 0;
+    if (address->storage.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->storage;
+        memcpy(binary, &in6->sin6_addr, 16);
+        *port = ntohs(in6->sin6_port);
+        *scope = in6->sin6_scope_id;
+        return 6;
+    }
+    if (address->storage.ss_family != AF_INET) return 0;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&address->storage;
+    memcpy(binary, &in->sin_addr, 4);
+    *port = ntohs(in->sin_port);
+    return 4;
+}

@@ -1,0 +1,55 @@
+"""Asymmetric coroutines, as Lua has them: whoever resumes a coroutine gets the control back when that one waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._kernel.coroutine import Coroutine, inside
+from ._kernel.coroutine import running as _running
+from ._kernel.coroutine import yield_ as _yield
+from .errors import NotYieldable
+
+__all__ = ["Coroutine", "create", "isyieldable", "running", "wrap", "yield_"]
+
+
+def create(function: Callable[..., Any], *, name: str | None = None) -> Coroutine:
+    """Return a coroutine that will call `function` with the values of its first resume.
+
+    name: shown in reprs and reports; the function's name by default. The caller's `contextvars` context is copied now.
+    Raises TypeError. Lua: coroutine.create.
+    """
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string or None, not {name!r}")
+    return Coroutine(function, name=name)
+
+
+def running() -> Coroutine:
+    """Return the coroutine of the caller; the main program has one, too. Raises `NotYieldable` in the hub."""
+    return _running()
+
+
+def isyieldable() -> bool:
+    """Return whether the caller runs in a coroutine, so that it may call `yield_`."""
+    return inside()
+
+
+def yield_(*values: Any) -> Any:
+    """Suspend the calling coroutine; its resumer gets `values`. Returns what the next resume brings.
+
+    No value becomes None, one itself, several a tuple, in both directions. Raises `NotYieldable` outside a coroutine.
+    Lua: coroutine.yield.
+    """
+    if not inside():
+        raise NotYieldable("yield_() needs a coroutine; the main program and the hub are none")
+    return _yield(values[0] if len(values) == 1 else values or None)
+
+
+def wrap(function: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
+    """Return a callable that resumes a new coroutine of `function` each time it is called.
+
+    Raises TypeError; the callable raises as `Coroutine.resume` does. Lua: coroutine.wrap.
+    """
+    return create(function, name=name).resume

@@ -1,0 +1,152 @@
+"""Every exception class of coutil.
+
+Rule 1: this file imports nothing of ours, so that every layer can raise what it documents.
+Rule 2: an error of libuv is a `UVError`, and also what a Python programmer would catch: `ConnectionRefusedError`,
+`FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … (`uv_error_class`).
+Rule 3: misuse that Python itself reports by `TypeError`, `ValueError` or `AttributeError` has no class here.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from socket import gaierror
+
+__all__ = [
+    "AlreadyRunning",
+    "BusyError",
+    "Cancelled",
+    "Closed",
+    "CoutilError",
+    "DeadCoroutine",
+    "Deadlock",
+    "ForeignThread",
+    "Forked",
+    "NotRunning",
+    "NotYieldable",
+    "RunningCoroutine",
+    "Timeout",
+    "TransferError",
+    "UVError",
+    "uv_error_class",
+]
+
+
+class CoutilError(Exception):
+    """Base of every class of this module."""
+
+
+class UVError(CoutilError, OSError):
+    """A call of libuv failed.
+
+    `name`: libuv's name of the error ("ECONNREFUSED"). `code`: libuv's negative number.
+    `errno`: the positive number of the system, or `code` where the system has none (EOF, EAI_*).
+    `syscall`: the C function that failed. `filename`, `filename2`: as in `OSError`.
+    """
+
+    name = "UNKNOWN"
+    code = 0
+    syscall = ""
+
+    def __str__(self) -> str:
+        """Name, text, call and files: what a log line needs."""
+        files = " -> ".join(repr(name) for name in (self.filename, self.filename2) if name is not None)
+        return f"{self.name}: {self.strerror}" + f" ({self.syscall})" * bool(self.syscall) + f": {files}" * bool(files)
+
+
+class Cancelled(UVError):
+    """libuv gave the operation up (ECANCELED), for instance because its stream was closed meanwhile."""
+
+    name = "ECANCELED"
+
+
+class Closed(UVError, ValueError):
+    """The object was closed before the call, or while the call waited for it (`interrupted` is true then)."""
+
+    name = "EBADF"
+    errno: int
+
+    def __init__(self, message: str, interrupted: bool = False) -> None:
+        """`message` names the object."""
+        super().__init__(_errno.EBADF, message)
+        self.code = -_errno.EBADF
+        self.interrupted = interrupted
+
+    def __str__(self) -> str:
+        """Only the message: nothing was called."""
+        return str(self.strerror)
+
+
+class BusyError(CoutilError, RuntimeError):
+    """Another coroutine already waits for the same thing; the message names it."""
+
+
+class NotYieldable(CoutilError, RuntimeError):
+    """The caller cannot wait: it is the hub itself (a hook, `excepthook`), or a coroutine that is being collected."""
+
+
+class NotRunning(CoutilError, RuntimeError):
+    """`system.halt()` was called while no `system.run()` is in progress."""
+
+
+class AlreadyRunning(CoutilError, RuntimeError):
+    """`system.run()` was called by something that the loop itself resumed."""
+
+
+class RunningCoroutine(CoutilError, RuntimeError):
+    """The coroutine cannot be resumed: it runs, or it waits for a coroutine that it has resumed."""
+
+
+class DeadCoroutine(CoutilError, RuntimeError):
+    """The coroutine cannot be resumed: it has ended."""
+
+
+class Deadlock(CoutilError, RuntimeError):
+    """Nothing can wake the caller any more; the message lists every coroutine that waits, and what for."""
+
+
+class ForeignThread(CoutilError, RuntimeError):
+    """The object or coroutine belongs to another OS thread."""
+
+
+class Forked(CoutilError, RuntimeError):
+    """The object was made before `os.fork()`; it belongs to the parent process."""
+
+
+class Timeout(CoutilError, TimeoutError):
+    """A deadline of ours has passed."""
+
+
+class TransferError(CoutilError, TypeError):
+    """A value cannot be handed to another OS thread."""
+
+
+_BUILTIN: dict[str, type[OSError] | type[EOFError]] = {
+    "EACCES": PermissionError,
+    "EAGAIN": BlockingIOError,
+    "EALREADY": BlockingIOError,
+    "ECONNABORTED": ConnectionAbortedError,
+    "ECONNREFUSED": ConnectionRefusedError,
+    "ECONNRESET": ConnectionResetError,
+    "EEXIST": FileExistsError,
+    "EINTR": InterruptedError,
+    "EISDIR": IsADirectoryError,
+    "ENOENT": FileNotFoundError,
+    "ENOTDIR": NotADirectoryError,
+    "EOF": EOFError,
+    "EPERM": PermissionError,
+    "EPIPE": BrokenPipeError,
+    "ESHUTDOWN": BrokenPipeError,
+    "ESRCH": ProcessLookupError,
+    "ETIMEDOUT": TimeoutError,
+}
+_classes: dict[str, type[UVError]] = {"ECANCELED": Cancelled}
+
+
+def uv_error_class(name: str) -> type[UVError]:
+    """Return the class of libuv's error `name` (str, "ECONNREFUSED"); made once, named after the error."""
+    if name not in _classes:
+        builtin: type = gaierror if name.startswith("EAI_") else _BUILTIN.get(name, UVError)
+        bases = (UVError,) if builtin is UVError else (UVError, builtin)
+        doc = f"libuv's {name}."
+        _classes[name] = type(name, bases, {"name": name, "__module__": __name__, "__doc__": doc})
+    return _classes[name]

@@ -1,0 +1,70 @@
+"""Start a function in a new coroutine. Each call runs it up to its first wait and returns the coroutine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._kernel.coroutine import Coroutine, running
+
+__all__ = ["call", "catch", "trap"]
+
+
+def call(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> Coroutine:
+    """Run function(*arguments) in a new coroutine; an exception that escapes goes to the excepthook.
+
+    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError.
+    """
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    coroutine = Coroutine(function, arguments, name, 2)
+    coroutine.launch()
+    return coroutine
+
+
+def catch(handler: Any = None, function: Any = None, *arguments: Any) -> Coroutine:
+    """Run function(*arguments) in a new coroutine; call handler(exception) if it raises, inside the `except` block.
+
+    Returns the coroutine. Exceptions of `function` never reach the caller or later resumers; those of `handler` go to
+    the excepthook. Nothing is raised here, not even for arguments that cannot be called.
+    """
+    return _start(_catch, handler, function, arguments)
+
+
+def trap(handler: Any = None, function: Any = None, *arguments: Any) -> Coroutine:
+    """Run function(*arguments) in a new coroutine; then call handler(True, result) or handler(False, exception).
+
+    A tuple becomes several arguments, None none. Returns the coroutine. Exceptions of `function` never reach the caller
+    or later resumers; those of `handler` go to the excepthook in the second case, to the resumer in the first.
+    """
+    return _start(_trap, handler, function, arguments)
+
+
+def _start(body: Callable[..., Any], handler: object, function: object, arguments: tuple[Any, ...]) -> Coroutine:
+    coroutine = Coroutine(body, (handler, function, arguments), getattr(function, "__qualname__", None), 3)
+    coroutine.launch()
+    return coroutine
+
+
+def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:  # noqa: BLE001  # the handler's from here on
+        return _handle(handler, error)
+
+
+def _trap(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
+    try:
+        result = function(*arguments)
+    except Exception as error:  # noqa: BLE001  # the handler's from here on
+        return _handle(handler, False, error)
+    return handler(True, *(result if isinstance(result, tuple) else () if result is None else (result,)))
+
+
+def _handle(handler: Any, *outcome: Any) -> Any:
+    try:
+        return handler(*outcome)
+    except Exception as error:  # noqa: BLE001  # reported
+        me = running()
+        me.home.report(me, error)
+        return None

@@ -1,0 +1,52 @@
+"""Calls that wait for the operating system, in blocking style.
+
+Every one that waits suspends only the calling coroutine. Called from the main program they run the loop on demand
+until that one wait is over, and raise `errors.Deadlock` if nothing could end it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+from .network.address import Address, Domain, address
+from .network.stream import PassiveSocket, Socket, StreamSocket
+from .run import excepthook, halt, isrunning, run
+from .time import nanosecs, suspend, time
+
+__all__ = [
+    "Address",
+    "PassiveSocket",
+    "Socket",
+    "StreamSocket",
+    "address",
+    "excepthook",
+    "halt",
+    "isrunning",
+    "nanosecs",
+    "run",
+    "socket",
+    "suspend",
+    "time",
+]
+
+
+@overload
+def socket(type: Literal["stream"], domain: Domain) -> StreamSocket: ...
+@overload
+def socket(type: Literal["passive"], domain: Domain) -> PassiveSocket: ...
+
+
+def socket(type: Literal["stream", "passive"], domain: Domain) -> Socket:
+    """Return a new socket.
+
+    type: "stream" connects, sends and receives; "passive" listens and accepts. domain: "ipv4" or "ipv6".
+    Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT. Source: uv_tcp_init_ex.
+    """
+    for name, value in (("type", type), ("domain", domain)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {value!r}")
+    if type not in ("stream", "passive"):
+        raise ValueError(f'type must be "stream" or "passive", not {type!r}')
+    if domain not in ("ipv4", "ipv6"):
+        raise ValueError(f'domain must be "ipv4" or "ipv6", not {domain!r}')
+    return StreamSocket(domain) if type == "stream" else PassiveSocket(domain)

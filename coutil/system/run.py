@@ -1,0 +1,52 @@
+"""The loop, for programs that want to hold it in their hands. Any waiting call runs it on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from .._kernel.coroutine import Coroutine, ExceptHook, home, print_exception
+from .._kernel.hub import this_hub
+
+__all__ = ["excepthook", "halt", "isrunning", "run"]
+
+
+def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
+    """Run the loop of this thread.
+
+    mode: "loop": until nothing is left that could happen, or `halt`. "step": one turn, which waits until something
+    happens. "ready": one turn without waiting.
+    Returns whether anything is left. KeyboardInterrupt and SystemExit of a coroutine are raised here.
+    Raises TypeError, ValueError, `AlreadyRunning` (called by something that the loop itself resumed).
+    Source: uv_run.
+    """
+    if not isinstance(mode, str):
+        raise TypeError(f"mode must be a string, not {mode!r}")
+    if mode not in ("loop", "step", "ready"):
+        raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
+    return this_hub().run(mode)
+
+
+def isrunning() -> bool:
+    """Return whether `run` is in progress in this thread, also after `halt` until it returns."""
+    hub = home().hub
+    return hub is not None and hub.caller is not None
+
+
+def halt() -> None:
+    """Let `run` return after the current turn. Raises `NotRunning` if it is not in progress."""
+    this_hub().halt()
+
+
+def excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None) -> ExceptHook:
+    """Set who gets the exceptions that escape from coroutines which the loop resumed; return who got them before.
+
+    hook: called with the coroutine (None: a call from another thread) and the exception, in the hub: it cannot wait.
+    None restores the default, which prints a traceback on standard error. One hook per thread.
+    Raises TypeError if it cannot be called.
+    """
+    if hook is not None and not callable(hook):
+        raise TypeError(f"hook must be callable or None, not {hook!r}")
+    where = home()
+    before, where.excepthook = where.excepthook, hook or print_exception
+    return before

@@ -1,0 +1,46 @@
+"""A hundred thousand coroutines sleep for random times, in one OS thread.
+
+    python examples/sleepers.py --coroutines 100000 --seconds 10
+
+Prints how many woke up, how late the last one was, and what a coroutine costs.
+"""
+
+import argparse
+import random
+import resource
+from time import perf_counter
+
+from coutil import spawn, system
+
+
+def sleeper(seconds, late):
+    """Sleep once, and note by how many seconds it was too long."""
+    due = perf_counter() + seconds
+    system.suspend(seconds)
+    late.append(perf_counter() - due)
+
+
+def main():
+    """Start all, wait for all, report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--coroutines", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=10, help="none sleeps longer (default: 10)")
+    options = parser.parse_args()
+
+    late, memory, start = [], peak_memory(), perf_counter()
+    for _ in range(options.coroutines):
+        spawn.call(sleeper, random.uniform(0, options.seconds), late)
+    print(f"{options.coroutines:,} coroutines started in {perf_counter() - start:.2f} s")
+    system.run()
+    print(f"{len(late):,} woke up within {perf_counter() - start:.2f} s")
+    print(f"the last one was {1e3 * late[-1]:.1f} ms late, the latest {1e3 * max(late):.1f} ms")
+    print(f"{(peak_memory() - memory) / options.coroutines:.1f} KiB of memory each")
+
+
+def peak_memory():
+    """Return the largest resident size of this process so far (KiB on Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""The rules of the architecture, read off the sources: layers, private words, sizes, docstrings.
+
+Nothing is imported or built here, so these tests also run where the extension does not.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "coutil"
+
+# Imports point to the left. A bar separates siblings, which do not import each other.
+LAYERS = (
+    ("coutil",),  # the package itself: its version, nothing else
+    ("errors",),
+    ("_libuv",),
+    ("_kernel",),
+    ("coroutine", "event", "queued", "mutex", "promise", "spawn", "system", "uv"),
+    ("threads", "channel"),
+    ("console", "__main__"),
+)
+KERNEL = {unit for layer in LAYERS[:4] for unit in layer}
+BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
+SWITCHES = PACKAGE / "_kernel" / "coroutine.py"
+
+MODULE_LINES = 500
+FUNCTION_CODE_LINES = 45
+KERNEL_CODE_LINES = 900
+
+# What the kernel has no use for: other event loops and schedulers, and what blocks or patches behind its back.
+NOT_IN_KERNEL = {"asyncio", "concurrent", "multiprocessing", "sched", "select", "selectors", "subprocess", "threading"}
+
+
+# -- reading sources
+
+
+@cache
+def modules():
+    """Map the dotted name of each module of the package to its file."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def place(path, line):
+    """What a failing test shows and an editor opens."""
+    return f"{path.relative_to(PACKAGE.parent)}:{line}"
+
+
+def nodes(*types):
+    """Yield (path, node) for every node of the `types` in the package."""
+    for path in modules().values():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, types):
+                yield path, node
+
+
+@cache
+def code_lines(path):
+    """Return the numbers of the lines that hold code: no blank ones, no comments, no docstrings."""
+    docstrings = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
+            docstrings.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type not in layout:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return frozenset(lines - docstrings)
+
+
+# -- imports
+
+
+def imports(module, typing=True):
+    """Yield (line, dotted name) of all that `module` imports, in functions too; unless `typing`, as at run time."""
+    path = modules()[module]
+    package = module.split(".")[: None if path.name == "__init__.py" else -1]
+    skipped = set() if typing else type_checking(tree(path))
+    for node in ast.walk(tree(path)):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            base = [*base, node.module] if node.module else base
+            yield from ((node.lineno, ".".join([*base, alias.name])) for alias in node.names)
+
+
+def type_checking(root):
+    """Return the nodes that stand under `if TYPE_CHECKING:`."""
+    branches = [
+        node for node in ast.walk(root) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    return {node for branch in branches for statement in branch.body for node in ast.walk(statement)}
+
+
+def owner(name):
+    """Return the module of ours that the dotted `name` is or comes from; None for a name of somebody else."""
+    while name and name not in modules():
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def unit(module):
+    """Return what stands in LAYERS for a module of ours: "system" for coutil.system.network.tcp."""
+    return module.split(".")[1] if "." in module else module
+
+
+def rank(name):
+    """Return the number of the layer of a unit. Fails for one that has no place yet."""
+    for number, layer in enumerate(LAYERS):
+        if name in layer:
+            return number
+    raise AssertionError(f"{name} has no place in LAYERS")
+
+
+def allowed(importer, imported):
+    """Whether one unit may import another."""
+    return importer == imported or rank(imported) < rank(importer)
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "verdict"),
+    [
+        ("_kernel", "_libuv", True),
+        ("_kernel", "_kernel", True),
+        ("_libuv", "_kernel", False),
+        ("event", "_kernel", True),
+        ("event", "system", False),  # siblings
+        ("channel", "system", True),
+        ("system", "channel", False),
+        ("coutil", "errors", False),
+    ],
+)
+def test_the_rule(importer, imported, verdict):
+    assert allowed(importer, imported) is verdict
+
+
+def test_imports_point_downward():
+    wrong = [
+        f"{place(path, line)} imports {name}"
+        for module, path in modules().items()
+        for line, name in imports(module)
+        if owner(name) and not allowed(unit(module), unit(owner(name)))
+    ]
+    assert wrong == []
+
+
+def test_no_import_cycle():
+    graph = {
+        module: {owner(name) for _, name in imports(module, typing=False)} - {None, module} for module in modules()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_the_kernel_imports_nothing_that_schedules_or_blocks():
+    wrong = [
+        f"{place(path, line)} imports {name}"
+        for module, path in modules().items()
+        for line, name in imports(module)
+        if unit(module) in KERNEL and path != BUILDER and name.split(".")[0] in NOT_IN_KERNEL
+    ]
+    assert wrong == []
+
+
+# -- words that belong to one place
+
+
+def test_only_libuv_spells_ffi():
+    wrong = [
+        place(path, number)
+        for path in modules().values()
+        if PACKAGE / "_libuv" not in path.parents
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\bffi\b", line)
+    ]
+    assert wrong == []
+
+
+def test_one_file_switches_greenlets():
+    assert SWITCHES.exists()
+    wrong = [
+        place(path, node.lineno) for path, node in nodes(ast.Attribute) if node.attr == "switch" and path != SWITCHES
+    ]
+    assert wrong == []
+
+
+def test_one_file_makes_greenlets():
+    makers = {"greenlet", "greenlet.greenlet", "greenlet.*"}  # not getcurrent, not GreenletExit
+    wrong = [
+        f"{place(path, line)} imports {name}"
+        for module, path in modules().items()
+        for line, name in imports(module)
+        if name in makers and path != SWITCHES
+    ]
+    assert wrong == []
+
+
+# -- sizes and docstrings
+
+
+def test_every_module_says_what_it_is():
+    assert [place(path, 1) for path in modules().values() if not ast.get_docstring(tree(path))] == []
+
+
+def test_functions_fit_on_a_screen():
+    lengths = {
+        place(path, node.lineno): len(code_lines(path) & set(range(node.lineno, node.end_lineno + 1)))
+        for path, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+    }
+    assert {function: length for function, length in lengths.items() if length > FUNCTION_CODE_LINES} == {}
+
+
+def test_modules_can_be_read_at_once():
+    lengths = {place(path, 1): path.read_text(encoding="utf-8").count("\n") for path in modules().values()}
+    assert {module: length for module, length in lengths.items() if length > MODULE_LINES} == {}
+
+
+def test_the_kernel_can_be_read_in_one_sitting():
+    lengths = {path.name: len(code_lines(path)) for module, path in modules().items() if unit(module) == "_kernel"}
+    assert sum(lengths.values()) <= KERNEL_CODE_LINES, lengths

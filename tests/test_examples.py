@@ -1,0 +1,183 @@
+"""Every example runs as its first lines say, with small parameters, and ends cleanly."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LIMIT = 30  # seconds: nothing here takes one
+
+
+def run(name, *arguments):
+    """Run an example to its end; return (exit code, output, error output)."""
+    ended = subprocess.run(command(name, arguments), capture_output=True, text=True, timeout=LIMIT, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def command(name, arguments):
+    # -X dev: an unclosed object, a forgotten coroutine or a bad free must not go unnoticed here
+    return [sys.executable, "-X", "dev", EXAMPLES / name, *arguments]
+
+
+@contextmanager
+def running(name, *arguments):
+    """Run an example while the block runs; yields the process."""
+    with subprocess.Popen(
+        command(name, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def echo_server(*arguments):
+    """Run the server while the block runs; yields its port. Ctrl-C has to end it, silently and with exit code 0."""
+    with running("echo_server.py", "--port", "0", *arguments) as server:
+        greeting = server.stdout.readline()
+        assert re.fullmatch(r"listening on 127\.0\.0\.1:\d+\n", greeting), greeting
+        yield int(greeting.rpartition(":")[2])
+        server.send_signal(signal.SIGINT)
+        output, errors = server.communicate(timeout=LIMIT)
+        assert (server.returncode, output, errors) == (0, "", "")
+
+
+@contextmanager
+def liar():
+    """Listen, and reply to each message with something else; yields the port."""
+    script = (
+        "import socket\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "stream = server.accept()[0]\n"
+        "while data := stream.recv(65536): stream.sendall(bytes(len(data)))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_each_example_is_short_and_says_what_it_shows_and_how_to_run_it():
+    examples = sorted(EXAMPLES.glob("*.py"))
+    assert len(examples) >= 5
+    for example in examples:
+        text = example.read_text(encoding="utf-8")
+        assert text.count("\n") < 60, example.name
+        assert re.match(r'"""[A-Z]', text), example.name
+        assert f"\n    python examples/{example.name}" in text.partition('"""\n')[0], example.name
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_help(name):
+    code, output, errors = run(name, "--help")
+    assert (code, errors) == (0, "")
+    assert output.startswith("usage:")
+
+
+def test_echo_server_returns_what_it_was_sent():
+    with echo_server() as port:
+        payload = os.urandom(300_000)
+        with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as stream:
+            stream.settimeout(LIMIT)
+            stream.sendall(payload[:1000])
+            with stream.makefile("rb") as replies:
+                assert replies.read(1000) == payload[:1000]
+                stream.sendall(payload)
+                stream.shutdown(socket.SHUT_WR)
+                assert replies.read() == payload
+
+
+def test_echo_server_survives_a_reset_and_stops_with_connections_open():
+    with echo_server() as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as stream:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() sends a reset
+        stream = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        stream.sendall(b"still there?")
+        assert stream.recv(100) == b"still there?"
+    assert stream.recv(100) == b""
+    stream.close()
+
+
+def test_echo_server_closes_silent_connections_only():
+    with echo_server("--idle-timeout", "0.5") as port:
+        silent = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        busy = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        silent.settimeout(0.05)
+        with silent, busy:
+            for _ in range(200):
+                busy.sendall(b"x")
+                assert busy.recv(1) == b"x"
+                try:
+                    assert silent.recv(1) == b""
+                    break
+                except TimeoutError:
+                    pass
+            else:
+                pytest.fail("the silent connection was left open")
+            busy.sendall(b"y")
+            assert busy.recv(1) == b"y"
+            assert busy.recv(1) == b""  # its turn
+
+
+def test_echo_client_measures():
+    with echo_server() as port:
+        code, output, errors = run(
+            "echo_client.py", "--port", str(port), "--connections", "8", "--size", "3000", "--seconds", "0.3"
+        )
+    assert (code, errors) == (0, "")
+    assert re.match(r"[\d,]+ requests/s: [\d,]+ of 3,000 bytes, every reply compared\n", output)
+    assert re.search(r"^latency p50 [\d.]+ ms, p99 [\d.]+ ms, p99\.9 [\d.]+ ms$", output, re.MULTILINE)
+
+
+def test_echo_client_notices_a_wrong_reply():
+    with liar() as port:
+        code, _, errors = run("echo_client.py", "--port", port, "--connections", "1", "--seconds", "5")
+    assert code == 1
+    assert "bytes came back" in errors
+
+
+def test_echo_client_without_a_server():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        code, _, errors = run("echo_client.py", "--port", str(unused.getsockname()[1]), "--connections", "2")
+    assert code == 1
+    assert errors.startswith("2 connections failed, the first: ECONNREFUSED")
+
+
+def test_sleepers():
+    code, output, errors = run("sleepers.py", "--coroutines", "2000", "--seconds", "0.3")
+    assert (code, errors) == (0, "")
+    assert "2,000 woke up" in output
+    assert float(re.search(r"the latest ([\d.]+) ms", output)[1]) < 1000
+
+
+def test_timeout():
+    code, output, errors = run("timeout.py", "--limit", "0.1")
+    assert (code, errors) == (0, "")
+    *early, answer = output.splitlines()
+    assert early[:2] == ["attempt 1: no answer yet", "attempt 2: no answer yet"]
+    assert answer.endswith(": sorry, I was thinking")
+
+
+def test_demo():
+    code, output, errors = run("demo.py", "--connections", "8", "--seconds", "0.3")
+    assert (code, errors) == (0, "")
+    assert "requests/s" in output
+    assert "p99.9" in output
+    assert output.endswith("server stopped with exit code 0, client with 0\n")
+
+
+@pytest.mark.soak
+def test_demo_for_two_minutes():
+    ended = subprocess.run(command("demo.py", ["--connections", "200", "--seconds", "120"]), timeout=300, check=False)
+    assert ended.returncode == 0

@@ -1,0 +1,71 @@
+"""Public names are a contract: each change of them shows as a change of a file in tests/golden.
+
+    COUTIL_GOLDEN=write make test ARGS=tests/test_public.py
+
+writes these files anew, from `__all__` of each public module and the public members of its classes.
+"""
+
+import ast
+import importlib
+import inspect
+import os
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "coutil"
+GOLDEN = Path(__file__).parent / "golden"
+PUBLIC = ["errors", "coroutine", "event", "queued", "mutex", "promise", "spawn", "system", "uv", "threads", "channel"]
+PRESENT = [name for name in PUBLIC if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()]
+
+
+def public_names(module):
+    """Yield what `module` promises: "suspend", "Coroutine", "Coroutine.resume", …"""
+    for name in sorted(module.__all__):
+        yield name
+        value = getattr(module, name)
+        if inspect.isclass(value):
+            yield from (f"{name}.{member}" for member in sorted(members(value)))
+
+
+def members(cls):
+    """Return the public attributes of a class that it or a base class of ours defines."""
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("coutil")]
+    return {name for base in ours for name in vars(base) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_public_names(name):
+    names = "".join(f"{name}\n" for name in public_names(importlib.import_module(f"coutil.{name}")))
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("COUTIL_GOLDEN") == "write":
+        golden.write_text(names, encoding="utf-8")
+    assert golden.exists(), "new module: write its golden file as the first lines of this test file say"
+    assert names == golden.read_text(encoding="utf-8")
+
+
+def test_no_golden_file_without_its_module():
+    assert {path.stem for path in GOLDEN.glob("*.txt")} <= set(PRESENT)
+
+
+def undocumented(path):
+    """Yield the public functions, classes and methods of a file that have no docstring."""
+    documented = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [ast.parse(path.read_text(encoding="utf-8")).body]
+    while bodies:
+        for node in bodies.pop():
+            if not isinstance(node, documented) or node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node) and not again(node):
+                yield f"{path.relative_to(PACKAGE.parent)}:{node.lineno} {node.name}"
+            if isinstance(node, ast.ClassDef):
+                bodies.append(node.body)
+
+
+def again(node):
+    """Whether a definition only adds to another one that bears the docstring: an overload, a setter."""
+    return any(ast.unparse(decorator).endswith(("overload", ".setter")) for decorator in node.decorator_list)
+
+
+def test_public_functions_classes_and_methods_have_docstrings():
+    assert [place for path in sorted(PACKAGE.rglob("*.py")) for place in undocumented(path)] == []
