@@ -58,7 +58,7 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return ours with `extra`. The package beside this folder is importable even if not installed, and checks no states."""
+    """Return ours with `extra`, the package beside this folder importable even if not installed, and no debugging."""
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "COUTIL_DEBUG": "", **extra}
 
@@ -304,8 +304,7 @@ def write_json(path: Path | None, content: object) -> None:
 def libuv_version() -> str | None:
     """Return the version of the libuv that our package is linked with; None while it does not tell."""
     try:
-        library = import_module("coutil._libuv")
-        return str(library.ffi.string(library.lib.uv_version_string()).decode())
+        return str(import_module("coutil._libuv").version())
     except (ImportError, AttributeError):
         return None
 

@@ -1,7 +1,7 @@
 """One figure of micro.py, in a process of its own.
 
-`python -m benchmarks.worker CONTENDER BENCHMARK` prints it as JSON, in the last line: `null` if the contender has no such
-thing.
+`python -m benchmarks.worker CONTENDER BENCHMARK` prints it as JSON, in the last line. It is `null` if the contender has
+no such thing.
 """
 
 import json

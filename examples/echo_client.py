@@ -29,7 +29,7 @@ def client(options, latencies, failures):
                 while received < options.size and (count := stream.receive_into(reply, received)):
                     received += count
                 if reply[:received] != message:
-                    raise ValueError(f"{received} bytes came back that differ from the {options.size} sent")
+                    raise ValueError(f"wrong reply: {received} of {options.size} bytes came back")
                 latencies.append(perf_counter() - start)
     except (OSError, ValueError) as error:
         failures.append(error)

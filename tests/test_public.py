@@ -10,6 +10,7 @@ import importlib
 import inspect
 import os
 from pathlib import Path
+from types import MemberDescriptorType
 
 import pytest
 
@@ -29,9 +30,10 @@ def public_names(module):
 
 
 def members(cls):
-    """Return the public attributes of a class that it or a base class of ours defines."""
-    ours = [base for base in cls.__mro__ if base.__module__.startswith("coutil")]
-    return {name for base in ours for name in vars(base) if not name.startswith("_")}
+    """Return the public methods, properties and constants of a class; what it keeps in slots is nobody's business."""
+    ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("coutil")]
+    found = {name: value for names in reversed(ours) for name, value in names.items() if not name.startswith("_")}
+    return [name for name, value in found.items() if not isinstance(value, MemberDescriptorType)]
 
 
 @pytest.mark.parametrize("name", PRESENT)
@@ -39,6 +41,7 @@ def test_public_names(name):
     names = "".join(f"{name}\n" for name in public_names(importlib.import_module(f"coutil.{name}")))
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("COUTIL_GOLDEN") == "write":
+        GOLDEN.mkdir(exist_ok=True)
         golden.write_text(names, encoding="utf-8")
     assert golden.exists(), "new module: write its golden file as the first lines of this test file say"
     assert names == golden.read_text(encoding="utf-8")

@@ -22,10 +22,21 @@ async def suspend(count: int) -> None:
         await asyncio.sleep(0)
 
 
+async def in_turn(coroutines: int, count: int) -> None:
+    """Let several suspend in turn, `count` times in all."""
+    await asyncio.gather(*[suspend(count // coroutines) for _ in range(coroutines)])
+
+
+@suite.PAIR
+async def pair(count: int) -> None:
+    """Suspend in turn with one other."""
+    await in_turn(2, count)
+
+
 @suite.TURNS
 async def turns(count: int) -> None:
-    """Suspend in turn with others."""
-    await asyncio.gather(*[suspend(count // suite.MANY) for _ in range(suite.MANY)])
+    """Suspend in turn with many others."""
+    await in_turn(suite.MANY, count)
 
 
 @suite.SPAWN

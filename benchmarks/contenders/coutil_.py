@@ -29,12 +29,23 @@ def suspend(count: int) -> None:
     system.run()
 
 
+def in_turn(coroutines: int, count: int) -> None:
+    """Let several suspend in turn, `count` times in all."""
+    for _ in range(coroutines):
+        spawn.call(suspend_often, count // coroutines)
+    system.run()
+
+
+@suite.PAIR
+def pair(count: int) -> None:
+    """Suspend in turn with one other."""
+    in_turn(2, count)
+
+
 @suite.TURNS
 def turns(count: int) -> None:
-    """Suspend in turn with others."""
-    for _ in range(suite.MANY):
-        spawn.call(suspend_often, count // suite.MANY)
-    system.run()
+    """Suspend in turn with many others."""
+    in_turn(suite.MANY, count)
 
 
 @suite.SPAWN

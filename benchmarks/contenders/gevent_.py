@@ -32,10 +32,21 @@ def suspend(count: int) -> None:
     gevent.spawn(suspend_often, count).join()
 
 
+def in_turn(coroutines: int, count: int) -> None:
+    """Let several suspend in turn, `count` times in all."""
+    gevent.joinall([gevent.spawn(suspend_often, count // coroutines) for _ in range(coroutines)])
+
+
+@suite.PAIR
+def pair(count: int) -> None:
+    """Suspend in turn with one other."""
+    in_turn(2, count)
+
+
 @suite.TURNS
 def turns(count: int) -> None:
-    """Suspend in turn with others."""
-    gevent.joinall([gevent.spawn(suspend_often, count // suite.MANY) for _ in range(suite.MANY)])
+    """Suspend in turn with many others."""
+    in_turn(suite.MANY, count)
 
 
 @suite.SPAWN

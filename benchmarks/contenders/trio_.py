@@ -23,12 +23,23 @@ async def suspend(count: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
+async def in_turn(coroutines: int, count: int) -> None:
+    """Let several suspend in turn, `count` times in all."""
+    async with trio.open_nursery() as nursery:
+        for _ in range(coroutines):
+            nursery.start_soon(suspend, count // coroutines)
+
+
+@suite.PAIR
+async def pair(count: int) -> None:
+    """Suspend in turn with one other."""
+    await in_turn(2, count)
+
+
 @suite.TURNS
 async def turns(count: int) -> None:
-    """Suspend in turn with others."""
-    async with trio.open_nursery() as nursery:
-        for _ in range(suite.MANY):
-            nursery.start_soon(suspend, count // suite.MANY)
+    """Suspend in turn with many others."""
+    await in_turn(suite.MANY, count)
 
 
 @suite.SPAWN

@@ -1,12 +1,11 @@
 """Echo server on coutil: one coroutine for each connection, blocking style."""
 
 import sys
-from typing import Any
 
 from coutil import spawn, system
 
 
-def echo(stream: Any) -> None:
+def echo(stream: system.StreamSocket) -> None:
     """Send back what arrives, until the end of the stream."""
     with stream:
         stream.setoption("nodelay", True)

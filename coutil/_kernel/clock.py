@@ -18,6 +18,7 @@ class Clock:
     """The system's monotonic clock, with libuv's timers."""
 
     __slots__ = ("loop",)
+    manual = False
 
     def __init__(self, loop: Loop) -> None:
         """`loop` keeps the cached time."""
@@ -44,27 +45,24 @@ class Clock:
         """Return how many timers wait that libuv does not know of."""
         return 0
 
-    def due(self) -> bool:
-        """Return whether such a timer is due."""
-        return False
-
-    def advance_to_next(self) -> bool:
-        """Let time pass if that is all there is to do; return whether it did."""
+    def advance(self, seconds: float | None = None) -> bool:
+        """Let time pass if it is ours; return whether that made anything ready."""
         return False
 
 
 class ManualClock(Clock):
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
-    __slots__ = ("heap", "hub", "live", "time")
+    __slots__ = ("heap", "hub", "time")
+    manual = True
 
     def __init__(self, hub: Hub) -> None:
         """Use it by `hub.clock = ManualClock(hub)`, before any timer is started."""
         super().__init__(hub.loop)
         self.hub = hub
         self.time = hub.loop.now()
-        self.heap: list[tuple[int, int, int, int]] = []  # due, generation (increasing), slot, generation
-        self.live: set[int] = set()
+        self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
+        hub.attention = True
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
@@ -76,42 +74,27 @@ class ManualClock(Clock):
 
     def start(self, slot: int, generation: int, nanoseconds: int) -> None:
         """As in `Clock`."""
-        heappush(self.heap, (self.time + nanoseconds, generation, slot, generation))
-        self.live.add(slot)
+        heappush(self.heap, (self.time + nanoseconds, generation, slot))
 
     def stop(self, slot: int) -> None:
         """As in `Clock`."""
-        self.live.discard(slot)
         self.heap = sorted(entry for entry in self.heap if entry[2] != slot)
 
     def pending(self) -> int:
         """Return how many timers wait."""
         return len(self.heap)
 
-    def due(self) -> bool:
-        """Return whether a timer is due: a blocking poll would be wrong then."""
-        return bool(self.heap and self.heap[0][0] <= self.time) or bool(self.heap and not lib.co_alive(self.loop.pointer))
-
-    def advance(self, seconds: float) -> None:
-        """Let `seconds` (>= 0) pass; what is due is delivered in the hub's next turns."""
+    def advance(self, seconds: float | None = None) -> bool:
+        """Let `seconds` (>= 0) pass, or the time up to the next timer; what is due fires in the hub's next turn."""
+        if seconds is None:
+            seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.heap else 0
         self.time += round(seconds * 1e9)
-        self._fire()
-
-    def advance_to_next(self) -> bool:
-        """Jump to the next timer."""
-        if not self.heap:
-            return False
-        self.time = max(self.time, self.heap[0][0])
-        self._fire()
-        return True
-
-    def _fire(self) -> None:
-        due = []
+        fired = False
         while self.heap and self.heap[0][0] <= self.time:
-            due.append(heappop(self.heap)[2:])
-        for slot, generation in due:
-            self.live.discard(slot)
+            _, generation, slot = heappop(self.heap)
             self.hub.ready.append(_Due(self.hub, slot, generation))
+            fired = True
+        return fired
 
 
 class _Due:
@@ -122,6 +105,6 @@ class _Due:
     def __init__(self, hub: Hub, slot: int, generation: int) -> None:
         self.hub, self.slot, self.generation = hub, slot, generation
 
-    def fire(self, _: list[object]) -> None:
+    def fire(self) -> None:
         """Deliver the record that libuv would have written."""
         self.hub.owners[self.slot].deliver(self.generation, 0, 0)

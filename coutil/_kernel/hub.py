@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from operator import length_hint
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -45,6 +43,13 @@ class Owner(Protocol):
         """The loop is gone; touch nothing of it any more."""
 
 
+class Ready(Protocol):
+    """An entry of the ready queue."""
+
+    def fire(self) -> None:
+        """Do what the entry is for."""
+
+
 class _Nobody:
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Drop a record whose owner has left."""
@@ -61,11 +66,10 @@ class Hub:
 
     __slots__ = (
         "__weakref__",
-        "batch",
+        "attention",
         "caller",
         "calls",
         "clock",
-        "entries",
         "exits",
         "expected",
         "forked",
@@ -80,6 +84,8 @@ class Hub:
         "luck",
         "mode",
         "owners",
+        "patience",
+        "polling",
         "ready",
         "records",
         "turns",
@@ -94,9 +100,7 @@ class Hub:
         self.owners: list[Owner] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
         self.free: list[int] = []
         self.generation = 0
-        self.ready: list[Any] = []
-        self.batch: list[Any] = []
-        self.entries: Iterator[Any] = iter(())
+        self.ready: deque[Ready] = deque()
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = interrupt.allocate_lock()  # held while another thread uses, or we free, the loop's memory
@@ -104,6 +108,9 @@ class Hub:
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
         self.halting = self.interrupted = self.forked = False
+        self.attention = False  # something of all that is out of the ordinary; see _attend
+        self.polling = False  # inside co_step, or between it and taking its records
+        self.patience: int = lib.CO_BLOCK
         self.turns = self.expected = 0
         self.luck = LUCK
         where.hub = self
@@ -138,70 +145,77 @@ class Hub:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
         while True:
             try:
-                while True:
-                    self._leave_if_done(*self._turn())
+                self._drain()
+                self._turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
+                if self.polling:
+                    self.polling = False
+                    self.records = self.loop.records(self.loop.count())
                 self.exits.append(error)
+                self.attention = True
 
-    def _turn(self) -> tuple[bool, int]:
-        """Do one turn; return whether anything is left that could bring more, and how much was done."""
-        if self.forked:
-            raise Forked("the process was forked by a coroutine of this loop: it cannot go on in the child")
-        self.turns += 1
-        hooks = self.home.hooks
-        if hooks is not None:
-            hooks.turn(self.turns)
-        done = self._drain()
-        if not length_hint(self.entries):
-            self.batch, self.ready = self.ready, []
-            self.entries = iter(self.batch)
-        for entry in islice(self.entries, READY_BUDGET):
-            done += 1
-            entry.fire(self.batch)
-        status = check(lib.co_step(self.loop.pointer, self._patience(done)), "uv_run")
-        self.records = self.loop.records(status >> 1)
-        done += self._drain()
-        alive = bool(status & 1 or done or self.ready or length_hint(self.entries))
-        return alive or self.clock.advance_to_next(), done
+    def _turns(self) -> None:
+        """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
+        ready, loop, where = self.ready, self.loop, self.home
+        step, pointer = lib.co_step, loop.pointer
+        while True:
+            self.turns += 1
+            if where.hooks is not None:
+                where.hooks.turn(self.turns)
+            done = len(ready)
+            for _ in range(done if done < READY_BUDGET else READY_BUDGET):
+                ready.popleft().fire()
+            self.polling = True
+            status = step(pointer, 0 if done or ready or self.attention else self.patience)
+            if status > 1:
+                self.records = loop.records(status >> 1)
+                self.polling = False
+                self._drain()
+            else:
+                self.polling = False
+            if self.attention or not (status or done or ready):
+                self._attend(bool(status & 1 or done), bool(status > 1 or done))
 
-    def _drain(self) -> int:
-        """Deliver the records of the last step; return how many."""
-        count = 0
+    def _drain(self) -> None:
+        """Deliver the records of the last step."""
         owners = self.owners
         for slot, generation, result, where in self.records:
-            count += 1
             self.luck = LUCK
             owners[slot].deliver(generation, result, where)
-        return count
 
-    def _patience(self, done: int) -> int:
-        """Return how co_step shall poll: not at all blocking if anything else could be done now."""
-        busy = done or self.ready or self.calls or self.exits or self.interrupted or self.halting
-        if busy or self.mode == "ready" or length_hint(self.entries) or self.clock.due():
-            return 0
-        return lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
-
-    def _leave_if_done(self, alive: bool, done: int) -> None:
-        """Go back to whoever drives the hub if the turn was the last one for it."""
+    def _attend(self, alive: bool, happened: bool) -> None:
+        """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
+        if self.forked:
+            self.exits.append(Forked("the process was forked by a coroutine of this loop: it cannot go on in the child"))
         if self.interrupted:
             self.interrupted = False
             self.exits.append(KeyboardInterrupt())
+        alive = bool(alive or self.ready)
         if self.exits:
             driver, self.caller = self.caller or self.home.drivers[-1], None
             throw_into(driver, self.exits.pop(0))
-        elif self.caller is None:
-            if not alive:
-                throw_into(self.home.drivers[-1], Deadlock(deadlock(self.home)))
-        elif not alive or self.halting or self.mode == "ready" or (self.mode == "step" and done):
-            caller, self.caller = self.caller, None
-            self.mode, self.halting = "loop", False
-            leave_hub(caller, alive and self.alive())
+        elif not alive and self.clock.advance():
+            pass
+        elif self.caller is not None:
+            self._leave_run(alive, happened)
+        elif not alive and not self.alive():
+            throw_into(self.home.drivers[-1], Deadlock(deadlock(self.home)))
+        self.attention = bool(
+            self.exits or self.interrupted or self.halting or self.mode != "loop" or self.clock.manual or self.forked
+        )
+
+    def _leave_run(self, alive: bool, happened: bool) -> None:
+        """Let run() return if it asked for no more."""
+        if alive and not self.halting and self.mode != "ready" and not (self.mode == "step" and happened):
+            return
+        assert self.caller is not None
+        caller, self.caller = self.caller, None
+        self.mode, self.halting = "loop", False
+        leave_hub(caller, self.alive())
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
-        return bool(
-            self.ready or length_hint(self.entries) or self.clock.pending() or lib.co_alive(self.loop.pointer)
-        )
+        return bool(self.ready or self.clock.pending() or lib.co_alive(self.loop.pointer))
 
     # -- what others ask of it --------------------------------------------------------------------------------------
 
@@ -211,7 +225,7 @@ class Hub:
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
         interrupt.install(self)
-        self.caller, self.mode = me, mode
+        self.caller, self.mode, self.attention = me, mode, True
         try:
             answer: bool = enter_hub(me)
         finally:
@@ -230,13 +244,13 @@ class Hub:
         """See `system.halt`."""
         if self.caller is None:
             raise NotRunning("halt() ends system.run(), and that is not running")
-        self.halting = True
+        self.halting = self.attention = True
 
     def ended(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
         error, coroutine._error, coroutine.value = coroutine._error, None, None
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.exits.append(error)
+            self.exit(error)
         elif error is not None:
             self.report(coroutine, error)
 
@@ -245,7 +259,12 @@ class Hub:
         try:
             self.home.report(coroutine, error)
         except (KeyboardInterrupt, SystemExit) as leave:
-            self.exits.append(leave)
+            self.exit(leave)
+
+    def exit(self, error: BaseException) -> None:
+        """Raise `error` in the driver at the end of this turn."""
+        self.exits.append(error)
+        self.attention = True
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.
@@ -263,10 +282,12 @@ class Hub:
     def expecting(self) -> Iterator[None]:
         """Within the block the loop counts as alive: another thread is going to use `call_threadsafe`."""
         self.expected += 1
+        self.patience = lib.CO_BLOCK_ALWAYS
         try:
             yield
         finally:
             self.expected -= 1
+            self.patience = lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
 
     def close(self) -> None:
         """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
@@ -276,7 +297,8 @@ class Hub:
             if self.loop.pointer and not self.forked:
                 self.loop.close()
         interrupt.uninstall(self)
-        self.ready, self.batch, self.entries, self.records = [], [], iter(()), iter(())
+        self.ready.clear()
+        self.records = iter(())
         del self.owners[1:], self.free[:]
         self.calls.clear()
         self.home.hub = None
@@ -302,7 +324,7 @@ class _Calls:
             try:
                 function(*arguments)
             except (KeyboardInterrupt, SystemExit) as leave:
-                hub.exits.append(leave)
+                hub.exit(leave)
             except BaseException as error:  # noqa: BLE001  # reported
                 hub.report(None, error)
 

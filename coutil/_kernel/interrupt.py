@@ -75,7 +75,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt where it can do no harm; from inside the kernel, try again a moment later."""
     hub = _state["hub"]
     if hub is not None and getcurrent() is hub.greenlet:
-        hub.interrupted = True
+        hub.interrupted = hub.attention = True
     elif frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
         interrupt_main()
     else:
@@ -106,7 +106,7 @@ def _after_fork_in_child() -> None:
 
     for hub in list(hubs):
         lib.co_loop_forked(hub.loop.pointer)
-        hub.forked = True
+        hub.forked = hub.attention = True
         hub.home.hub = hub.home.main.operation = None
         hub.home.renew_gate(hub.home.main._greenlet)
         hubs.discard(hub)

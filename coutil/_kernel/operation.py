@@ -14,6 +14,7 @@ is after the operation was cancelled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 
 from greenlet import getcurrent
@@ -36,6 +37,7 @@ from .states import (
 
 __all__ = ["Operation", "lucky", "operation"]
 
+POLL_EVERY = 50_000  # nanoseconds that a lone coroutine may go on before libuv is polled
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 
 
@@ -43,7 +45,7 @@ Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 class Operation:
     """What one coroutine waits for from libuv. Made by `operation`."""
 
-    __slots__ = ("batch", "coroutine", "generation", "hub", "pins", "result", "slot", "state", "waiting")
+    __slots__ = ("coroutine", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting")
 
     def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
         """The operation is Freed."""
@@ -53,42 +55,58 @@ class Operation:
         self.slot = self.generation = 0
         self.result = 0
         self.pins: Any = None  # what libuv may read until the callback
-        self.batch: Any = None  # the ready queue that holds us
+        self.stale = 0  # our first entries in the ready queue that are void
         self.waiting = False  # the coroutine waits for a cancelled request to be released
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
     def idle(self) -> Any:
-        """Let everything else that is ready run first; return True. Suspends."""
+        """Let everything else that is ready run first; return True. Suspends, unless it is the only one."""
+        hub = self.hub
+        ready = hub.ready
+        if not ready and self._alone(hub):
+            return True
         if self.state is CLOSE_REQUEST and (woken := self._released("suspend")) is not SIGNED:
             return woken
-        self.batch = batch = self.hub.ready
-        batch.append(self)
+        ready.append(self)
         self.state = AWAIT_HANDLE  # 2, 10
         try:
             woken = park(self.coroutine, "suspend")
         except BaseException:
-            self._leave_batch()
+            self._leave_queue()
             raise
         if woken is SIGNED:
             return True
-        self._leave_batch()
+        self._leave_queue()
         return woken
 
-    def fire(self, batch: list[Any]) -> None:
-        """Resume the coroutine, from the ready queue `batch`, unless it has left that queue."""
-        if self.batch is not batch:
+    def _alone(self, hub: Hub) -> bool:
+        """Return whether the hub would resume us next and at once: then there is no need to go there and back.
+
+        Bounded by luck and by time, so that libuv is polled as often as if we had gone.
+        """
+        hub.luck -= 1
+        return (
+            hub.luck > 0
+            and self.coroutine.resumer is self.coroutine.gate
+            and not hub.attention
+            and monotonic_ns() - hub.loop.status[0] < POLL_EVERY
+        )
+
+    def fire(self) -> None:
+        """Resume the coroutine, from the ready queue, unless it has left that queue."""
+        if self.stale:
+            self.stale -= 1
             return
-        self.batch = None
         self.hub.luck = LUCK
         self.state = ARMED  # 6
         wake(self.coroutine)
         if self.state is ARMED:
             self._close()  # 9
 
-    def _leave_batch(self) -> None:
+    def _leave_queue(self) -> None:
         if self.state is AWAIT_HANDLE:
-            self.batch = None
+            self.stale += 1  # the entry stays where it is and is skipped
             self._close()  # 5
 
     def _close(self) -> None:

@@ -34,11 +34,18 @@ class Loop:
         self.ring: Any = None
 
     def records(self, count: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the `count` records of the last step: (slot, generation, result, where)."""
+        """Yield the `count` records of the last step: (slot, generation, result, where).
+
+        They are copied first: the ring may move while they are delivered.
+        """
         if self.room != self.status[_ROOM]:
             self.room = self.status[_ROOM]
             self.ring = memoryview(ffi.buffer(self.pointer.records, self.room * lib.CO_RECORD))
-        return _record.iter_unpack(self.ring[: count * 16])  # type: ignore[return-value]  # four integers each
+        return _record.iter_unpack(self.ring[: count * 16].tobytes())  # type: ignore[return-value]  # four integers each
+
+    def count(self) -> int:
+        """Return how many records the last step left."""
+        return int(self.pointer.count)
 
     def now(self) -> int:
         """Return the cached time in nanoseconds (monotonic, arbitrary origin)."""

@@ -38,6 +38,7 @@ typedef struct {
     uint64_t *status;         /* [0] monotonic ns at the end of the last co_step or co_update; [1] size of the ring */
     uint32_t handles_created, handles_closed, handles_freed;
     uint32_t requests_created, requests_freed;
+    uint32_t count;           /* records of the last co_step */
     ...;
 } co_loop;
 
