@@ -30,6 +30,7 @@ __all__ = [
     "Home",
     "Outside",
     "enter_hub",
+    "hand_over",
     "home",
     "inside",
     "leave_hub",
@@ -69,7 +70,7 @@ class Runner(greenlet):
 class Home:
     """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
 
-    __slots__ = ("drivers", "ended", "excepthook", "gate", "hooks", "hub", "main", "runners", "started")
+    __slots__ = ("drivers", "ended", "ended_last", "excepthook", "gate", "hooks", "hub", "main", "runners", "started")
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
@@ -81,6 +82,7 @@ class Home:
         self.runners: list[Runner] = []
         self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
         self.started = self.ended = 0
+        self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
         self.renew_gate(top)
         self.main = Coroutine._adopt(top, self, "main")
 
@@ -380,6 +382,7 @@ def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet
     resumer: greenlet = coroutine.resumer
     coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
     where.ended += 1
+    where.ended_last = coroutine
     runner.coroutine = None
     runner.gr_context = None
     if (resumer is where.gate or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
@@ -422,6 +425,14 @@ def park(coroutine: Coroutine, what: object) -> Any:
     return resumer.switch(None)
 
 
+def hand_over(coroutine: Coroutine, what: object, successor: Coroutine) -> Any:
+    """Like `park` of a coroutine that the hub resumed, but enter `successor` in place of the hub, signed."""
+    coroutine.waiting_on = what
+    coroutine.resumer = None
+    successor.resumer = successor.gate
+    return successor._greenlet.switch(SIGNED)
+
+
 def yield_(value: object) -> Any:
     """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
     me: Any = getcurrent()
@@ -440,7 +451,7 @@ def wake(coroutine: Coroutine) -> None:
     if hooks is not None:
         hooks.resumed(coroutine)
     if coroutine._greenlet.switch(SIGNED) is ENDED:
-        coroutine.home.hub.ended(coroutine)
+        coroutine.home.hub.ended(coroutine.home.ended_last)
     if hooks is not None:
         hooks.parked(coroutine)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic_ns
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -28,6 +29,7 @@ from .report import deadlock
 __all__ = ["Hub", "hubs", "this_hub"]
 
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
+POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
 hubs: WeakSet[Hub] = WeakSet()
@@ -164,7 +166,8 @@ class Hub:
                 where.hooks.turn(self.turns)
             done = len(ready)
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
-                ready.popleft().fire()
+                if ready:  # coroutines that hand over to each other take entries, too
+                    ready.popleft().fire()
             self.polling = True
             status = step(pointer, 0 if done or ready or self.attention else self.patience)
             if status > 1:
@@ -212,6 +215,10 @@ class Hub:
         caller, self.caller = self.caller, None
         self.mode, self.halting = "loop", False
         leave_hub(caller, self.alive())
+
+    def polled_lately(self) -> bool:
+        """Return whether coroutines may go on among themselves before libuv is polled."""
+        return monotonic_ns() - self.loop.status[0] < POLL_EVERY
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""

@@ -14,14 +14,13 @@ is after the operation was cancelled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic_ns
 from typing import Any
 
 from greenlet import getcurrent
 
 from .._libuv import error
 from ..errors import Forked
-from .coroutine import SIGNED, Coroutine, Runner, park, running, wake
+from .coroutine import SIGNED, Coroutine, Runner, hand_over, park, running, wake
 from .hub import LUCK, Hub, this_hub
 from .states import (
     ARMED,
@@ -37,7 +36,6 @@ from .states import (
 
 __all__ = ["Operation", "lucky", "operation"]
 
-POLL_EVERY = 50_000  # nanoseconds that a lone coroutine may go on before libuv is polled
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 
 
@@ -61,17 +59,32 @@ class Operation:
     # -- the ready queue --------------------------------------------------------------------------------------------
 
     def idle(self) -> Any:
-        """Let everything else that is ready run first; return True. Suspends, unless it is the only one."""
-        hub = self.hub
-        ready = hub.ready
-        if not ready and self._alone(hub):
-            return True
-        if self.state is CLOSE_REQUEST and (woken := self._released("suspend")) is not SIGNED:
+        """Let everything else that is ready run first; return True. Suspends, unless it is the only one.
+
+        As long as libuv need not be polled, the next coroutine of the queue is entered directly: going through the hub
+        would cost a second switch.
+        """
+        if self.state is not FREED and (woken := self._released("suspend")) is not SIGNED:
             return woken
+        coroutine, hub = self.coroutine, self.hub
+        ready = hub.ready
+        successor: Operation | None = None
+        hub.luck = luck = hub.luck - 1
+        if luck > 0 and coroutine.resumer is coroutine.gate and not hub.attention and (luck & 3 or hub.polled_lately()):
+            if not ready:
+                return True
+            successor = ready[0]  # an operation: other entries come with `attention`
         ready.append(self)
-        self.state = AWAIT_HANDLE  # 2, 10
+        self.state = AWAIT_HANDLE  # 2
         try:
-            woken = park(self.coroutine, "suspend")
+            if successor is None or successor.stale:
+                woken = park(coroutine, "suspend")
+            else:
+                ready.popleft()
+                successor.state = ARMED  # 6, as in fire()
+                successor.state = CLOSE_HANDLE  # 9
+                successor.state = FREED  # 8
+                woken = hand_over(coroutine, "suspend", successor.coroutine)
         except BaseException:
             self._leave_queue()
             raise
@@ -80,29 +93,16 @@ class Operation:
         self._leave_queue()
         return woken
 
-    def _alone(self, hub: Hub) -> bool:
-        """Return whether the hub would resume us next and at once: then there is no need to go there and back.
-
-        Bounded by luck and by time, so that libuv is polled as often as if we had gone.
-        """
-        hub.luck -= 1
-        return (
-            hub.luck > 0
-            and self.coroutine.resumer is self.coroutine.gate
-            and not hub.attention
-            and monotonic_ns() - hub.loop.status[0] < POLL_EVERY
-        )
-
     def fire(self) -> None:
         """Resume the coroutine, from the ready queue, unless it has left that queue."""
         if self.stale:
             self.stale -= 1
             return
         self.hub.luck = LUCK
-        self.state = ARMED  # 6
+        self.state = ARMED  # 6; there is no handle to keep armed, so it is released at once
+        self.state = CLOSE_HANDLE  # 9
+        self.state = FREED  # 8
         wake(self.coroutine)
-        if self.state is ARMED:
-            self._close()  # 9
 
     def _leave_queue(self) -> None:
         if self.state is AWAIT_HANDLE:

@@ -6,6 +6,8 @@ import math
 import time as _time
 from typing import Any, Literal
 
+from greenlet import getcurrent
+
 from .._kernel.coroutine import Outside, running
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
@@ -48,7 +50,12 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
     `NotYieldable`. Source: uv_timer_start.
     """
     if seconds is _ZERO and blocking is False:
-        return operation().idle()
+        me: Any = getcurrent()
+        try:
+            own = me.coroutine.operation
+        except AttributeError:
+            own = None
+        return (own or operation()).idle()
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
