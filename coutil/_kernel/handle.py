@@ -35,6 +35,7 @@ class Handle:
 
     __slots__ = (
         "_closing",
+        "arena",
         "generation",
         "hub",
         "pointer",
@@ -63,6 +64,7 @@ class Handle:
         self.thread = get_ident()
         self.pointer = self.hub.loop.pointer
         self.want: Any = self.hub.loop.want
+        self.arena: Any = self.hub.loop.arena
         self.slot = self._closing = self.hub.take(self)
         self.generation = self.hub.generation
         code = open_(self.pointer, self.slot, self.generation)
@@ -136,7 +138,7 @@ class Handle:
             self.state = O_FREED  # 3
             self.hub.drop(self._closing)
         elif self.stash is None and not self.closed:
-            self.stash = bytes(self.hub.loop.arena[where : where + result]) if result > 0 else result
+            self.stash = self.arena[where : where + result] if result > 0 else result
 
     # -- closing ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Handle:
             self.state = O_CLOSE
         if self.state is O_CLOSE:
             self.state = O_FREED
-        self.slot, self.pointer, self.want = NOWHERE, NULL, _NO_WANT
+        self.slot, self.pointer, self.want, self.arena = NOWHERE, NULL, _NO_WANT, b""
         self.waiter = self.stash = None
 
     # -- errors -----------------------------------------------------------------------------------------------------

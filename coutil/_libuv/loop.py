@@ -27,7 +27,7 @@ class Loop:
         self.pointer: Any = lib.co_loop_new()
         if not self.pointer:
             raise MemoryError("no memory or no descriptor for an event loop")
-        self.arena = memoryview(ffi.buffer(self.pointer.arena, lib.CO_ARENA))
+        self.arena: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
         self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
         self.room = 0

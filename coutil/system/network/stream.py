@@ -164,7 +164,7 @@ class StreamSocket(Socket):
         count = handle.result
         if count > 0:
             where = handle.where
-            return handle.hub.loop.arena[where : where + count].tobytes()
+            return handle.arena[where : where + count]  # type: ignore[no-any-return]
         return self._ended(count)
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
