@@ -18,7 +18,6 @@ class Clock:
     """The system's monotonic clock, with libuv's timers."""
 
     __slots__ = ("loop",)
-    manual = False
 
     def __init__(self, loop: Loop) -> None:
         """`loop` keeps the cached time."""
@@ -54,7 +53,6 @@ class ManualClock(Clock):
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
     __slots__ = ("heap", "hub", "time")
-    manual = True
 
     def __init__(self, hub: Hub) -> None:
         """Use it by `hub.clock = ManualClock(hub)`, before any timer is started."""
@@ -62,7 +60,6 @@ class ManualClock(Clock):
         self.hub = hub
         self.time = hub.loop.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
-        hub.attention = True
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
@@ -101,6 +98,7 @@ class _Due:
     """An entry of the ready queue: a timer of the manual clock that has fired."""
 
     __slots__ = ("generation", "hub", "slot")
+    stale = 1  # no coroutine enters it directly
 
     def __init__(self, hub: Hub, slot: int, generation: int) -> None:
         self.hub, self.slot, self.generation = hub, slot, generation

@@ -447,13 +447,13 @@ def yield_(value: object) -> Any:
 def wake(coroutine: Coroutine) -> None:
     """Resume a parked `coroutine` from the hub, signed."""
     coroutine.resumer = coroutine.gate
-    hooks = coroutine.home.hooks
-    if hooks is not None:
-        hooks.resumed(coroutine)
+    home = coroutine.home
+    if home.hooks is not None:
+        home.hooks.resumed(coroutine)
     if coroutine._greenlet.switch(SIGNED) is ENDED:
-        coroutine.home.hub.ended(coroutine.home.ended_last)
-    if hooks is not None:
-        hooks.parked(coroutine)
+        home.hub.ended(home.ended_last)
+    if home.hooks is not None:
+        home.hooks.parked(coroutine)
 
 
 def throw_into(coroutine: Coroutine, error: BaseException) -> None:

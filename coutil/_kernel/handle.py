@@ -17,7 +17,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._libuv import NULL, check, error, lib
+from .._libuv import NULL, error, lib
 from ..errors import BusyError, Closed, ForeignThread, Forked
 from .coroutine import SIGNED, Coroutine, park, running, wake
 from .hub import Hub, this_hub
@@ -93,11 +93,11 @@ class Handle:
         except AttributeError:
             coroutine = running()
         state = self.state
-        if state is not O_READY and state is not O_ARMED:
+        if state is not O_ARMED and state is not O_READY:
             raise self.unusable()
         want, slot = self.want, self.slot
-        if want[slot] < 0:
-            check(start(self.pointer, slot), "uv_read_start")
+        if want[slot] < 0 and (code := start(self.pointer, slot)) < 0:
+            raise self.failed(code, "uv_read_start")
         self.waiter = coroutine
         self.state = O_AWAIT  # 2, 9
         want[slot] = amount

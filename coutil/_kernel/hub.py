@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic_ns
 from typing import Any, Protocol
-from weakref import WeakSet
 
 from .._libuv import check, lib
 from .._libuv.loop import Loop
@@ -26,13 +25,12 @@ from .clock import Clock
 from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, running, throw_into
 from .report import deadlock
 
-__all__ = ["Hub", "hubs", "this_hub"]
+__all__ = ["Hub", "this_hub"]
 
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
-hubs: WeakSet[Hub] = WeakSet()
 
 
 class Owner(Protocol):
@@ -111,12 +109,11 @@ class Hub:
         self.mode = "loop"
         self.halting = self.interrupted = self.forked = False
         self.attention = False  # something of all that is out of the ordinary; see _attend
+        self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
         self.polling = False  # inside co_step, or between it and taking its records
-        self.patience: int = lib.CO_BLOCK
         self.turns = self.expected = 0
         self.luck = LUCK
         where.hub = self
-        hubs.add(self)
         interrupt.install(self)
 
     # -- slots ------------------------------------------------------------------------------------------------------
@@ -153,8 +150,7 @@ class Hub:
                 if self.polling:
                     self.polling = False
                     self.records = self.loop.records(self.loop.count())
-                self.exits.append(error)
-                self.attention = True
+                self.exit(error)
 
     def _turns(self) -> None:
         """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
@@ -169,7 +165,7 @@ class Hub:
                 if ready:  # coroutines that hand over to each other take entries, too
                     ready.popleft().fire()
             self.polling = True
-            status = step(pointer, 0 if done or ready or self.attention else self.patience)
+            status = step(pointer, 0 if done or ready else self.patience)
             if status > 1:
                 self.records = loop.records(status >> 1)
                 self.polling = False
@@ -203,9 +199,13 @@ class Hub:
             self._leave_run(alive, happened)
         elif not alive and not self.alive():
             throw_into(self.home.drivers[-1], Deadlock(deadlock(self.home)))
-        self.attention = bool(
-            self.exits or self.interrupted or self.halting or self.mode != "loop" or self.clock.manual or self.forked
-        )
+        self.tune()
+
+    def tune(self) -> None:
+        """Derive `attention` and `patience` from everything that is out of the ordinary."""
+        urgent = self.exits or self.interrupted or self.halting or self.forked or self.mode == "ready"
+        self.attention = bool(urgent or self.mode != "loop")
+        self.patience = 0 if urgent else lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
@@ -232,11 +232,13 @@ class Hub:
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
         interrupt.install(self)
-        self.caller, self.mode, self.attention = me, mode, True
+        self.caller, self.mode = me, mode
+        self.tune()
         try:
             answer: bool = enter_hub(me)
         finally:
             self.caller, self.mode, self.halting = None, "loop", False
+            self.tune()
         return answer
 
     def _resumed(self, coroutine: Coroutine) -> bool:
@@ -251,7 +253,8 @@ class Hub:
         """See `system.halt`."""
         if self.caller is None:
             raise NotRunning("halt() ends system.run(), and that is not running")
-        self.halting = self.attention = True
+        self.halting = True
+        self.tune()
 
     def ended(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
@@ -271,7 +274,7 @@ class Hub:
     def exit(self, error: BaseException) -> None:
         """Raise `error` in the driver at the end of this turn."""
         self.exits.append(error)
-        self.attention = True
+        self.tune()
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.
@@ -289,12 +292,12 @@ class Hub:
     def expecting(self) -> Iterator[None]:
         """Within the block the loop counts as alive: another thread is going to use `call_threadsafe`."""
         self.expected += 1
-        self.patience = lib.CO_BLOCK_ALWAYS
+        self.tune()
         try:
             yield
         finally:
             self.expected -= 1
-            self.patience = lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
+            self.tune()
 
     def close(self) -> None:
         """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
@@ -309,7 +312,6 @@ class Hub:
         del self.owners[1:], self.free[:]
         self.calls.clear()
         self.home.hub = None
-        hubs.discard(self)
 
 
 class _Calls:

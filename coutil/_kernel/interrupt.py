@@ -14,6 +14,7 @@ import sys
 from _thread import _local, allocate_lock, get_ident, interrupt_main
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from greenlet import getcurrent
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["allocate_lock", "install", "uninstall"]
 
+_hubs: WeakSet[Hub] = WeakSet()  # of all threads
 _main_thread = get_ident()
 _per_thread = _local()
 _state: dict[str, Any] = {"hub": None, "pipe": None, "previous": -1}  # of the main thread, which alone gets signals
@@ -31,6 +33,7 @@ _state: dict[str, Any] = {"hub": None, "pipe": None, "previous": -1}  # of the m
 
 def install(hub: Hub) -> None:
     """Make `hub` notice signals (in the main thread), and its own thread's end (in others). May be repeated."""
+    _hubs.add(hub)
     if get_ident() != _main_thread:
         if getattr(_per_thread, "end", None) is None or _per_thread.end.hub is not hub:
             _per_thread.end = _ThreadEnd(hub)
@@ -49,6 +52,7 @@ def install(hub: Hub) -> None:
 
 def uninstall(hub: Hub) -> None:
     """Undo `install`: the wake-up descriptor and the SIGINT handler are as they were found."""
+    _hubs.discard(hub)
     if _state["hub"] is not hub:
         return
     reader, writer = _state["pipe"]
@@ -75,7 +79,8 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt where it can do no harm; from inside the kernel, try again a moment later."""
     hub = _state["hub"]
     if hub is not None and getcurrent() is hub.greenlet:
-        hub.interrupted = hub.attention = True
+        hub.interrupted = True
+        hub.tune()
     elif frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
         interrupt_main()
     else:
@@ -102,14 +107,13 @@ def _after_fork_in_child() -> None:
     """The parent's loops share their descriptors with the child's copies, which must not touch them any more."""
     global _main_thread  # noqa: PLW0603  # the thread that forked is the child's main thread
     _main_thread = get_ident()
-    from .hub import hubs  # noqa: PLC0415  # the hub imports this file
-
-    for hub in list(hubs):
+    for hub in list(_hubs):
         lib.co_loop_forked(hub.loop.pointer)
-        hub.forked = hub.attention = True
+        hub.forked = True
+        hub.tune()
         hub.home.hub = hub.home.main.operation = None
         hub.home.renew_gate(hub.home.main._greenlet)
-        hubs.discard(hub)
+        _hubs.discard(hub)
     if _state["pipe"] is not None:
         signal.set_wakeup_fd(-1)
         for end in _state["pipe"]:

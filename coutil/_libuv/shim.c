@@ -26,7 +26,7 @@
 #define CO_WAKEUP 0          /* slot of the records that co_wake causes */
 #define CO_BLOCK 1
 #define CO_BLOCK_ALWAYS 2
-#define CO_ARENA (1 << 20)
+#define CO_ARENA (1 << 22)
 #define CO_SLOTS (1 << 20)
 #define CO_SCRAP 4096        /* a window smaller than this, and than what is wanted, waits for the next turn */
 #define CO_TIMERS_KEPT 1024
@@ -59,6 +59,8 @@ typedef struct {
     co_handle *timers; /* stopped ones, kept for reuse */
     uint32_t timers_kept;
     co_handle *failed; /* listeners that met an error in this step */
+    uint32_t *refused; /* slots of the streams that found the arena full, in order; there is room for every slot */
+    uint32_t refusals;
     uint32_t writes;   /* queued write requests */
     int forked, sigpipe_blocked, muted;
     pthread_t thread;
@@ -74,7 +76,7 @@ struct co_handle {
     co_loop *loop;
     co_handle *next;
     uint32_t slot, generation, turn;
-    int error, fd, muted;
+    int error, fd, muted, refused;
     union {
         uv_handle_t handle;
         uv_timer_t timer;
@@ -316,44 +318,74 @@ int co_fileno(co_loop *loop, uint32_t slot) {
     return code ? code : fd;
 }
 
-/* A window of the arena as large as the waiter wants; none when nobody waits, so that data stays in the kernel. */
-static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
-    co_loop *loop = HANDLE(uv)->loop;
-    int32_t want = loop->want[HANDLE(uv)->slot];
-    uint32_t left = CO_ARENA - loop->top;
-    (void)suggested;
-    if (want <= 0 || (left < CO_SCRAP && left < (uint32_t)want))
-        *window = uv_buf_init(NULL, 0);
-    else
-        *window = uv_buf_init(loop->arena + loop->top, (uint32_t)want < left ? (uint32_t)want : left);
+/* A window of the arena as large as the waiter wants, if there is that much left. */
+static uv_buf_t window_for(co_loop *loop, uint32_t slot) {
+    uint32_t want = (uint32_t)loop->want[slot], left = CO_ARENA - loop->top;
+    if (left < want && left < CO_SCRAP) return uv_buf_init(NULL, 0);
+    return uv_buf_init(loop->arena + loop->top, want < left ? want : left);
 }
 
-/* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading. */
+/* No window when nobody waits, so that data stay in the kernel. */
+static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
+    co_handle *handle = HANDLE(uv);
+    (void)suggested;
+    *window = handle->loop->want[handle->slot] > 0 ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
+}
+
+static void on_data(co_handle *handle, char *data, size_t count) {
+    co_loop *loop = handle->loop;
+    uint32_t where = (uint32_t)(data - loop->arena);
+    loop->top = (where + (uint32_t)count + 15) & ~15u;
+    loop->want[handle->slot] = 0;
+    handle->turn = loop->turn;
+    push(loop, handle->slot, handle->generation, (int)count, where);
+}
+
+/* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading.
+ * A stream that is wanted found the arena full: it comes first in the next step. */
 static void on_refused(co_handle *handle) {
     co_loop *loop = handle->loop;
-    if (loop->want[handle->slot] > 0 || handle->turn == loop->turn) return;
-    uv_read_stop(&handle->u.stream);
-    loop->want[handle->slot] = -1;
+    if (loop->want[handle->slot] > 0) {
+        if (!handle->refused) loop->refused[loop->refusals++] = handle->slot;
+        handle->refused = 1;
+        uv_stop(&loop->uv);
+    } else if (handle->turn != loop->turn) {
+        uv_read_stop(&handle->u.stream);
+        loop->want[handle->slot] = -1;
+    }
 }
 
 static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
-    co_loop *loop = handle->loop;
-    if (count == 0) return; /* EAGAIN */
-    if (count == UV_ENOBUFS) {
+    if (count > 0)
+        on_data(handle, window->base, (size_t)count);
+    else if (count == UV_ENOBUFS)
         on_refused(handle);
-        return;
-    }
-    uint32_t where = count > 0 ? (uint32_t)(window->base - loop->arena) : 0;
-    if (count > 0) {
-        loop->top = (where + (uint32_t)count + 15) & ~15u;
-        loop->want[handle->slot] = 0;
-        handle->turn = loop->turn;
-    } else {
+    else if (count < 0) {
         uv_read_stop(uv); /* the next wait starts afresh */
-        loop->want[handle->slot] = -1;
+        handle->loop->want[handle->slot] = -1;
+        push(handle->loop, handle->slot, handle->generation, (int)count, 0);
     }
-    push(loop, handle->slot, handle->generation, (int)count, where);
+}
+
+/* Before libuv polls: serve those whom the full arena sent away. What is not data is left to libuv. */
+static void serve_refused(co_loop *loop) {
+    uint32_t left = loop->refusals;
+    loop->refusals = 0;
+    for (uint32_t i = 0; i < left; i++) {
+        uint32_t slot = loop->refused[i];
+        co_handle *handle = find(loop, slot);
+        if (!handle || !handle->refused) continue; /* closed meanwhile */
+        handle->refused = 0;
+        if (loop->want[slot] <= 0) continue;
+        uv_buf_t window = window_for(loop, slot);
+        if (!window.base) {
+            on_refused(handle);
+            continue;
+        }
+        ssize_t count = read(handle->u.tcp.io_watcher.fd, window.base, window.len);
+        if (count > 0) on_data(handle, window.base, (size_t)count);
+    }
 }
 
 int co_read_start(co_loop *loop, uint32_t slot) {
@@ -599,6 +631,8 @@ int co_step(co_loop *loop, int block) {
     int alive = block == CO_BLOCK ? co_alive(loop) : 1;
     loop->count = loop->top = 0;
     loop->turn++;
+    if (loop->refusals) serve_refused(loop);
+    if (loop->count) block = 0;
     uv_update_time(&loop->uv);
     uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
     uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
@@ -614,6 +648,7 @@ static void loop_free(co_loop *loop) {
     free(loop->arena);
     free(loop->want);
     free(loop->handles);
+    free(loop->refused);
     free(loop);
 }
 
@@ -622,7 +657,8 @@ co_loop *co_loop_new(void) {
     if (!loop) return NULL;
     loop->arena = malloc(CO_ARENA);
     loop->want = calloc(CO_SLOTS, sizeof *loop->want); /* zero pages: costs memory only where used */
-    if (!loop->arena || !loop->want || reserve(loop) || uv_loop_init(&loop->uv)) {
+    loop->refused = malloc(CO_SLOTS * sizeof *loop->refused);
+    if (!loop->arena || !loop->want || !loop->refused || reserve(loop) || uv_loop_init(&loop->uv)) {
         loop_free(loop);
         return NULL;
     }

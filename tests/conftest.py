@@ -1,0 +1,81 @@
+"""Fixtures for all tests. Rule: a test leaves nothing behind; `leaves_nothing` checks it after each one."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from coutil import system
+from coutil._kernel.clock import Clock, ManualClock
+from coutil._kernel.coroutine import Coroutine, home
+from coutil._kernel.hub import Hub, this_hub
+
+Escaped = list[tuple[Coroutine | None, BaseException]]
+
+
+def descriptors() -> dict[str, str]:
+    """Return the open descriptors and what they refer to."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def escaped() -> Iterator[Escaped]:
+    """What reached the excepthook: (coroutine, exception). A test that expects some empties the list itself."""
+    found: Escaped = []
+    before = system.excepthook(lambda coroutine, error: found.append((coroutine, error)))
+    yield found
+    system.excepthook(before)
+    assert found == [], "exceptions escaped from coroutines"
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(escaped: Escaped) -> Iterator[None]:
+    """Handles and requests made = ended, same descriptors, no live coroutine, nothing in flight."""
+    hub = this_hub()
+    before, live = descriptors(), home().live()
+    yield
+    gc.collect()
+    for _ in range(3):
+        system.run("ready")
+        gc.collect()
+    counts = hub.loop.counts()
+    assert hub.in_flight() == 0, f"in flight: {hub.owners}"
+    assert counts["handles_created"] == counts["handles_closed"] == counts["handles_freed"], counts
+    assert counts["requests_created"] == counts["requests_freed"], counts
+    assert home().live() == live, "coroutines are still suspended"
+    assert descriptors() == before
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """The hub of the main thread."""
+    return this_hub()
+
+
+@pytest.fixture
+def clock(hub: Hub) -> Iterator[ManualClock]:
+    """A clock that jumps to the next timer when nothing else can happen, or by `clock.advance(seconds)`."""
+    hub.clock = manual = ManualClock(hub)
+    yield manual
+    hub.clock = Clock(hub.loop)
+
+
+@pytest.fixture
+def go() -> Callable[..., Coroutine]:
+    """Create a coroutine, resume it once, and return it; an exception that escapes at once fails the test."""
+
+    def start(function: Callable[..., object], *arguments: object) -> Coroutine:
+        coroutine = Coroutine(function, arguments)
+        coroutine.resume()
+        return coroutine
+
+    return start
