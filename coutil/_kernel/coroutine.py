@@ -120,7 +120,7 @@ def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
 
 def home() -> Home:
     """Return the home of the calling thread."""
-    top = getcurrent()
+    top: Any = getcurrent()
     while top.parent is not None:
         top = top.parent
     try:
@@ -174,8 +174,9 @@ class Coroutine:
         self, function: Callable[..., Any], arguments: tuple[Any, ...] = (), name: str | None = None, depth: int = 1
     ) -> None:
         """See `create`. `arguments` are used if the first resume brings none; `depth`: frames up to the creator."""
+        me: Any = getcurrent()
         try:
-            self.home: Home = getcurrent().coroutine.home
+            self.home: Home = me.coroutine.home
         except AttributeError:
             self.home = home()
         self._start: tuple[Callable[..., Any], tuple[Any, ...]] | None = (function, arguments)
@@ -211,7 +212,7 @@ class Coroutine:
 
     @property
     def status(self) -> str:
-        """"suspended" (also not started), "running", "normal" (it has resumed another one), or "dead"."""
+        """One of "suspended" (also not started), "running", "normal" (it has resumed another one), or "dead"."""
         if self._greenlet is None:
             return "suspended" if self._start else "dead"
         if self.resumer is None:
@@ -299,7 +300,7 @@ class Coroutine:
         finally:
             del error  # the traceback refers to this frame
 
-    def throw(self, error: BaseException | type[BaseException]) -> Any:
+    def throw(self, error: Any) -> Any:
         """Resume the coroutine by raising `error` (an exception or its class) out of the wait that it is in.
 
         Returns and raises as `resume` does; a coroutine that has not started ends at once with `error`.

@@ -213,4 +213,3 @@ class Handle:
         if code == lib.CO_FOREIGN:
             return self._foreign()
         return Closed(f"{self.title} is closed") if self.closed else error(code, syscall)
-

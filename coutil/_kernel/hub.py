@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from time import monotonic_ns
 from typing import Any, Protocol
 
-from .._libuv import check, lib
+from .._libuv import lib
 from .._libuv.loop import Loop
 from ..errors import AlreadyRunning, Deadlock, Forked, NotRunning
 from . import interrupt
@@ -30,7 +30,6 @@ __all__ = ["Hub", "this_hub"]
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
-
 
 
 class Owner(Protocol):
@@ -185,7 +184,7 @@ class Hub:
     def _attend(self, alive: bool, happened: bool) -> None:
         """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
         if self.forked:
-            self.exits.append(Forked("the process was forked by a coroutine of this loop: it cannot go on in the child"))
+            self.exits.append(Forked("a coroutine of this loop forked the process: the loop cannot go on in the child"))
         if self.interrupted:
             self.interrupted = False
             self.exits.append(KeyboardInterrupt())

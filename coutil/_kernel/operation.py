@@ -68,7 +68,7 @@ class Operation:
             return woken
         coroutine, hub = self.coroutine, self.hub
         ready = hub.ready
-        successor: Operation | None = None
+        successor: Any = None
         hub.luck = luck = hub.luck - 1
         if luck > 0 and coroutine.resumer is coroutine.gate and not hub.attention and (luck & 3 or hub.polled_lately()):
             if not ready:

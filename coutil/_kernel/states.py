@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "checked", "observers"]
+__all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "checked", "observers", "table"]
 
 DEBUG = os.environ.get("COUTIL_DEBUG", "") not in ("", "0")
 
@@ -118,3 +118,12 @@ def checked(table: tuple[Arrow, ...]) -> Callable[[type], type]:
         return cls
 
     return decorate
+
+
+def table(arrows: tuple[Arrow, ...]) -> str:
+    """Return the rows of a Markdown table: number, from, to, event."""
+    return "\n".join(f"| {one.number} | {one.source} | {one.target} | {one.event} |" for one in arrows)
+
+
+if __name__ == "__main__":
+    print(table(OPERATION), table(OBJECT), sep="\n\n")

@@ -41,7 +41,7 @@ class Loop:
         if self.room != self.status[_ROOM]:
             self.room = self.status[_ROOM]
             self.ring = memoryview(ffi.buffer(self.pointer.records, self.room * lib.CO_RECORD))
-        return _record.iter_unpack(self.ring[: count * 16].tobytes())  # type: ignore[return-value]  # four integers each
+        return _record.iter_unpack(self.ring[: count * 16].tobytes())
 
     def count(self) -> int:
         """Return how many records the last step left."""

@@ -16,7 +16,7 @@ from .._libuv import lib
 __all__ = ["nanosecs", "suspend", "time"]
 
 _LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
-_ZERO = 0
+_ZERO: Any = 0  # small integers are single objects: the common call is told by identity
 
 
 def time(mode: Literal["cached", "updated", "epoch"] = "cached") -> float:
@@ -49,7 +49,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
     Suspends unless blocking. Raises TypeError, ValueError (NaN, or more than 64 bits of milliseconds; 32 if blocking),
     `NotYieldable`. Source: uv_timer_start.
     """
-    if seconds is _ZERO and blocking is False:
+    if seconds is _ZERO and not blocking:
         me: Any = getcurrent()
         try:
             own = me.coroutine.operation

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from ..._kernel.coroutine import SIGNED
 from ..._kernel.handle import Handle
-from ..._kernel.hub import LUCK
 from ..._kernel.operation import lucky, operation
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
@@ -19,7 +18,7 @@ __all__ = ["PassiveSocket", "Socket", "StreamSocket"]
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
 SIZE = 65536  # bytes that receive() takes at most unless told otherwise
-LARGEST = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
+LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
 _SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
 _PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
 
@@ -93,7 +92,7 @@ class Socket:
         self._call(lib.co_bind, "uv_tcp_bind", packed)
         return True
 
-    def getaddress(self, site: Literal["self", "peer"] = "self", into: Address | None = None) -> Address:
+    def getaddress(self, site: Literal["self", "peer"] | None = "self", into: Address | None = None) -> Address:
         """Return the local address, or the peer's; written into `into` if that is given.
 
         Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
@@ -340,17 +339,9 @@ class PassiveSocket(Socket):
             else:
                 code, handle.stash = handle.stash, None
             if code == 0:
-                return self._connection()
+                return StreamSocket(self._domain, handle)
             if code not in _SHORTAGE and code not in _PASSING:
                 raise handle.failed(code, "uv_accept")
-
-    def _connection(self) -> StreamSocket:
-        hub = self._handle.hub
-        made = StreamSocket(self._domain, self._handle)
-        hub.luck -= 1
-        if hub.luck <= 0:
-            hub.luck = LUCK
-        return made
 
 
 def _never_started(loop: Any, slot: int) -> int:
@@ -363,7 +354,7 @@ def _checked_size(size: object) -> int:
         raise TypeError(f"size must be an int, not {size!r}")
     if size <= 0:
         raise ValueError(f"size must be positive, not {size}")
-    return min(size, LARGEST)
+    return min(int(size), LARGEST)
 
 
 def _checked_keepalive(value: object) -> int:
@@ -374,4 +365,3 @@ def _checked_keepalive(value: object) -> int:
     if not 0 < value < 2**31:
         raise ValueError(f"value of keepalive must be positive, not {value}")
     return value
-
