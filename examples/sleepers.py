@@ -31,7 +31,7 @@ def main():
     for number in range(options.coroutines):
         spawn.call(sleeper, random.uniform(0, options.seconds), late)
         if number % 1000 == 0:
-            system.suspend()  # some are due already
+            system.suspend(0.001)  # some are due already
     print(f"{options.coroutines:,} coroutines started in {perf_counter() - start:.2f} s")
     system.run()
     print(f"{len(late):,} woke up within {perf_counter() - start:.2f} s")

@@ -99,6 +99,7 @@ class _Due:
 
     __slots__ = ("generation", "hub", "slot")
     stale = 1  # no coroutine enters it directly
+    waiter = None  # that is the owner's
 
     def __init__(self, hub: Hub, slot: int, generation: int) -> None:
         self.hub, self.slot, self.generation = hub, slot, generation
@@ -106,3 +107,6 @@ class _Due:
     def fire(self) -> None:
         """Deliver the record that libuv would have written."""
         self.hub.owners[self.slot].deliver(self.generation, 0, 0)
+
+    def lost(self) -> None:
+        """The owner is told by itself."""

@@ -11,6 +11,7 @@ Rule 4: this file needs no libuv. Whoever can wake a waiting main program regist
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import FrameType
@@ -34,8 +35,10 @@ __all__ = [
     "home",
     "inside",
     "leave_hub",
+    "notify",
     "park",
     "print_exception",
+    "rest",
     "running",
     "throw_into",
     "wake",
@@ -70,13 +73,28 @@ class Runner(greenlet):
 class Home:
     """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
 
-    __slots__ = ("drivers", "ended", "ended_last", "excepthook", "gate", "hooks", "hub", "main", "runners", "started")
+    __slots__ = (
+        "drivers",
+        "ended",
+        "ended_last",
+        "excepthook",
+        "gate",
+        "hooks",
+        "hub",
+        "main",
+        "over",
+        "runners",
+        "started",
+        "thread",
+    )
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
     def __init__(self, top: greenlet) -> None:
         """`top` is the main greenlet of the calling thread."""
         self.hub: Any = None
+        self.thread = get_ident()
+        self.over = False  # the thread is ending: no hub will be made any more
         self.hooks: Hooks | None = None
         self.excepthook: ExceptHook = print_exception
         self.runners: list[Runner] = []
@@ -91,10 +109,29 @@ class Home:
         self.gate = Runner(self._hub_body, top)
         self.gate.coroutine = None
 
+    def renew(self) -> None:
+        """Forget the hub; whoever waits next gets a new one."""
+        self.hub = self.main.operation = None
+        self.renew_gate(self.main._greenlet)
+
+    def retire(self) -> None:
+        """End the idle runners and the hub's greenlet: the collector takes no greenlet that is suspended."""
+        idle, self.runners = self.runners, []
+        for one in (*idle, self.gate):
+            one.parent = getcurrent()
+            one.throw()
+
     def _hub_body(self, _: object) -> None:
         while self.start_hub is None:
-            throw_into(self.drivers[-1], Deadlock("nothing can wake the caller: no event loop is in use"))
+            throw_into(self.driver(), Deadlock("nothing can wake the caller: no event loop is in use"))
         self.start_hub(self)
+
+    def driver(self) -> Coroutine:
+        """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
+
+        Somebody who was resumed explicitly, and waits again since, drives no more: he went back to his resumer.
+        """
+        return self.drivers[-1] if self.drivers else self.main
 
     def live(self) -> int:
         """Return how many coroutines have started and not ended."""
@@ -109,6 +146,13 @@ class Home:
         except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
             print_exception(coroutine, error)
             print_exception(coroutine, broken)
+
+    def tell(self, hook: Callable[[Any], object], what: object) -> None:
+        """Call a method of the hooks; what it raises is reported, for it would be in the way of a switch."""
+        try:
+            hook(what)
+        except BaseException as error:  # noqa: BLE001  # reported
+            self.report(None, error)
 
 
 def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
@@ -217,6 +261,8 @@ class Coroutine:
             return "suspended" if self._start else "dead"
         if self.resumer is None:
             return "suspended"
+        if self._greenlet.dead:  # one that is not ours
+            return "dead"
         return "running" if self._greenlet is getcurrent() else "normal"
 
     @property
@@ -265,6 +311,9 @@ class Coroutine:
             self.resumer = None
             raise DeadCoroutine(f"cannot resume {self!r}: it has ended")
         where = self.home
+        if where.thread != get_ident():
+            self.resumer = None
+            raise ForeignThread(f"cannot resume {self!r}: it belongs to another thread")
         if self._name is None:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:
@@ -280,18 +329,23 @@ class Coroutine:
         """Enter the greenlet; return what comes back, or what the coroutine ended with."""
         hooks = self.home.hooks
         if hooks is not None:
-            hooks.resumed(self)
+            self.home.tell(hooks.resumed, self)
         try:
             got = self._greenlet.throw(value.error) if value.__class__ is _Thrown else self._greenlet.switch(value)
         except GreenletError:
             self.resumer = None
             raise ForeignThread(f"cannot resume {self!r}: it belongs to another thread") from None
         if hooks is not None:
-            hooks.parked(self)
+            self.home.tell(hooks.parked, self)
         return self._result() if got is ENDED else got
 
     def _result(self) -> Any:
         """Take the result out of an ended coroutine, or raise its error."""
+        last = self.home.ended_last  # set if the hub's own code has resumed
+        if last is not None and last is not self:  # it has handed over to one that has ended
+            self.home.hub.ended(last)
+            return None
+        self.home.ended_last = None
         value, error, self.value, self._error = self.value, self._error, None, None
         if error is None:
             return value
@@ -345,8 +399,12 @@ class _Thrown:
 
 def _work(_: object) -> object:
     """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive."""
+    value: object = None
     while True:
         me: Any = getcurrent()
+        if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
+            _discard(me)
+            return value
         function, arguments = me.coroutine._start
         me.coroutine._start = None
         del me
@@ -359,7 +417,8 @@ def _work(_: object) -> object:
             error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
         del function, arguments
         me = getcurrent()
-        if me.coroutine is None:  # everybody has forgotten the coroutine: it is being collected
+        if getattr(me, "coroutine", None) is None:  # everybody has forgotten the coroutine: it is being collected
+            home().ended += 1
             if error is not None:
                 raise error
             return None
@@ -368,7 +427,11 @@ def _work(_: object) -> object:
         if resumer is None:
             return ENDED
         del me
-        resumer.switch(ENDED)
+        try:
+            value = resumer.switch(ENDED)
+        except BaseException:
+            _discard(getcurrent())
+            raise
 
 
 def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet | None:
@@ -382,15 +445,26 @@ def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet
     where = coroutine.home
     resumer: greenlet = coroutine.resumer
     coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+    if coroutine.operation is not None:
+        coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
     where.ended += 1
-    where.ended_last = coroutine
     runner.coroutine = None
     runner.gr_context = None
-    if (resumer is where.gate or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
+    to_hub = resumer is where.gate
+    if to_hub:
+        where.ended_last = coroutine
+    if (to_hub or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
         where.runners.append(runner)
         return resumer
     runner.parent = resumer
     return None
+
+
+def _discard(runner: Any) -> None:
+    """Forget an idle runner that is about to end."""
+    runners = home().runners
+    if runner in runners:
+        runners.remove(runner)
 
 
 def running() -> Coroutine:
@@ -402,8 +476,10 @@ def running() -> Coroutine:
     try:
         coroutine: Coroutine | None = me.coroutine
     except AttributeError:
-        where = home()
-        return me.coroutine if me.parent is None else Coroutine._adopt(me, where, f"greenlet-{id(me):x}")
+        coroutine = None  # what the collector has left of a runner
+        if me.__class__ is not Runner:
+            where = home()
+            return me.coroutine if me.parent is None else Coroutine._adopt(me, where, f"greenlet-{id(me):x}")
     if coroutine is None:
         raise NotYieldable("the hub, or a coroutine that is being collected, cannot wait")
     return coroutine
@@ -437,12 +513,40 @@ def hand_over(coroutine: Coroutine, what: object, successor: Coroutine) -> Any:
 def yield_(value: object) -> Any:
     """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
     me: Any = getcurrent()
+    me.coroutine.waiting_on = None
+    del me
+    return rest(value)
+
+
+def rest(value: object = None) -> Any:
+    """Suspend the running coroutine, which has set `waiting_on` itself; return what the next resume brings.
+
+    Unlike `park`, this keeps nobody alive: whoever is going to wake the coroutine refers to it. See rule 3.
+    The main program can rest, too: it runs the hub, and without one gets `Deadlock`.
+    """
+    me: Any = getcurrent()
     coroutine: Coroutine = me.coroutine
-    coroutine.waiting_on = None
     resumer = coroutine.resumer
-    coroutine.resumer = me.coroutine = None
+    coroutine.resumer = None
+    if me.__class__ is Runner:
+        me.coroutine = None
     del coroutine, me
     return resumer.switch(value)
+
+
+def notify(coroutine: Coroutine, token: object) -> None:
+    """Resume a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
+
+    KeyboardInterrupt and SystemExit are raised here.
+    """
+    coroutine.resumer = getcurrent()
+    coroutine._greenlet.coroutine = coroutine
+    try:
+        coroutine._switch(token)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # reported
+        coroutine.home.report(coroutine, error)
 
 
 def wake(coroutine: Coroutine) -> None:
@@ -450,11 +554,11 @@ def wake(coroutine: Coroutine) -> None:
     coroutine.resumer = coroutine.gate
     home = coroutine.home
     if home.hooks is not None:
-        home.hooks.resumed(coroutine)
+        home.tell(home.hooks.resumed, coroutine)
     if coroutine._greenlet.switch(SIGNED) is ENDED:
         home.hub.ended(home.ended_last)
     if home.hooks is not None:
-        home.hooks.parked(coroutine)
+        home.tell(home.hooks.parked, coroutine)
 
 
 def throw_into(coroutine: Coroutine, error: BaseException) -> None:

@@ -13,6 +13,7 @@ import sys
 import warnings
 from _thread import get_ident
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from greenlet import getcurrent
@@ -88,10 +89,12 @@ class Handle:
         me: Any = getcurrent()
         try:
             coroutine = me.coroutine
-            if coroutine.home.hub is not self.hub:
-                raise self._foreign()
+            home = coroutine.home
         except AttributeError:
             coroutine = running()
+            home = coroutine.home
+        if home.hub is not self.hub:
+            raise self._foreign()
         state = self.state
         if state is not O_ARMED and state is not O_READY:
             raise self.unusable()
@@ -109,6 +112,13 @@ class Handle:
         if woken is not SIGNED:
             self._leave()
         return woken
+
+    def take_stash(self) -> Any:
+        """Return what arrived although nobody waited, and forget it. Raises `ForeignThread`, `Forked`."""
+        if get_ident() != self.thread or self.hub.forked:
+            raise self._foreign()
+        stash, self.stash = self.stash, None
+        return stash
 
     def _leave(self) -> None:
         """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
@@ -137,6 +147,7 @@ class Handle:
         if result == lib.CO_CLOSED:
             self.state = O_FREED  # 3
             self.hub.drop(self._closing)
+            self.lost()
         elif self.stash is None and not self.closed:
             self.stash = self.arena[where : where + result] if result > 0 else result
 
@@ -182,10 +193,11 @@ class Handle:
         if get_ident() == self.thread:
             self.close()
         else:
-            self.hub.call_threadsafe(self.close)
+            with suppress(Closed):  # the thread has just ended
+                self.hub.call_threadsafe(self.close)
 
     def lost(self) -> None:
-        """The loop is gone, and the memory with it."""
+        """The loop, or our part of it, is gone, and the memory with it."""
         if not self.closed:
             self.state = O_CLOSE
         if self.state is O_CLOSE:
@@ -206,6 +218,8 @@ class Handle:
             return Forked(f"{self.title} was made before the fork: it belongs to the parent process")
         if not self.hub.loop.pointer:
             return Closed(f"{self.title} is closed: its event loop has ended")
+        if self.closed:
+            return Closed(f"{self.title} is closed")
         return ForeignThread(f"{self.title} belongs to the hub of another thread")
 
     def failed(self, code: int, syscall: str) -> Exception:

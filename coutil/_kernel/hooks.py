@@ -13,7 +13,7 @@ __all__ = ["Hooks"]
 class Hooks:
     """Base of tools that watch one thread: subclass it and assign an instance to `home().hooks`.
 
-    The methods run between switches; they cannot wait, and what they raise goes where the coroutine's resumer is.
+    The methods run between switches; they cannot wait, and what they raise goes to the excepthook.
     """
 
     def resumed(self, coroutine: Coroutine) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from .._libuv import lib
 from .._libuv.loop import Loop
-from ..errors import AlreadyRunning, Deadlock, Forked, NotRunning
+from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
 from . import interrupt
 from .clock import Clock
 from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, running, throw_into
@@ -27,6 +27,7 @@ from .report import deadlock
 
 __all__ = ["Hub", "this_hub"]
 
+ENDINGS = 10  # times that a coroutine is told to end when its thread ends, before it is left alone
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
@@ -34,6 +35,10 @@ LUCK = 64  # calls that may finish at once, per resumption, before the coroutine
 
 class Owner(Protocol):
     """Whom the records of a slot are for."""
+
+    @property
+    def waiter(self) -> Coroutine | None:
+        """Who waits for it now."""
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Take a record; one of another generation is stale."""
@@ -45,11 +50,20 @@ class Owner(Protocol):
 class Ready(Protocol):
     """An entry of the ready queue."""
 
+    @property
+    def waiter(self) -> Coroutine | None:
+        """Who waits for it now."""
+
     def fire(self) -> None:
         """Do what the entry is for."""
 
+    def lost(self) -> None:
+        """The loop is gone."""
+
 
 class _Nobody:
+    waiter = None
+
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Drop a record whose owner has left."""
 
@@ -69,6 +83,7 @@ class Hub:
         "caller",
         "calls",
         "clock",
+        "entered",
         "exits",
         "expected",
         "forked",
@@ -91,7 +106,9 @@ class Hub:
     )
 
     def __init__(self, where: Home) -> None:
-        """Make the hub of the calling thread. Raises MemoryError or `UVError`."""
+        """Make the hub of the calling thread. Raises MemoryError, `UVError`, or `Closed` if the thread is ending."""
+        if where.over:
+            raise Closed("the thread is ending, its event loop has ended")
         self.home = where
         self.greenlet = where.gate
         self.loop = Loop()
@@ -102,10 +119,11 @@ class Hub:
         self.ready: deque[Ready] = deque()
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self.lock = interrupt.allocate_lock()  # held while another thread uses, or we free, the loop's memory
+        self.lock = interrupt.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
+        self.entered = 0  # the turn in which run() was called
         self.halting = self.interrupted = self.forked = False
         self.attention = False  # something of all that is out of the ordinary; see _attend
         self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
@@ -144,8 +162,12 @@ class Hub:
         while True:
             try:
                 self._drain()
+                if self.exits:
+                    self._attend(alive=True, happened=True)
                 self._turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
+                if not self.loop.pointer:
+                    return
                 if self.polling:
                     self.polling = False
                     self.records = self.loop.records(self.loop.count())
@@ -158,7 +180,8 @@ class Hub:
         while True:
             self.turns += 1
             if where.hooks is not None:
-                where.hooks.turn(self.turns)
+                where.tell(where.hooks.turn, self.turns)
+                self.attention = True  # so that coroutines come back here, instead of entering each other
             done = len(ready)
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
                 if ready:  # coroutines that hand over to each other take entries, too
@@ -190,24 +213,27 @@ class Hub:
             self.exits.append(KeyboardInterrupt())
         alive = bool(alive or self.ready)
         if self.exits:
-            driver, self.caller = self.caller or self.home.drivers[-1], None
+            driver, self.caller = self.caller or self.home.driver(), None
             throw_into(driver, self.exits.pop(0))
-        elif not alive and self.clock.advance():
+        elif not alive and not self.halting and self.mode != "ready" and self.clock.advance():
             pass
         elif self.caller is not None:
             self._leave_run(alive, happened)
         elif not alive and not self.alive():
-            throw_into(self.home.drivers[-1], Deadlock(deadlock(self.home)))
+            throw_into(self.home.driver(), Deadlock(deadlock(self.home)))
         self.tune()
 
     def tune(self) -> None:
         """Derive `attention` and `patience` from everything that is out of the ordinary."""
-        urgent = self.exits or self.interrupted or self.halting or self.forked or self.mode == "ready"
+        gone = self.forked or not self.loop.pointer
+        urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
         self.attention = bool(urgent or self.mode != "loop")
         self.patience = 0 if urgent else lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
+        if self.turns == self.entered and self.luck > LUCK and not self.halting:
+            return  # all that this turn had to do was done before the caller came
         if alive and not self.halting and self.mode != "ready" and not (self.mode == "step" and happened):
             return
         assert self.caller is not None
@@ -232,6 +258,7 @@ class Hub:
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
         interrupt.install(self)
         self.caller, self.mode = me, mode
+        self.entered, self.luck = self.turns, LUCK + 1  # more than anybody has who is resumed from now on
         self.tune()
         try:
             answer: bool = enter_hub(me)
@@ -257,6 +284,7 @@ class Hub:
 
     def ended(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
+        self.home.ended_last = None
         error, coroutine._error, coroutine.value = coroutine._error, None, None
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self.exit(error)
@@ -278,13 +306,14 @@ class Hub:
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.
 
-        The function runs in the hub, so it cannot wait; it may resume coroutines. Raises RuntimeError if the loop was
-        closed. A wait that only such a call can end is a deadlock unless `expecting()` says otherwise.
+        The function runs in the hub, so it cannot wait; it may resume coroutines. A wait that only such a call can end
+        is a deadlock unless `expecting()` says otherwise.
+        Raises `Closed` if the loop was closed, `Forked` in the child of a fork.
         """
+        call = (function, arguments)
         with self.lock:
-            if not self.loop.pointer:
-                raise RuntimeError("the event loop is closed")
-            self.calls.append((function, arguments))
+            self.check()
+            self.calls.append(call)
             lib.co_wake(self.loop.pointer)
 
     @contextmanager
@@ -298,25 +327,83 @@ class Hub:
             self.expected -= 1
             self.tune()
 
+    def driven(self) -> bool:
+        """Return whether somebody waits in the loop, so that it turns."""
+        return self.caller is not None or bool(self.home.drivers)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise `Forked` or `Closed` if the loop cannot be used any more."""
+        if self.forked:
+            raise Forked("the event loop was made before the fork: it belongs to the parent process")
+        if not self.loop.pointer:
+            raise Closed("the event loop is closed")
+
+    def end(self) -> None:
+        """End the coroutines that wait here, while their `finally` blocks can still use the loop; then close it.
+
+        Their errors are reported. Whoever waits again gets one turn for it before it is told to end once more.
+        """
+        self.home.over = True
+        for _ in range(ENDINGS):
+            waiting = self.waiting()
+            for coroutine in waiting:
+                if coroutine.status == "suspended":
+                    self._attempt(coroutine, coroutine.close)
+            if not waiting:
+                break
+            self._attempt(None, self.run, "ready")
+        self.close()
+
+    def waiting(self) -> list[Coroutine]:
+        """Return the coroutines that wait for something of this hub."""
+        found = dict.fromkeys(one.waiter for one in self._known())
+        return [one for one in found if one is not None and one is not self.home.main]
+
+    def _known(self) -> tuple[Owner | Ready, ...]:
+        return (*self.owners, *self.ready)
+
+    def _attempt(self, coroutine: Coroutine | None, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            function(*arguments)
+        except SystemExit:
+            pass  # as if it had been raised by the thread's own function
+        except BaseException as error:  # noqa: BLE001  # reported
+            self.report(coroutine, error)
+
     def close(self) -> None:
         """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
+        for one in self._known():
+            one.lost()
         with self.lock:
-            for owner in self.owners:
-                owner.lost()
             if self.loop.pointer and not self.forked:
                 self.loop.close()
+        self.attention = True
         interrupt.uninstall(self)
+        self.home.retire()
+        self.home.renew()
         self.ready.clear()
         self.records = iter(())
-        del self.owners[1:], self.free[:]
         self.calls.clear()
-        self.home.hub = None
+        del self.owners[1:], self.free[:]
+
+    def orphan(self) -> None:
+        """Touch nothing of the loop any more: this is the child of a fork, and the loop is its parent's."""
+        if self.loop.pointer:
+            lib.co_loop_forked(self.loop.pointer)
+        self.lock = interrupt.RLock()
+        self.forked = True
+        self.ready.clear()
+        deque(self.records, 0)  # what this turn still had to deliver
+        self.tune()
 
 
 class _Calls:
     """Owner of the wake-up slot: runs what other threads asked for."""
 
     __slots__ = ("hub",)
+    waiter = None
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub

@@ -3,6 +3,10 @@
 Ctrl-C: a wake-up pipe ends libuv's poll, so that Python's handlers run at once. While nobody has set a handler of his
 own, SIGINT is handled here: KeyboardInterrupt is raised in the user's code, never in the middle of ours. In the hub it
 is kept until the end of the turn, and then raised in the main program.
+
+Exit: when a thread ends, so do the coroutines that wait in its hub, and its loop is closed. When the process ends
+(which a coroutine that waits must not delay), the loop of the main thread is closed under them. Daemon threads whose
+hubs are at work are stopped where they are: the interpreter would unwind their stacks, which greenlets do not survive.
 """
 
 from __future__ import annotations
@@ -11,30 +15,40 @@ import atexit
 import os
 import signal
 import sys
-from _thread import _local, allocate_lock, get_ident, interrupt_main
-from types import FrameType
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+import time
+from _thread import LockType, RLock, _local, allocate_lock, get_ident, interrupt_main, start_new_thread
+from collections.abc import Callable
+from contextlib import suppress
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import getcurrent
 
 from .._libuv import check, lib
+from ..errors import Closed, Forked
 
 if TYPE_CHECKING:
     from .hub import Hub
 
-__all__ = ["allocate_lock", "install", "uninstall"]
+__all__ = ["RLock", "install", "interruptible", "uninstall"]
 
-_hubs: WeakSet[Hub] = WeakSet()  # of all threads
-_main_thread = get_ident()
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FREEZING = 0.2  # seconds that the end of the process may wait for a daemon thread which waits in its hub
+GRACE = 0.02  # and for one which does something else now, and may never wait again
+
+_hubs: set[Hub] = set()  # of all threads, until they are closed
+_interruptible: set[CodeType] = set()  # our functions that KeyboardInterrupt may leave anywhere
 _per_thread = _local()
 _state: dict[str, Any] = {"hub": None, "pipe": None, "previous": -1}  # of the main thread, which alone gets signals
 
 
 def install(hub: Hub) -> None:
     """Make `hub` notice signals (in the main thread), and its own thread's end (in others). May be repeated."""
+    if hub.home.over:
+        return
     _hubs.add(hub)
-    if get_ident() != _main_thread:
+    if not _gets_signals():
         if getattr(_per_thread, "end", None) is None or _per_thread.end.hub is not hub:
             _per_thread.end = _ThreadEnd(hub)
         return
@@ -50,6 +64,17 @@ def install(hub: Hub) -> None:
         signal.signal(signal.SIGINT, _on_interrupt)
 
 
+def _gets_signals() -> bool:
+    """Return whether this is the thread that runs Python's signal handlers."""
+    try:
+        signal.signal(signal.SIGINT, None)  # the thread is checked before the handler, which is none
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
 def uninstall(hub: Hub) -> None:
     """Undo `install`: the wake-up descriptor and the SIGINT handler are as they were found."""
     _hubs.discard(hub)
@@ -57,15 +82,18 @@ def uninstall(hub: Hub) -> None:
         return
     reader, writer = _state["pipe"]
     found = signal.set_wakeup_fd(-1)
-    if found == writer:
-        found = _state["previous"]
-    if found != -1:
-        signal.set_wakeup_fd(found)
+    _wake(_state["previous"] if found == writer else found)
     if signal.getsignal(signal.SIGINT) is _on_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.close(reader)
     os.close(writer)
     _state.update(hub=None, pipe=None, previous=-1)
+
+
+def _wake(descriptor: int) -> None:
+    """Have signals written to a descriptor that somebody else has set before; he may have closed it since."""
+    with suppress(OSError, ValueError):
+        signal.set_wakeup_fd(descriptor)
 
 
 def _pipe() -> tuple[int, int]:
@@ -81,41 +109,77 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     if hub is not None and getcurrent() is hub.greenlet:
         hub.interrupted = True
         hub.tune()
-    elif frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
-        interrupt_main()
+    elif frame is not None and _is_ours(frame):
+        start_new_thread(_interrupt_again, (number,))  # not from here: this frame is ours, too
     else:
         signal.default_int_handler(number, frame)
 
 
+def _interrupt_again(number: int) -> None:
+    time.sleep(0.001)
+    interrupt_main(number)
+
+
+def interruptible(function: Function) -> Function:
+    """Decorate a function of ours that blocks the thread, and that KeyboardInterrupt may leave at any place."""
+    _interruptible.add(function.__code__)
+    return function
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.startswith("coutil.") and frame.f_code not in _interruptible
+
+
 class _ThreadEnd:
-    """Closes the hub of a thread when the thread ends: an object in its thread-local storage."""
+    """Ends the hub of a thread when the thread ends: an object in its thread-local storage."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.hub.close()
+        """End the hub; but a child process, or the interpreter's own end, clears the storage from another thread."""
+        if not sys.is_finalizing() and get_ident() == self.hub.home.thread:
+            self.hub.end()
+
+
+def _freeze(reached: LockType) -> None:
+    """Stop the calling thread for ever; tell by `reached` that it no longer needs the interpreter."""
+    for_ever = allocate_lock()
+    for_ever.acquire()
+    reached.release()
+    for_ever.acquire()
+
+
+def _freeze_others() -> None:
+    """Stop the other threads that have hubs."""
+    frozen, begin = [], time.monotonic()
+    for hub in [one for one in list(_hubs) if one.home.thread != get_ident()]:
+        reached = allocate_lock()
+        reached.acquire()
+        with suppress(Closed, Forked):
+            hub.call_threadsafe(_freeze, reached)
+            frozen.append((reached, begin + (FREEZING if hub.driven() else GRACE)))
+    for reached, limit in frozen:
+        reached.acquire(timeout=max(limit - time.monotonic(), 0))
 
 
 def _at_exit() -> None:
-    if _state["hub"] is not None:
-        _state["hub"].close()
+    _freeze_others()
+    hub = _state["hub"]
+    if hub is not None and get_ident() == hub.home.thread:
+        hub.close()
 
 
 def _after_fork_in_child() -> None:
     """The parent's loops share their descriptors with the child's copies, which must not touch them any more."""
-    global _main_thread  # noqa: PLW0603  # the thread that forked is the child's main thread
-    _main_thread = get_ident()
     for hub in list(_hubs):
-        lib.co_loop_forked(hub.loop.pointer)
-        hub.forked = True
-        hub.tune()
-        hub.home.hub = hub.home.main.operation = None
-        hub.home.renew_gate(hub.home.main._greenlet)
+        hub.orphan()
+        if hub.home.thread == get_ident():
+            hub.home.renew()
         _hubs.discard(hub)
     if _state["pipe"] is not None:
-        signal.set_wakeup_fd(-1)
+        _wake(_state["previous"])
         for end in _state["pipe"]:
             os.close(end)
         _state.update(hub=None, pipe=None, previous=-1)

@@ -34,7 +34,7 @@ from .states import (
     checked,
 )
 
-__all__ = ["Operation", "lucky", "operation"]
+__all__ = ["Operation", "begun", "lucky", "operation"]
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 
@@ -70,10 +70,12 @@ class Operation:
         ready = hub.ready
         successor: Any = None
         hub.luck = luck = hub.luck - 1
-        if luck > 0 and coroutine.resumer is coroutine.gate and not hub.attention and (luck & 3 or hub.polled_lately()):
+        if luck > 0 and coroutine.resumer is coroutine.gate and not hub.attention and hub.polled_lately():
             if not ready:
                 return True
             successor = ready[0]  # an operation: other entries come with `attention`
+        elif hub.attention:
+            hub.check()
         ready.append(self)
         self.state = AWAIT_HANDLE  # 2
         try:
@@ -125,6 +127,7 @@ class Operation:
             self.hub.clock.start(self.slot, self.generation, nanoseconds)
         except BaseException:
             self.hub.drop(self.slot)
+            self.hub.check()
             raise
         self.state = AWAIT_HANDLE  # 2, 10
         try:
@@ -146,11 +149,14 @@ class Operation:
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    def request(self, start: Start, what: str, syscall: str, pins: Any = None) -> Any:
+    def request(
+        self, start: Start, what: str, syscall: str, pins: Any = None, failed: Callable[[int, str], Exception] = error
+    ) -> Any:
         """Run a request to its end; return True. Suspends.
 
         start: called with slot and generation, returns libuv's code. what: for reports. syscall: for errors.
         pins: kept alive until libuv's callback, also if the wait is cancelled.
+        failed: makes the exception for the code of `start`.
         Raises `UVError` if the request does not start, or fails.
         """
         if self.state is not FREED and (woken := self._released(what)) is not SIGNED:
@@ -159,7 +165,8 @@ class Operation:
         code = start(self.slot, self.generation)
         if code < 0:
             self.hub.drop(self.slot)
-            raise error(code, syscall)
+            self.hub.check()
+            raise failed(code, syscall)
         self.pins = pins
         self.state = AWAIT_REQUEST  # 1
         try:
@@ -192,10 +199,23 @@ class Operation:
 
     # -- what the hub calls -----------------------------------------------------------------------------------------
 
+    @property
+    def waiter(self) -> Coroutine | None:
+        """The coroutine, if it waits."""
+        waits = self.waiting or self.state is AWAIT_HANDLE or self.state is AWAIT_REQUEST
+        return self.coroutine if waits else None
+
     def lost(self) -> None:
-        """Forget libuv: the loop is gone."""
+        """Forget libuv: the loop is gone. A coroutine that waits is not resumed."""
         self.generation = -1
         self.pins = None
+        self.stale = 0
+        if self.state is AWAIT_REQUEST:
+            self.state = CLOSE_REQUEST  # 4
+        elif self.state is AWAIT_HANDLE:
+            self.state = CLOSE_HANDLE  # 5
+        if self.state is not FREED:
+            self.state = FREED  # 7, 8
 
     def _take(self) -> None:
         self.slot = self.hub.take(self)
@@ -228,6 +248,17 @@ def operation() -> Operation:
     except AttributeError:
         found = running().operation
     return found or _new_operation(running())
+
+
+def begun() -> Operation:
+    """Return an operation for a call that has taken effect in part already, and cannot wait for its turn.
+
+    It is a new one if the coroutine's own still belongs to a cancelled request. Raises `NotYieldable` or `Forked`.
+    """
+    own = operation()
+    if own.state is CLOSE_REQUEST:
+        own.coroutine.operation = own = Operation(own.coroutine, own.hub)
+    return own
 
 
 def _new_operation(coroutine: Coroutine) -> Operation:

@@ -14,9 +14,10 @@ __all__ = ["deadlock", "suspended"]
 def suspended(where: Home) -> list[Coroutine]:
     """Return the coroutines of a thread that have started and are suspended now.
 
-    They are found through the garbage collector, which knows them all, so that running ones pay nothing for it.
+    They are found through the garbage collector, so that running ones pay nothing for it. It does not show what is
+    older than a `gc.freeze()`; the main program must not be missing then.
     """
-    found = [thing for thing in gc.get_objects() if isinstance(thing, Coroutine)]
+    found = dict.fromkeys([where.main, *(thing for thing in gc.get_objects() if isinstance(thing, Coroutine))])
     return [one for one in found if one.home is where and one.frame is not None and one.resumer is None]
 
 

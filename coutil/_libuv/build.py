@@ -40,6 +40,7 @@ ffibuilder.set_source(
     "coutil._libuv._lib",
     (HERE / "shim.c").read_text(encoding="utf-8"),
     libraries=["uv"],
+    py_limited_api=False,  # one name for the module, however it is built
     extra_compile_args=["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
     **flags(),
 )

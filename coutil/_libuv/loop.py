@@ -54,7 +54,8 @@ class Loop:
     def close(self) -> None:
         """Close every handle and free the loop; nothing of it may be used afterwards. Raises `UVError` (EBUSY)."""
         pointer, self.pointer = self.pointer, ffi.NULL
-        self.arena = self.want = self.status = self.ring = memoryview(b"")
+        self.arena = self.want = self.ring = memoryview(b"")
+        self.status = memoryview(bytes(16)).cast("Q")
         code = lib.co_loop_close(pointer)
         if code:
             raise error(code, "uv_loop_close")

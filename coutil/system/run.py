@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .._kernel.coroutine import Coroutine, ExceptHook, home, print_exception
+from .._kernel.coroutine import Coroutine, ExceptHook, Outside, home, print_exception, running
 from .._kernel.hub import this_hub
+from .._kernel.operation import operation
 
 __all__ = ["excepthook", "halt", "isrunning", "run"]
 
@@ -24,7 +25,10 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
         raise TypeError(f"mode must be a string, not {mode!r}")
     if mode not in ("loop", "step", "ready"):
         raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
-    return this_hub().run(mode)
+    hub, me = this_hub(), running()
+    while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
+        operation().idle()  # a coroutine has resumed the main program, and goes on first
+    return hub.run(mode)
 
 
 def isrunning() -> bool:

@@ -10,6 +10,7 @@ from greenlet import getcurrent
 
 from .._kernel.coroutine import Outside, running
 from .._kernel.hub import this_hub
+from .._kernel.interrupt import interruptible
 from .._kernel.operation import operation
 from .._libuv import lib
 
@@ -49,7 +50,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
     Suspends unless blocking. Raises TypeError, ValueError (NaN, or more than 64 bits of milliseconds; 32 if blocking),
     `NotYieldable`. Source: uv_timer_start.
     """
-    if seconds is _ZERO and not blocking:
+    if seconds is _ZERO and blocking is False:
         me: Any = getcurrent()
         try:
             own = me.coroutine.operation
@@ -59,7 +60,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
-            _time.sleep(nanoseconds / 1e9)
+            _block(nanoseconds / 1e9)
         return True
     own = operation()
     if nanoseconds <= 0:
@@ -67,6 +68,11 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
     if running().gate.__class__ is Outside:
         own.hub.clock.update()  # the loop may not have run for long
     return own.sleep(nanoseconds)
+
+
+@interruptible
+def _block(seconds: float) -> None:
+    _time.sleep(seconds)
 
 
 def _checked(seconds: float | None, blocking: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..._kernel.coroutine import SIGNED
 from ..._kernel.handle import Handle
-from ..._kernel.operation import lucky, operation
+from ..._kernel.operation import Operation, begun, lucky, operation
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import Plain, pack, room, unpack
@@ -18,6 +18,7 @@ __all__ = ["PassiveSocket", "Socket", "StreamSocket"]
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
 SIZE = 65536  # bytes that receive() takes at most unless told otherwise
+LONGEST = 32767  # seconds of silence that Linux can wait for before it probes a peer
 LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
 _SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
 _PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
@@ -174,9 +175,16 @@ class StreamSocket(Socket):
         """
         view = writable(buffer, start, stop)
         try:
-            data = self.receive(min(len(view), LARGEST))
-            if data.__class__ is not bytes:
-                return data  # type: ignore[return-value]  # what an explicit resume brought
+            size = min(len(view), LARGEST)
+            handle = self._handle
+            if handle.stash is not None:
+                data = self._take_stash(size)
+            else:
+                woken = handle.wait(size, _read_start)
+                if woken is not SIGNED:
+                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+                count, where = handle.result, handle.where
+                data = handle.arena[where : where + count] if count > 0 else self._ended(count)
             view[: len(data)] = data
             return len(data)
         finally:
@@ -185,7 +193,7 @@ class StreamSocket(Socket):
     def _take_stash(self, size: int) -> bytes:
         """Return what came while nobody waited."""
         handle = self._handle
-        stash, handle.stash = handle.stash, None
+        stash = handle.take_stash()
         if stash.__class__ is int:
             return self._ended(stash)
         if len(stash) > size:
@@ -223,13 +231,14 @@ class StreamSocket(Socket):
             if sent != _EAGAIN:
                 raise handle.failed(sent, "uv_write")
             sent = 0
-        rest = readable(data, sent, None)
+        held = readable(data, 0, None) if data.__class__ is bytes else data
 
         def start(slot: int, generation: int) -> int:
-            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, rest, len(rest))
+            left = len(held) - sent
+            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, held + sent, left)
             return code
 
-        return self._request(start, "send", "uv_write", rest)
+        return self._request(start, "send", "uv_write", held, begun() if sent else None)
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
@@ -260,20 +269,20 @@ class StreamSocket(Socket):
 
         return self._request(start, "shutdown", "uv_shutdown", None)
 
-    def _request(self, start: Any, what: str, syscall: str, pins: Any) -> bool:
+    def _request(self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None) -> bool:
         handle = self._handle
         if handle.closed:
             raise handle.unusable()
-        own = operation()
+        own = own or operation()
         if own.hub is not handle.hub:
             raise handle.failed(lib.CO_FOREIGN, syscall)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins)
+        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed)
         return done
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
 
-        "keepalive": seconds of silence (int > 0) before the peer is probed; False or None switches it off.
+        "keepalive": seconds of silence (int, 1 to 32767) before the peer is probed; False or None switches it off.
         "nodelay": True sends small packets at once.
         Raises TypeError, ValueError, `Closed`, or `UVError`. Source: uv_tcp_keepalive, uv_tcp_nodelay.
         """
@@ -303,15 +312,15 @@ class PassiveSocket(Socket):
         super().__init__(domain)
 
     def listen(self, backlog: int) -> bool:
-        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
+        """Begin to listen, with up to `backlog` (0 to 2**31 - 1) connections kept by the system; return True.
 
         A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
         `Closed`, or `UVError`: EADDRINUSE. Source: uv_listen.
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if not 0 < backlog < 2**31:
-            raise ValueError(f"backlog is out of range (1 to 2**31 - 1): {backlog}")
+        if not 0 <= backlog < 2**31:
+            raise ValueError(f"backlog is out of range (0 to 2**31 - 1): {backlog}")
         if self._handle.closed:
             raise self._handle.unusable()
         if self._listening:
@@ -337,7 +346,7 @@ class PassiveSocket(Socket):
                     return woken  # type: ignore[no-any-return]  # what an explicit resume brought
                 code = handle.result
             else:
-                code, handle.stash = handle.stash, None
+                code = handle.take_stash()
             if code == 0:
                 return StreamSocket(self._domain, handle)
             if code not in _SHORTAGE and code not in _PASSING:
@@ -362,6 +371,6 @@ def _checked_keepalive(value: object) -> int:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"value of keepalive must be seconds (int), False or None, not {value!r}")
-    if not 0 < value < 2**31:
-        raise ValueError(f"value of keepalive must be positive, not {value}")
+    if not 0 < value <= LONGEST:
+        raise ValueError(f"value of keepalive must be 1 to {LONGEST} seconds, not {value}")
     return value

@@ -1,0 +1,307 @@
+"""Events: coroutines wait for a value, any value but None, until somebody emits it.
+
+Rule 1: an emission resumes the waiters at once, one after the other, first come, first served; it returns when each of
+them waits again or has ended. What escapes from a waiter goes to the excepthook and stops nothing. KeyboardInterrupt
+and SystemExit are raised by the emission, after all of its waiters were resumed.
+Rule 2: an emission works on a detached list. Whoever waits again while it goes on enters a new list.
+Rule 3: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
+True and False, tuples, and what cannot be hashed.
+Rule 4: events belong to an OS thread. A registry entry, which keeps the value, exists only while somebody waits.
+"""
+
+from __future__ import annotations
+
+from _thread import _local
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterable
+from reprlib import Repr
+from typing import Any
+
+from greenlet import getcurrent
+
+from ._kernel.coroutine import Coroutine, notify, rest, running
+
+__all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
+
+
+class _Registry(_local):
+    """Who waits in this OS thread, by key: a wait with its coroutine, or several in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self.waits: dict[Hashable, Any] = {}
+
+
+_here = _Registry()
+_short = Repr()
+_short.maxstring = _short.maxother = 60
+_hash: Any = object.__hash__  # of what is compared by identity anyway
+_eq: Any = object.__eq__
+BY_VALUE: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
+
+
+def await_(event: Any) -> Any:
+    """Wait until `event` (any value but None) is emitted.
+
+    Returns the event that was passed to the emission, or a tuple of it and the emission's further arguments; or what an
+    explicit resume brings. Suspends. Raises ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program only).
+    Lua: event.await.
+    """
+    enter(Wait((key_of(event),)))
+    del event
+    return _outcome(suspend())
+
+
+def awaitany(*events: Any) -> Any:
+    """Wait until one of `events` is emitted; None and repetitions are ignored.
+
+    Returns, suspends and raises as `await_`; ValueError also if nothing is left to wait for. Lua: event.awaitany.
+    """
+    keys = keys_of(events)
+    if not keys:
+        raise ValueError("at least one event is needed that is not None")
+    enter(WaitAny(keys))
+    del events, keys
+    return _outcome(suspend())
+
+
+def awaitall(*events: Any) -> Any:
+    """Wait until each of `events` was emitted once; None and repetitions are ignored.
+
+    Returns True, at once if nothing is left to wait for; or what an explicit resume brings. Suspends.
+    Raises ValueError (NaN), `NotYieldable`, `Deadlock` (main program only). Lua: event.awaitall.
+    """
+    keys = keys_of(events)
+    if not keys:
+        return running() is not None
+    enter(WaitAll(keys))
+    del events, keys
+    woken = suspend()
+    return True if woken.__class__ is Emission else woken
+
+
+def emitall(event: Any, *arguments: Any) -> bool:
+    """Resume everybody who waits for `event`; their calls return it, with the `arguments` if there are any.
+
+    Returns whether anybody waited; False for None. Works anywhere and never suspends.
+    Raises ValueError (NaN), and KeyboardInterrupt or SystemExit of a waiter: see rule 1. Lua: event.emitall.
+    """
+    if event is None:
+        return False
+    key = key_of(event)
+    found = _here.waits.pop(key, None)
+    if found is None:
+        return False
+    emission = Emission((event, *arguments))
+    if found.__class__ is OrderedDict:
+        _deliver_all(found, key, emission)
+    else:
+        _deliver(*found, key, emission)
+    return True
+
+
+def emitone(event: Any, *arguments: Any) -> bool:
+    """Resume the one who has waited for `event` longest. Everything else is as in `emitall`. Lua: event.emitone."""
+    if event is None:
+        return False
+    key = key_of(event)
+    waits = _here.waits
+    found = waits.get(key)
+    if found is None:
+        return False
+    if found.__class__ is OrderedDict:
+        first = found.popitem(last=False)
+        if not found:
+            del waits[key]
+    else:
+        first = waits.pop(key)
+    _deliver(*first, key, Emission((event, *arguments)))
+    return True
+
+
+def pending(event: Any) -> bool:
+    """Return whether anybody waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
+    return event is not None and key_of(event) in _here.waits
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+def key_of(event: Any) -> Hashable:
+    """Return what stands for an event in a dictionary, and keeps it: see rule 3. Raises ValueError (None, NaN)."""
+    if event is None:
+        raise ValueError("None is no event")
+    kind = type(event)
+    if kind is str or kind is int or (kind.__hash__ is _hash and kind.__eq__ is _eq):
+        return event  # type: ignore[no-any-return]
+    for base, exact in BY_VALUE.items():
+        if issubclass(kind, base) and kind is not bool:
+            value: Hashable = exact(event)
+            if value != value:  # noqa: PLR0124  # NaN
+                raise ValueError("NaN is no event")
+            return value
+    return _Same(event)
+
+
+def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
+    """Return the keys of all that is not None, in order, each once. Raises ValueError (NaN)."""
+    return dict.fromkeys([key_of(event) for event in events if event is not None])
+
+
+class _Same:
+    """Key of a value that is compared by identity although its class compares in another way, or cannot be hashed."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __repr__(self) -> str:
+        return _short.repr(self.value)
+
+
+# -- waiting: `enter`, drop what the frame refers to, `suspend` --------------------------------------------------------
+
+
+class Emission(tuple[Any, ...]):
+    """What an emission, and nobody else, resumes with: the event and the further arguments."""
+
+    __slots__ = ()
+
+
+class Wait:
+    """A call that waits for one event, as reports show it.
+
+    It is over as soon as the coroutine's `waiting_on` is something else; detached lists may refer to it for longer.
+    It does not know its coroutine: when a thread ends, its registry is the only one who does, and both are collected.
+    """
+
+    __slots__ = ("keys",)
+    keys: Collection[Hashable]
+
+    def __init__(self, keys: Collection[Hashable]) -> None:
+        """`keys` are those of the events."""
+        self.keys = keys
+
+    def over(self, key: Hashable) -> bool:
+        """Return whether the emission of the event that has `key` ends the wait."""
+        return True
+
+    def __str__(self) -> str:
+        """What the coroutine waits for."""
+        return f"event {self.names()}"
+
+    def names(self) -> str:
+        """Return the short reprs of the events."""
+        return ", ".join(map(_short.repr, self.keys))
+
+
+class WaitAny(Wait):
+    """A call that waits for one of several events."""
+
+    __slots__ = ()
+    keys: dict[Hashable, None]
+
+    def over(self, key: Hashable) -> bool:
+        _withdraw(self)
+        return True
+
+    def __str__(self) -> str:
+        return f"any of the events {self.names()}" if len(self.keys) > 1 else super().__str__()
+
+
+class WaitAll(Wait):
+    """A call that waits for several events; those that were emitted are no longer among its `keys`."""
+
+    __slots__ = ()
+    keys: dict[Hashable, None]
+
+    def over(self, key: Hashable) -> bool:
+        del self.keys[key]
+        return not self.keys
+
+    def __str__(self) -> str:
+        return f"all of the events {self.names()}" if len(self.keys) > 1 else super().__str__()
+
+
+def enter(wait: Wait) -> None:
+    """Put the running coroutine at the end of the lists of the events of `wait`. Raises `NotYieldable`."""
+    me = running()
+    me.waiting_on = wait
+    waits, entry = _here.waits, (wait, me)
+    for key in wait.keys:
+        found = waits.setdefault(key, entry)
+        if found.__class__ is OrderedDict:
+            found[wait] = me
+        elif found is not entry:
+            waits[key] = OrderedDict((found, entry))
+
+
+def suspend() -> Any:
+    """Suspend the running coroutine, which has entered a wait; return an `Emission`, or what an explicit resume brings.
+
+    The wait is in no list any more when this returns or raises. No frame here keeps the coroutine or the event.
+    """
+    try:
+        woken = rest()
+    except BaseException:
+        _leave()
+        raise
+    if woken.__class__ is not Emission:
+        _leave()
+    return woken
+
+
+def _leave() -> None:
+    """End the wait of the running coroutine, which was resumed by something else than an emission."""
+    coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
+    if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
+        wait, coroutine.waiting_on = coroutine.waiting_on, None
+        _withdraw(wait)
+
+
+def _withdraw(wait: Wait) -> None:
+    """Remove a wait from the lists that it is in; not from detached ones, whose emission skips it."""
+    waits = _here.waits
+    for key in wait.keys:
+        found = waits.get(key)
+        if found.__class__ is OrderedDict:
+            found.pop(wait, None)
+            if not found:
+                del waits[key]
+        elif found is not None and found[0] is wait:
+            del waits[key]
+
+
+def _deliver(wait: Wait, coroutine: Coroutine, key: Hashable, emission: Emission) -> None:
+    """Resume a coroutine, unless its wait was ended by something else, or goes on with further events."""
+    if coroutine.waiting_on is wait and (wait.__class__ is Wait or wait.over(key)):
+        coroutine.waiting_on = None
+        notify(coroutine, emission)
+
+
+def _deliver_all(detached: OrderedDict[Wait, Coroutine], key: Hashable, emission: Emission) -> None:
+    """Resume everybody in a list: see rule 1."""
+    leaving: BaseException | None = None
+    for wait, coroutine in detached.items():
+        try:
+            _deliver(wait, coroutine, key, emission)
+        except BaseException as error:  # noqa: BLE001  # raised below, or reported
+            if leaving is None:
+                leaving = error
+            else:
+                coroutine.home.report(coroutine, error)
+    if leaving is not None:
+        raise leaving
+
+
+def _outcome(woken: Any) -> Any:
+    """Return what `await_` does for what `suspend` returned."""
+    if woken.__class__ is not Emission:
+        return woken
+    return woken[0] if len(woken) == 1 else tuple(woken)

@@ -1,0 +1,97 @@
+"""Mutual exclusion: any value but None is a mutex, which one coroutine at a time owns.
+
+Which values are one mutex is said in `coutil.event`. Mutexes belong to an OS thread: they do not exclude other threads.
+An entry, which keeps the value and its owner, exists only while the mutex is locked.
+"""
+
+from __future__ import annotations
+
+from _thread import _local
+from collections.abc import Hashable
+from typing import Any
+
+from greenlet import getcurrent
+
+from ._kernel.coroutine import Coroutine, running
+from .event import Wait, emitone, enter, key_of, suspend
+
+__all__ = ["islocked", "lock", "ownlock", "unlock"]
+
+
+class _Registry(_local):
+    """Who owns what in this OS thread."""
+
+    def __init__(self) -> None:
+        self.owners: dict[Hashable, Coroutine] = {}
+
+
+_here = _Registry()
+
+
+class _Turn(Wait):
+    """A call of `lock` that waits."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        (key,) = self.keys
+        return f"mutex {self.names()} {_held(key)}"
+
+
+def lock(mutex: Any) -> None:
+    """Make the running coroutine the owner of `mutex` (any value but None) as soon as it has none.
+
+    First come, first served; but whoever finds the mutex free takes it at once. Suspends only if it is locked. An
+    explicit resume does not end the wait, it puts the coroutine at the end of the queue; `throw` ends it.
+    Raises RuntimeError (the caller is the owner), ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program
+    only). Lua: mutex.lock.
+    """
+    key = key_of(mutex)
+    owners = _here.owners
+    if owners.get(key) is running():
+        raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
+    while key in owners:
+        enter(_Turn((key,)))
+        suspend()
+    owners[key] = running()
+
+
+def unlock(mutex: Any) -> bool:
+    """Free `mutex`, which the running coroutine must own, and resume the one who has waited for it longest.
+
+    Returns whether anybody waited; by then it waits again, or has ended. Never suspends.
+    Raises RuntimeError (the caller is not the owner), ValueError (None, NaN), and KeyboardInterrupt or SystemExit of
+    the one who waited. Lua: mutex.unlock.
+    """
+    key = key_of(mutex)
+    if not _owns(key):
+        raise RuntimeError(f"lock not owned: mutex {mutex!r} is {_held(key)}")
+    del _here.owners[key]
+    return emitone(mutex)
+
+
+def islocked(mutex: Any) -> bool:
+    """Return whether somebody owns `mutex`; False for None. Raises ValueError (NaN). Lua: mutex.islocked."""
+    return mutex is not None and key_of(mutex) in _here.owners
+
+
+def ownlock(mutex: Any) -> bool:
+    """Return whether the running coroutine owns `mutex`; False for None. Raises ValueError (NaN).
+
+    Lua: mutex.ownlock.
+    """
+    return mutex is not None and _owns(key_of(mutex))
+
+
+def _owns(key: Hashable) -> bool:
+    """Return whether the caller owns a mutex; anybody may ask, also the hub, which owns nothing."""
+    owner = _here.owners.get(key)
+    return owner is not None and owner is getattr(getcurrent(), "coroutine", None)
+
+
+def _held(key: Hashable) -> str:
+    """Return who owns a mutex, for people."""
+    owner = _here.owners.get(key)
+    if owner is None:
+        return "free"
+    return f"held by {owner.name}" + (", which has ended" if owner.status == "dead" else "")

@@ -1,0 +1,129 @@
+"""Promises: results that will exist some day. A promise is called to get them, and waits until they are there.
+
+A promise is also an event (see `coutil.event`): fulfilling it emits it, with the results as arguments. An emission by
+anybody else ends the waits of the moment, with its arguments, but leaves the promise as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import event as _event
+from .event import Emission, Wait, WaitAny, enter, key_of, keys_of, suspend
+
+__all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
+
+
+class Promise:
+    """Made by `create`. Call it to wait for the results."""
+
+    __slots__ = ("__weakref__", "_results")
+
+    def __init__(self) -> None:
+        self._results: tuple[Any, ...] | None = None
+
+    def __call__(self, probe: object = False) -> Any:
+        """Return the results; wait until there are some.
+
+        probe: true: return at once whether there are results.
+        No result becomes None, one itself, several a tuple; an explicit resume ends the wait in the same way.
+        Suspends only if there are none. Raises `NotYieldable`, `Deadlock` (main program only).
+        """
+        results = self._results
+        if probe:
+            return results is not None
+        if results is None:
+            enter(_Result((key_of(self),)))
+            del self
+            results = suspend()
+            if results.__class__ is not Emission:
+                return results
+            results = results[1:]
+        return results[0] if len(results) == 1 else results or None
+
+    def __repr__(self) -> str:
+        """Whether it is fulfilled."""
+        return f"<Promise {id(self):x} {'pending' if self._results is None else 'fulfilled'}>"
+
+    def _fulfill(self, *results: Any) -> bool:
+        """Set the results and resume everybody who waits for them; later calls only replace the results.
+
+        Returns whether this was the first call. Never suspends.
+        Raises KeyboardInterrupt or SystemExit of a waiter, as `event.emitall` does.
+        """
+        first = self._results is None
+        self._results = results
+        if first:
+            _event.emitall(self, *results)
+        return first
+
+
+class _Result(Wait):
+    """A call of a promise that waits."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.names()
+
+
+def create() -> tuple[Promise, Callable[..., bool]]:
+    """Return a promise and the function that fulfills it.
+
+    Call promise() to wait for the results, promise(True) to learn whether there are some. Call fulfill(*results) to set
+    them and to resume who waits: it returns True the first time; later it only replaces the results, and returns False.
+    Lua: promise.create.
+    """
+    promise = Promise()
+    return promise, promise._fulfill
+
+
+def awaitall(*promises: Promise | None) -> Any:
+    """Wait until each of `promises` is fulfilled; None is ignored.
+
+    Returns True, at once if none is pending; or what an explicit resume brings. Suspends.
+    Raises TypeError, `NotYieldable`, `Deadlock` (main program only). Lua: promise.awaitall.
+    """
+    return _event.awaitall(*onlypending(*promises))
+
+
+def awaitany(*promises: Promise | None) -> Any:
+    """Wait until one of `promises` is fulfilled; None is ignored.
+
+    Returns that promise, at once the first that is fulfilled already; or what an explicit resume brings. Suspends.
+    Raises TypeError, ValueError (no promise), `NotYieldable`, `Deadlock` (main program only). Lua: promise.awaitany.
+    """
+    ready = pickready(*promises)
+    if ready is not None:
+        return ready
+    keys = keys_of(promises)
+    if not keys:
+        raise ValueError("at least one promise is needed")
+    enter(WaitAny(keys))
+    del promises, keys
+    woken = suspend()
+    return woken[0] if woken.__class__ is Emission else woken
+
+
+def onlypending(*promises: Promise | None) -> tuple[Promise, ...]:
+    """Return those of `promises` that are not fulfilled; None is ignored. Raises TypeError.
+
+    Lua: promise.onlypending.
+    """
+    return tuple(promise for promise in _checked(promises) if promise._results is None)
+
+
+def pickready(*promises: Promise | None) -> Promise | None:
+    """Return the first of `promises` that is fulfilled, None if all are pending. Raises TypeError.
+
+    Lua: promise.pickready.
+    """
+    return next((promise for promise in _checked(promises) if promise._results is not None), None)
+
+
+def _checked(promises: tuple[Promise | None, ...]) -> list[Promise]:
+    for promise in promises:
+        if promise is not None and not isinstance(promise, Promise):
+            raise TypeError(f"a promise is needed, not {promise!r}")
+    return [promise for promise in promises if promise is not None]

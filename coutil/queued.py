@@ -1,0 +1,126 @@
+"""Events that are not lost: an emission that nobody waits for is stored until somebody does.
+
+Everything else is as in `coutil.event`, also which values are one event. Stored emissions are taken in the order in
+which they were made, one by each call. They keep the arguments of the emission, but not the event itself if weak
+references to it are possible: when it is collected, its stored emissions go with it.
+"""
+
+from __future__ import annotations
+
+from _thread import _local
+from collections import deque
+from collections.abc import Hashable
+from typing import Any
+from weakref import ref
+
+from . import event as _event
+from ._kernel.coroutine import running
+from .event import BY_VALUE, key_of, keys_of, pending
+
+__all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
+
+
+class _Stored(deque[tuple[Any, ...]]):
+    """The stored emissions of one event: what was emitted if it is compared by value, else None; and the arguments."""
+
+    __slots__ = ("event",)
+    event: ref[Any]  # only if the event can be collected meanwhile
+
+
+class _Registry(_local):
+    """What is stored in this OS thread. An entry exists only while something is."""
+
+    def __init__(self) -> None:
+        self.stored: dict[Hashable, _Stored] = {}
+
+
+_here = _Registry()
+
+
+def await_(event: Any) -> Any:
+    """Take an emission of `event` that is stored, else wait for one.
+
+    Does not suspend in the first case. Everything else is as in `event.await_`. Lua: queued.await.
+    """
+    stored = _take(event)
+    return _event.await_(event) if stored is None else stored
+
+
+def awaitany(*events: Any) -> Any:
+    """Take a stored emission of the first of `events` that has one, else wait for one of them.
+
+    Does not suspend in the first case. Everything else is as in `event.awaitany`. Lua: queued.awaitany.
+    """
+    keys_of(events)  # raises before anything is taken
+    for event in events:
+        if event is not None and (stored := _take(event)) is not None:
+            return stored
+    return _event.awaitany(*events)
+
+
+def awaitall(*events: Any) -> Any:
+    """Take a stored emission of each of `events` that has one, and wait until each of the others was emitted.
+
+    What was taken stays taken if the wait is cancelled. Everything else is as in `event.awaitall`.
+    Lua: queued.awaitall.
+    """
+    running()  # raises before anything is taken, and so does key_of
+    different = {key_of(event): event for event in events if event is not None}
+    return _event.awaitall(*[event for event in different.values() if _take(event) is None])
+
+
+def emitall(event: Any, *arguments: Any) -> bool:
+    """Resume everybody who waits for `event`, or store the emission if nobody does.
+
+    Returns whether anybody waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
+    """
+    return _event.emitall(event, *arguments) or _store(event, arguments)
+
+
+def emitone(event: Any, *arguments: Any) -> bool:
+    """Resume the one who has waited for `event` longest, or store the emission if nobody waits.
+
+    Returns whether anybody waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
+    """
+    return _event.emitone(event, *arguments) or _store(event, arguments)
+
+
+def isqueued(event: Any) -> bool:
+    """Return whether an emission of `event` is stored; False for None. Raises ValueError (NaN).
+
+    Lua: queued.isqueued.
+    """
+    return event is not None and _place(event) in _here.stored
+
+
+def _place(event: Any) -> Hashable:
+    """Return the key under which emissions are stored: one that does not keep the event, if there is a choice."""
+    key = key_of(event)
+    return (id(event),) if type(event).__weakrefoffset__ and key.__class__ not in BY_VALUE else key
+
+
+def _take(event: Any) -> Any:
+    """Remove the first stored emission; return what `await_` does for it, None if there is none."""
+    place = _place(event)
+    found = _here.stored.get(place)
+    if found is None:
+        return None
+    emitted, *arguments = found.popleft()
+    if not found:
+        del _here.stored[place]
+    if emitted is None:
+        emitted = event
+    return (emitted, *arguments) if arguments else emitted
+
+
+def _store(event: Any, arguments: tuple[Any, ...]) -> bool:
+    """Store an emission; return False."""
+    if event is not None:
+        place, stored = _place(event), _here.stored
+        found = stored.get(place)
+        if found is None:
+            found = stored[place] = _Stored()
+            if place.__class__ is tuple:
+                found.event = ref(event, lambda _: stored.pop(place, None))
+        found.append((place if place.__class__ in BY_VALUE else None, *arguments))
+    return False

@@ -1,0 +1,121 @@
+"""TCP over loopback: addresses, listeners, connected pairs, and peers that are plain Python sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from coutil import system
+from coutil.system import Address, PassiveSocket, Socket, StreamSocket
+
+LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
+GIVEN = (object(), True, None, 3)  # values that no call of ours returns by itself
+BIG = bytes(range(256)) * 65536  # 16 MiB: more than the kernel takes while nobody reads
+
+
+def _ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+_v6 = pytest.param("ipv6", marks=pytest.mark.skipif(not _ipv6(), reason="this machine has no ipv6 loopback"))
+both_domains = pytest.mark.parametrize("domain", ["ipv4", _v6])
+
+
+def loopback(domain: str, port: int = 0) -> Address:
+    """Return the loopback address; port 0 lets the system choose."""
+    return system.address(domain, LITERAL[domain], port)
+
+
+def listening(domain: str, backlog: int = 3) -> PassiveSocket:
+    """Return a socket that listens on a free port of the loopback."""
+    server = system.socket("passive", domain)
+    server.bind(loopback(domain))
+    server.listen(backlog)
+    return server
+
+
+def connected(server: PassiveSocket) -> StreamSocket:
+    """Return a stream connected to `server`, which need not accept yet. Waits."""
+    client = system.socket("stream", server.getdomain())
+    client.connect(server.getaddress())
+    return client
+
+
+def pair(domain: str) -> tuple[StreamSocket, StreamSocket]:
+    """Return both ends of a connection. Waits."""
+    with listening(domain) as server:
+        near = connected(server)
+        return near, server.accept()
+
+
+@contextmanager
+def pairs(domain: str, count: int = 1) -> Iterator[list[StreamSocket]]:
+    """Yield [near, far] of one connection, [near, far, near, far] of two, …; close them at the end."""
+    ends = [end for _ in range(count) for end in pair(domain)]
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            end.close()
+
+
+@contextmanager
+def with_plain_peer(domain: str) -> Iterator[tuple[StreamSocket, socket.socket]]:
+    """Yield a stream of ours and its peer, a non-blocking Python socket; close both at the end."""
+    with listening(domain) as server:
+        peer = socket.create_connection((LITERAL[domain], server.getaddress().port))
+        peer.setblocking(False)
+        with peer, server.accept() as stream:
+            yield stream, peer
+
+
+@contextmanager
+def as_plain(ours: Socket) -> Iterator[socket.socket]:
+    """Yield a Python socket for the descriptor of ours, to set or ask options."""
+    with socket.socket(fileno=os.dup(ours.fileno())) as plain:
+        yield plain
+
+
+def reset(peer: socket.socket) -> None:
+    """Close a Python socket so that the other side gets RST in place of FIN."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def fill(peer: socket.socket, piece: bytes = bytes(65536)) -> int:
+    """Send on a non-blocking Python socket until the kernel takes no more; return how many bytes it took."""
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += peer.send(piece)
+    return sent
+
+
+def receive_exactly(stream: StreamSocket, size: int) -> bytes:
+    """Receive `size` bytes, fewer only if the stream ends before. Waits."""
+    found = bytearray()
+    while len(found) < size and (data := stream.receive(min(size - len(found), 1 << 20))):
+        found += data
+    return bytes(found)
+
+
+def receive_all(stream: StreamSocket) -> bytes:
+    """Receive up to the end of the stream. Waits."""
+    return receive_exactly(stream, 1 << 62)
+
+
+def resident() -> int:
+    """Return how many bytes of this process are in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,490 @@
+"""The end of a process: whatever is unfinished then, it neither hangs nor crashes, and says nothing that nobody asked.
+
+Each case is a program of its own, run in Python's development mode, with an allocator that spoils what it frees.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.helpers.script import run_script
+
+OPTIONS = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed:ResourceWarning")  # leaving things open is the point here
+
+PRELUDE = """
+import atexit, gc, os, signal, sys, threading, time
+from coutil import coroutine, errors, spawn, system
+
+def listening():
+    server = system.socket("passive", "ipv4")
+    server.bind(system.address("ipv4", "127.0.0.1", 0))
+    server.listen(8)
+    return server
+
+def connecting(server):
+    client = system.socket("stream", "ipv4")
+    client.connect(server.getaddress())
+    return client
+
+def pair():
+    server = listening()
+    return connecting(server), server.accept()
+
+def say(*words):
+    print(*words, flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def spoil_freed_memory(monkeypatch):
+    """Have the C library overwrite what is freed, so that a use after that shows."""
+    monkeypatch.setenv("MALLOC_PERTURB_", "165")
+
+
+def ends(text, *options):
+    """Run the prelude and `text`; return (exit code, lines printed, standard error)."""
+    done = run_script(PRELUDE + text, *OPTIONS, *options)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+# -- what waits does not keep the process, and is not told
+
+
+UNFINISHED = {
+    "timer": "spawn.call(system.suspend, 1000)",
+    "timer, started": "spawn.call(system.suspend, 1000); system.suspend(0.001)",
+    "ready": "spawn.call(system.suspend); spawn.call(lambda: [system.suspend() for _ in iter(int, 1)])",
+    "yielded": "one = coroutine.create(coroutine.yield_); one.resume()",
+    "receive": "near, far = pair(); spawn.call(near.receive); spawn.call(far.receive); system.run('ready')",
+    "unread data": "near, far = pair(); near.send(b'unread'); system.suspend(0.001)",
+    "accept": "server = listening(); spawn.call(server.accept); system.run('ready')",
+    "connections nobody takes": "server = listening(); clients = [connecting(server) for _ in range(3)]",
+    "connect": "server = listening(); spawn.call(connecting, server)",
+    "send": "near, far = pair(); spawn.call(near.send, bytes(1 << 24)); system.run('ready')",
+    "send, cancelled": "near, far = pair(); one = spawn.call(near.send, bytes(1 << 24)); one.resume()",
+    "shutdown": "near, far = pair(); spawn.call(near.send, bytes(1 << 24)); spawn.call(near.shutdown)",
+    "closing": "near, far = pair(); spawn.call(near.receive); far.close()",
+    "halted": "spawn.call(lambda: (system.suspend(), system.halt(), system.suspend(1000))); system.run()",
+    "many": "for _ in range(5000): spawn.call(system.suspend, 1000)",
+    "in a cycle": "near, far = pair(); cycle = [near]; cycle.append(cycle); del near, cycle; spawn.call(far.receive)",
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED)
+def test_unfinished(what):
+    """A-20, TIM-13, B25: the program ends at once, with its own exit code, whatever is still open or waited for."""
+    code, said, errors = ends(
+        f"""
+{UNFINISHED[what]}
+say("end")
+sys.exit(3)
+"""
+    )
+    assert (code, said, errors) == (3, ["end"], "")
+
+
+def test_waiting_coroutines_are_not_resumed():
+    """A-20: a coroutine that waits when the process ends is left as it is; its clean-up does not run."""
+    code, said, errors = ends(
+        """
+def patient(wait, *arguments):
+    try:
+        wait(*arguments)
+    finally:
+        say("resumed")
+
+near, far = pair()
+kept = [spawn.call(patient, wait) for wait in (near.receive, system.suspend, lambda: system.suspend(1000))]
+say("end")
+"""
+    )
+    assert (code, said, errors) == (0, ["end"], "")
+
+
+def test_finally_block_that_waits_again():
+    """B25: coroutines that are suspended inside `finally`, and those whose `finally` would wait, end in silence."""
+    code, said, errors = ends(
+        """
+def stubborn(wait):
+    try:
+        coroutine.yield_() if wait is None else wait()
+    finally:
+        system.suspend(0.001)
+        spawn.call(system.suspend, 1000)
+        system.socket("stream", "ipv4").close()
+        say("cleaned up")
+        system.suspend(1000)
+
+inside = spawn.call(stubborn, lambda: None)          # suspended in its finally block
+waiting = spawn.call(stubborn, lambda: system.suspend(1000))
+yielded = coroutine.create(stubborn)
+yielded.resume(None)
+system.suspend(0.01)
+say("end")
+"""
+    )
+    assert (code, said, errors) == (0, ["cleaned up", "end"], "")
+
+
+def test_forgotten_coroutine_is_cleaned_up_before_the_end():
+    """B25: one that nobody refers to runs its `finally` block, in which it cannot wait, long before the end."""
+    code, said, errors = ends(
+        """
+def stubborn():
+    try:
+        coroutine.yield_()
+    finally:
+        try:
+            system.suspend(0.001)
+        except errors.NotYieldable as refused:
+            say(type(refused).__name__)
+
+coroutine.create(stubborn).resume()
+gc.collect()
+say("end")
+"""
+    )
+    assert (code, said, errors) == (0, ["NotYieldable", "end"], "")
+
+
+# -- atexit
+
+
+def test_atexit_handlers():
+    """B25: handlers that were registered before and after the import may wait, serve and open anything."""
+    done = run_script(
+        "import atexit\natexit.register(lambda: use('before'))\n"
+        + PRELUDE
+        + """
+def use(when):
+    say(when, system.suspend(0.001))
+    near, far = pair()
+    spawn.call(lambda: far.send(far.receive().upper()))
+    near.send(when.encode())
+    say(near.receive().decode())
+    spawn.call(system.suspend, 1000)
+
+atexit.register(use, "after")
+old = spawn.call(system.suspend, 1000)
+system.run("ready")
+""",
+        *OPTIONS,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["after True", "AFTER", "before True", "BEFORE"]
+    assert done.returncode == 0
+
+
+def test_what_the_old_loop_owned_is_closed_in_late_atexit_handlers():
+    """B25: a handler that runs after the loop was closed gets `Closed` from the old objects, and can use new ones."""
+    done = run_script(
+        "import atexit\natexit.register(lambda: late())\n"
+        + PRELUDE
+        + """
+def late():
+    for use in (near.receive, lambda: near.send(b"x"), near.fileno, server.accept, lambda: server.getaddress()):
+        try:
+            use()
+        except errors.Closed as refused:
+            say(refused)
+    say(near.close(), repr(near))
+    try:
+        reused.resume()
+    except errors.Closed as refused:
+        say(refused)
+    system.suspend(0.001)
+    say("new loop")
+
+def twice():
+    system.suspend()
+    coroutine.yield_()
+    system.suspend()
+
+near, far = pair()
+server = listening()
+spawn.call(near.receive)
+reused = spawn.call(twice)
+system.run("ready")
+""",
+        *OPTIONS,
+    )
+    stream, passive = (f"{kind} ipv4 is closed: its event loop has ended" for kind in ("stream", "passive"))
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        *[stream] * 3,
+        *[passive] * 2,
+        "True <StreamSocket ipv4 closed>",
+        "the event loop is closed",
+        "new loop",
+    ]
+    assert done.returncode == 0
+
+
+# -- threads
+
+
+def test_daemon_threads():
+    """B25: daemon threads that are busy with their hubs when the interpreter goes away do no harm."""
+    code, said, errors = ends(
+        """
+def busy():
+    near, far = pair()
+    spawn.call(lambda: [system.suspend(0.0005) for _ in iter(int, 1)])
+    spawn.call(lambda: [near.send(near.receive()) for _ in iter(int, 1)])
+    far.send(b"x")
+    ready.release()
+    while True:
+        far.send(far.receive())
+
+ready = threading.Semaphore(0)
+for _ in range(4):
+    threading.Thread(target=busy, daemon=True).start()
+for _ in range(4):
+    ready.acquire()
+system.suspend(0.01)
+say("end")
+sys.exit(4)
+"""
+    )
+    assert (code, said, errors) == (4, ["end"], "")
+
+
+def test_daemon_thread_that_waits():
+    """B25: a daemon thread whose hub is idle in the kernel does not keep the process."""
+    code, said, errors = ends(
+        """
+def idle():
+    server = listening()
+    ready.set()
+    server.accept()
+
+ready = threading.Event()
+threading.Thread(target=idle, daemon=True).start()
+ready.wait()
+time.sleep(0.01)
+say("end")
+"""
+    )
+    assert (code, said, errors) == (0, ["end"], "")
+
+
+def test_other_threads_are_waited_for():
+    """B25: threads that are no daemons finish their work after the main program, then their coroutines end."""
+    code, said, errors = ends(
+        """
+def patient():
+    try:
+        system.suspend(1000)
+    finally:
+        say("ended")
+
+def work():
+    spawn.call(patient)
+    main.join()
+    system.suspend(0.01)
+    say("thread")
+
+main = threading.main_thread()
+threading.Thread(target=work).start()
+spawn.call(system.suspend, 1000)
+system.suspend(0.001)
+say("main")
+"""
+    )
+    assert errors == ""
+    assert said == ["main", "thread", "ended"]
+    assert code == 0
+
+
+def test_first_use_in_a_thread():
+    """B25: a program whose main thread never uses the loop, and that imports it in another thread."""
+    done = run_script(
+        """
+        import signal, threading
+
+        def work():
+            from coutil import spawn, system
+            spawn.call(system.suspend, 1000)
+            print(system.suspend(0.001), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        """,
+        *OPTIONS,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+# -- leaving on purpose
+
+
+LEAVING = {
+    "coroutine": "spawn.call(leave); system.run()",
+    "coroutine, main waits": "spawn.call(leave); system.suspend(1000)",
+    "coroutine, main receives": "near, far = pair(); spawn.call(leave); near.receive()",
+    "nested coroutine": "spawn.call(lambda: (system.suspend(), spawn.call(leave), system.suspend(1000))); system.run()",
+    "coroutine, step": "spawn.call(leave); [system.run('step') for _ in range(9)]",
+    "first run": "spawn.call(sys.exit, 7)",
+    "resumed by main": "coroutine.create(sys.exit).resume(7)",
+    "excepthook": "system.excepthook(lambda *_: sys.exit(7)); spawn.call(fail); system.run()",
+    "excepthook, main waits": "system.excepthook(lambda *_: sys.exit(7)); spawn.call(fail); system.suspend(1000)",
+    "hook": "home().hooks = Leaver(); system.suspend(1000)",
+    "call from a thread": "this_hub().call_threadsafe(sys.exit, 7); system.suspend(1000)",
+    "signal handler": "signal.signal(signal.SIGALRM, Leaver.turn); signal.setitimer(0, 0.01); system.suspend(9)",
+    "signal handler, run": "signal.signal(signal.SIGALRM, Leaver.turn); signal.setitimer(0, 0.01); system.run()",
+    "os._exit": "spawn.call(lambda: (system.suspend(), os._exit(7))); system.run()",
+    "os._exit in a thread": "threading.Thread(target=leave_hard).start(); system.suspend(9)",
+    "after halt": "spawn.call(lambda: (system.suspend(), system.halt())); system.run(); sys.exit(7)",
+}
+
+
+@pytest.mark.parametrize("where", LEAVING)
+def test_leaving(where):
+    """B25: `sys.exit` reaches the main program from wherever it is called; the exit code is exact."""
+    code, said, errors = ends(
+        f"""
+from coutil._kernel.coroutine import home
+from coutil._kernel.hooks import Hooks
+from coutil._kernel.hub import this_hub
+
+class Leaver(Hooks):
+    def turn(self, count):
+        sys.exit(7)
+
+def leave():
+    system.suspend()
+    sys.exit(7)
+
+def leave_hard():
+    system.suspend(0.001)
+    os._exit(7)
+
+def fail():
+    system.suspend()
+    raise RuntimeError
+
+left = pair(), spawn.call(system.suspend, 1000)
+{LEAVING[where]}
+say("not reached")
+"""
+    )
+    assert (code, said, errors) == (7, [], "")
+
+
+def test_unhandled_exceptions():
+    """B25: one of a coroutine is printed and the program goes on; one of the main program ends it, with code 1."""
+    code, said, errors = ends(
+        """
+def fail():
+    system.suspend()
+    raise RuntimeError("of the coroutine")
+
+spawn.call(system.suspend, 1000)
+spawn.call(fail)
+system.suspend(0.001)
+say("going on")
+system.socket("stream", "ipv4").receive()
+"""
+    )
+    assert (code, said) == (1, ["going on"])
+    assert errors.startswith("Exception in <Coroutine fail dead>:\nTraceback")
+    assert "RuntimeError: of the coroutine\nTraceback" in errors
+    assert errors.splitlines()[-1].startswith("coutil.errors.ENOTCONN: ENOTCONN: ")
+    assert errors.count("Traceback") == 2
+
+
+def test_deadlock_ends_the_program():
+    """B39, B25: a main program that nothing can wake ends with `Deadlock`, which tells what everybody waits for."""
+    code, said, errors = ends(
+        """
+from coutil._kernel.coroutine import park, running
+
+one = coroutine.create(coroutine.yield_, name="sleeper")
+one.resume()
+listener = listening()  # a connection nobody accepts wakes nobody
+system.suspend(0.001)
+park(running(), "godot")
+"""
+    )
+    assert (code, said) == (1, [])
+    assert "coutil.errors.Deadlock: nothing can wake the 2 coroutines that wait\n" in errors
+    assert sorted(line.split()[:2] for line in errors.splitlines()[-2:]) == [["main", "godot"], ["sleeper", "yield"]]
+
+
+def test_keyboard_interrupt():
+    """B25, B59: KeyboardInterrupt out of a coroutine ends the program as Python always does: killed by SIGINT."""
+    code, said, errors = ends(
+        """
+def interrupted():
+    system.suspend()
+    raise KeyboardInterrupt
+
+spawn.call(system.suspend, 1000)
+spawn.call(interrupted)
+system.suspend(1000)
+"""
+    )
+    assert (code, said) == (-signal.SIGINT, [])
+    assert errors.startswith("Traceback")
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+
+
+# -- modules that are gone
+
+
+def test_module_dropped():
+    """NET-27: streams go on after `coutil.system` was dropped and collected; what is pending does no harm."""
+    code, said, errors = ends(
+        """
+near, far = pair()
+server = listening()
+peer = server.getaddress()
+late = system.socket("stream", "ipv4")
+
+def use():
+    near.send(b"still there")
+    say(far.receive().decode())
+    late.connect(peer)
+
+def serve():
+    say(type(server.accept()).__name__)
+
+sys.modules.pop("coutil").__dict__.pop("system")
+for name in [name for name in sys.modules if name.startswith("coutil.system")]:
+    del sys.modules[name]
+run = system.run
+del system
+gc.collect()
+spawn.call(serve)
+spawn.call(use)
+run()
+other = type(near)("ipv4")
+spawn.call(other.connect, peer)  # cancelled by the end of the process
+spawn.call(near.receive)
+"""
+    )
+    assert errors == ""
+    assert said == ["still there", "StreamSocket"]
+    assert code == 0
+
+
+def test_module_imported_again():
+    """NET-27: a program that drops the module and imports it again goes on with the same hub."""
+    code, said, errors = ends(
+        """
+near, far = pair()
+spawn.call(lambda: say(near.receive().decode()))
+for name in [name for name in sys.modules if name.startswith("coutil.system")]:
+    del sys.modules[name]
+del system, sys.modules["coutil"].system
+gc.collect()
+from coutil import system
+far.send(b"old stream")
+say(system.suspend(0.001))
+say(isinstance(near, system.StreamSocket))
+"""
+    )
+    assert (code, said, errors) == (0, ["old stream", "True", "False"], "")

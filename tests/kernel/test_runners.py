@@ -1,0 +1,478 @@
+"""Greenlets are recycled: one coroutine after another runs in the same runner, and none leaves a trace in it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from weakref import ref
+
+import pytest
+
+from coutil import spawn, system
+from coutil._kernel.coroutine import RUNNERS_KEPT, home
+from coutil.coroutine import create, isyieldable, running, yield_
+from coutil.errors import NotYieldable
+
+COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
+
+
+class Thing:
+    """Something that can be watched by weak references, and raised."""
+
+
+class Trouble(Exception):
+    """An exception that can be watched: instances of builtin ones cannot."""
+
+
+@contextmanager
+def without_collector():
+    """Within the block only reference counts release anything."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def from_main(body, *arguments):
+    """Run `body` in a coroutine that the main program resumes."""
+    create(body).resume(*arguments)
+
+
+def from_loop(body, *arguments):
+    """Run `body` in a coroutine that the loop resumes."""
+    create(lambda *values: (system.suspend(), body(*values))).resume(*arguments)
+    system.run()
+
+
+def from_coroutine(body, *arguments):
+    """Run `body` in a coroutine that another coroutine resumes."""
+    create(lambda: create(body).resume(*arguments)).resume()
+
+
+@pytest.fixture(params=[from_main, from_loop, from_coroutine])
+def run(request):
+    """Who resumes the coroutine: runners end in a different way for each."""
+    return request.param
+
+
+def trouble(watched):
+    """Raise an exception whose traceback has a frame that refers to a thing."""
+    thing = Thing()
+    watched.append(ref(thing))
+    try:
+        raise Trouble("seen")
+    except Trouble as error:
+        watched.append(ref(error))
+        raise
+
+
+# -- recycling
+
+
+def test_runners_are_recycled(hub):
+    """Coroutines that the main program or the loop resumed leave their runner to the next one."""
+    where = home()
+    create(lambda: None).resume()
+    idle = len(where.runners)
+    assert idle > 0
+    for _ in range(5):
+        create(system.suspend).resume()
+        assert len(where.runners) == idle - 1
+        system.run()
+        assert len(where.runners) == idle
+
+
+def test_not_too_many_are_kept():
+    """After a crowd only so many idle runners stay."""
+    crowd = [create(yield_) for _ in range(RUNNERS_KEPT + 50)]
+    for one in crowd:
+        one.resume()
+    for one in crowd:
+        one.resume()
+    assert {one.status for one in crowd} == {"dead"}
+    assert len(home().runners) == RUNNERS_KEPT
+    assert home().live() == 0
+
+
+def test_recycled_runner_starts_afresh():
+    """Name, operation, status and wait of a coroutine are its own, whatever ran in its runner before."""
+    first = create(lambda: (system.suspend(), running())[1], name="first")
+    first.resume()
+    system.run()
+    second = create(lambda: (repr(running()), running().operation, yield_())[:2], name="second")
+    assert second.resume() is None
+    assert repr(second) == "<Coroutine second suspended>"
+    assert second.resume() == ("<Coroutine second running>", None)
+
+
+# -- nothing stays alive
+
+
+def test_arguments_and_results_are_released(run):
+    """What went in and came out is freed by reference counting, while the runner is idle."""
+    watched = []
+
+    def body(argument):
+        local, result = Thing(), Thing()
+        watched.extend(map(ref, (argument, local, result)))
+        return result
+
+    with without_collector():
+        run(body, Thing())
+        assert [one() for one in watched] == [None, None, None]
+    assert len(watched) == 3
+
+
+def test_yielded_values_are_released():
+    """Neither the values of resume() nor those of yield_() outlive the exchange."""
+    watched = []
+
+    def body():
+        while True:
+            thing = yield_(Thing())
+            watched.append(ref(thing))
+            del thing
+
+    with without_collector():
+        made = create(body)
+        made.resume()
+        watched.extend([ref(made.resume(Thing())) for _ in range(3)])
+        assert made.close()
+        del made
+        assert [one() for one in watched] == [None] * 6
+
+
+def test_exceptions_are_released(run, escaped):
+    """An exception that escaped is gone with its traceback, and the locals in it, once it was dealt with."""
+    watched = []
+    with without_collector():
+        try:
+            run(trouble, watched)
+        except Trouble:
+            pass
+        else:
+            assert [type(error) for _, error in escaped] == [Trouble]
+        escaped.clear()
+        assert [one() for one in watched] == [None, None]
+
+
+def test_function_is_released(run):
+    """What was called is freed with its closure when it has ended, although its coroutine is still there."""
+    watched, held = [], []
+
+    def start():
+        def body():
+            held.append(running())
+
+        watched.append(ref(body))
+        run(body)
+
+    with without_collector():
+        start()
+        assert watched[0]() is None
+        assert [one.status for one in held] == ["dead"]
+        assert repr(held[0]).endswith("dead>")
+
+
+def test_never_started_coroutine_is_released():
+    """One that was made and forgotten leaves nothing, and its function never runs."""
+    watched, ran = [], []
+
+    def start(argument):
+        watched.append(ref(argument))
+        made = create(lambda: ran.append(argument))
+        watched.append(ref(made))
+
+    with without_collector():
+        start(Thing())
+        assert [one() for one in watched] == [None, None]
+    assert ran == []
+
+
+def test_context_is_released(run):
+    """Values of context variables that a coroutine has set go with it."""
+    watched, variable = [], ContextVar("variable")
+
+    def body():
+        thing = Thing()
+        variable.set(thing)
+        watched.append(ref(thing))
+
+    run(body)
+    gc.collect()
+    assert watched[0]() is None
+    assert variable.get("unset") == "unset"
+
+
+def test_ended_coroutine_keeps_nothing(run):
+    """Who still holds a coroutine that has ended holds its name and status, not what it did."""
+    watched, held = [], []
+
+    def body(argument):
+        held.append(running())
+        watched.append(ref(argument))
+        system.suspend()
+
+    with without_collector():
+        run(body, Thing())
+        system.run()
+        assert [one.status for one in held] == ["dead"]
+        assert watched[0]() is None
+        assert home().live() == 0
+
+
+# -- contextvars
+
+
+def test_context_is_that_of_the_creation():
+    """A coroutine sees the values of its creator at the time of create(), not of the first resume."""
+    seen = []
+
+    def body():
+        seen.append(COLOUR.get())
+        COLOUR.set("blue")
+        yield_()
+        seen.append(COLOUR.get())
+
+    def creator():
+        COLOUR.set("red")
+        made = create(body)
+        COLOUR.set("green")
+        made.resume()
+        seen.append(COLOUR.get())
+        made.resume()
+
+    copy_context().run(creator)
+    assert seen == ["red", "green", "blue"]
+    assert COLOUR.get() == "none"
+
+
+def test_context_does_not_leak_between_coroutines():
+    """The next coroutine of a runner sees nothing of what the one before it has set; nor does the hub."""
+    seen = []
+
+    def body(colour):
+        seen.append(COLOUR.get())
+        COLOUR.set(colour)
+        system.suspend()
+        seen.append(COLOUR.get())
+
+    for colour in ("red", "green", "blue"):
+        spawn.call(body, colour)
+        assert COLOUR.get() == "none"
+        assert system.run() is False
+    assert seen == ["none", "red", "none", "green", "none", "blue"]
+
+
+def test_child_inherits_the_context():
+    """A coroutine made by another starts with a copy of that one's context."""
+    seen = []
+
+    def child():
+        seen.append(COLOUR.get())
+        COLOUR.set("child's")
+
+    def parent():
+        COLOUR.set("parent's")
+        spawn.call(child)
+        seen.append(COLOUR.get())
+
+    spawn.call(parent)
+    assert seen == ["parent's", "parent's"]
+    assert COLOUR.get() == "none"
+
+
+def test_reset_token_of_a_coroutine(clock):
+    """set() and reset() work across waits: the context stays that of the coroutine."""
+    seen = []
+
+    def body(colour):
+        token = COLOUR.set(colour)
+        system.suspend(1)
+        seen.append(COLOUR.get())
+        COLOUR.reset(token)
+        seen.append(COLOUR.get())
+
+    spawn.call(body, "red")
+    spawn.call(body, "blue")
+    assert system.run() is False
+    assert seen == ["red", "none", "blue", "none"]
+
+
+# -- forgotten coroutines
+
+
+def test_forgotten_coroutine_is_collected():
+    """One that yielded and that nobody can resume is freed at once; its `finally` blocks run."""
+    log = []
+
+    def body(thing):
+        try:
+            yield_(ref(thing))
+        except BaseException as exit_:
+            log.append(type(exit_).__name__)
+            raise
+        finally:
+            log.append("finally")
+
+    with without_collector():
+        made = create(body)
+        watched = [made.resume(Thing()), ref(made)]
+        assert watched[0]() is not None
+        del made
+        assert log == ["GreenletExit", "finally"]
+        assert [one() for one in watched] == [None, None]
+    assert home().live() == 0
+
+
+def test_collected_coroutine_cannot_wait():
+    """Nobody would come back to it: every wait is refused, everything else works."""
+    log = []
+
+    def body():
+        try:
+            yield_()
+        finally:
+            for wait in (yield_, system.suspend, lambda: system.suspend(1), running):
+                with pytest.raises(NotYieldable):
+                    wait()
+                log.append(isyieldable())
+            log.append(create(lambda: "another one").resume())
+
+    made = create(body)
+    made.resume()
+    del made
+    assert log == [False, False, False, False, "another one"]
+    assert home().live() == 0
+    assert system.run() is False
+
+
+def test_error_of_a_collected_coroutine_is_shown(monkeypatch):
+    """It goes to sys.unraisablehook, as that of any finalizer: nobody resumed the coroutine."""
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: shown.append(repr(what.exc_value)))
+
+    def body():
+        try:
+            yield_()
+        finally:
+            raise Trouble("while collected")
+
+    made = create(body)
+    made.resume()
+    del made
+    assert shown == ["Trouble('while collected')"]
+    assert home().live() == 0
+    assert create(lambda: "unharmed").resume() == "unharmed"
+
+
+def test_chain_of_forgotten_coroutines():
+    """Coroutines that only other forgotten ones know are collected with them."""
+    log, watched = [], []
+
+    def body(depth):
+        inner = create(body)
+        watched.append(ref(inner))
+        try:
+            if depth:
+                inner.resume(depth - 1)
+            yield_()
+        finally:
+            log.append(depth)
+
+    with without_collector():
+        made = create(body)
+        made.resume(3)
+        del made
+        collected = log.copy()
+        for left in watched:
+            if left() is not None:
+                left().close()
+    assert sorted(collected) == [0, 1, 2, 3]
+
+
+def test_coroutine_that_waited_is_no_cycle(clock):
+    """One that ended after waits of every kind is freed by reference counting, like one that never waited."""
+
+    def body():
+        system.suspend()
+        system.suspend(1)
+        try:
+            system.suspend(2)
+        except LookupError:
+            yield_()
+
+    with without_collector():
+        made = spawn.call(body)
+        watched = ref(made)
+        system.run("step")
+        system.run("step")
+        made.throw(LookupError)
+        made.resume()
+        assert made.status == "dead"
+        del made
+        assert watched() is None
+
+
+def test_coroutine_that_waits_for_the_system_is_kept(clock):
+    """A-11: dropping every reference cancels nothing: the hub keeps it until its wait is over."""
+    log = []
+
+    def body():
+        system.suspend(1)
+        log.append("woken")
+
+    watched = ref(spawn.call(body))
+    gc.collect()
+    assert watched() is not None
+    assert system.run() is False
+    assert log == ["woken"]
+    assert watched() is None
+
+
+# -- depth
+
+
+def test_a_thousand_nested_resumes():
+    """Each coroutine resumes the next one inside itself; all the results come back in order."""
+
+    def nest(depth):
+        return [*create(nest).resume(depth - 1), depth] if depth else [0]
+
+    before = home().live()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        assert create(nest).resume(1000) == list(range(1001))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert home().live() == before
+    assert isyieldable() is False
+
+
+def test_too_deep_is_an_ordinary_error():
+    """The interpreter's recursion limit counts through resumes: RecursionError reaches the outermost resumer."""
+    made, before = [], home().live()
+
+    def nest():
+        made.append(create(nest))
+        made[-1].resume()
+
+    def descend(frames):
+        if frames:
+            descend(frames - 1)
+        else:
+            nest()
+
+    for offset in range(6):  # so that the limit is met in every function of ours
+        with pytest.raises(RecursionError):
+            descend(offset)
+        assert len(made) > 50
+        assert {one.status for one in made[:-1]} == {"dead"}
+        assert home().live() == before
+        made.clear()
+    assert create(lambda: "unharmed").resume() == "unharmed"

@@ -1,0 +1,619 @@
+"""Streams: receive and receive_into, the end of a stream, and what may happen to a coroutine that waits for data."""
+
+import array
+import gc
+import mmap
+
+import pytest
+
+from coutil import spawn, system
+from coutil.coroutine import yield_
+from coutil.errors import BusyError, Closed
+from coutil.system.network.stream import LARGEST
+from tests.helpers.tcp import BIG, GIVEN, both_domains, connected, listening, pairs, receive_exactly, reset
+from tests.helpers.tcp import with_plain_peer as plain_peer
+from tests.helpers.transitions import Walked, needs_debug
+
+
+@both_domains
+def test_what_can_go_wrong_in_one_conversation(domain, go):
+    """STR-25: wrong arguments, busy, closed under the receiver, and a send that its own socket's close ends."""
+    server, log, ends = listening(domain), [], {}
+
+    def acceptor():
+        accepted = ends["accepted"] = server.accept()
+        with pytest.raises(TypeError, match="buffer"):
+            accepted.receive_into()
+        with pytest.raises(TypeError, match=r"start must be an int, not 1\.1"):
+            accepted.receive_into(bytearray(64), 1.1)
+        with pytest.raises(TypeError, match=r"stop must be an int, not 2\.2"):
+            accepted.receive_into(bytearray(64), 0, 2.2)
+        buffer = bytearray(64)
+        assert accepted.receive_into(buffer) == 64
+        assert buffer == b"a" * 64
+        ends["client"].close()
+        log.append("closed the client's stream")
+        with pytest.raises(OSError, match=r"ECANCELED|EPIPE|ECONNRESET"):
+            accepted.send(BIG)
+        log.append("send failed")
+
+    def client():
+        stream = ends["client"] = connected(server)
+        while "accepted" not in ends:
+            system.suspend()
+        with pytest.raises(BusyError, match="acceptor suspended on stream"):
+            ends["accepted"].receive()
+        assert stream.send(b"a" * 64) is True
+        with pytest.raises(Closed) as caught:
+            stream.receive()
+        log.append(f"interrupted: {caught.value.interrupted}")
+        system.suspend()
+        ends["accepted"].close()
+
+    go(acceptor)
+    go(client)
+    while "accepted" not in ends:
+        system.run("step")
+    with pytest.raises(BusyError, match="is in use"):
+        ends["accepted"].receive()
+    assert system.run() is False
+    assert log == ["interrupted: True", "closed the client's stream", "send failed"]
+    server.close()
+
+
+WRONG_SIZES = [(0, ValueError), (-1, ValueError), (-(2**63), ValueError), (True, TypeError), (1.0, TypeError)]
+WRONG_SIZES += [("1", TypeError), (b"1", TypeError), (None, TypeError), (bytearray(3), TypeError)]
+
+
+@pytest.mark.parametrize(("size", "error"), WRONG_SIZES, ids=repr)
+def test_wrong_sizes(size, error):
+    """STR-25: a size that is no positive int raises at once and takes no data."""
+    with pairs("ipv4") as (near, far):
+        far.send(b"kept")
+        with pytest.raises(error, match="size must be"):
+            near.receive(size)
+        assert near.receive() == b"kept"
+        near.close()
+        with pytest.raises(error, match="size must be"):
+            near.receive(size)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 65536, LARGEST, LARGEST + 1, 2**31, 2**32, 2**63, 2**100], ids=repr)
+def test_sizes_limit_what_one_call_takes(size):
+    """A call returns at most `size` bytes, however large that is; the rest comes with the next calls."""
+    with pairs("ipv4") as (near, far):
+        far.send(b"12345")
+        first = near.receive(size)
+        assert first == b"12345"[:size]
+        assert receive_exactly(near, 5 - len(first)) == b"12345"[size:]
+        far.close()
+        assert near.receive(size) == b""
+
+
+WRONG_BUFFERS = [
+    (b"bytes", "buffer must be writable"),
+    (memoryview(b"view"), "buffer must be writable"),
+    (memoryview(bytearray(8)).toreadonly(), "buffer must be writable"),
+    (memoryview(bytearray(8))[::2], "buffer must be contiguous"),
+    ("text", "buffer must be a bytes-like object, not str"),
+    (None, "buffer must be a bytes-like object, not NoneType"),
+    (64, "buffer must be a bytes-like object, not int"),
+    ([0] * 8, "buffer must be a bytes-like object, not list"),
+]
+
+
+@pytest.mark.parametrize(("buffer", "message"), WRONG_BUFFERS, ids=[message for _, message in WRONG_BUFFERS])
+def test_wrong_buffers(buffer, message):
+    """STR-25: only a contiguous, writable buffer will do; nothing is taken from the stream otherwise."""
+    with pairs("ipv4") as (near, far):
+        far.send(b"kept")
+        with pytest.raises(TypeError, match=message):
+            near.receive_into(buffer)
+        assert near.receive() == b"kept"
+        near.close()
+        with pytest.raises(TypeError, match=message):
+            near.receive_into(buffer)
+
+
+@pytest.mark.parametrize("name", ["start", "stop"])
+@pytest.mark.parametrize("position", [1.0, True, "1", b"1", (), 1j], ids=repr)
+def test_wrong_positions(name, position):
+    """STR-25: positions are ints, also when a float or a bool would do; the buffer and the stream stay as they are."""
+    with pairs("ipv4") as (near, far):
+        buffer = bytearray(8)
+        far.send(b"kept")
+        with pytest.raises(TypeError, match=f"{name} must be an int, not"):
+            near.receive_into(buffer, **{name: position})
+        assert buffer == bytes(8)
+        assert near.receive() == b"kept"
+
+
+@pytest.mark.parametrize("slice_", [(0, 0), (8,), (9, 20), (5, 3), (-1, -1), (2**100,), (0, -8), (-3, 2)], ids=repr)
+def test_empty_slices(slice_):
+    """An empty slice cannot receive anything: ValueError; the buffer can be resized and the stream read afterwards."""
+    with pairs("ipv4") as (near, far):
+        buffer = bytearray(8)
+        far.send(b"kept")
+        with pytest.raises(ValueError, match=r"buffer\[start:stop\] is empty"):
+            near.receive_into(buffer, *slice_)
+        buffer.clear()
+        with pytest.raises(ValueError, match="is empty"):
+            near.receive_into(buffer)
+        assert near.receive() == b"kept"
+
+
+SLICES = [((), 0, 8), ((2,), 2, 8), ((2, 5), 2, 5), ((-3,), 5, 8), ((0, -6), 0, 2), ((-100, 100), 0, 8)]
+SLICES += [((None, None), 0, 8), ((3, 2**100), 3, 8)]
+
+
+@pytest.mark.parametrize(("slice_", "first", "last"), SLICES, ids=repr)
+def test_slices_follow_python(slice_, first, last):
+    """receive_into fills exactly buffer[start:stop], with Python's rules for negative and large positions."""
+    with pairs("ipv4") as (near, far):
+        buffer = bytearray(8)
+        far.send(b"12345678")
+        count = near.receive_into(buffer, *slice_)
+        assert count == last - first
+        assert buffer == bytes(first) + b"12345678"[:count] + bytes(8 - last)
+        assert receive_exactly(near, 8 - count) == b"12345678"[count:]
+
+
+def test_any_writable_buffer_will_do():
+    """bytearray, memoryview, array and mmap are filled as bytes, whatever their items are."""
+    with pairs("ipv4") as (near, far), mmap.mmap(-1, 4) as mapped:
+        integers = array.array("H", [0, 0])
+        view = memoryview(bytearray(12)).cast("B", (3, 4))
+        for buffer in (bytearray(4), integers, memoryview(bytearray(8))[2:6], mapped, view):
+            far.send(b"abcd")
+            assert near.receive_into(buffer, 0, 4) == 4
+            assert bytes(buffer)[:4] == b"abcd"
+        assert integers.tobytes() == b"abcd"
+
+
+def test_buffer_is_held_only_while_it_is_used(go):
+    """A bytearray cannot be resized while a coroutine waits with it; after data, cancel, close, it can."""
+    with pairs("ipv4", 3) as (near, far, cancelled, _, closed, _):
+        buffers = [bytearray(4) for _ in range(3)]
+        waiting = [go(end.receive_into, b) for end, b in zip((near, cancelled), buffers[:2], strict=True)]
+
+        def interrupted():
+            with pytest.raises(Closed):
+                closed.receive_into(buffers[2])
+
+        last = go(interrupted)
+        for buffer in buffers:
+            with pytest.raises(BufferError):
+                buffer.append(0)
+        far.send(b"data")
+        waiting[1].resume()
+        closed.close()
+        system.run()
+        assert {one.status for one in (*waiting, last)} == {"dead"}
+        for buffer in buffers:
+            buffer.append(0)
+        assert buffers == [b"data\0", bytes(5), bytes(5)]
+
+
+@both_domains
+def test_half_close(domain, go):
+    """STR-26: the client ends its sending; the server reads the end again and again, and can still answer."""
+    server, log = listening(domain), []
+
+    def serve():
+        with server.accept() as stream:
+            assert stream.receive() == b"a" * 64
+            ends = [stream.receive(), stream.receive_into(bytearray(8)), stream.receive(1)]
+            log.append(ends)
+            assert stream.send(b"b" * 64) is True
+
+    def client():
+        with connected(server) as stream:
+            stream.send(b"a" * 64)
+            system.suspend()
+            assert stream.shutdown() is True
+            log.append(receive_exactly(stream, 64))
+
+    go(serve)
+    go(client)
+    assert log == []
+    assert system.run() is False
+    assert log == [[b"", 0, b""], b"b" * 64]
+    server.close()
+
+
+@both_domains
+def test_end_of_stream_never_stops(domain, go):
+    """STR-26: whoever asks, and however often, gets b"" at the end, in the main program and in coroutines."""
+    with pairs(domain) as (near, far):
+        far.send(b"last words")
+        far.close()
+        assert near.receive(4) == b"last"
+        assert near.receive() == b" words"
+        assert [near.receive() for _ in range(100)] == [b""] * 100
+        readers = [go(lambda: [near.receive(), near.receive_into(bytearray(1))])]
+        assert system.run() is False
+        assert readers[0].status == "dead"
+        assert near.send(b"the other direction is open") is True
+
+
+@both_domains
+def test_received_in_pieces_into_slices(domain, go):
+    """STR-27: what is asked for goes where it is asked for; the rest of the buffer is not touched."""
+    server, log = listening(domain), []
+
+    def serve():
+        buffer = bytearray(128)
+        with server.accept() as stream:
+            for start, stop, fill in ((0, 64, 64), (64, 96, 32), (96, None, 32)):
+                assert stream.receive_into(buffer, start, stop) == fill
+                end = start + fill
+                assert buffer[end:] == bytes(128 - end)
+                log.append(bytes(buffer[start:end]))
+
+    def client():
+        data = b"a" * 64 + b"b" * 32 + b"c" * 32
+        with connected(server) as stream:
+            assert stream.send(data, 0, 64) is True
+            while not log:
+                system.suspend()
+            assert stream.send(data, 64, 128) is True
+
+    go(serve)
+    go(client)
+    assert log == []
+    assert system.run() is False
+    assert log == [b"a" * 64, b"b" * 32, b"c" * 32]
+    server.close()
+
+
+@pytest.mark.parametrize("collect", [False, True], ids=["", "with a collection"])
+@both_domains
+def test_stream_is_handed_from_one_receiver_to_another(domain, collect, go):
+    """STR-28: the second reader takes over from inside the first one's resumption: no byte is lost."""
+    log = []
+    with pairs(domain) as (near, far):
+
+        def first():
+            log.append(near.receive(32))
+            if collect:
+                gc.collect()
+            second_one.resume()
+
+        def second():
+            with pytest.raises(BusyError, match=r"stream ipv[46] is in use: <Coroutine .*first suspended on stream"):
+                near.receive(32)
+            yield_()
+            log.append(near.receive(32))
+
+        first_one, second_one = go(first), go(second)
+        far.send(b"a" * 32 + b"b" * 32)
+        assert log == []
+        assert system.run() is False
+        assert log == [b"a" * 32, b"b" * 32]
+        assert (first_one.status, second_one.status) == ("dead", "dead")
+
+
+@needs_debug
+def test_hand_over_does_not_restart_reading(go):
+    """STR-28: from Armed the stream goes straight to Await again, 9, for the same and for another coroutine."""
+    with pairs("ipv4") as (near, far), Walked() as walked:
+
+        def first():
+            assert near.receive(2) == b"aa"
+            assert near.receive(2) == b"bb"
+            second_one.resume()
+
+        def second():
+            yield_()
+            assert near.receive(2) == b"cc"
+
+        first_one, second_one = go(first), go(second)
+        far.send(b"aabbcc")
+        system.run()
+        assert (first_one.status, second_one.status) == ("dead", "dead")
+        assert walked.by(near._handle) == "2 6 9 6 9 6 7"
+
+
+@both_domains
+def test_two_servers_that_double_what_they_get(domain, go):
+    """STR-29: two listeners, each closed as soon as its connection was accepted; two echoes, two clients."""
+    servers, found = [listening(domain), listening(domain)], []
+
+    def echo(stream):
+        with stream:
+            data = receive_exactly(stream, 32)
+            assert stream.send(data + data) is True
+
+    def serve(server):
+        spawn.call(echo, server.accept())
+        server.close()
+
+    def client(server, data):
+        with connected(server) as stream:
+            stream.send(data)
+            found.append(receive_exactly(stream, 64))
+            assert stream.receive() == b""
+
+    for server, byte in zip(servers, (b"1", b"2"), strict=True):
+        go(serve, server)
+        go(client, server, byte * 32)
+    assert found == []
+    assert system.run() is False
+    assert sorted(found) == [b"1" * 64, b"2" * 64]
+    assert [repr(server) for server in servers] == [f"<PassiveSocket {domain} closed>"] * 2
+
+
+RECEIVES = [lambda stream: stream.receive(), lambda stream: stream.receive_into(bytearray(64))]
+both_receives = pytest.mark.parametrize("receive", RECEIVES, ids=["receive", "receive_into"])
+
+
+@both_receives
+@both_domains
+@pytest.mark.parametrize("values", [GIVEN, (b"bytes of somebody else",), (5,)], ids=["several", "bytes", "int"])
+def test_cancelled_receive_returns_what_it_was_given(domain, receive, values, go):
+    """STR-30: an explicit resume ends the wait with its values, whatever they look like; then the stream closes."""
+    log = []
+    with pairs(domain) as (near, far):
+
+        def reader():
+            log.append(receive(near))
+            near.close()
+            yield_()
+            log.append("never")
+
+        waiting = go(reader)
+        assert log == []
+        waiting.resume(*values)
+        assert log == [values if len(values) > 1 else values[0]]
+        assert system.run() is False
+        assert len(log) == 1
+        assert far.receive() == b""
+
+
+@both_domains
+def test_cancelled_receive_can_be_repeated(domain, go):
+    """STR-31: a cancelled receive leaves its buffer alone; the next one of the same coroutine gets the data."""
+    log = []
+    with pairs(domain) as (near, far):
+
+        def reader():
+            buffers = [bytearray(64), bytearray(64)]
+            log.append(near.receive_into(buffers[0]))
+            log.append(near.receive_into(buffers[1]))
+            assert buffers == [bytes(64), b"0123456789" + bytes(54)]
+
+        waiting = go(reader)
+        waiting.resume()
+        assert log == [None]
+        far.send(b"0123456789")
+        assert system.run() is False
+        assert log == [None, 10]
+        assert waiting.status == "dead"
+
+
+@both_domains
+def test_receive_cancelled_twice(domain, go):
+    """STR-32: once before the loop runs, once from a coroutine that the loop resumed; the data still come."""
+    log = []
+    with pairs(domain) as (near, far):
+
+        def reader():
+            log.append(near.receive())
+            log.append(near.receive())
+
+        def canceller():
+            system.suspend()
+            waiting.resume(1, 2)
+            far.send(b"0123456789")
+
+        waiting = go(reader)
+        waiting.resume("first")
+        go(canceller)
+        assert log == ["first"]
+        assert system.run() is False
+        assert log == ["first", (1, 2)]
+        assert near.receive() == b"0123456789"
+
+
+@both_receives
+@both_domains
+def test_error_after_receive_stays_with_its_coroutine(domain, receive, go, escaped):
+    """STR-33: what the reader raises later reaches the excepthook; run() neither raises nor stops early."""
+    later = []
+    with pairs(domain) as (near, far):
+
+        def reader():
+            receive(near)
+            raise LookupError("oops")
+
+        def other():
+            system.suspend(0.001)
+            later.append("still running")
+
+        failing = go(reader)
+        go(other)
+        far.send(b"x")
+        assert system.run() is False
+        assert later == ["still running"]
+        assert [(who, str(error)) for who, error in escaped] == [(failing, "oops")]
+        escaped.clear()
+
+
+@both_receives
+@both_domains
+def test_error_after_a_cancelled_receive_goes_to_the_resumer(domain, receive, go):
+    """STR-34: whoever resumes the reader gets what it raises then; the stream goes on working."""
+    with pairs(domain) as (near, far):
+
+        def reader():
+            receive(near)
+            raise LookupError("oops")
+
+        failing = go(reader)
+        with pytest.raises(LookupError, match="oops"):
+            failing.resume()
+        assert failing.status == "dead"
+        assert system.run() is False
+        far.send(b"x")
+        assert near.receive() == b"x"
+
+
+@both_receives
+def test_exception_thrown_into_receive(receive, go):
+    """STR-34: throw ends the wait as well, and no byte is lost."""
+    with pairs("ipv4") as (near, far):
+        waiting = go(receive, near)
+        with pytest.raises(TimeoutError, match="too late"):
+            waiting.throw(TimeoutError("too late"))
+        assert waiting.status == "dead"
+        far.send(b"after")
+        assert near.receive() == b"after"
+
+
+def lose_the_race(ends, go, **cancel):
+    """Let data arrive for two waiting readers in one turn; the first that is served cancels the other.
+
+    Returns the near and far end of the one that was cancelled: its data had left the kernel already.
+    """
+    nears, losers, waiting = ends[::2], [], []
+
+    def reader(mine):
+        if nears[mine].receive(100) is None:
+            losers.append(mine)
+        else:
+            waiting[1 - mine].resume()
+
+    waiting += [go(reader, mine) for mine in (0, 1)]
+    for far in ends[1::2]:
+        far.send(b"0123456789")
+    system.run("step")
+    assert len(losers) == 1
+    return ends[2 * losers[0]], ends[2 * losers[0] + 1]
+
+
+@both_domains
+def test_data_on_their_way_to_a_cancelled_reader_are_kept(domain, go):
+    """STR-31: bytes that had left the kernel when their reader was resumed come first in the next calls, in order."""
+    with pairs(domain, 2) as ends:
+        near, far = lose_the_race(ends, go)
+        far.send(b"abc")
+        buffer = bytearray(4)
+        assert near.receive(3) == b"012"
+        assert near.receive_into(buffer) == 4
+        assert buffer == b"3456"
+        assert near.receive(100) == b"789", "what was kept is not mixed with what came later"
+        far.close()
+        assert [near.receive(), near.receive()] == [b"abc", b""]
+
+
+def test_data_kept_for_nobody_go_with_the_stream(go):
+    """STR-31: closing a stream that keeps such bytes is `Closed` for the next reader."""
+    with pairs("ipv4", 2) as ends:
+        near, far = lose_the_race(ends, go)
+        assert near.close() is True
+        with pytest.raises(Closed, match="stream ipv4 is closed"):
+            near.receive()
+        assert far.receive() == b""
+
+
+@both_domains
+def test_end_on_its_way_to_a_cancelled_reader_is_not_lost(domain, go):
+    """STR-31: the end of the stream comes again, also when it had been delivered to somebody who left."""
+    log = []
+    with pairs(domain, 2) as (near, far, other_near, other_far):
+        ends = [near, other_near]
+
+        def reader(mine):
+            data = ends[mine].receive()
+            log.append((mine, data))
+            if data is not None:
+                waiting[1 - mine].resume()
+
+        waiting = [go(reader, mine) for mine in (0, 1)]
+        far.shutdown()
+        other_far.shutdown()
+        assert system.run() is False
+        assert sorted(str(data) for _, data in log) == ["None", "b''"]
+        assert [end.receive() for end in ends * 2] == [b""] * 4
+
+
+@both_domains
+def test_receive_in_the_main_program(domain, go):
+    """The main program waits for data while coroutines run; a second receiver is told who waits."""
+    with pairs(domain) as (near, far):
+
+        def sender():
+            system.suspend()
+            with pytest.raises(BusyError, match="<Coroutine main suspended on stream"):
+                near.receive()
+            far.send(b"hello")
+
+        sending = go(sender)
+        assert near.receive() == b"hello"
+        assert sending.status == "dead"
+        assert "main" not in repr(near)
+
+
+@both_domains
+def test_reset_by_the_peer(domain, go):
+    """A peer that resets the connection wakes the reader with ECONNRESET; afterwards it is not connected."""
+    with plain_peer(domain) as (stream, peer):
+
+        def reader():
+            with pytest.raises(ConnectionResetError, match="ECONNRESET: connection reset by peer") as caught:
+                stream.receive()
+            assert caught.value.syscall == "uv_read"
+            with pytest.raises(OSError, match="ENOTCONN"):
+                stream.receive()
+            with pytest.raises(BrokenPipeError, match="EPIPE"):
+                stream.send(b"x")
+
+        reading = go(reader)
+        reset(peer)
+        assert system.run() is False
+        assert reading.status == "dead"
+        assert stream.close() is True
+
+
+@both_domains
+def test_fin_then_rst(domain, go):
+    """B40: the end of the stream wakes the reader; a reset after it wakes the sender that is still at work."""
+    log = []
+    with plain_peer(domain) as (stream, peer):
+
+        def reader():
+            log.append(stream.receive())
+
+        def sender():
+            with pytest.raises((ConnectionResetError, BrokenPipeError)) as caught:
+                stream.send(BIG)
+            log.append(caught.value.syscall)
+
+        go(reader)
+        sending = go(sender)
+        peer.shutdown(1)
+        system.run("step")
+        assert log == [b""]
+        assert sending.status == "suspended"
+        reset(peer)
+        assert system.run() is False
+        assert log == [b"", "uv_write"]
+
+
+@both_domains
+def test_unread_data_survive_a_failed_send(domain, go):
+    """B40: the peer sends and goes while we send: the send fails, but every byte that came can be received."""
+    data = bytes(range(256)) * 128
+    with plain_peer(domain) as (stream, peer):
+
+        def sender():
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                stream.send(BIG)
+
+        sending = go(sender)
+        assert peer.send(data) == len(data)
+        reset(peer)
+        assert system.run() is False
+        assert sending.status == "dead"
+        assert receive_exactly(stream, len(data)) == data
+        assert stream.receive() == b""
