@@ -4,12 +4,16 @@
 |---|---|
 | `coutil.spawn` | start a function in a new coroutine |
 | `coutil.system` | time, sockets, the loop: calls that wait for the operating system |
+| `coutil.event` | wait for any value until somebody emits it |
+| `coutil.queued` | the same, with emissions that are stored until somebody waits |
+| `coutil.mutex` | any value as a lock that one coroutine at a time owns |
+| `coutil.promise` | results that will exist some day |
 | `coutil.coroutine` | create, resume and yield, as in Lua |
 | `coutil.errors` | every exception class |
 
-Layers, each importing only those before it: errors, _libuv, _kernel, the modules above. Importing this package starts
-nothing; the loop of a thread starts when something in it first waits.
+Layers, each importing only those before it: errors, _libuv, _kernel, event, the other modules above. Importing this
+package starts nothing; the loop of a thread starts when something in it first waits.
 """
 
 __version__ = "0.1.0"
-__all__ = ["coroutine", "errors", "spawn", "system"]
+__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "system"]

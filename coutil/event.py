@@ -91,11 +91,7 @@ def emitall(event: Any, *arguments: Any) -> bool:
     found = _here.waits.pop(key, None)
     if found is None:
         return False
-    emission = Emission((event, *arguments))
-    if found.__class__ is OrderedDict:
-        _deliver_all(found, key, emission)
-    else:
-        _deliver(*found, key, emission)
+    _deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
     return True
 
 
@@ -114,7 +110,7 @@ def emitone(event: Any, *arguments: Any) -> bool:
             del waits[key]
     else:
         first = waits.pop(key)
-    _deliver(*first, key, Emission((event, *arguments)))
+    _deliver((first,), key, Emission((event, *arguments)))
     return True
 
 
@@ -182,11 +178,11 @@ class Wait:
     """
 
     __slots__ = ("keys",)
-    keys: Collection[Hashable]
+    kind = "event"  # for several keys
 
     def __init__(self, keys: Collection[Hashable]) -> None:
         """`keys` are those of the events."""
-        self.keys = keys
+        self.keys: Any = keys
 
     def over(self, key: Hashable) -> bool:
         """Return whether the emission of the event that has `key` ends the wait."""
@@ -194,7 +190,7 @@ class Wait:
 
     def __str__(self) -> str:
         """What the coroutine waits for."""
-        return f"event {self.names()}"
+        return f"{self.kind if len(self.keys) > 1 else 'event'} {self.names()}"
 
     def names(self) -> str:
         """Return the short reprs of the events."""
@@ -205,28 +201,24 @@ class WaitAny(Wait):
     """A call that waits for one of several events."""
 
     __slots__ = ()
-    keys: dict[Hashable, None]
+    kind = "any of the events"
 
     def over(self, key: Hashable) -> bool:
+        """Leave the lists of the other events; return True."""
         _withdraw(self)
         return True
-
-    def __str__(self) -> str:
-        return f"any of the events {self.names()}" if len(self.keys) > 1 else super().__str__()
 
 
 class WaitAll(Wait):
     """A call that waits for several events; those that were emitted are no longer among its `keys`."""
 
     __slots__ = ()
-    keys: dict[Hashable, None]
+    kind = "all of the events"
 
     def over(self, key: Hashable) -> bool:
+        """Return whether the event was the last one."""
         del self.keys[key]
         return not self.keys
-
-    def __str__(self) -> str:
-        return f"all of the events {self.names()}" if len(self.keys) > 1 else super().__str__()
 
 
 def enter(wait: Wait) -> None:
@@ -278,26 +270,27 @@ def _withdraw(wait: Wait) -> None:
             del waits[key]
 
 
-def _deliver(wait: Wait, coroutine: Coroutine, key: Hashable, emission: Emission) -> None:
-    """Resume a coroutine, unless its wait was ended by something else, or goes on with further events."""
-    if coroutine.waiting_on is wait and (wait.__class__ is Wait or wait.over(key)):
-        coroutine.waiting_on = None
-        notify(coroutine, emission)
+def _deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission: Emission) -> None:
+    """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
 
-
-def _deliver_all(detached: OrderedDict[Wait, Coroutine], key: Hashable, emission: Emission) -> None:
-    """Resume everybody in a list: see rule 1."""
+    See rule 1 for what escapes from them.
+    """
     leaving: BaseException | None = None
-    for wait, coroutine in detached.items():
-        try:
-            _deliver(wait, coroutine, key, emission)
-        except BaseException as error:  # noqa: BLE001  # raised below, or reported
-            if leaving is None:
-                leaving = error
-            else:
-                coroutine.home.report(coroutine, error)
+    for wait, coroutine in detached:
+        if coroutine.waiting_on is wait and (wait.__class__ is Wait or wait.over(key)):
+            coroutine.waiting_on = None
+            try:
+                notify(coroutine, emission)
+            except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below, or reported
+                if leaving is None:
+                    leaving = error
+                else:
+                    coroutine.home.report(coroutine, error)
     if leaving is not None:
-        raise leaving
+        try:
+            raise leaving
+        finally:
+            del leaving  # the traceback refers to this frame
 
 
 def _outcome(woken: Any) -> Any:

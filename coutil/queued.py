@@ -108,9 +108,8 @@ def _take(event: Any) -> Any:
     emitted, *arguments = found.popleft()
     if not found:
         del _here.stored[place]
-    if emitted is None:
-        emitted = event
-    return (emitted, *arguments) if arguments else emitted
+    first = event if emitted is None else emitted
+    return (first, *arguments) if arguments else first
 
 
 def _store(event: Any, arguments: tuple[Any, ...]) -> bool:

@@ -21,7 +21,8 @@ LAYERS = (
     ("errors",),
     ("_libuv",),
     ("_kernel",),
-    ("coroutine", "event", "queued", "mutex", "promise", "spawn", "system", "uv"),
+    ("event",),
+    ("coroutine", "queued", "mutex", "promise", "spawn", "system", "uv"),
     ("threads", "channel"),
     ("console", "__main__"),
 )
@@ -144,7 +145,8 @@ def allowed(importer, imported):
         ("_kernel", "_kernel", True),
         ("_libuv", "_kernel", False),
         ("event", "_kernel", True),
-        ("event", "system", False),  # siblings
+        ("queued", "event", True),
+        ("queued", "mutex", False),  # siblings
         ("channel", "system", True),
         ("system", "channel", False),
         ("coutil", "errors", False),

@@ -9,7 +9,7 @@ from greenlet import greenlet
 
 from coutil import coroutine, system
 from coutil.coroutine import create, isyieldable, running, wrap, yield_
-from coutil.errors import AlreadyRunning, DeadCoroutine, NotYieldable, RunningCoroutine
+from coutil.errors import DeadCoroutine, NotYieldable, RunningCoroutine
 
 # How values travel, in both directions: none, one, several.
 PASSED = [((), None), ((1,), 1), ((None,), None), (((),), ()), ((1, 2), (1, 2)), ((None, None), (None, None))]
@@ -625,11 +625,19 @@ def test_main_thrown_into_while_it_waits(clock, go):
     with pytest.raises(LookupError, match="from below"):
         system.suspend(1000)
     assert log == []
-    with pytest.raises(AlreadyRunning):  # the loop resumed the thrower, which waits for us
-        system.run()
     assert system.suspend() is True
     assert log == [None]
     assert system.run() is False
+
+
+def test_run_after_main_was_resumed(clock, go):
+    """run() lets the coroutine that has resumed the main program go on first: that one waits for us to wait."""
+    main, log = running(), []
+    made = go(lambda: (system.suspend(1), main.resume("hello"), log.append("goes on"), system.suspend(1)))
+    assert system.suspend(1000) == "hello"
+    assert (log, made.status) == ([], "normal")
+    assert system.run() is False
+    assert (log, made.status) == (["goes on"], "dead")
 
 
 def test_interrupt_after_main_was_resumed(clock, go):

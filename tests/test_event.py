@@ -9,7 +9,7 @@ import threading
 from weakref import ref
 
 import pytest
-from greenlet import getcurrent, greenlet
+from greenlet import greenlet
 
 from coutil import errors, event, spawn, system
 from coutil.coroutine import create, running, yield_
@@ -131,7 +131,7 @@ def test_numbers_and_strings_are_compared_by_value(waited, emitted, turned):
     assert [one is emitted for one in log] == [True, True]
 
 
-@pytest.mark.parametrize("make", [list, Equal, lambda: tuple([1, "x"]), lambda: complex(5), lambda: "".join])
+@pytest.mark.parametrize("make", [list, Equal, lambda: tuple("ab"), lambda: complex(5), lambda: "".join])
 def test_everything_else_is_compared_by_identity(make):
     """Equal values are different events, unless they are numbers or strings; they need not be hashable."""
     one, other = make(), make()
@@ -270,6 +270,25 @@ def test_main_program_runs_the_loop_after_it_was_resumed(clock):
     assert log == ["emitted", "end"]
 
 
+def test_main_program_waits_where_no_loop_can_be_made():
+    """Without a free descriptor the wait raises what the loop did, each time, and leaves no trace; later it works."""
+    lines = output_of("""
+        import os, resource
+        from coutil import errors, event, spawn, system
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, hard))
+        for _ in range(2):
+            try:
+                event.await_("x")
+            except MemoryError as error:
+                print(error, event.pending("x"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        spawn.call(lambda: (system.suspend(), event.emitall("x")))
+        print(event.await_("x"))
+    """)
+    assert lines == ["no memory or no descriptor for an event loop False"] * 2 + ["x"]
+
+
 def test_hub_cannot_wait(hub):
     """What runs in the hub itself gets NotYieldable from each call, and leaves no trace; it may emit."""
     log = []
@@ -341,14 +360,15 @@ def test_cancelled_wait_leaves_no_trace(wait, how):
     log = []
     thing = Thing()
 
-    def body():
+    def body(thing):
         try:
             log.append(wait(thing))
         except Trouble:
             log.append("trouble")
+        del thing
         log.append(wait("again"))
 
-    waiting = start(body)
+    waiting = start(body, thing)
     cancel(waiting, how)
     assert log == {"resume": ["given"], "throw": ["trouble"], "close": []}[how]
     assert not event.pending(thing)
@@ -363,7 +383,7 @@ def test_cancelled_wait_leaves_no_trace(wait, how):
 @each_way_out
 def test_cancelled_wait_among_others(how):
     """One of several waiters leaves: the others stay, in their order."""
-    log, made = [], []
+    log = []
 
     def body(number):
         try:
@@ -372,8 +392,7 @@ def test_cancelled_wait_among_others(how):
             return
         log.append(number)
 
-    for number in range(5):
-        made.append(start(body, number))
+    made = [start(body, number) for number in range(5)]
     for number in (0, 3):
         cancel(made[number], how)
     log.clear()
@@ -616,7 +635,8 @@ def test_awaitany_with_different_sets():
 
     def body(name, *sets):
         for events in sets:
-            log.append((name, event.awaitany(*events)))
+            found = event.awaitany(*events)
+            log.append((name, found))
 
     start(body, "A", *[("e0", "e1", "e2", "e3")] * 3)
     start(body, "B", ("e1",), ("e2", "e3"), ("e0", "e1", "e2"))
@@ -720,7 +740,7 @@ def test_last_waiter_of_a_detached_list_waits_elsewhere():
 
 @emissions
 def test_exception_of_a_waiter(emit, escaped):
-    """What escapes from a waiter goes to the excepthook; the emission goes on and the emitter notices nothing (T-10)."""
+    """What escapes from a waiter goes to the excepthook; the emission goes on, and returns as ever (T-10)."""
     log, made = [], []
 
     def body(number):
@@ -811,25 +831,26 @@ def test_thousands_of_waiters():
 
 
 def test_emission_by_the_hub(hub, escaped):
-    """A call from another thread may emit; what escapes later, also from others that run then, is reported."""
+    """A call from another thread may emit; the waiter may hand over to somebody who fails then: that is reported."""
     log = []
 
-    def body(name):
-        event.await_(name)
-        system.suspend()
-        system.suspend()
-        log.append(name)
-        raise Trouble(name)
+    def waiter():
+        log.append(event.await_("x"))
+        system.suspend()  # enters `failing` directly
+        log.append("end")
+        raise Trouble("waiter")
 
-    made = [start(body, name) for name in "ab"]
-    hub.call_threadsafe(event.emitall, "a")
-    hub.call_threadsafe(event.emitall, "b")
-    with hub.expecting():
-        system.run("step")
+    def failing():
+        while not log:
+            system.suspend()
+        raise Trouble("other")
+
+    made = [start(failing), start(waiter)]
+    hub.call_threadsafe(event.emitall, "x")
     assert system.run() is False
-    assert sorted(log) == ["a", "b"]
-    assert {one for one, _ in escaped} == set(made)
-    assert sorted(error.args for _, error in escaped) == [("a",), ("b",)]
+    assert log == ["x", "end"]
+    assert [one for one, _ in escaped] == made
+    assert [error.args for _, error in escaped] == [("other",), ("waiter",)]
     escaped.clear()
 
 
@@ -934,15 +955,16 @@ def test_waiters_are_collected_with_their_thread(wait, count):
     assert log == ["finally"]
 
 
+@pytest.mark.parametrize("then", [yield_, system.suspend, lambda: None], ids=["yields", "suspends", "ends"])
 @waits
-def test_values_are_collected_when_nobody_waits(wait):
-    """EVT-13: the coroutine that has waited for a value does not keep it, nor does anything else."""
+def test_values_are_collected_when_nobody_waits(wait, then):
+    """EVT-13: a coroutine that has waited for a value does not keep it, nor does anything else."""
     log = []
 
     def body(holder):
         wait(holder[0], *([holder[1]] if wait is not event.await_ else []))
         log.append("woken")
-        yield_()
+        then()
 
     things = [Thing(), Thing()]
     watched = [*map(ref, things)]

@@ -113,18 +113,24 @@ class Home:
         """Forget the hub; whoever waits next gets a new one."""
         self.hub = self.main.operation = None
         self.renew_gate(self.main._greenlet)
+        if self.main.resumer is not None:
+            self.main.resumer = self.main.gate  # the old hub, perhaps
 
-    def retire(self) -> None:
+    def retire(self, hub: greenlet) -> None:
         """End the idle runners and the hub's greenlet: the collector takes no greenlet that is suspended."""
         idle, self.runners = self.runners, []
-        for one in (*idle, self.gate):
+        for one in (*idle, hub):
             one.parent = getcurrent()
             one.throw()
 
     def _hub_body(self, _: object) -> None:
-        while self.start_hub is None:
-            throw_into(self.driver(), Deadlock("nothing can wake the caller: no event loop is in use"))
-        self.start_hub(self)
+        while True:
+            try:
+                if self.start_hub is None:
+                    raise Deadlock("nothing can wake the caller: no event loop is in use")
+                return self.start_hub(self)
+            except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
+                throw_into(self.driver(), error)
 
     def driver(self) -> Coroutine:
         """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
@@ -151,6 +157,10 @@ class Home:
         """Call a method of the hooks; what it raises is reported, for it would be in the way of a switch."""
         try:
             hook(what)
+        except (KeyboardInterrupt, SystemExit) as leave:
+            if self.hub is None:
+                raise
+            self.hub.exit(leave)
         except BaseException as error:  # noqa: BLE001  # reported
             self.report(None, error)
 

@@ -142,6 +142,7 @@ class Handle:
         wake(waiter)
         if self.state is O_ARMED:
             self.state = O_READY  # 7
+            self.want[self.slot] = min(self.want[self.slot], 0)  # still wanted if the waiter came after its record
 
     def _unawaited(self, result: int, where: int) -> None:
         if result == lib.CO_CLOSED:

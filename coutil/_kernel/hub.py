@@ -22,12 +22,12 @@ from .._libuv.loop import Loop
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
 from . import interrupt
 from .clock import Clock
-from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, running, throw_into
+from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, park, running, throw_into, wake
 from .report import deadlock
 
 __all__ = ["Hub", "this_hub"]
 
-ENDINGS = 10  # times that a coroutine is told to end when its thread ends, before it is left alone
+ENDINGS = 10  # times that a coroutine is told to end when its thread ends; turns that it has for it each time
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
@@ -176,7 +176,7 @@ class Hub:
     def _turns(self) -> None:
         """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
         ready, loop, where = self.ready, self.loop, self.home
-        step, pointer = lib.co_step, loop.pointer
+        step = lib.co_step
         while True:
             self.turns += 1
             if where.hooks is not None:
@@ -187,13 +187,15 @@ class Hub:
                 if ready:  # coroutines that hand over to each other take entries, too
                     ready.popleft().fire()
             self.polling = True
-            status = step(pointer, 0 if done or ready else self.patience)
+            status = step(loop.pointer, 0 if done or ready else self.patience)
             if status > 1:
                 self.records = loop.records(status >> 1)
                 self.polling = False
                 self._drain()
             else:
                 self.polling = False
+                if status < 0:
+                    self.check()
             if self.attention or not (status or done or ready):
                 self._attend(bool(status & 1 or done), bool(status > 1 or done))
 
@@ -343,18 +345,27 @@ class Hub:
     def end(self) -> None:
         """End the coroutines that wait here, while their `finally` blocks can still use the loop; then close it.
 
-        Their errors are reported. Whoever waits again gets one turn for it before it is told to end once more.
+        Their errors are reported. Whoever waits again gets a few turns for it before it is told to end once more.
         """
         self.home.over = True
-        for _ in range(ENDINGS):
+        if self.home.main.resumer is not self.home.main.gate:  # somebody resumed the main program, and waits for it
+            self._attempt(None, self._turn)
+        for left in range(ENDINGS * ENDINGS, 0, -1):
             waiting = self.waiting()
-            for coroutine in waiting:
-                if coroutine.status == "suspended":
-                    self._attempt(coroutine, coroutine.close)
             if not waiting:
                 break
-            self._attempt(None, self.run, "ready")
+            for coroutine in waiting if left % ENDINGS == 0 else ():
+                if coroutine.status == "suspended":
+                    self._attempt(coroutine, coroutine.close)
+            self._attempt(None, self._turn)
         self.close()
+        self.home.retire(self.greenlet)
+
+    def _turn(self) -> None:
+        """Have the hub go on until it has done what is ready now."""
+        main = self.home.main
+        self.ready.append(_Back(main))
+        park(main, "the end of the thread")
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""
@@ -381,7 +392,6 @@ class Hub:
                 self.loop.close()
         self.attention = True
         interrupt.uninstall(self)
-        self.home.retire()
         self.home.renew()
         self.ready.clear()
         self.records = iter(())
@@ -397,6 +407,24 @@ class Hub:
         self.ready.clear()
         deque(self.records, 0)  # what this turn still had to deliver
         self.tune()
+
+
+class _Back:
+    """An entry of the ready queue: the way back to the main program."""
+
+    __slots__ = ("main",)
+    stale = 1  # no coroutine enters it directly
+    waiter = None
+
+    def __init__(self, main: Coroutine) -> None:
+        self.main = main
+
+    def lost(self) -> None:
+        """The hub drops it."""
+
+    def fire(self) -> None:
+        """Go back."""
+        wake(self.main)
 
 
 class _Calls:

@@ -29,12 +29,14 @@ def _view(name: str, buffer: Any, start: Any, stop: Any) -> memoryview:
     return view.cast("B")[start:stop]
 
 
-def readable(data: Any, start: Any, stop: Any) -> Any:
-    """Return data[start:stop] as something that C can read: `len()` bytes that stay in place while it lives.
+def readable(data: Any, start: Any, stop: Any) -> tuple[memoryview, Any]:
+    """Return data[start:stop] as a view, and the address of its bytes, which stay in place while the view lives.
 
     Raises TypeError for what is not bytes-like, contiguous, or positions that are no integers.
     """
-    return ffi.from_buffer(_view("data", data, start, stop))
+    view = _view("data", data, start, stop)
+    with ffi.from_buffer(view) as held:  # not kept: CPython crashes when it collects it in a cycle with its view
+        return view, ffi.cast("char *", held)
 
 
 def writable(buffer: Any, start: Any, stop: Any) -> memoryview:

@@ -24,9 +24,10 @@ class Loop:
 
     def __init__(self) -> None:
         """Make the loop, bound to the calling thread. Raises MemoryError or `UVError`."""
-        self.pointer: Any = lib.co_loop_new()
-        if not self.pointer:
+        made = lib.co_loop_new()
+        if not made:
             raise MemoryError("no memory or no descriptor for an event loop")
+        self.pointer: Any = ffi.gc(made, lib.co_loop_delete)
         self.arena: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
         self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")

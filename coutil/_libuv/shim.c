@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,7 +63,7 @@ typedef struct {
     uint32_t *refused; /* slots of the streams that found the arena full, in order; there is room for every slot */
     uint32_t refusals;
     uint32_t writes;   /* queued write requests */
-    int forked, sigpipe_blocked, muted;
+    int forked, freed, sigpipe_blocked, muted;
     pthread_t thread;
     uv_async_t wakeup;
     uv_poll_t signals;
@@ -597,6 +598,7 @@ static void on_signal_byte(uv_poll_t *uv, int status, int events) {
 
 int co_watch_wakeups(co_loop *loop, int fd) {
     ENTER(loop);
+    if (loop->signals_on) return UV_EALREADY;
     int code = uv_poll_init(&loop->uv, &loop->signals, fd);
     if (code) return code;
     loop->signals_on = 1;
@@ -643,23 +645,40 @@ int co_step(co_loop *loop, int block) {
     return (int)loop->count * 2 + alive;
 }
 
+/* Large memory comes as zero pages and goes back at once: malloc would keep it, and calloc touch all of it. */
+static void *pages_new(size_t size) {
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+static void pages_free(void *pages, size_t size) {
+    if (pages) munmap(pages, size);
+}
+
+/* The struct itself stays, so that a call that comes too late (from another thread, perhaps) finds it dead. */
 static void loop_free(co_loop *loop) {
     free(loop->records);
-    free(loop->arena);
-    free(loop->want);
+    pages_free(loop->arena, CO_ARENA);
+    pages_free(loop->want, CO_SLOTS * sizeof *loop->want);
+    pages_free(loop->refused, CO_SLOTS * sizeof *loop->refused);
     free(loop->handles);
-    free(loop->refused);
-    free(loop);
+    loop->forked = loop->freed = 1;
+}
+
+/* Nobody has the pointer any more. A loop that was not closed is leaked: its memory may be in use. */
+void co_loop_delete(co_loop *loop) {
+    if (loop && loop->freed) free(loop);
 }
 
 co_loop *co_loop_new(void) {
     co_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
-    loop->arena = malloc(CO_ARENA);
-    loop->want = calloc(CO_SLOTS, sizeof *loop->want); /* zero pages: costs memory only where used */
-    loop->refused = malloc(CO_SLOTS * sizeof *loop->refused);
+    loop->arena = pages_new(CO_ARENA);
+    loop->want = pages_new(CO_SLOTS * sizeof *loop->want); /* costs memory only where used */
+    loop->refused = pages_new(CO_SLOTS * sizeof *loop->refused);
     if (!loop->arena || !loop->want || !loop->refused || reserve(loop) || uv_loop_init(&loop->uv)) {
         loop_free(loop);
+        free(loop);
         return NULL;
     }
     loop->thread = pthread_self();
@@ -672,6 +691,7 @@ co_loop *co_loop_new(void) {
         uv_run(&loop->uv, UV_RUN_NOWAIT);
         uv_loop_close(&loop->uv);
         loop_free(loop);
+        free(loop);
         return NULL;
     }
     uv_unref((uv_handle_t *)&loop->wakeup);
@@ -680,7 +700,9 @@ co_loop *co_loop_new(void) {
 }
 
 /* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
-void co_loop_forked(co_loop *loop) { loop->forked = 1; }
+void co_loop_forked(co_loop *loop) {
+    if (loop) loop->forked = 1;
+}
 
 static void on_walk(uv_handle_t *uv, void *data) {
     co_loop *loop = data;

@@ -44,6 +44,7 @@ typedef struct {
 
 co_loop *co_loop_new(void);
 int co_loop_close(co_loop *loop);
+void co_loop_delete(co_loop *loop);
 void co_loop_forked(co_loop *loop);
 int co_step(co_loop *loop, int block);
 int co_alive(co_loop *loop);

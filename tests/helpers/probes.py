@@ -61,7 +61,8 @@ def recorder(log: list[Any], wait: Callable[..., Any], *arguments: Any, times: i
 
     def body() -> None:
         for _ in range(times):
-            log.append(wait(*arguments))
+            result = wait(*arguments)
+            log.append(result)
 
     return start(body)
 

@@ -259,7 +259,7 @@ class Send(OnStreams):
         self.wanted, self.taken = [0, 0], [0, 0]  # bytes
         for stream in self.objects:
             with socket.fromfd(stream.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
-                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
 
     def wait(self, number: int, seconds: float) -> Any:
         return self.objects[number].send(PAYLOAD)

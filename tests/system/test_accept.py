@@ -1,6 +1,7 @@
 """Passive sockets: listen, accept, and everything that may happen to a coroutine that waits for a connection."""
 
 import gc
+import socket
 
 import pytest
 
@@ -8,7 +9,7 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
 from coutil.system import StreamSocket
-from tests.helpers.tcp import GIVEN, both_domains, connected, listening, loopback
+from tests.helpers.tcp import GIVEN, LITERAL, both_domains, connected, listening, loopback, pairs
 from tests.helpers.transitions import Walked, needs_debug
 
 
@@ -473,6 +474,32 @@ def test_connection_that_arrives_for_a_cancelled_acceptor_is_kept(domain, go):
         assert stream.getaddress("peer") == clients[loser].getaddress()
     for each in (*clients, *servers):
         each.close()
+
+
+@pytest.mark.parametrize("first", ["data", "connection"])
+@both_domains
+def test_acceptor_that_comes_in_the_turn_of_the_connection(domain, first, go):
+    """STR-9: accept is called while its connection is on the way already; afterwards nobody waits, and run() ends."""
+    server, log = listening(domain), []
+    with pairs(domain) as (near, far):
+
+        def reader():
+            near.receive()
+            log.append(server.accept())
+
+        reading = go(reader)
+        system.run("ready")
+        if first == "data":
+            far.send(b"x")
+        with socket.create_connection((LITERAL[domain], server.getaddress().port)) as client:
+            if first != "data":
+                far.send(b"x")
+            while reading.status != "dead":
+                system.run("step")
+            assert log[0].getaddress("peer").port == client.getsockname()[1]
+            assert system.run("ready") is False, "nobody waits any more"
+            log[0].close()
+    server.close()
 
 
 @both_domains

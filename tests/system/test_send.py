@@ -1,8 +1,5 @@
 """Streams: send and shutdown, and everything that may happen to a coroutine that sends."""
 
-import array
-import ctypes
-import mmap
 import socket
 
 import pytest
@@ -25,72 +22,6 @@ from tests.helpers.tcp import (
     with_plain_peer,
 )
 from tests.helpers.transitions import Walked, needs_debug
-
-WRONG_DATA = [
-    ("text", "data must be a bytes-like object, not str"),
-    ("nul\0", "data must be a bytes-like object, not str"),
-    (None, "data must be a bytes-like object, not NoneType"),
-    (64, "data must be a bytes-like object, not int"),
-    ([b"x"], "data must be a bytes-like object, not list"),
-    (memoryview(b"contiguous")[::2], "data must be contiguous"),
-]
-
-
-@pytest.mark.parametrize(("data", "message"), WRONG_DATA, ids=repr)
-def test_wrong_data(data, message):
-    """STR-35: what is not contiguous bytes is a TypeError, before anything else; nothing is sent."""
-    with pairs("ipv4") as (near, far):
-        with pytest.raises(TypeError, match="data"):
-            near.send()
-        with pytest.raises(TypeError, match=message):
-            near.send(data)
-        near.close()
-        with pytest.raises(TypeError, match=message):
-            near.send(data)
-        assert far.receive() == b""
-
-
-@pytest.mark.parametrize("name", ["start", "stop"])
-@pytest.mark.parametrize("position", [1.1, 2.0, True, "1", b"1", (), 1j], ids=repr)
-def test_wrong_positions(name, position):
-    """STR-35: positions are ints, also when a float or a bool would do; nothing is sent."""
-    with pairs("ipv4") as (near, far):
-        with pytest.raises(TypeError, match=f"{name} must be an int, not"):
-            near.send(b"some data", **{name: position})
-        near.send(b"fine")
-        near.close()
-        assert receive_all(far) == b"fine"
-
-
-SLICES = [(), (2,), (2, 5), (-3,), (0, -6), (5, 3), (100,), (-100, 100), (None, None), (0, 2**100), (2**100,)]
-
-
-@pytest.mark.parametrize("slice_", SLICES, ids=repr)
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview], ids=lambda kind: kind.__name__)
-def test_slices_follow_python(kind, slice_):
-    """Exactly data[start:stop] is sent, with Python's rules for negative and large positions."""
-    with pairs("ipv4") as (near, far):
-        data = b"12345678"
-        assert near.send(kind(data), *slice_) is True
-        near.close()
-        start, stop = (*slice_, None, None)[:2] if slice_ else (None, None)
-        assert receive_all(far) == data[start:stop]
-
-
-def test_any_contiguous_buffer_can_be_sent():
-    """Bytes of arrays, mappings, ctypes and multi-dimensional views are sent as they lie in memory."""
-
-    class Bytes(bytes):
-        pass
-
-    with mmap.mmap(-1, 4) as mapped, pairs("ipv4") as (near, far):
-        mapped[:] = b"mmap"
-        numbers = array.array("I", [1, 2, 3])
-        things = [Bytes(b"sub"), numbers, mapped, (ctypes.c_char * 3)(*b"ctp"), memoryview(b"123456").cast("B", (2, 3))]
-        for thing in things:
-            assert near.send(thing) is True
-        near.close()
-        assert receive_all(far) == b"sub" + numbers.tobytes() + b"mmapctp123456"
 
 
 @both_domains
@@ -402,38 +333,6 @@ def test_send_cancelled_after_it_began_is_completed(go):
         assert receive_exactly(far, len(text) + 1) == text + b"b"
         system.run("ready")
         assert waiting.status == "dead"
-
-
-@pytest.mark.parametrize("end", ["done", "cancelled", "closed", "failed"])
-def test_data_are_held_only_while_they_are_used(end, go):
-    """A bytearray cannot be resized while the system still takes from it, also when nobody waits any more."""
-    data = bytearray(BIG)
-    with pairs("ipv4") as (near, far):
-
-        def sender():
-            try:
-                near.send(data)
-            except OSError:
-                return
-
-        waiting = go(sender)
-        with pytest.raises(BufferError):
-            data.append(0)
-        if end == "cancelled":
-            waiting.resume()
-            assert waiting.status == "dead"
-            with pytest.raises(BufferError):
-                data.append(0)
-        if end == "closed":
-            near.close()
-        elif end == "failed":
-            far.close()
-        else:
-            assert receive_exactly(far, len(data)) == BIG
-        assert system.run() is False
-        assert waiting.status == "dead"
-        data.clear()
-        assert data == b""
 
 
 @both_domains

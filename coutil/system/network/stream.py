@@ -215,30 +215,35 @@ class StreamSocket(Socket):
         """
         handle = self._handle
         if data.__class__ is not bytes or stop is not None or start != 0:
-            data = readable(data, start, stop)
+            return self._send_view(*readable(data, start, stop))
         size = len(data)
         sent = _try_write(handle.pointer, handle.slot, data, size)
         if sent == size:
             hub = handle.hub
             hub.luck -= 1
             return True if hub.luck > 0 else lucky(hub)
-        return self._send_rest(data, sent)
+        return self._send_rest(*readable(data, 0, None), sent)
 
-    def _send_rest(self, data: Any, sent: int) -> bool:
+    def _send_view(self, view: memoryview, at: Any) -> bool:
+        """Send a view, whose bytes begin at the address `at`."""
+        handle = self._handle
+        sent = _try_write(handle.pointer, handle.slot, at, len(view))
+        return lucky(handle.hub) if sent == len(view) else self._send_rest(view, at, sent)
+
+    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
         """Queue what the system did not take at once."""
         handle = self._handle
         if sent < 0:
             if sent != _EAGAIN:
                 raise handle.failed(sent, "uv_write")
             sent = 0
-        held = readable(data, 0, None) if data.__class__ is bytes else data
 
         def start(slot: int, generation: int) -> int:
-            left = len(held) - sent
-            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, held + sent, left)
+            left = len(view) - sent
+            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + sent, left)
             return code
 
-        return self._request(start, "send", "uv_write", held, begun() if sent else None)
+        return self._request(start, "send", "uv_write", view, begun() if sent else None)
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
