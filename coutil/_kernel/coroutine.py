@@ -86,6 +86,7 @@ class Home:
         "runners",
         "started",
         "thread",
+        "turning",
     )
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
@@ -93,6 +94,7 @@ class Home:
     def __init__(self, top: greenlet) -> None:
         """`top` is the main greenlet of the calling thread."""
         self.hub: Any = None
+        self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
         self.thread = get_ident()
         self.over = False  # the thread is ending: no hub will be made any more
         self.hooks: Hooks | None = None
@@ -333,6 +335,7 @@ class Coroutine:
         runner.gr_context = self.context
         self.context = None
         self._greenlet = runner
+        self.gate = where.gate  # since its creation, the hub may have been renewed
         where.started += 1
 
     def _switch(self, value: Any) -> Any:
@@ -353,7 +356,7 @@ class Coroutine:
         """Take the result out of an ended coroutine, or raise its error."""
         last = self.home.ended_last  # set if the hub's own code has resumed
         if last is not None and last is not self:  # it has handed over to one that has ended
-            self.home.hub.ended(last)
+            self.home.turning.ended(last)
             return None
         self.home.ended_last = None
         value, error, self.value, self._error = self.value, self._error, None, None
@@ -460,7 +463,7 @@ def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet
     where.ended += 1
     runner.coroutine = None
     runner.gr_context = None
-    to_hub = resumer is where.gate
+    to_hub = resumer is coroutine.gate
     if to_hub:
         where.ended_last = coroutine
     if (to_hub or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
@@ -566,7 +569,7 @@ def wake(coroutine: Coroutine) -> None:
     if home.hooks is not None:
         home.tell(home.hooks.resumed, coroutine)
     if coroutine._greenlet.switch(SIGNED) is ENDED:
-        home.hub.ended(home.ended_last)
+        home.turning.ended(home.ended_last)
     if home.hooks is not None:
         home.tell(home.hooks.parked, coroutine)
 

@@ -22,7 +22,7 @@ from .._libuv.loop import Loop
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
 from . import interrupt
 from .clock import Clock
-from .coroutine import Coroutine, Home, Outside, enter_hub, home, leave_hub, park, running, throw_into, wake
+from .coroutine import Coroutine, Home, Outside, Runner, enter_hub, home, leave_hub, park, running, throw_into, wake
 from .report import deadlock
 
 __all__ = ["Hub", "this_hub"]
@@ -103,6 +103,7 @@ class Hub:
         "ready",
         "records",
         "turns",
+        "void",
     )
 
     def __init__(self, where: Home) -> None:
@@ -117,6 +118,7 @@ class Hub:
         self.free: list[int] = []
         self.generation = 0
         self.ready: deque[Ready] = deque()
+        self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = interrupt.RLock()  # held while another thread uses, or we free, the loop's memory
@@ -159,6 +161,7 @@ class Hub:
 
     def body(self) -> None:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
+        self.home.turning = self
         while True:
             try:
                 self._drain()
@@ -234,8 +237,8 @@ class Hub:
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
-        if self.turns == self.entered and self.luck > LUCK and not self.halting:
-            return  # all that this turn had to do was done before the caller came
+        if self.turns == self.entered and (self.luck > LUCK or self.mode == "ready") and not self.halting:
+            return  # the caller came in the middle of this turn: when all, or some, that it had to do was done
         if alive and not self.halting and self.mode != "ready" and not (self.mode == "step" and happened):
             return
         assert self.caller is not None
@@ -249,7 +252,7 @@ class Hub:
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
-        return bool(self.ready or self.clock.pending() or lib.co_alive(self.loop.pointer))
+        return bool(len(self.ready) > self.void or self.clock.pending() or lib.co_alive(self.loop.pointer))
 
     # -- what others ask of it --------------------------------------------------------------------------------------
 
@@ -270,12 +273,14 @@ class Hub:
         return answer
 
     def _resumed(self, coroutine: Coroutine) -> bool:
-        """Return whether the hub resumed `coroutine`, directly or through others, and waits for it to come back."""
+        """Return whether a hub resumed `coroutine`, directly or through others, and waits for it to come back."""
         link: Any = coroutine.resumer
-        while link is not None and link is not self.greenlet:
+        while link is not None and link.__class__ is not Outside:
             resumed = getattr(link, "coroutine", None)
-            link = None if link.__class__ is Outside or resumed is None else resumed.resumer
-        return link is not None
+            if resumed is None:
+                return link.__class__ is Runner
+            link = resumed.resumer
+        return False
 
     def halt(self) -> None:
         """See `system.halt`."""

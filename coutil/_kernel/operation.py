@@ -99,6 +99,7 @@ class Operation:
         """Resume the coroutine, from the ready queue, unless it has left that queue."""
         if self.stale:
             self.stale -= 1
+            self.hub.void -= 1
             return
         self.hub.luck = LUCK
         self.state = ARMED  # 6; there is no handle to keep armed, so it is released at once
@@ -109,6 +110,7 @@ class Operation:
     def _leave_queue(self) -> None:
         if self.state is AWAIT_HANDLE:
             self.stale += 1  # the entry stays where it is and is skipped
+            self.hub.void += 1
             self._close()  # 5
 
     def _close(self) -> None:

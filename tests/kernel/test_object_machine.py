@@ -1,0 +1,308 @@
+"""Random programs of coroutines that wait for a stream and a listener, compared with a model after every step."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import invariant, rule
+
+from coutil import errors, spawn, system
+from coutil._kernel.handle import Handle
+from coutil._kernel.hub import Hub
+from coutil._kernel.states import OBJECT, OPERATION
+from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
+from tests.helpers.transitions import needs_debug
+
+pytestmark = needs_debug
+
+PATTERN = bytes(number * 7 % 251 for number in range(4096))  # what the peer sends, again and again
+
+slots = st.integers(0, SLOTS - 1)
+names = st.sampled_from(["stream", "stream", "listener"])
+sizes = st.integers(1, 40)
+brought = st.lists(st.none() | st.sampled_from("ab"), max_size=3)
+
+
+class Object:
+    """A stream or listener as the model sees it. `opened` is all that keeps it from being collected."""
+
+    def __init__(self, opened: system.Socket) -> None:
+        self.opened: Any = opened
+        self.handle: Handle = opened._handle
+        self.waiting: tuple[Worker, Wait] | None = None
+
+
+class ObjectMachine(CoroutineMachine):
+    """Coroutines that receive and accept; are resumed, close what they or others wait for, and forget it."""
+
+    table = OBJECT + OPERATION
+
+    def __init__(self, hub: Hub, escaped: list[Any]) -> None:
+        super().__init__(hub, escaped)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = system.address("ipv4", "127.0.0.1", self.server.getsockname()[1])
+        self.clients: list[socket.socket] = []
+        self.accepted = 0
+        self.objects: dict[str, Object] = {}
+        self._open_stream()
+        self._open_listener()
+
+    def _open_stream(self) -> None:
+        stream = system.socket("stream", "ipv4")
+        stream.connect(self.address)
+        self.peer = self.server.accept()[0]
+        self.end = ""  # how the peer has ended: "" or "shutdown" or "reset"
+        self.sent, self.received = bytearray(), bytearray()
+        self.objects["stream"] = Object(stream)
+
+    def _open_listener(self) -> None:
+        listener = system.socket("passive", "ipv4")
+        listener.listen(200)
+        self._leave_clients()
+        self.objects["listener"] = Object(listener)
+
+    def _leave_clients(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.clients, self.accepted = [], 0
+
+    # -- what the workers wait for ----------------------------------------------------------------------------------
+
+    def prepare(self, worker: Worker, wait: Wait) -> Callable[[], Any] | None:
+        if wait.kind == "ready":
+            return system.suspend
+        model = self.objects["listener" if wait.kind == "accept" else "stream"]
+        opened = model.opened
+        if opened is None:  # nobody can call it any more
+            return None
+        wait.model, wait.instant = model, self._instantly(model)
+        if wait.instant is None:
+            model.waiting = worker, wait
+        if wait.kind == "accept":
+            return opened.accept
+        if wait.kind == "receive":
+            return lambda: opened.receive(wait.amount)
+        return lambda: self._receive_into(opened, wait.amount)
+
+    def _instantly(self, model: Object) -> object:
+        """Return what a call is bound to bring without a suspension, None if nothing."""
+        if model.handle.closed:
+            return errors.Closed
+        if model.waiting is not None:
+            return errors.BusyError
+        return "there already" if model.handle.stash is not None else None
+
+    def _receive_into(self, stream: system.StreamSocket, size: int) -> object:
+        buffer = bytearray(size + 2)
+        count = stream.receive_into(buffer, 1, size + 1)
+        assert buffer[:1] + buffer[-1:] == b"\0\0", "written beyond the slice"
+        return bytes(buffer[1 : count + 1]) if isinstance(count, int) else count
+
+    def returned(self, worker: Worker, wait: Wait) -> None:
+        if wait.instant is None and wait.kind in ("receive", "receive_into", "accept"):
+            assert wait.model.waiting == (worker, wait), "woken for somebody else's wait"
+            wait.model.waiting = None
+
+    def judge(self, worker: Worker, wait: Wait, result: object) -> bool:
+        """The data go on where the last ones ended; the streams accepted are those of the clients, in order."""
+        if wait.kind == "ready":
+            assert result is True
+            return False
+        if isinstance(wait.instant, type):
+            assert isinstance(result, wait.instant)
+            assert not getattr(result, "interrupted", False)
+            return True
+        if wait.kind == "accept":
+            assert isinstance(result, system.StreamSocket)
+            with result:
+                assert result.getaddress("peer").port == self.clients[self.accepted].getsockname()[1]
+            self.accepted += 1
+        elif isinstance(result, bytes):
+            self._take(result, wait.amount)
+        else:
+            assert isinstance(result, ConnectionResetError)
+            assert self.end == "reset"
+        return wait.instant is not None
+
+    def _take(self, data: bytes, size: int) -> None:
+        assert len(data) <= size
+        if data:
+            self.received += data
+            assert self.sent.startswith(self.received)
+        else:
+            assert self.end
+            assert self.end == "reset" or self.received == self.sent
+
+    # -- rules ------------------------------------------------------------------------------------------------------
+
+    @rule(slot=slots, kind=st.sampled_from(["receive", "receive_into", "accept"]), size=sizes)
+    def start(self, slot: int, kind: str, size: int) -> None:
+        self.follow(slot, Wait(kind, size))
+
+    @rule(slot=slots, sizes=st.lists(sizes, min_size=2, max_size=4), end=st.sampled_from(["yield", "finish", "raise"]))
+    def receive_again_and_again(self, slot: int, sizes: list[int], end: str) -> None:
+        self.follow(slot, *(Wait("receive", size) for size in sizes), end)
+
+    @rule(slot=slots, kind=st.sampled_from(["receive", "accept"]), other=slots, size=sizes)
+    def hand_on(self, slot: int, kind: str, other: int, size: int) -> None:
+        """When the wait of one coroutine is over, it has another one wait for the same object."""
+        self.follow(slot, Wait(kind, size), lambda: self.follow(other, Wait(kind, size)))
+
+    @rule(slot=slots, kind=st.sampled_from(["receive", "accept", "ready"]), name=names)
+    def close_after_a_wait(self, slot: int, kind: str, name: str) -> None:
+        """The same coroutine or another one closes the object, from within the resumption by the hub."""
+        self.follow(slot, Wait(kind, 9), lambda: self.close_object(name))
+
+    @rule(name=names)
+    def close_object(self, name: str) -> None:
+        """Whoever waits for the object has got `Closed` before this returns."""
+        model = self.objects[name]
+        if model.opened is None:
+            return
+        waiting = model.waiting
+        if waiting is not None:
+            waiting[0].given = errors.Closed
+            waiting[0].resumer = -1
+        assert model.opened.close() is True
+        assert model.opened.close() is True
+        assert model.handle.closed
+        if waiting is not None:
+            [outcome] = waiting[1].outcomes
+            assert isinstance(outcome, errors.Closed)
+            assert outcome.interrupted is True
+
+    @rule(name=names)
+    def drop_object(self, name: str) -> None:
+        """An object that nobody waits for, or refers to, is closed; one that somebody waits for is not, yet."""
+        model = self.objects[name]
+        closed = model.handle.closed
+        model.opened = None
+        assert model.handle.closed is (closed or model.waiting is None)
+
+    @rule()
+    def open_again(self) -> None:
+        """Replace what was closed or dropped."""
+        for name, model in self.objects.items():
+            if model.waiting is None and model.handle.closed:
+                (self._open_stream if name == "stream" else self._open_listener)()
+
+    @rule(size=st.integers(1, 60))
+    def peer_sends(self, size: int) -> None:
+        if not self.end:
+            data = (PATTERN * 2)[len(self.sent) % 4096 :][:size]
+            with suppress(ConnectionError):  # our end may have been closed
+                self.peer.sendall(data)
+                self.sent += data
+
+    @rule(how=st.sampled_from(["shutdown", "shutdown", "close", "reset"]))
+    def peer_ends(self, how: str) -> None:
+        if how == "shutdown":
+            with suppress(OSError):
+                self.peer.shutdown(socket.SHUT_WR)
+        elif not self.end:
+            if how == "reset":
+                self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.peer.close()
+        self.end = self.end or ("reset" if how == "reset" else "shutdown")
+
+    @rule(count=st.integers(1, 3))
+    def clients_connect(self, count: int) -> None:
+        listener = self.objects["listener"]
+        if listener.opened is not None and not listener.handle.closed:
+            port = listener.opened.getaddress().port
+            self.clients += [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+
+    @rule(slot=slots, values=brought)
+    def explicit(self, slot: int, values: list[Any]) -> None:
+        self.resume(slot, values)
+
+    @rule(slot=slots)
+    def throw(self, slot: int) -> None:
+        self.resume(slot, [], Boom())
+
+    @rule(slot=slots, kind=st.sampled_from(["receive", "accept", "ready"]), other=slots, values=brought)
+    def explicit_from_inside(self, slot: int, kind: str, other: int, values: list[Any]) -> None:
+        self.follow(slot, Wait(kind, 9), lambda: self.resume(other, values))
+
+    @rule(slot=slots)
+    def drop_and_collect(self, slot: int) -> None:
+        self.drop(slot)
+
+    @rule()
+    def turn(self) -> None:
+        self._run("ready")
+
+    @rule()
+    def step(self) -> None:
+        spawn.call(system.suspend)
+        self._run("step")
+
+    @rule()
+    def hand_over(self) -> None:
+        self._run("loop")
+
+    def _run(self, mode: Any) -> None:
+        """Run the loop: something is left exactly if somebody waits, or if a handle is not closed completely yet."""
+        answer = self.loop(2) if mode == "loop" else system.run(mode)
+        assert answer is any(state in ("Await", "Close", "Await-handle") for state in self.states.values())
+
+    # -- properties -------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def states_are_those_of_the_model(self) -> None:
+        for model in self.objects.values():
+            state, waiting = model.handle.state.name, model.waiting
+            if waiting is not None:
+                assert (state, model.handle.waiter) == ("Await", waiting[0].who())
+            else:
+                assert state in (["Close", "Freed"] if model.handle.closed else ["Ready"])
+                assert model.handle.waiter is None
+
+    def drain(self) -> None:
+        """Nothing is lost: what nobody has received or accepted so far can still be had."""
+        for worker in self.workers:
+            worker.plan.clear()
+        for slot in range(SLOTS):
+            self.resume(slot, [])
+        for model in self.objects.values():
+            if model.waiting is not None:  # of a coroutine that was forgotten
+                waiter = model.handle.waiter
+                assert waiter is not None
+                model.waiting[0].given = None
+                waiter.resume()
+        self._run("ready")
+        stream, listener = self.objects["stream"], self.objects["listener"]
+        if stream.opened is not None and not stream.handle.closed:
+            self.peer_ends("shutdown")
+            with suppress(ConnectionResetError):
+                while data := stream.opened.receive():
+                    self._take(data, 65536)
+            assert self.end == "reset" or self.received == self.sent
+        if listener.opened is not None and not listener.handle.closed:
+            for client in self.clients[self.accepted :]:
+                with listener.opened.accept() as stream:
+                    assert stream.getaddress("peer").port == client.getsockname()[1]
+
+    def close(self) -> None:
+        for model in self.objects.values():
+            model.handle.close()
+        self._leave_clients()
+        self.server.close()
+        self.peer.close()
+
+
+def test_random_programs(hub: Hub, escaped: list[Any]) -> None:
+    """However streams and listeners are used, closed and forgotten: no byte and no connection is lost or doubled."""
+    explore(lambda: ObjectMachine(hub, escaped), OBJECT, 300)
+
+
+@pytest.mark.fuzz
+def test_many_random_programs(hub: Hub, escaped: list[Any]) -> None:
+    """The same with many more programs, other ones each time."""
+    explore(lambda: ObjectMachine(hub, escaped), OBJECT, 5000)
