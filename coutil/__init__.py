@@ -10,10 +10,11 @@
 | `coutil.promise` | results that will exist some day |
 | `coutil.coroutine` | create, resume and yield, as in Lua |
 | `coutil.errors` | every exception class |
+| `coutil.testing` | a clock that stands still, for tests |
 
-Layers, each importing only those before it: errors, _libuv, _kernel, event, the other modules above. Importing this
+Layers, each importing only those before it: errors, _libuv, _kernel, event, the others above. Importing this
 package starts nothing; the loop of a thread starts when something in it first waits.
 """
 
 __version__ = "0.1.0"
-__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "system"]
+__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "system", "testing"]

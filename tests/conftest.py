@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from coutil import event, mutex, queued, system
-from coutil._kernel.clock import Clock, ManualClock
 from coutil._kernel.coroutine import Coroutine, home
 from coutil._kernel.hub import Hub, this_hub
+from coutil.testing import ManualClock, manual_clock
 
 Escaped = list[tuple[Coroutine | None, BaseException]]
 
@@ -82,11 +82,10 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def clock(hub: Hub) -> Iterator[ManualClock]:
+def clock() -> Iterator[ManualClock]:
     """A clock that jumps to the next timer when nothing else can happen, or by `clock.advance(seconds)`."""
-    hub.clock = manual = ManualClock(hub)
-    yield manual
-    hub.clock = Clock(hub.loop)
+    with manual_clock() as clock:
+        yield clock
 
 
 @pytest.fixture

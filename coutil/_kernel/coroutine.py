@@ -21,46 +21,14 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
-from .hooks import Hooks
+from .books import Books, Token, site
 from .states import DEBUG
 
-__all__ = [
-    "SIGNED",
-    "Coroutine",
-    "ExceptHook",
-    "Home",
-    "Outside",
-    "enter_hub",
-    "hand_over",
-    "home",
-    "inside",
-    "leave_hub",
-    "notify",
-    "park",
-    "print_exception",
-    "rest",
-    "running",
-    "throw_into",
-    "wake",
-    "yield_",
-]
-
-ExceptHook = Callable[["Coroutine | None", BaseException], object]
 RUNNERS_KEPT = 256  # idle greenlets kept for reuse, per thread
 
 
-class _Token:
-    """A value that user code can never obtain."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-SIGNED: Any = _Token("SIGNED")  # what the hub, and nobody else, resumes with
-ENDED: Any = _Token("ENDED")  # what a runner hands back when its coroutine has ended
+SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
+ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
 
 
 class Runner(greenlet):
@@ -70,39 +38,17 @@ class Runner(greenlet):
     coroutine: Coroutine | None
 
 
-class Home:
+class Home(Books):
     """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
 
-    __slots__ = (
-        "drivers",
-        "ended",
-        "ended_last",
-        "excepthook",
-        "gate",
-        "hooks",
-        "hub",
-        "main",
-        "over",
-        "runners",
-        "started",
-        "thread",
-        "turning",
-    )
+    __slots__ = ("gate", "runners")
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
     def __init__(self, top: greenlet) -> None:
         """`top` is the main greenlet of the calling thread."""
-        self.hub: Any = None
-        self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
-        self.thread = get_ident()
-        self.over = False  # the thread is ending: no hub will be made any more
-        self.hooks: Hooks | None = None
-        self.excepthook: ExceptHook = print_exception
+        super().__init__()
         self.runners: list[Runner] = []
-        self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
-        self.started = self.ended = 0
-        self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
         self.renew_gate(top)
         self.main = Coroutine._adopt(top, self, "main")
 
@@ -133,45 +79,6 @@ class Home:
                 return self.start_hub(self)
             except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
                 throw_into(self.driver(), error)
-
-    def driver(self) -> Coroutine:
-        """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
-
-        Somebody who was resumed explicitly, and waits again since, drives no more: he went back to his resumer.
-        """
-        return self.drivers[-1] if self.drivers else self.main
-
-    def live(self) -> int:
-        """Return how many coroutines have started and not ended."""
-        return self.started - self.ended
-
-    def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
-        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well."""
-        try:
-            self.excepthook(coroutine, error)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
-            print_exception(coroutine, error)
-            print_exception(coroutine, broken)
-
-    def tell(self, hook: Callable[[Any], object], what: object) -> None:
-        """Call a method of the hooks; what it raises is reported, for it would be in the way of a switch."""
-        try:
-            hook(what)
-        except (KeyboardInterrupt, SystemExit) as leave:
-            if self.hub is None:
-                raise
-            self.hub.exit(leave)
-        except BaseException as error:  # noqa: BLE001  # reported
-            self.report(None, error)
-
-
-def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
-    """Print the traceback of an exception that escaped from a coroutine; the default excepthook."""
-    if sys.stderr is not None:
-        print(f"Exception in {coroutine or 'the hub'}:", file=sys.stderr)
-        sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def home() -> Home:
@@ -210,7 +117,7 @@ class Coroutine:
     `name` (str) is shown in reprs and reports. Attributes other than the documented methods are the kernel's.
     """
 
-    __slots__ = (
+    __slots__ = [
         "__weakref__",
         "_error",
         "_greenlet",
@@ -224,7 +131,7 @@ class Coroutine:
         "site",
         "value",
         "waiting_on",
-    )
+    ]
 
     def __init__(
         self, function: Callable[..., Any], arguments: tuple[Any, ...] = (), name: str | None = None, depth: int = 1
@@ -245,7 +152,7 @@ class Coroutine:
         self.resumer: Any = None
         self.operation: Any = None
         self.waiting_on: Any = None
-        self.site = _site(sys._getframe(depth)) if DEBUG else ""
+        self.site = site(sys._getframe(depth)) if DEBUG else ""
 
     @classmethod
     def _adopt(cls, outside: Any, where: Home, name: str) -> Coroutine:
@@ -589,11 +496,3 @@ def enter_hub(coroutine: Coroutine) -> Any:
 def leave_hub(coroutine: Coroutine, answer: object) -> None:
     """Answer `enter_hub`, from the hub; returns when somebody drives it again."""
     coroutine._greenlet.switch(answer)
-
-
-def _site(frame: FrameType) -> str:
-    """Return file and line of the innermost caller that is not part of coutil."""
-    at: FrameType | None = frame
-    while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):
-        at = at.f_back
-    return f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else ""

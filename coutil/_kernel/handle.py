@@ -34,7 +34,7 @@ _NO_WANT = memoryview(b"")
 class Handle:
     """A libuv handle with an identity of its own, and the coroutine that waits for it."""
 
-    __slots__ = (
+    __slots__ = [
         "_closing",
         "arena",
         "generation",
@@ -49,7 +49,7 @@ class Handle:
         "waiter",
         "want",
         "where",
-    )
+    ]
 
     def __init__(self, title: str, open_: Callable[[Any, int, int], int], syscall: str) -> None:
         """Open a handle of the calling thread's hub.

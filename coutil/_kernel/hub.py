@@ -77,7 +77,7 @@ NOBODY = _Nobody()
 class Hub:
     """The event loop of one OS thread. Made on demand by `this_hub`."""
 
-    __slots__ = (
+    __slots__ = [
         "__weakref__",
         "attention",
         "caller",
@@ -104,7 +104,7 @@ class Hub:
         "records",
         "turns",
         "void",
-    )
+    ]
 
     def __init__(self, where: Home) -> None:
         """Make the hub of the calling thread. Raises MemoryError, `UVError`, or `Closed` if the thread is ending."""

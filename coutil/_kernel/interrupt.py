@@ -117,7 +117,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
 
 def _interrupt_again(number: int) -> None:
     time.sleep(0.001)
-    interrupt_main(number)
+    interrupt_main(signal.Signals(number))
 
 
 def interruptible(function: Function) -> Function:

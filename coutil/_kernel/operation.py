@@ -43,7 +43,7 @@ Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 class Operation:
     """What one coroutine waits for from libuv. Made by `operation`."""
 
-    __slots__ = ("coroutine", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting")
+    __slots__ = ["coroutine", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting"]
 
     def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
         """The operation is Freed."""

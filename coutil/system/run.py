@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .._kernel.coroutine import Coroutine, ExceptHook, Outside, home, print_exception, running
+from .._kernel.books import ExceptHook, print_exception
+from .._kernel.coroutine import Coroutine, Outside, home, running
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 

@@ -110,7 +110,7 @@ class Worker:
             if not self.machine.judge(self, wait, result):
                 self.explicitly, self.resumer = False, 0
         else:
-            self.explicitly = True
+            self.explicitly = given is not errors.Closed  # whoever closes gets no exception
             if given is errors.Closed:
                 assert isinstance(result, errors.Closed)
             else:

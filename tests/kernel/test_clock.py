@@ -7,9 +7,10 @@ import time
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.clock import Clock, ManualClock
+from coutil._kernel.clock import Clock
 from coutil.coroutine import yield_
 from coutil.errors import Deadlock
+from coutil.testing import ManualClock
 
 SECOND = 10**9
 

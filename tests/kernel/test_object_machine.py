@@ -58,6 +58,7 @@ class ObjectMachine(CoroutineMachine):
         stream.connect(self.address)
         self.peer = self.server.accept()[0]
         self.end = ""  # how the peer has ended: "" or "shutdown" or "reset"
+        self.reset_told = False
         self.sent, self.received = bytearray(), bytearray()
         self.objects["stream"] = Object(stream)
 
@@ -96,7 +97,8 @@ class ObjectMachine(CoroutineMachine):
             return errors.Closed
         if model.waiting is not None:
             return errors.BusyError
-        return "there already" if model.handle.stash is not None else None
+        told = self.reset_told and model is self.objects["stream"]
+        return "there already" if told or model.handle.stash is not None else None
 
     def _receive_into(self, stream: system.StreamSocket, size: int) -> object:
         buffer = bytearray(size + 2)
@@ -126,9 +128,15 @@ class ObjectMachine(CoroutineMachine):
         elif isinstance(result, bytes):
             self._take(result, wait.amount)
         else:
-            assert isinstance(result, ConnectionResetError)
-            assert self.end == "reset"
+            self._judge_reset(result)
         return wait.instant is not None
+
+    def _judge_reset(self, error: object) -> None:
+        """Libuv tells once that the connection was reset; from then on it is not connected."""
+        assert isinstance(error, errors.UVError)
+        assert error.name == ("ENOTCONN" if self.reset_told else "ECONNRESET")
+        assert self.end == "reset"
+        self.reset_told = True
 
     def _take(self, data: bytes, size: int) -> None:
         assert len(data) <= size
@@ -280,9 +288,11 @@ class ObjectMachine(CoroutineMachine):
         stream, listener = self.objects["stream"], self.objects["listener"]
         if stream.opened is not None and not stream.handle.closed:
             self.peer_ends("shutdown")
-            with suppress(ConnectionResetError):
+            try:
                 while data := stream.opened.receive():
                     self._take(data, 65536)
+            except errors.UVError as error:
+                self._judge_reset(error)
             assert self.end == "reset" or self.received == self.sent
         if listener.opened is not None and not listener.handle.closed:
             for client in self.clients[self.accepted :]:

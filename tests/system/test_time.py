@@ -12,9 +12,9 @@ from statistics import median
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.clock import ManualClock
 from coutil.coroutine import create, running, yield_
 from coutil.errors import NotYieldable
+from coutil.testing import ManualClock
 from tests.helpers.script import run_script
 from tests.helpers.tcp import pair
 

@@ -162,10 +162,10 @@ class StreamSocket(Socket):
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         count = handle.result
-        if count > 0:
+        if 0 < count <= size:
             where = handle.where
             return handle.arena[where : where + count]  # type: ignore[no-any-return]
-        return self._ended(count)
+        return self._unusual(count, size)
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
         """Wait for data and write them into buffer[start:stop]; return how many bytes, 0 at the end of the stream.
@@ -184,11 +184,19 @@ class StreamSocket(Socket):
                 if woken is not SIGNED:
                     return woken  # type: ignore[no-any-return]  # what an explicit resume brought
                 count, where = handle.result, handle.where
-                data = handle.arena[where : where + count] if count > 0 else self._ended(count)
+                data = handle.arena[where : where + count] if 0 < count <= size else self._unusual(count, size)
             view[: len(data)] = data
             return len(data)
         finally:
             view.release()
+
+    def _unusual(self, count: int, size: int) -> bytes:
+        """Tell the end, or return `size` bytes of the more that came for a coroutine which has left in this turn."""
+        handle = self._handle
+        if count <= 0:
+            return self._ended(count)
+        handle.stash = handle.arena[handle.where : handle.where + count]
+        return self._take_stash(size)
 
     def _take_stash(self, size: int) -> bytes:
         """Return what came while nobody waited."""

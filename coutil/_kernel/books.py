@@ -1,0 +1,108 @@
+"""What a thread's coroutines have in common, apart from switching: who waits outside, what is reported to whom.
+
+Rule: no greenlet and no libuv in this file.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .hooks import Hooks
+
+if TYPE_CHECKING:
+    from .coroutine import Coroutine
+
+ExceptHook = Callable[["Coroutine | None", BaseException], object]
+
+
+class Token:
+    """A value that user code can never obtain."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Books:
+    """The state that one OS thread shares among its coroutines and its hub."""
+
+    __slots__ = [
+        "drivers",
+        "ended",
+        "ended_last",
+        "excepthook",
+        "hooks",
+        "hub",
+        "main",
+        "over",
+        "started",
+        "thread",
+        "turning",
+    ]
+
+    main: Coroutine
+
+    def __init__(self) -> None:
+        """The calling thread's; there is no hub yet."""
+        self.hub: Any = None
+        self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
+        self.thread = get_ident()
+        self.over = False  # the thread is ending: no hub will be made any more
+        self.hooks: Hooks | None = None
+        self.excepthook: ExceptHook = print_exception
+        self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
+        self.started = self.ended = 0
+        self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
+
+    def driver(self) -> Coroutine:
+        """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
+
+        Somebody who was resumed explicitly, and waits again since, drives no more: he went back to his resumer.
+        """
+        return self.drivers[-1] if self.drivers else self.main
+
+    def live(self) -> int:
+        """Return how many coroutines have started and not ended."""
+        return self.started - self.ended
+
+    def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
+        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well."""
+        try:
+            self.excepthook(coroutine, error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
+            print_exception(coroutine, error)
+            print_exception(coroutine, broken)
+
+    def tell(self, hook: Callable[[Any], object], what: object) -> None:
+        """Call a method of the hooks; what it raises is reported, for it would be in the way of a switch."""
+        try:
+            hook(what)
+        except (KeyboardInterrupt, SystemExit) as leave:
+            if self.hub is None:
+                raise
+            self.hub.exit(leave)
+        except BaseException as error:  # noqa: BLE001  # reported
+            self.report(None, error)
+
+
+def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
+    """Print the traceback of an exception that escaped from a coroutine; the default excepthook."""
+    if sys.stderr is not None:
+        print(f"Exception in {coroutine or 'the hub'}:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def site(frame: FrameType) -> str:
+    """Return file and line of the innermost caller that is not part of coutil."""
+    at: FrameType | None = frame
+    while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):
+        at = at.f_back
+    return f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else ""
