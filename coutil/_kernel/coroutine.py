@@ -318,7 +318,12 @@ class _Thrown:
 
 
 def _work(_: object) -> object:
-    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive."""
+    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
+
+    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
+    the main program are kept; the others end, and go to their parent, which is the resumer then. The end of a coroutine
+    calls no function of ours: it must work at the interpreter's recursion limit, too.
+    """
     value: object = None
     while True:
         me: Any = getcurrent()
@@ -337,47 +342,30 @@ def _work(_: object) -> object:
             error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
         del function, arguments
         me = getcurrent()
-        if getattr(me, "coroutine", None) is None:  # everybody has forgotten the coroutine: it is being collected
+        coroutine = getattr(me, "coroutine", None)
+        if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
             home().ended += 1
             if error is not None:
                 raise error
             return None
-        resumer = _end(me, value, error)
-        value = error = None
-        if resumer is None:
+        where, resumer = coroutine.home, coroutine.resumer
+        coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+        if coroutine.operation is not None:
+            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
+        where.ended += 1
+        if resumer is coroutine.gate:
+            where.ended_last = coroutine
+        me.coroutine = me.gr_context = coroutine = value = error = None
+        if resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= RUNNERS_KEPT:
+            me.parent = resumer
             return ENDED
-        del me
+        where.runners.append(me)
+        del me, where
         try:
             value = resumer.switch(ENDED)
         except BaseException:
             _discard(getcurrent())
             raise
-
-
-def _end(runner: Runner, value: object, error: BaseException | None) -> greenlet | None:
-    """Store the outcome of the runner's coroutine; return whom the recycled runner switches to, None if it retires.
-
-    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
-    the main program are kept; the others end, and go to their parent, which is the resumer then.
-    """
-    coroutine = runner.coroutine
-    assert coroutine is not None
-    where = coroutine.home
-    resumer: greenlet = coroutine.resumer
-    coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
-    if coroutine.operation is not None:
-        coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-    where.ended += 1
-    runner.coroutine = None
-    runner.gr_context = None
-    to_hub = resumer is coroutine.gate
-    if to_hub:
-        where.ended_last = coroutine
-    if (to_hub or resumer is where.main._greenlet) and len(where.runners) < RUNNERS_KEPT:
-        where.runners.append(runner)
-        return resumer
-    runner.parent = resumer
-    return None
 
 
 def _discard(runner: Any) -> None:

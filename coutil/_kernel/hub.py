@@ -365,6 +365,7 @@ class Hub:
             self._attempt(None, self._turn)
         self.close()
         self.home.retire(self.greenlet)
+        self.home.turning = None
 
     def _turn(self) -> None:
         """Have the hub go on until it has done what is ready now."""

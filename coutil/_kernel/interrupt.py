@@ -104,20 +104,26 @@ def _pipe() -> tuple[int, int]:
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt where it can do no harm; from inside the kernel, try again a moment later."""
+    """Raise KeyboardInterrupt where it can do no harm: in code that is not ours, or by the hub when its turn ends.
+
+    Inside our code nobody knows which of the two comes first.
+    """
     hub = _state["hub"]
-    if hub is not None and getcurrent() is hub.greenlet:
-        hub.interrupted = True
+    in_hub = hub is not None and getcurrent() is hub.greenlet
+    harmful = in_hub or (frame is not None and _is_ours(frame))
+    if hub is not None:
+        hub.interrupted = harmful
         hub.tune()
-    elif frame is not None and _is_ours(frame):
-        start_new_thread(_interrupt_again, (number,))  # not from here: this frame is ours, too
-    else:
+    if not harmful:
         signal.default_int_handler(number, frame)
+    elif not in_hub:
+        start_new_thread(_interrupt_again, (number, hub))  # not from here: this frame is ours, too
 
 
-def _interrupt_again(number: int) -> None:
+def _interrupt_again(number: int, hub: Hub | None) -> None:
     time.sleep(0.001)
-    interrupt_main(signal.Signals(number))
+    if hub is None or hub.interrupted:
+        interrupt_main(signal.Signals(number))
 
 
 def interruptible(function: Function) -> Function:

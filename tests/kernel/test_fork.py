@@ -73,17 +73,14 @@ def outcome(function, *arguments):
 
 def use_afresh():
     """Use everything there is, on new objects; return what came of it."""
-    results = []
+    slept = []
     with pairs("ipv4") as (near, far):
-        spawn.call(lambda: results.append(far.receive()))
         near.send(b"afresh")
-        spawn.call(lambda: results.append(system.suspend(0.001)))
-        results.append(system.suspend(0.002))
-        results.append(system.run())
-    return results
+        spawn.call(lambda: slept.append(system.suspend(0.001)))
+        return far.receive(), system.suspend(0.0001), system.run(), slept
 
 
-AFRESH = [b"afresh", True, True, False]
+AFRESH = (b"afresh", True, False, [True])
 
 
 # -- from the main program

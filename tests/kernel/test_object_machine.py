@@ -12,12 +12,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import invariant, rule
 
-from coutil import errors, spawn, system
+from coutil import coroutine, errors, spawn, system
 from coutil._kernel.handle import Handle
 from coutil._kernel.hub import Hub
 from coutil._kernel.states import OBJECT, OPERATION
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
-from tests.helpers.transitions import needs_debug
+from tests.helpers.transitions import Reached, Walked, needs_debug
 
 pytestmark = needs_debug
 
@@ -47,6 +47,7 @@ class ObjectMachine(CoroutineMachine):
         super().__init__(hub, escaped)
         self.server = socket.create_server(("127.0.0.1", 0))
         self.address = system.address("ipv4", "127.0.0.1", self.server.getsockname()[1])
+        self.peer = socket.socket()  # none yet
         self.clients: list[socket.socket] = []
         self.accepted = 0
         self.objects: dict[str, Object] = {}
@@ -54,6 +55,7 @@ class ObjectMachine(CoroutineMachine):
         self._open_listener()
 
     def _open_stream(self) -> None:
+        self.peer.close()
         stream = system.socket("stream", "ipv4")
         stream.connect(self.address)
         self.peer = self.server.accept()[0]
@@ -309,10 +311,87 @@ class ObjectMachine(CoroutineMachine):
 
 def test_random_programs(hub: Hub, escaped: list[Any]) -> None:
     """However streams and listeners are used, closed and forgotten: no byte and no connection is lost or doubled."""
-    explore(lambda: ObjectMachine(hub, escaped), OBJECT, 300)
+    explore(lambda: ObjectMachine(hub, escaped), OBJECT, 120)
 
 
 @pytest.mark.fuzz
 def test_many_random_programs(hub: Hub, escaped: list[Any]) -> None:
     """The same with many more programs, other ones each time."""
     explore(lambda: ObjectMachine(hub, escaped), OBJECT, 5000)
+
+
+def connected(server: socket.socket) -> tuple[system.StreamSocket, socket.socket]:
+    """Return a stream and its peer."""
+    stream = system.socket("stream", "ipv4")
+    stream.connect(system.address("ipv4", "127.0.0.1", server.getsockname()[1]))
+    return stream, server.accept()[0]
+
+
+def test_each_numbered_transition(hub: Hub) -> None:
+    """One program that walks the transitions 1 to 9 of an object, in an order that can be read off the table."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Walked() as walked, Reached(OBJECT) as reached:
+        pairs = [connected(server) for _ in range(3)]
+        (first, peer), (second, _), (third, third_peer) = pairs
+        log: list[object] = []
+
+        def program() -> None:
+            log.append(first.receive(1))  # 2 6
+            log.append(first.receive(1))  # 9 6
+            coroutine.yield_()  # 7
+            log.append(first.receive(1))  # 2 4
+            log.append(first.receive(1))  # 2 6
+            log.append(first.close())  # 8 3
+            with pytest.raises(errors.Closed):
+                second.receive()  # 2 5 3
+            log.append("told")
+
+        who = spawn.call(program)
+        third_peer.send(b"abc")
+        while who.waiting_on is not None:  # which it is not in a plain yield
+            peer.send(b"x")
+            system.run("step")
+        who.resume()
+        who.resume("explicit")
+        peer.send(b"y")
+        system.run("step")
+        assert log == [b"x", b"x", "explicit", b"y", True]
+        assert (second.close(), log[5:]) == (True, ["told"])
+        assert third.close() is True  # 1 3
+        assert system.run() is False
+        assert walked.by(first._handle) == "2 6 9 6 7 2 4 2 6 8 3"
+        assert walked.by(second._handle) == "2 5 3"
+        assert walked.by(third._handle) == "1 3"
+        assert reached.missing() == set()
+        for _, each in pairs:
+            each.close()
+
+
+@pytest.mark.parametrize("into", [False, True], ids=["receive", "receive_into"])
+def test_data_for_a_larger_wait(into: bool) -> None:
+    """What came for a wait that was cancelled in the same turn is not forced on the next one, which wants less."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pairs = [connected(server) for _ in range(2)]
+        waiters: list[coroutine.Coroutine] = []
+        got: list[list[object]] = [[], []]
+
+        def program(number: int) -> None:
+            stream = pairs[number][0]
+            got[number].append(stream.receive(12))
+            other = 1 - number
+            if not got[other]:
+                waiters[other].resume("cancelled")  # its data have been read already
+                return
+            for size in (1, 2, 100):
+                buffer = bytearray(size)
+                got[number].append(bytes(buffer[: stream.receive_into(buffer)]) if into else stream.receive(size))
+
+        waiters += [spawn.call(program, number) for number in range(2)]
+        for _, peer in pairs:
+            peer.send(b"0123456789")
+        assert system.run() is False
+        early, late = sorted(got, key=len)
+        assert early == [b"0123456789"]
+        assert late == ["cancelled", b"0", b"12", b"3456789"]
+        for stream, peer in pairs:
+            stream.close()
+            peer.close()

@@ -224,12 +224,12 @@ class OperationMachine(CoroutineMachine):
 
 def test_random_programs(hub: Hub, escaped: list[Any], clock: ManualClock) -> None:
     """Whatever is started, resumed and forgotten in whatever order: each wait returns once, nothing is left."""
-    explore(lambda: OperationMachine(hub, escaped, clock), OPERATION, 200)
+    explore(lambda: OperationMachine(hub, escaped, clock), OPERATION, 120)
 
 
 def test_random_programs_in_real_time(hub: Hub, escaped: list[Any]) -> None:
     """The same with libuv's timers."""
-    explore(lambda: OperationMachine(hub, escaped, None), OPERATION, 100)
+    explore(lambda: OperationMachine(hub, escaped, None), OPERATION, 60)
 
 
 @pytest.mark.fuzz

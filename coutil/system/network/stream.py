@@ -325,15 +325,15 @@ class PassiveSocket(Socket):
         super().__init__(domain)
 
     def listen(self, backlog: int) -> bool:
-        """Begin to listen, with up to `backlog` (0 to 2**31 - 1) connections kept by the system; return True.
+        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
 
         A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
         `Closed`, or `UVError`: EADDRINUSE. Source: uv_listen.
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if not 0 <= backlog < 2**31:
-            raise ValueError(f"backlog is out of range (0 to 2**31 - 1): {backlog}")
+        if not 0 < backlog < 2**31:
+            raise ValueError(f"backlog is out of range (1 to 2**31 - 1): {backlog}")
         if self._handle.closed:
             raise self._handle.unusable()
         if self._listening:
