@@ -261,6 +261,9 @@ class CoroutineMachine(RuleBasedStateMachine):
                 pass
             self.escaped.clear()
         assert self.hub.in_flight() == 0
+        for _ in range(len(self.workers)):  # one may have been held by another
+            if home().live() > self.live:
+                gc.collect()
         assert home().live() == self.live
 
 
