@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 
 from ._kernel.clock import Clock
-from ._kernel.hub import Hub, this_hub
+from ._kernel.hub import LUCK, Hub, this_hub
 
 __all__ = ["ManualClock", "manual_clock"]
 
@@ -89,6 +89,7 @@ class _Due:
 
     def fire(self) -> None:
         """Deliver the record that libuv would have written."""
+        self.hub.luck = LUCK
         self.hub.owners[self.slot].deliver(self.generation, 0, 0)
 
     def lost(self) -> None:

@@ -37,6 +37,7 @@ class Books:
         "ended",
         "ended_last",
         "excepthook",
+        "forked",
         "hooks",
         "hub",
         "main",
@@ -53,6 +54,7 @@ class Books:
         self.hub: Any = None
         self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
         self.thread = get_ident()
+        self.forked = False  # this process is the child of one that had coroutines here
         self.over = False  # the thread is ending: no hub will be made any more
         self.hooks: Hooks | None = None
         self.excepthook: ExceptHook = print_exception

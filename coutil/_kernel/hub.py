@@ -132,8 +132,13 @@ class Hub:
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
         self.luck = LUCK
+        try:
+            interrupt.install(self)
+        except BaseException:
+            interrupt.uninstall(self)
+            self.loop.close()
+            raise
         where.hub = self
-        interrupt.install(self)
 
     # -- slots ------------------------------------------------------------------------------------------------------
 

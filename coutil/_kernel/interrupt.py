@@ -182,6 +182,7 @@ def _after_fork_in_child() -> None:
     for hub in list(_hubs):
         hub.orphan()
         if hub.home.thread == get_ident():
+            hub.home.forked = True
             hub.home.renew()
         _hubs.discard(hub)
     if _state["pipe"] is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._libuv import error
-from ..errors import Forked
+from ..errors import Closed, Forked
 from .coroutine import SIGNED, Coroutine, Runner, hand_over, park, running, wake
 from .hub import LUCK, Hub, this_hub
 from .states import (
@@ -265,7 +265,9 @@ def begun() -> Operation:
 
 def _new_operation(coroutine: Coroutine) -> Operation:
     if coroutine.gate.__class__ is Runner and coroutine.gate is not coroutine.home.gate:
-        raise Forked(f"{coroutine!r} was started before the fork: it belongs to the parent process")
+        if coroutine.home.forked:
+            raise Forked(f"{coroutine!r} was started before the fork: it belongs to the parent process")
+        raise Closed(f"{coroutine!r} belongs to an event loop that is closed")
     coroutine.operation = made = Operation(coroutine, this_hub())
     return made
 

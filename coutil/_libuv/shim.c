@@ -670,13 +670,23 @@ void co_loop_delete(co_loop *loop) {
     if (loop && loop->freed) free(loop);
 }
 
+/* libuv aborts the process if the very first loop cannot have all of its six descriptors: look before. */
+static int descriptors_left(void) {
+    uv_file ends[6];
+    int pipes = 0;
+    while (pipes < 3 && !uv_pipe(ends + 2 * pipes, 0, 0)) pipes++;
+    for (int i = 0; i < 2 * pipes; i++) close(ends[i]);
+    return pipes == 3;
+}
+
 co_loop *co_loop_new(void) {
     co_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
     loop->arena = pages_new(CO_ARENA);
     loop->want = pages_new(CO_SLOTS * sizeof *loop->want); /* costs memory only where used */
     loop->refused = pages_new(CO_SLOTS * sizeof *loop->refused);
-    if (!loop->arena || !loop->want || !loop->refused || reserve(loop) || uv_loop_init(&loop->uv)) {
+    if (!loop->arena || !loop->want || !loop->refused || reserve(loop) || !descriptors_left() ||
+        uv_loop_init(&loop->uv)) {
         loop_free(loop);
         free(loop);
         return NULL;
