@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno as _errno
 from socket import gaierror
 
+from greenlet import GreenletExit
+
 __all__ = [
     "AlreadyRunning",
     "BusyError",
@@ -24,6 +26,8 @@ __all__ = [
     "NotRunning",
     "NotYieldable",
     "RunningCoroutine",
+    "ScopeCancelled",
+    "TaskCancelled",
     "Timeout",
     "TransferError",
     "UVError",
@@ -32,7 +36,7 @@ __all__ = [
 
 
 class CoutilError(Exception):
-    """Base of every class of this module."""
+    """Base of every class of this module but `ScopeCancelled`."""
 
 
 class UVError(CoutilError, OSError):
@@ -113,7 +117,28 @@ class Forked(CoutilError, RuntimeError):
 
 
 class Timeout(CoutilError, TimeoutError):
-    """A deadline of ours has passed."""
+    """A deadline of ours has passed. `scope`: whose; None if it was not one of `coutil.scopes`."""
+
+    def __init__(self, message: str = "the time is up", scope: object = None) -> None:
+        """`message` says what for."""
+        super().__init__(message)
+        self.scope = scope
+
+
+class ScopeCancelled(GreenletExit):
+    """The block around a wait was cancelled. `scope`: which one.
+
+    No `Exception`, so that code which handles errors lets it pass; a coroutine may end with it, silently.
+    """
+
+    def __init__(self, message: str, scope: object) -> None:
+        """`message` names the scope."""
+        super().__init__(message)
+        self.scope = scope
+
+
+class TaskCancelled(CoutilError):
+    """There is no result: the child of a scope was cancelled before it could return one."""
 
 
 class TransferError(CoutilError, TypeError):

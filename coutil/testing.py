@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
-from ._kernel.clock import Clock
-from ._kernel.hub import LUCK, Hub, this_hub
+from ._kernel.hub import LUCK, Entry, Hub, this_hub
+from ._libuv.clock import Clock
 
 __all__ = ["ManualClock", "manual_clock"]
 
@@ -77,12 +77,10 @@ class ManualClock(Clock):
         return fired
 
 
-class _Due:
-    """An entry of the ready queue: a timer of the manual clock that has fired."""
+class _Due(Entry):
+    """A timer of the manual clock that has fired. Who waits for it is the owner's matter, and so is the end."""
 
     __slots__ = ("generation", "hub", "slot")
-    stale = 1  # no coroutine enters it directly
-    waiter = None  # that is the owner's
 
     def __init__(self, hub: Hub, slot: int, generation: int) -> None:
         self.hub, self.slot, self.generation = hub, slot, generation
@@ -91,6 +89,3 @@ class _Due:
         """Deliver the record that libuv would have written."""
         self.hub.luck = LUCK
         self.hub.owners[self.slot].deliver(self.generation, 0, 0)
-
-    def lost(self) -> None:
-        """The owner is told by itself."""

@@ -19,20 +19,22 @@ PACKAGE = Path(__file__).parents[1] / "coutil"
 LAYERS = (
     ("coutil",),  # the package itself: its version, nothing else
     ("errors",),
+    ("_report",),
     ("_libuv",),
+    ("_host",),
     ("_kernel",),
-    ("event",),
-    ("coroutine", "queued", "mutex", "promise", "spawn", "system", "uv"),
+    ("event", "scopes"),
+    ("coroutine", "queued", "mutex", "promise", "spawn", "sync", "system", "uv"),
     ("threads", "channel", "testing"),
     ("console", "__main__"),
 )
-KERNEL = {unit for layer in LAYERS[:4] for unit in layer}
+KERNEL = {unit for layer in LAYERS[:6] for unit in layer}
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
-SWITCHES = PACKAGE / "_kernel" / "coroutine.py"
+SWITCHES = PACKAGE / "_kernel" / "switching.py"
 
 MODULE_LINES = 500
 FUNCTION_CODE_LINES = 45
-KERNEL_CODE_LINES = 1380  # a ratchet: lower it when the kernel shrinks; 900 is the aim
+KERNEL_CODE_LINES = 1290  # a ratchet: lower it when the kernel shrinks; 900 is the aim
 
 # What the kernel has no use for: other event loops and schedulers, and what blocks or patches behind its back.
 NOT_IN_KERNEL = {"asyncio", "concurrent", "multiprocessing", "sched", "select", "selectors", "subprocess", "threading"}
@@ -144,6 +146,7 @@ def allowed(importer, imported):
         ("_kernel", "_libuv", True),
         ("_kernel", "_kernel", True),
         ("_libuv", "_kernel", False),
+        ("_report", "_kernel", False),
         ("event", "_kernel", True),
         ("queued", "event", True),
         ("queued", "mutex", False),  # siblings

@@ -106,7 +106,8 @@ def test_deadlock():
         WITHOUT
         + """
     from coutil import spawn
-    from coutil._kernel.coroutine import park, running
+    from coutil._kernel.coroutine import running
+    from coutil._kernel.switching import park
     from coutil.errors import Deadlock
 
     for _ in range(2):
@@ -129,7 +130,8 @@ def test_deadlock_ends_the_program():
     done = run_script(
         WITHOUT
         + """
-    from coutil._kernel.coroutine import park, running
+    from coutil._kernel.coroutine import running
+    from coutil._kernel.switching import park
     park(running(), "godot")
     """
     )

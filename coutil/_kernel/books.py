@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from collections.abc import Callable
+from time import monotonic_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,10 @@ class Books:
         "hub",
         "main",
         "over",
+        "runners",
         "started",
         "thread",
+        "turned",
         "turning",
     ]
 
@@ -59,7 +62,9 @@ class Books:
         self.hooks: Hooks | None = None
         self.excepthook: ExceptHook = print_exception
         self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
+        self.runners: list[Any] = []  # idle greenlets
         self.started = self.ended = 0
+        self.turned = monotonic_ns()  # when the hub turned last, or somebody began to drive it
         self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
 
     def driver(self) -> Coroutine:

@@ -1,11 +1,9 @@
-"""Coroutines over greenlets. The only file that switches.
+"""Coroutines over greenlets.
 
-Rule 1: control returns to the resumer. `resumer` of a coroutine is the greenlet it goes back to; it is None exactly
-while the coroutine is suspended.
-Rule 2: greenlets are recycled: a *runner* executes one coroutine after another, and users never hold one.
-Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
-a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
-Rule 4: this file needs no libuv. Whoever can wake a waiting main program registers itself as `home.start_hub`.
+A coroutine is not a greenlet: it borrows one (a *runner*) while it is alive. How control moves from one to the other is
+the matter of `switching`.
+
+Rule: this file needs no libuv. Whoever can wake a waiting main program registers itself as `home.start_hub`.
 """
 
 from __future__ import annotations
@@ -18,37 +16,23 @@ from types import FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
-from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
-from .books import Books, Token, site
+from .books import Books, site
 from .states import DEBUG
-
-RUNNERS_KEPT = 256  # idle greenlets kept for reuse, per thread
-
-
-SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
-ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
-
-
-class Runner(greenlet):
-    """A greenlet that executes coroutines, one after another."""
-
-    __slots__ = ("coroutine",)
-    coroutine: Coroutine | None
+from .switching import Outside, Runner, Thrown, enter, retire, throw_into, top, work
 
 
 class Home(Books):
     """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
 
-    __slots__ = ("gate", "runners")
+    __slots__ = ("gate",)
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
     def __init__(self, top: greenlet) -> None:
         """`top` is the main greenlet of the calling thread."""
         super().__init__()
-        self.runners: list[Runner] = []
         self.renew_gate(top)
         self.main = Coroutine._adopt(top, self, "main")
 
@@ -65,11 +49,9 @@ class Home(Books):
             self.main.resumer = self.main.gate  # the old hub, perhaps
 
     def retire(self, hub: greenlet) -> None:
-        """End the idle runners and the hub's greenlet: the collector takes no greenlet that is suspended."""
+        """End the idle runners and the greenlet of the hub."""
         idle, self.runners = self.runners, []
-        for one in (*idle, hub):
-            one.parent = getcurrent()
-            one.throw()
+        retire(idle, hub)
 
     def _hub_body(self, _: object) -> None:
         while True:
@@ -83,32 +65,12 @@ class Home(Books):
 
 def home() -> Home:
     """Return the home of the calling thread."""
-    top: Any = getcurrent()
-    while top.parent is not None:
-        top = top.parent
+    main = top()
     try:
-        found: Home = top.coroutine.home
+        found: Home = main.coroutine.home
     except AttributeError:
-        found = Home(top)
+        found = Home(main)
     return found
-
-
-class Outside:
-    """The way from a greenlet that is not ours into the hub: tells the hub who waits, for errors and for the report."""
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, coroutine: Coroutine) -> None:
-        self.coroutine = coroutine
-
-    def switch(self, value: object) -> Any:
-        """Run the hub until it, or an explicit resume, comes back to the coroutine."""
-        drivers = self.coroutine.home.drivers
-        drivers.append(self.coroutine)
-        try:
-            return self.coroutine.home.gate.switch(value)
-        finally:
-            drivers.remove(self.coroutine)
 
 
 class Coroutine:
@@ -123,11 +85,14 @@ class Coroutine:
         "_greenlet",
         "_name",
         "_start",
+        "cancelled",
         "context",
         "gate",
         "home",
         "operation",
         "resumer",
+        "scope",
+        "since",
         "site",
         "value",
         "waiting_on",
@@ -152,6 +117,9 @@ class Coroutine:
         self.resumer: Any = None
         self.operation: Any = None
         self.waiting_on: Any = None
+        self.since = 0  # when it suspended, in nanoseconds; nearly
+        self.scope: Any = None  # the innermost one around it
+        self.cancelled: Any = None  # the scope whose error every wait raises
         self.site = site(sys._getframe(depth)) if DEBUG else ""
 
     @classmethod
@@ -160,6 +128,8 @@ class Coroutine:
         self = cls.__new__(cls)
         self.home, self._greenlet, self._name = where, outside, name
         self._start = self._error = self.value = self.context = self.operation = self.waiting_on = None
+        self.scope = self.cancelled = None
+        self.since = 0
         self.gate = self.resumer = Outside(self)
         self.site = ""
         outside.coroutine = self
@@ -213,14 +183,14 @@ class Coroutine:
         else:
             self._greenlet.coroutine = self
             value = values[0] if len(values) == 1 else values or None
-        return self._switch(value)
+        return enter(self, value)
 
     def launch(self) -> None:
         """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
         self.resumer = getcurrent()
         self._begin(())
         try:
-            self._switch(None)
+            enter(self, None)
         except Exception as error:  # noqa: BLE001  # reported
             self.home.report(self, error)
 
@@ -237,27 +207,13 @@ class Coroutine:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:
             self._start = (self._start[0], values)
-        runner = where.runners.pop() if where.runners else Runner(_work, where.main._greenlet)
+        runner = where.runners.pop() if where.runners else Runner(work, where.main._greenlet)
         runner.coroutine = self
         runner.gr_context = self.context
         self.context = None
         self._greenlet = runner
         self.gate = where.gate  # since its creation, the hub may have been renewed
         where.started += 1
-
-    def _switch(self, value: Any) -> Any:
-        """Enter the greenlet; return what comes back, or what the coroutine ended with."""
-        hooks = self.home.hooks
-        if hooks is not None:
-            self.home.tell(hooks.resumed, self)
-        try:
-            got = self._greenlet.throw(value.error) if value.__class__ is _Thrown else self._greenlet.switch(value)
-        except GreenletError:
-            self.resumer = None
-            raise ForeignThread(f"cannot resume {self!r}: it belongs to another thread") from None
-        if hooks is not None:
-            self.home.tell(hooks.parked, self)
-        return self._result() if got is ENDED else got
 
     def _result(self) -> Any:
         """Take the result out of an ended coroutine, or raise its error."""
@@ -287,7 +243,7 @@ class Coroutine:
             return self._throw_unstarted(error)
         self._greenlet.coroutine = self
         self.resumer = getcurrent()
-        return self._switch(_Thrown(error))
+        return enter(self, Thrown(error))
 
     def _throw_unstarted(self, error: BaseException | type[BaseException]) -> None:
         if self._start is None:
@@ -306,73 +262,6 @@ class Coroutine:
         if self.status != "dead":
             self.throw(GreenletExit)
         return self.status == "dead"
-
-
-class _Thrown:
-    """An exception on its way into a coroutine."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException | type[BaseException]) -> None:
-        self.error = error
-
-
-def _work(_: object) -> object:
-    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
-
-    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
-    the main program are kept; the others end, and go to their parent, which is the resumer then. The end of a coroutine
-    calls no function of ours: it must work at the interpreter's recursion limit, too.
-    """
-    value: object = None
-    while True:
-        me: Any = getcurrent()
-        if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
-            _discard(me)
-            return value
-        function, arguments = me.coroutine._start
-        me.coroutine._start = None
-        del me
-        value = error = None
-        try:
-            value = function(*arguments)
-        except GreenletExit:
-            pass
-        except BaseException as caught:  # noqa: BLE001  # handed to the resumer
-            error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
-        del function, arguments
-        me = getcurrent()
-        coroutine = getattr(me, "coroutine", None)
-        if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-            home().ended += 1
-            if error is not None:
-                raise error
-            return None
-        where, resumer = coroutine.home, coroutine.resumer
-        coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
-        if coroutine.operation is not None:
-            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-        where.ended += 1
-        if resumer is coroutine.gate:
-            where.ended_last = coroutine
-        me.coroutine = me.gr_context = coroutine = value = error = None
-        if resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= RUNNERS_KEPT:
-            me.parent = resumer
-            return ENDED
-        where.runners.append(me)
-        del me, where
-        try:
-            value = resumer.switch(ENDED)
-        except BaseException:
-            _discard(getcurrent())
-            raise
-
-
-def _discard(runner: Any) -> None:
-    """Forget an idle runner that is about to end."""
-    runners = home().runners
-    if runner in runners:
-        runners.remove(runner)
 
 
 def running() -> Coroutine:
@@ -397,90 +286,3 @@ def inside() -> bool:
     """Return whether the caller runs in a coroutine of ours, so that it may yield."""
     coroutine = getattr(getcurrent(), "coroutine", None)
     return coroutine is not None and coroutine.gate.__class__ is Runner
-
-
-def park(coroutine: Coroutine, what: object) -> Any:
-    """Suspend the running `coroutine`, which the hub knows and keeps; return what the next resume brings.
-
-    `what` is what it waits for; its `str` is shown in reports. The caller must undo the wait unless SIGNED came back.
-    """
-    coroutine.waiting_on = what
-    resumer = coroutine.resumer
-    coroutine.resumer = None
-    return resumer.switch(None)
-
-
-def hand_over(coroutine: Coroutine, what: object, successor: Coroutine) -> Any:
-    """Like `park` of a coroutine that the hub resumed, but enter `successor` in place of the hub, signed."""
-    coroutine.waiting_on = what
-    coroutine.resumer = None
-    successor.resumer = successor.gate
-    return successor._greenlet.switch(SIGNED)
-
-
-def yield_(value: object) -> Any:
-    """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
-    me: Any = getcurrent()
-    me.coroutine.waiting_on = None
-    del me
-    return rest(value)
-
-
-def rest(value: object = None) -> Any:
-    """Suspend the running coroutine, which has set `waiting_on` itself; return what the next resume brings.
-
-    Unlike `park`, this keeps nobody alive: whoever is going to wake the coroutine refers to it. See rule 3.
-    The main program can rest, too: it runs the hub, and without one gets `Deadlock`.
-    """
-    me: Any = getcurrent()
-    coroutine: Coroutine = me.coroutine
-    resumer = coroutine.resumer
-    coroutine.resumer = None
-    if me.__class__ is Runner:
-        me.coroutine = None
-    del coroutine, me
-    return resumer.switch(value)
-
-
-def notify(coroutine: Coroutine, token: object) -> None:
-    """Resume a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
-
-    KeyboardInterrupt and SystemExit are raised here.
-    """
-    coroutine.resumer = getcurrent()
-    coroutine._greenlet.coroutine = coroutine
-    try:
-        coroutine._switch(token)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001  # reported
-        coroutine.home.report(coroutine, error)
-
-
-def wake(coroutine: Coroutine) -> None:
-    """Resume a parked `coroutine` from the hub, signed."""
-    coroutine.resumer = coroutine.gate
-    home = coroutine.home
-    if home.hooks is not None:
-        home.tell(home.hooks.resumed, coroutine)
-    if coroutine._greenlet.switch(SIGNED) is ENDED:
-        home.turning.ended(home.ended_last)
-    if home.hooks is not None:
-        home.tell(home.hooks.parked, coroutine)
-
-
-def throw_into(coroutine: Coroutine, error: BaseException) -> None:
-    """Raise `error` in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
-    if coroutine.resumer is None:
-        coroutine.resumer = coroutine.gate
-    coroutine._greenlet.throw(error)
-
-
-def enter_hub(coroutine: Coroutine) -> Any:
-    """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
-    return coroutine.home.gate.switch(None)
-
-
-def leave_hub(coroutine: Coroutine, answer: object) -> None:
-    """Answer `enter_hub`, from the hub; returns when somebody drives it again."""
-    coroutine._greenlet.switch(answer)

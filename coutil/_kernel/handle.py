@@ -20,9 +20,10 @@ from greenlet import getcurrent
 
 from .._libuv import NULL, error, lib
 from ..errors import BusyError, Closed, ForeignThread, Forked
-from .coroutine import SIGNED, Coroutine, park, running, wake
-from .hub import Hub, this_hub
+from .coroutine import Coroutine, running
+from .hub import Entry, Hub, Slotted, this_hub
 from .states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
+from .switching import SIGNED, hand_over, interrupt, park, wake
 
 __all__ = ["Handle"]
 
@@ -31,7 +32,7 @@ _NO_WANT = memoryview(b"")
 
 
 @checked(OBJECT)
-class Handle:
+class Handle(Slotted):
     """A libuv handle with an identity of its own, and the coroutine that waits for it."""
 
     __slots__ = [
@@ -99,13 +100,19 @@ class Handle:
         if state is not O_ARMED and state is not O_READY:
             raise self.unusable()
         want, slot = self.want, self.slot
-        if want[slot] < 0 and (code := start(self.pointer, slot)) < 0:
-            raise self.failed(code, "uv_read_start")
+        if want[slot] < 0:
+            if (code := start(self.pointer, slot)) < 0:
+                raise self.failed(code, "uv_read_start")
+            if self.closed:  # by a signal handler or a finalizer
+                raise self.unusable()
         self.waiter = coroutine
-        self.state = O_AWAIT  # 2, 9
         want[slot] = amount
+        self.state = O_AWAIT  # 2, 9
         try:
-            woken = park(coroutine, self)
+            if state is O_ARMED and (heir := self.hub.heir(coroutine)) is not None:
+                woken = hand_over(coroutine, self, heir)
+            else:
+                woken = park(coroutine, self)
         except BaseException:
             self._leave()
             raise
@@ -123,26 +130,41 @@ class Handle:
     def _leave(self) -> None:
         """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
         if self.state is O_AWAIT:
-            self.state = O_READY  # 4
+            self._want_no_more()
             self.waiter = None
-            self.want[self.slot] = min(self.want[self.slot], 0)
+            self.state = O_READY  # 4
+
+    def _want_no_more(self) -> None:
+        want, slot = self.want, self.slot
+        if want[slot] > 0:  # noqa: PLR1730  # calls nothing: in a call, a signal handler could close the handle
+            want[slot] = 0
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Take a record: wake the waiter, or keep what nobody waits for."""
-        if generation != self.generation:
-            return
-        waiter = self.waiter
-        if waiter is None:
+        waiter = self.arm(generation, result, where)
+        if waiter is not None:
+            wake(waiter)
+        elif generation == self.generation:
             self._unawaited(result, where)
-            return
+
+    def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
+        """Take a record that somebody waits for; return who has to be entered now. None: there is nobody."""
+        waiter = self.waiter
+        if waiter is None or generation != self.generation:
+            return None
+        waiter.resumer = waiter.gate
+        self.hub.armed = self
         self.waiter = None
         self.result = result
         self.where = where
         self.state = O_ARMED  # 6
-        wake(waiter)
+        return waiter
+
+    def disarm(self) -> None:
+        """The coroutine that was woken waits for something else, or has ended."""
         if self.state is O_ARMED:
+            self._want_no_more()  # it is wanted still if the waiter came after its record
             self.state = O_READY  # 7
-            self.want[self.slot] = min(self.want[self.slot], 0)  # still wanted if the waiter came after its record
 
     def _unawaited(self, result: int, where: int) -> None:
         if result == lib.CO_CLOSED:
@@ -173,17 +195,16 @@ class Handle:
         self.state = O_CLOSE  # 1, 5, 8
         self.slot = NOWHERE
         self.stash = None
-        if waiter is not None:
-            self._interrupt(waiter)
+        if waiter is None:
+            return
+        if waiter.resumer is None:
+            interrupt(waiter, self.interruption())
+        else:  # we are a signal handler or a finalizer, and the waiter is about to suspend
+            self.hub.ready.append(_Interrupt(self, waiter))
 
-    def _interrupt(self, waiter: Coroutine) -> None:
-        """Tell the waiter that its object was closed. Its errors are its own: the closer goes on."""
-        try:
-            waiter.throw(Closed(f"{self.title} was closed by another coroutine", interrupted=True))
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as escaped:  # noqa: BLE001  # reported
-            self.hub.report(waiter, escaped)
+    def interruption(self) -> Closed:
+        """Return what the waiter is told when its object is closed."""
+        return Closed(f"{self.title} was closed by another coroutine", interrupted=True)
 
     def abandon(self) -> None:
         """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
@@ -228,3 +249,17 @@ class Handle:
         if code == lib.CO_FOREIGN:
             return self._foreign()
         return Closed(f"{self.title} is closed") if self.closed else error(code, syscall)
+
+
+class _Interrupt(Entry):
+    """Tell a coroutine, which was about to wait for a handle, that it was closed."""
+
+    __slots__ = ("handle", "waiter")
+
+    def __init__(self, handle: Handle, waiter: Coroutine) -> None:
+        self.handle, self.waiter = handle, waiter
+
+    def fire(self) -> None:
+        """Tell the coroutine, if it did begin to wait."""
+        if self.waiter.resumer is None and self.waiter.waiting_on is self.handle:
+            interrupt(self.waiter, self.handle.interruption())

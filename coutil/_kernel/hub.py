@@ -14,64 +14,61 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 
+from .. import _host
 from .._libuv import lib
+from .._libuv.clock import Clock
 from .._libuv.loop import Loop
+from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
-from . import interrupt
-from .clock import Clock
-from .coroutine import Coroutine, Home, Outside, Runner, enter_hub, home, leave_hub, park, running, throw_into, wake
-from .report import deadlock
+from .coroutine import Coroutine, Home, home, running
+from .switching import Outside, Runner, enter_hub, leave_hub, park, throw_into, wake
 
 __all__ = ["Hub", "this_hub"]
 
-ENDINGS = 10  # times that a coroutine is told to end when its thread ends; turns that it has for it each time
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
+PLENTY = LUCK - 8  # as long as it has more luck left than this, nobody looks at the time
 
 
-class Owner(Protocol):
+class Slotted:
     """Whom the records of a slot are for."""
 
-    @property
-    def waiter(self) -> Coroutine | None:
-        """Who waits for it now."""
+    __slots__ = ()
+    waiter: Any = None  # the coroutine that waits for it now
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Take a record; one of another generation is stale."""
+
+    def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
+        """Take a record if all that has to be done for it is to enter a coroutine; return whom."""
+
+    def disarm(self) -> None:
+        """Whoever was woken runs no more."""
 
     def lost(self) -> None:
         """The loop is gone; touch nothing of it any more."""
 
 
-class Ready(Protocol):
-    """An entry of the ready queue."""
+class Entry:
+    """What stands in the ready queue."""
 
-    @property
-    def waiter(self) -> Coroutine | None:
-        """Who waits for it now."""
+    __slots__ = ()
+    waiter: Any = None  # the coroutine that waits for it now
+    stale = 1  # not 0: no coroutine enters the first one's directly
 
     def fire(self) -> None:
-        """Do what the entry is for."""
+        """Do what it is for."""
 
     def lost(self) -> None:
         """The loop is gone."""
 
 
-class _Nobody:
-    waiter = None
-
-    def deliver(self, generation: int, result: int, where: int) -> None:
-        """Drop a record whose owner has left."""
-
-    def lost(self) -> None:
-        """Nothing to lose."""
-
-
-NOBODY = _Nobody()
+NOBODY = Slotted()
 
 
 class Hub:
@@ -79,10 +76,12 @@ class Hub:
 
     __slots__ = [
         "__weakref__",
+        "armed",
         "attention",
         "caller",
         "calls",
         "clock",
+        "enough",
         "entered",
         "exits",
         "expected",
@@ -114,14 +113,15 @@ class Hub:
         self.greenlet = where.gate
         self.loop = Loop()
         self.clock = Clock(self.loop)
-        self.owners: list[Owner] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
+        self.owners: list[Slotted] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
         self.free: list[int] = []
         self.generation = 0
-        self.ready: deque[Ready] = deque()
+        self.ready: deque[Entry] = deque()
         self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
+        self.armed: Slotted = NOBODY  # whom the last record was for
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self.lock = interrupt.RLock()  # held while another thread uses, or we free, the loop's memory
+        self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
@@ -132,17 +132,18 @@ class Hub:
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
         self.luck = LUCK
+        self.enough = PLENTY
         try:
-            interrupt.install(self)
+            _host.install(self)
         except BaseException:
-            interrupt.uninstall(self)
+            _host.uninstall(self)
             self.loop.close()
             raise
         where.hub = self
 
     # -- slots ------------------------------------------------------------------------------------------------------
 
-    def take(self, owner: Owner) -> int:
+    def take(self, owner: Slotted) -> int:
         """Return a free slot that now belongs to `owner`, under a new `generation`."""
         self.generation = (self.generation + 1) & 0xFFFFFFFF
         if self.free:
@@ -187,6 +188,8 @@ class Hub:
         step = lib.co_step
         while True:
             self.turns += 1
+            self.enough = PLENTY
+            where.turned = loop.status[0]
             if where.hooks is not None:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
@@ -210,9 +213,29 @@ class Hub:
     def _drain(self) -> None:
         """Deliver the records of the last step."""
         owners = self.owners
-        for slot, generation, result, where in self.records:
+        while record := next(self.records, None):
+            slot, generation, result, where = record
             self.luck = LUCK
             owners[slot].deliver(generation, result, where)
+            self.armed.disarm()
+
+    def heir(self, coroutine: Coroutine) -> Coroutine | None:
+        """Take the next record if all that it does is to wake a coroutine; return whom, to be entered by `hand_over`.
+
+        `coroutine` is the running one, which was woken by a record itself and waits for the next of the same kind: the
+        way through the hub would cost a second switch. None: it has to go that way.
+        """
+        if coroutine.resumer is not self.greenlet or self.attention or coroutine.cancelled is not None:
+            return None
+        record = next(self.records, None)
+        if record is None:
+            return None
+        slot, generation, result, where = record
+        self.luck = LUCK
+        heir = self.owners[slot].arm(generation, result, where)
+        if heir is None:
+            self.records = chain((record,), self.records)
+        return heir
 
     def _attend(self, alive: bool, happened: bool) -> None:
         """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
@@ -252,8 +275,9 @@ class Hub:
         leave_hub(caller, self.alive())
 
     def polled_lately(self) -> bool:
-        """Return whether coroutines may go on among themselves before libuv is polled."""
-        return monotonic_ns() - self.loop.status[0] < POLL_EVERY
+        """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
+        self.enough = self.luck - 8
+        return self.luck > 0 and monotonic_ns() - self.home.turned < POLL_EVERY
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
@@ -266,7 +290,7 @@ class Hub:
         me = running()
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
-        interrupt.install(self)
+        _host.install(self)
         self.caller, self.mode = me, mode
         self.entered, self.luck = self.turns, LUCK + 1  # more than anybody has who is resumed from now on
         self.tune()
@@ -352,28 +376,8 @@ class Hub:
         if not self.loop.pointer:
             raise Closed("the event loop is closed")
 
-    def end(self) -> None:
-        """End the coroutines that wait here, while their `finally` blocks can still use the loop; then close it.
-
-        Their errors are reported. Whoever waits again gets a few turns for it before it is told to end once more.
-        """
-        self.home.over = True
-        if self.home.main.resumer is not self.home.main.gate:  # somebody resumed the main program, and waits for it
-            self._attempt(None, self._turn)
-        for left in range(ENDINGS * ENDINGS, 0, -1):
-            waiting = self.waiting()
-            if not waiting:
-                break
-            for coroutine in waiting if left % ENDINGS == 0 else ():
-                if coroutine.status == "suspended":
-                    self._attempt(coroutine, coroutine.close)
-            self._attempt(None, self._turn)
-        self.close()
-        self.home.retire(self.greenlet)
-        self.home.turning = None
-
-    def _turn(self) -> None:
-        """Have the hub go on until it has done what is ready now."""
+    def turn(self) -> None:
+        """Have the hub go on until it has done what is ready now; for the main program, when its thread ends."""
         main = self.home.main
         self.ready.append(_Back(main))
         park(main, "the end of the thread")
@@ -383,16 +387,8 @@ class Hub:
         found = dict.fromkeys(one.waiter for one in self._known())
         return [one for one in found if one is not None and one is not self.home.main]
 
-    def _known(self) -> tuple[Owner | Ready, ...]:
+    def _known(self) -> tuple[Slotted | Entry, ...]:
         return (*self.owners, *self.ready)
-
-    def _attempt(self, coroutine: Coroutine | None, function: Callable[..., object], *arguments: object) -> None:
-        try:
-            function(*arguments)
-        except SystemExit:
-            pass  # as if it had been raised by the thread's own function
-        except BaseException as error:  # noqa: BLE001  # reported
-            self.report(coroutine, error)
 
     def close(self) -> None:
         """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
@@ -402,7 +398,7 @@ class Hub:
             if self.loop.pointer and not self.forked:
                 self.loop.close()
         self.attention = True
-        interrupt.uninstall(self)
+        _host.uninstall(self)
         self.home.renew()
         self.ready.clear()
         self.records = iter(())
@@ -413,42 +409,34 @@ class Hub:
         """Touch nothing of the loop any more: this is the child of a fork, and the loop is its parent's."""
         if self.loop.pointer:
             lib.co_loop_forked(self.loop.pointer)
-        self.lock = interrupt.RLock()
+        self.lock = _host.RLock()
         self.forked = True
         self.ready.clear()
         deque(self.records, 0)  # what this turn still had to deliver
         self.tune()
 
 
-class _Back:
-    """An entry of the ready queue: the way back to the main program."""
+class _Back(Entry):
+    """The way back to the main program."""
 
     __slots__ = ("main",)
-    stale = 1  # no coroutine enters it directly
-    waiter = None
 
     def __init__(self, main: Coroutine) -> None:
         self.main = main
 
-    def lost(self) -> None:
-        """The hub drops it."""
-
     def fire(self) -> None:
         """Go back."""
+        self.main.resumer = self.main.gate
         wake(self.main)
 
 
-class _Calls:
+class _Calls(Slotted):
     """Owner of the wake-up slot: runs what other threads asked for."""
 
     __slots__ = ("hub",)
-    waiter = None
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-
-    def lost(self) -> None:
-        """The hub drops the calls."""
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Run the calls that are there now; each failure is reported on its own."""

@@ -20,8 +20,8 @@ from greenlet import getcurrent
 
 from .._libuv import error
 from ..errors import Closed, Forked
-from .coroutine import SIGNED, Coroutine, Runner, hand_over, park, running, wake
-from .hub import LUCK, Hub, this_hub
+from .coroutine import Coroutine, running
+from .hub import LUCK, Entry, Hub, Slotted, this_hub
 from .states import (
     ARMED,
     AWAIT_HANDLE,
@@ -33,6 +33,7 @@ from .states import (
     State,
     checked,
 )
+from .switching import SIGNED, Runner, park, take_turns, wake
 
 __all__ = ["Operation", "begun", "lucky", "operation"]
 
@@ -40,7 +41,7 @@ Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 
 
 @checked(OPERATION)
-class Operation:
+class Operation(Slotted, Entry):
     """What one coroutine waits for from libuv. Made by `operation`."""
 
     __slots__ = ["coroutine", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting"]
@@ -58,41 +59,22 @@ class Operation:
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
-    def idle(self) -> Any:
-        """Let everything else that is ready run first; return True. Suspends, unless it is the only one.
-
-        As long as libuv need not be polled, the next coroutine of the queue is entered directly: going through the hub
-        would cost a second switch.
-        """
+    def wait_turn(self) -> Any:
+        """Do what `take_turns` cannot, through the hub."""
         if self.state is not FREED and (woken := self._released("suspend")) is not SIGNED:
             return woken
-        coroutine, hub = self.coroutine, self.hub
-        ready = hub.ready
-        successor: Any = None
-        hub.luck = luck = hub.luck - 1
-        if luck > 0 and coroutine.resumer is coroutine.gate and not hub.attention and hub.polled_lately():
-            if not ready:
-                return True
-            successor = ready[0]  # an operation: other entries come with `attention`
-        elif hub.attention:
-            hub.check()
-        ready.append(self)
+        if self.hub.attention:
+            self.hub.check()
+        self.hub.ready.append(self)
         self.state = AWAIT_HANDLE  # 2
         try:
-            if successor is None or successor.stale:
-                woken = park(coroutine, "suspend")
-            else:
-                ready.popleft()
-                successor.state = ARMED  # 6, as in fire()
-                successor.state = CLOSE_HANDLE  # 9
-                successor.state = FREED  # 8
-                woken = hand_over(coroutine, "suspend", successor.coroutine)
+            woken = park(self.coroutine, "suspend")
         except BaseException:
-            self._leave_queue()
+            self.leave_queue()
             raise
         if woken is SIGNED:
             return True
-        self._leave_queue()
+        self.leave_queue()
         return woken
 
     def fire(self) -> None:
@@ -101,15 +83,17 @@ class Operation:
             self.stale -= 1
             self.hub.void -= 1
             return
+        coroutine = self.coroutine
+        coroutine.resumer = coroutine.gate
         self.hub.luck = LUCK
         self.state = ARMED  # 6; there is no handle to keep armed, so it is released at once
-        self.state = CLOSE_HANDLE  # 9
-        self.state = FREED  # 8
-        wake(self.coroutine)
+        self._close()  # 9
+        wake(coroutine)
 
-    def _leave_queue(self) -> None:
+    def leave_queue(self) -> None:
+        """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped."""
         if self.state is AWAIT_HANDLE:
-            self.stale += 1  # the entry stays where it is and is skipped
+            self.stale += 1
             self.hub.void += 1
             self._close()  # 5
 
@@ -228,6 +212,8 @@ class Operation:
         if generation != self.generation:
             return
         state = self.state
+        if state is AWAIT_HANDLE or state is AWAIT_REQUEST or self.waiting:
+            self.coroutine.resumer = self.coroutine.gate
         self.hub.drop(self.slot)
         self.result = result
         if state is AWAIT_HANDLE:
@@ -278,4 +264,4 @@ def lucky(hub: Hub) -> Any:
     if hub.luck > 0:
         return True
     hub.luck = LUCK
-    return operation().idle()
+    return take_turns(operation())

@@ -10,6 +10,7 @@ from typing import Literal, overload
 
 from .network.address import Address, Domain, address
 from .network.stream import PassiveSocket, Socket, StreamSocket
+from .report import report
 from .run import excepthook, halt, isrunning, run
 from .time import nanosecs, suspend, time
 
@@ -23,6 +24,7 @@ __all__ = [
     "halt",
     "isrunning",
     "nanosecs",
+    "report",
     "run",
     "socket",
     "suspend",

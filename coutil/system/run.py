@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Literal
 
 from .._kernel.books import ExceptHook, print_exception
-from .._kernel.coroutine import Coroutine, Outside, home, running
+from .._kernel.coroutine import Coroutine, home, running
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
+from .._kernel.switching import Outside, take_turns
 
 __all__ = ["excepthook", "halt", "isrunning", "run"]
 
@@ -28,7 +29,7 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
         raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
     hub, me = this_hub(), running()
     while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
-        operation().idle()  # a coroutine has resumed the main program, and goes on first
+        take_turns(operation())  # a coroutine has resumed the main program, and goes on first
     return hub.run(mode)
 
 

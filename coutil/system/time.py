@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from greenlet import getcurrent
 
-from .._kernel.coroutine import Outside, running
+from .._host import interruptible
+from .._kernel.coroutine import running
 from .._kernel.hub import this_hub
-from .._kernel.interrupt import interruptible
 from .._kernel.operation import operation
+from .._kernel.switching import Outside, take_turns
 from .._libuv import lib
 
 __all__ = ["nanosecs", "suspend", "time"]
@@ -56,7 +57,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
             own = me.coroutine.operation
         except AttributeError:
             own = None
-        return (own or operation()).idle()
+        return take_turns(own or operation())
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
@@ -64,7 +65,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
         return True
     own = operation()
     if nanoseconds <= 0:
-        return own.idle()
+        return take_turns(own)
     if running().gate.__class__ is Outside:
         own.hub.clock.update()  # the loop may not have run for long
     return own.sleep(nanoseconds)

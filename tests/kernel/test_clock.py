@@ -7,7 +7,7 @@ import time
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.clock import Clock
+from coutil._libuv.clock import Clock
 from coutil.coroutine import yield_
 from coutil.errors import Deadlock
 from coutil.testing import ManualClock
@@ -179,7 +179,8 @@ def test_stop_forgets_one_timer(clock):
 
 def test_deadlock_without_timers(clock):
     """Time alone is no hope: when no timer is left, a wait for nothing is one."""
-    from coutil._kernel.coroutine import park, running
+    from coutil._kernel.coroutine import running
+    from coutil._kernel.switching import park
 
     log = []
     sleeper(log, 9, clock)

@@ -11,7 +11,8 @@ from weakref import ref
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.coroutine import RUNNERS_KEPT, home
+from coutil._kernel.coroutine import home
+from coutil._kernel.switching import RUNNERS_KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
 

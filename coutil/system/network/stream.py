@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Literal
 
-from ..._kernel.coroutine import SIGNED
 from ..._kernel.handle import Handle
 from ..._kernel.operation import Operation, begun, lucky, operation
+from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import Plain, pack, room, unpack

@@ -24,16 +24,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import getcurrent
 
-from .._libuv import check, lib
-from ..errors import Closed, Forked
+from ._libuv import check, lib
+from .errors import Closed, Forked
 
 if TYPE_CHECKING:
-    from .hub import Hub
+    from ._kernel.coroutine import Coroutine
+    from ._kernel.hub import Hub
 
 __all__ = ["RLock", "install", "interruptible", "uninstall"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+ENDINGS = 10  # times that a coroutine is told to end when its thread ends; turns that it has for it each time
 FREEZING = 0.2  # seconds that the end of the process may wait for a daemon thread which waits in its hub
 GRACE = 0.02  # and for one which does something else now, and may never wait again
 
@@ -146,7 +148,38 @@ class _ThreadEnd:
     def __del__(self) -> None:
         """End the hub; but a child process, or the interpreter's own end, clears the storage from another thread."""
         if not sys.is_finalizing() and get_ident() == self.hub.home.thread:
-            self.hub.end()
+            _end(self.hub)
+
+
+def _end(hub: Hub) -> None:
+    """End the coroutines that wait in a hub, while their `finally` blocks can still use the loop; then close it.
+
+    Their errors are reported. Whoever waits again gets a few turns for it before it is told to end once more.
+    """
+    where = hub.home
+    where.over = True
+    if where.main.resumer is not where.main.gate:  # somebody resumed the main program, and waits for it
+        _attempt(hub, None, hub.turn)
+    for left in range(ENDINGS * ENDINGS, 0, -1):
+        waiting = hub.waiting()
+        if not waiting:
+            break
+        for coroutine in waiting if left % ENDINGS == 0 else ():
+            if coroutine.status == "suspended":
+                _attempt(hub, coroutine, coroutine.close)
+        _attempt(hub, None, hub.turn)
+    hub.close()
+    where.retire(hub.greenlet)
+    where.turning = None
+
+
+def _attempt(hub: Hub, coroutine: Coroutine | None, function: Callable[[], object]) -> None:
+    try:
+        function()
+    except SystemExit:
+        pass  # as if it had been raised by the thread's own function
+    except BaseException as error:  # noqa: BLE001  # reported
+        hub.report(coroutine, error)
 
 
 def _freeze(reached: LockType) -> None:

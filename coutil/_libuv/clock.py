@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._libuv import check, lib
-from .._libuv.loop import Loop
+from . import check, lib
+from .loop import Loop
 
 __all__ = ["Clock"]
 

@@ -1,0 +1,316 @@
+"""Switching between greenlets. The only file that does.
+
+Rule 1: control returns to the resumer. `resumer` of a coroutine is the greenlet it goes back to; it is None exactly
+while the coroutine is suspended.
+Rule 2: greenlets are recycled: a *runner* executes one coroutine after another, and users never hold one.
+Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
+a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
+Rule 4: whatever suspends raises first if a block around the coroutine was cancelled (`cancelled`).
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
+
+from ..errors import ForeignThread
+from .books import Books, Token
+from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
+
+if TYPE_CHECKING:
+    from .coroutine import Coroutine
+
+RUNNERS_KEPT = 1024  # idle greenlets kept for reuse, per thread
+
+SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
+ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
+
+
+class Runner(greenlet):
+    """A greenlet that executes coroutines, one after another."""
+
+    __slots__ = ("coroutine",)
+    coroutine: Coroutine | None
+
+
+class Outside:
+    """The way from a greenlet that is not ours into the hub: tells the hub who waits, for errors and for the report."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine) -> None:
+        self.coroutine = coroutine
+
+    def switch(self, value: object) -> Any:
+        """Run the hub until it, or an explicit resume, comes back to the coroutine."""
+        home = self.coroutine.home
+        home.turned = monotonic_ns()
+        drivers = home.drivers
+        drivers.append(self.coroutine)
+        try:
+            return home.gate.switch(value)
+        finally:
+            drivers.remove(self.coroutine)
+
+
+class Thrown:
+    """An exception on its way into a coroutine."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | type[BaseException]) -> None:
+        self.error = error
+
+
+def enter(coroutine: Coroutine, value: Any) -> Any:
+    """Switch to a coroutine whose `resumer` is the caller; return what comes back, or what the coroutine ended with."""
+    home = coroutine.home
+    hooks = home.hooks
+    if hooks is not None:
+        home.tell(hooks.resumed, coroutine)
+    try:
+        runner = coroutine._greenlet
+        got = runner.throw(value.error) if value.__class__ is Thrown else runner.switch(value)
+    except GreenletError:
+        coroutine.resumer = None
+        raise ForeignThread(f"cannot resume {coroutine!r}: it belongs to another thread") from None
+    if hooks is not None:
+        home.tell(hooks.parked, coroutine)
+    return coroutine._result() if got is ENDED else got
+
+
+def work(_: object) -> object:
+    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
+
+    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
+    the main program are kept; the others end, and go to their parent, which is the resumer then. The end of a coroutine
+    calls no function of ours: it must work at the interpreter's recursion limit, too.
+    """
+    value: object = None
+    while True:
+        me: Any = getcurrent()
+        if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
+            _discard(me)
+            return value
+        function, arguments = me.coroutine._start
+        me.coroutine._start = None
+        del me
+        value = error = None
+        try:
+            value = function(*arguments)
+        except GreenletExit:
+            pass
+        except BaseException as caught:  # noqa: BLE001  # handed to the resumer
+            error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
+        del function, arguments
+        me = getcurrent()
+        coroutine = getattr(me, "coroutine", None)
+        if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
+            books().ended += 1
+            if error is not None:
+                raise error
+            return None
+        where, resumer = coroutine.home, coroutine.resumer
+        coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+        if coroutine.operation is not None:
+            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
+        where.ended += 1
+        if resumer is coroutine.gate:
+            where.ended_last = coroutine
+        me.coroutine = me.gr_context = coroutine = value = error = None
+        if resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= RUNNERS_KEPT:
+            me.parent = resumer
+            return ENDED
+        where.runners.append(me)
+        del me, where
+        try:
+            value = resumer.switch(ENDED)
+        except BaseException:
+            _discard(getcurrent())
+            raise
+
+
+def _discard(runner: Any) -> None:
+    """Forget an idle runner that is about to end."""
+    runners = books().runners
+    if runner in runners:
+        runners.remove(runner)
+
+
+def park(coroutine: Coroutine, what: object) -> Any:
+    """Suspend the running `coroutine`, which the hub knows and keeps; return what the next resume brings.
+
+    `what` is what it waits for; its `str` is shown in reports. The caller must undo the wait unless SIGNED came back.
+    """
+    if coroutine.cancelled is not None:
+        raise coroutine.cancelled.error()
+    coroutine.waiting_on = what
+    coroutine.since = coroutine.home.turned
+    resumer = coroutine.resumer
+    coroutine.resumer = None
+    return resumer.switch(None)
+
+
+def hand_over(coroutine: Coroutine, what: object, heir: Coroutine) -> Any:
+    """Like `park` of a coroutine that the hub resumed, but `wake` the `heir` in place of returning to the hub."""
+    if heir is coroutine:  # what it waits for has come already
+        return SIGNED
+    coroutine.waiting_on = what
+    coroutine.since = coroutine.home.turned
+    coroutine.resumer = None
+    return heir._greenlet.switch(SIGNED)
+
+
+def take_turns(own: Any) -> Any:
+    """Let everything else that is ready run before the running coroutine, whose operation is `own`; return True.
+
+    As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub it
+    would be two switches. What is out of the ordinary is left to `own.wait_turn()`.
+    """
+    coroutine, hub = own.coroutine, own.hub
+    hub.luck = luck = hub.luck - 1
+    if (
+        own.state is not FREED
+        or coroutine.resumer is not hub.greenlet
+        or hub.attention
+        or coroutine.cancelled is not None
+        or (luck <= hub.enough and not hub.polled_lately())
+    ):
+        return own.wait_turn()
+    ready = hub.ready
+    if not ready:
+        return True
+    first = ready.popleft()
+    if first.stale:
+        ready.appendleft(first)
+        return own.wait_turn()
+    heir = first.coroutine
+    heir.resumer = hub.greenlet
+    if DEBUG:  # as in fire()
+        first.state = ARMED  # 6
+        first.state = CLOSE_HANDLE  # 9
+    first.state = FREED  # 8
+    ready.append(own)
+    own.state = AWAIT_HANDLE  # 2
+    coroutine.waiting_on = "suspend"
+    coroutine.resumer = None
+    try:
+        woken = heir._greenlet.switch(SIGNED)
+    except BaseException:
+        own.leave_queue()
+        raise
+    if woken is SIGNED:
+        return True
+    own.leave_queue()
+    return woken
+
+
+def yield_(value: object) -> Any:
+    """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
+    me: Any = getcurrent()
+    me.coroutine.waiting_on = None
+    del me
+    return rest(value)
+
+
+def rest(value: object = None) -> Any:
+    """Suspend the running coroutine, which has set `waiting_on` itself; return what the next resume brings.
+
+    Unlike `park`, this keeps nobody alive: whoever is going to wake the coroutine refers to it. See rule 3.
+    The main program can rest, too: it runs the hub, and without one gets `Deadlock`.
+    """
+    me: Any = getcurrent()
+    coroutine: Coroutine = me.coroutine
+    if coroutine.cancelled is not None:
+        raise coroutine.cancelled.error()
+    coroutine.since = coroutine.home.turned
+    resumer = coroutine.resumer
+    coroutine.resumer = None
+    if me.__class__ is Runner:
+        me.coroutine = None
+    del coroutine, me
+    return resumer.switch(value)
+
+
+def notify(coroutine: Coroutine, token: object) -> None:
+    """Resume a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
+
+    KeyboardInterrupt and SystemExit are raised here.
+    """
+    coroutine.resumer = getcurrent()
+    coroutine._greenlet.coroutine = coroutine
+    try:
+        enter(coroutine, token)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # reported
+        coroutine.home.report(coroutine, error)
+
+
+def wake(coroutine: Coroutine) -> None:
+    """Resume a parked `coroutine` from the hub, signed.
+
+    The caller has set its `resumer` to its `gate`, before anything else: from then on nobody can resume it, not even a
+    signal handler or a finalizer that runs before it is entered.
+    """
+    home = coroutine.home
+    if home.hooks is not None:
+        home.tell(home.hooks.resumed, coroutine)
+    if coroutine._greenlet.switch(SIGNED) is ENDED:
+        home.turning.ended(home.ended_last)
+    if home.hooks is not None:
+        home.tell(home.hooks.parked, coroutine)
+
+
+def interrupt(coroutine: Coroutine, error: BaseException) -> None:
+    """Throw into a suspended coroutine on behalf of somebody who goes on then; what escapes goes to the excepthook.
+
+    KeyboardInterrupt and SystemExit are raised here.
+    """
+    try:
+        coroutine.throw(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as escaped:  # noqa: BLE001  # reported
+        coroutine.home.report(coroutine, escaped)
+
+
+def throw_into(coroutine: Coroutine, error: BaseException) -> None:
+    """Raise `error` in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
+    if coroutine.resumer is None:
+        coroutine.resumer = coroutine.gate
+    coroutine._greenlet.throw(error)
+
+
+def enter_hub(coroutine: Coroutine) -> Any:
+    """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
+    return coroutine.home.gate.switch(None)
+
+
+def leave_hub(coroutine: Coroutine, answer: object) -> None:
+    """Answer `enter_hub`, from the hub; returns when somebody drives it again."""
+    coroutine._greenlet.switch(answer)
+
+
+def top() -> Any:
+    """Return the main greenlet of the calling thread."""
+    found: Any = getcurrent()
+    while found.parent is not None:
+        found = found.parent
+    return found
+
+
+def books() -> Books:
+    """Return what the coroutines of the calling thread share; there is one, at least."""
+    found: Books = top().coroutine.home
+    return found
+
+
+def retire(idle: list[Runner], hub: greenlet) -> None:
+    """End the idle runners of a thread, and its hub's greenlet: the collector takes no greenlet that is suspended."""
+    for one in (*idle, hub):
+        one.parent = getcurrent()
+        one.throw()

@@ -1,0 +1,306 @@
+"""Who waits for what, who holds it, and where: the text of `errors.Deadlock` and of `system.report`.
+
+Rule 1: this file imports nothing of ours. All that it knows of coroutines is `name`, `status`, `waiting_on`, `frame`,
+`resumer` (None exactly while suspended), `home` and `since`; what one waits on may have an `owner`.
+Rule 2: it runs anywhere, in a signal handler, or in an OS thread while the coroutines of another one go on. So it
+switches nothing, takes no lock, imports nothing when called, and an object that fails is shown as one that does.
+Rule 3: running programs pay nothing for it. Coroutines are found by what the collector sees. It does not see what is
+older than a `gc.freeze()`; but then those that wait for a hub or in a registry are found there, and owners by what
+waits for them. Who did `yield_` before the freeze is missing.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from time import monotonic_ns
+from types import FrameType
+from typing import Any, NamedTuple
+from weakref import ref
+
+__all__ = ["Known", "deadlock", "everything", "relative"]
+
+SHOWN = 50  # coroutines that a deadlock lists; `system.report` lists all
+CYCLE = 10  # its members that are named
+STACK = 10  # lines of the code of a running coroutine
+NAME, WHAT = 40, 100  # characters of a name, and of what is waited for
+ALIGNED = 72  # no column is padded to more
+
+Coroutine = Any  # see rule 1
+_Active = tuple[Coroutine | None, str, list[str]]  # who runs (None: the hub), what it does, and where
+Home = Any  # what a thread's coroutines have in common: `thread`, `main`, and `hub` with `caller` and `waiting()`
+
+_known: set[ref[Known]] = set()
+
+
+class Known:
+    """Whom a registry knows: `waiting` returns the coroutines. Kept by the registry, one for each thread."""
+
+    __slots__ = ("__weakref__", "waiting")
+
+    def __init__(self, waiting: Callable[[], Iterable[Coroutine]]) -> None:
+        self.waiting = waiting
+        _known.add(ref(self, _known.discard))
+
+
+class _Row(NamedTuple):
+    """A line of the report, cell by cell."""
+
+    name: str
+    time: str
+    what: str
+    owner: str
+    place: str
+
+
+def deadlock(where: Home) -> str:
+    """Return the message of `errors.Deadlock` for a thread: a line for each coroutine that waits, and each cycle.
+
+    Those of cycles come first, then the main program, then who has waited longest; no more than `SHOWN`.
+    """
+    waiting = [one for one in _everybody(type(where.main), [where]) if _suspended(one) and one.home is where]
+    plural = "s that wait" if len(waiting) != 1 else " that waits"
+    return "\n".join([f"nothing can wake the {len(waiting)} coroutine{plural}", *_lines(waiting, limit=SHOWN)])
+
+
+def everything(kind: type, homes: Iterable[Home]) -> str:
+    """Return the text of `system.report`: who waits and who runs in every thread. It ends in a newline.
+
+    kind: the class of coroutines. homes: those that are known anyway, in case the collector does not show them.
+    """
+    frames = sys._current_frames()
+    try:
+        threads: dict[Home, list[Coroutine]] = {}
+        for one in _everybody(kind, homes):
+            where: Home = getattr(one, "home", None)
+            if getattr(where, "thread", None) in frames and where.main.status != "dead":
+                threads.setdefault(where, []).append(one)
+        parts = [
+            (_thread_name(where.thread), sum(map(_suspended, found)), list(_thread(where, found, frames[where.thread])))
+            for where, found in threads.items()
+        ]
+    finally:
+        frames.clear()  # our own is among them
+    total = _wait(sum(count for _, count, _ in parts))
+    if len(parts) < 2:
+        text = [total, *chain(*(lines for _, _, lines in parts))]
+    else:
+        text = [f"{total}, in {len(parts)} threads"]
+        for name, count, lines in sorted(parts, key=lambda part: (part[0] != "MainThread", part[0])):
+            text += [f"thread {name}: {_wait(count)}", *lines]
+    return "\n".join(text) + "\n"
+
+
+def _thread(where: Home, found: list[Coroutine], frame: FrameType) -> Iterator[str]:
+    """Yield the lines of one thread; `frame` is its innermost one."""
+    hub = where.hub
+    active: list[_Active] = []
+    running: list[_Active] = []
+    for one in found:
+        if getattr(one, "status", "") not in ("running", "normal"):
+            continue
+        if (at := getattr(one, "frame", None)) is None:
+            running.append((one, "runs", list(_stack(frame)) or [""]))
+        else:
+            doing = "runs the loop" if hub is not None and hub.caller is one else "has resumed another"
+            active.append((one, doing, [_place(at)]))
+    if not running and hub is not None:
+        running.append((None, "turns the loop", [""]))
+    return _lines([one for one in found if _suspended(one)], active + running)
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def _everybody(kind: type, homes: Iterable[Home]) -> list[Coroutine]:
+    """Return all coroutines that can be found; also such as another thread is just making, or ending."""
+    kinds = (kind, *kind.__subclasses__())
+    found = dict.fromkeys(one for one in gc.get_referrers(*kinds) if type(one) in kinds)
+    for where in homes:
+        found[where.main] = None
+        if where.hub is not None:
+            found.update(dict.fromkeys(where.hub.waiting()))
+    for known in [one() for one in tuple(_known)]:
+        if known is not None:
+            found.update(dict.fromkeys(known.waiting()))
+    for one in tuple(found):
+        owner = _owner(one)
+        while owner is not None and owner not in found:
+            found[owner] = None
+            owner = _owner(owner)
+    return list(found)
+
+
+def _suspended(one: Coroutine) -> bool:
+    return getattr(one, "resumer", one) is None and getattr(one, "frame", None) is not None
+
+
+def _owner(one: Coroutine) -> Coroutine | None:
+    """Return who holds what a coroutine waits on."""
+    try:
+        owner = one.waiting_on.owner
+    except Exception:  # noqa: BLE001  # it has none, or cannot tell
+        return None
+    return owner if hasattr(owner, "waiting_on") else None
+
+
+def _cycles(owners: dict[Coroutine, Coroutine | None]) -> Iterator[list[Coroutine]]:
+    """Yield those who wait for each other in a circle, each in the order of waiting."""
+    seen: set[Coroutine] = set()
+    for start in owners:
+        path: list[Coroutine] = []
+        one: Coroutine | None = start
+        while one is not None and one not in seen:
+            seen.add(one)
+            path.append(one)
+            one = owners.get(one)
+        if one in path:
+            yield path[path.index(one) :]
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+
+def _lines(waiting: list[Coroutine], active: Iterable[_Active] = (), limit: int | None = None) -> Iterator[str]:
+    """Yield a line for each of `waiting`, up to `limit`; for who runs, with what it does and where; for each cycle."""
+    waiting.sort(key=lambda one: (getattr(one, "since", 0) or sys.maxsize, _name(one)))
+    owners = {one: _owner(one) for one in waiting}
+    cycles = list(_cycles(owners))
+    rank = {one: number for number, one in enumerate(chain(*cycles))}
+    waiting.sort(key=lambda one: (rank.get(one, len(rank)), one is not one.home.main))
+    shown = waiting[:limit]
+    cycles = [cycle for cycle in cycles if rank[cycle[0]] < len(shown)]
+    named = chain(shown, (one for one, _, _ in active), *(cycle[:CYCLE] for cycle in cycles))
+    names = _names(named, [owners[one] for one in shown])
+    now = monotonic_ns()
+    rows = [_row(one, names, owners[one], now) for one in shown]
+    for one, doing, (place, *places) in active:
+        rows.append(_Row(names[one], "", doing, "", place))
+        rows += [_Row("", "", "", "", place) for place in places]
+    yield from _aligned(rows)
+    if len(shown) < len(waiting):
+        yield f"  ... and {len(waiting) - len(shown)} more"
+    for cycle in cycles:
+        left = len(cycle) - CYCLE
+        middle = [f"{left} more"] if left > 0 else []
+        yield "  cycle: " + " -> ".join([*(names[one] for one in cycle[:CYCLE]), *middle, names[cycle[0]]])
+
+
+def _row(one: Coroutine, names: dict[Coroutine, str], owner: Coroutine | None, now: int) -> _Row:
+    since = getattr(one, "since", 0)
+    waiting_on = getattr(one, "waiting_on", None)
+    held = f"held by {names[owner]}" if owner is not None else ""
+    if owner is not None and getattr(owner, "status", "") == "dead":
+        held += ", which has ended"
+    what = "yield" if waiting_on is None else _text(waiting_on, WHAT)
+    time = _duration(max(now - since, 0)) if since else ""
+    return _Row(names[one], time, what, held, _place(getattr(one, "frame", None)))
+
+
+def _aligned(rows: list[_Row]) -> Iterator[str]:
+    """Yield the rows as lines. What is waited for and who holds it are one column if nobody does."""
+    name, time, what = (
+        min(ALIGNED, max(map(len, cells), default=0))
+        for cells in (
+            [row.name for row in rows],
+            [row.time for row in rows],
+            [row.what for row in rows if row.owner],
+        )
+    )
+    middle = [f"{row.what:{what}}  {row.owner}" if row.owner else row.what for row in rows]
+    width = min(ALIGNED, max(map(len, middle), default=0))
+    for row, text in zip(rows, middle, strict=True):
+        yield f"  {row.name:{name}}  " + f"{row.time:>{time}}  " * bool(time) + f"{text:{width}}  {row.place}".rstrip()
+
+
+def _names(listed: Iterable[Coroutine | None], owners: Iterable[Coroutine | None]) -> dict[Coroutine, str]:
+    """Return what to call coroutines (None: the hub). If several have the name of an owner, they are numbered."""
+    holders = [one for one in owners if one is not None]
+    names = {one: _name(one) for one in [*listed, *holders]}
+    shared = {names[one] for one in holders} & {name for name, count in Counter(names.values()).items() if count > 1}
+    number: Counter[str] = Counter()
+    for one, name in names.items():
+        if name in shared:
+            number[name] += 1
+            names[one] = f"{name} #{number[name]}"
+    return names
+
+
+def _wait(count: int) -> str:
+    return f"{count or 'no'} coroutine{' waits' if count < 2 else 's wait'}"
+
+
+def _text(thing: Any, limit: int) -> str:
+    """Return the `str` of a thing as one printable line of about `limit` characters."""
+    try:
+        text = str(thing)
+    except Exception as error:  # noqa: BLE001  # shown
+        text = f"<{type(thing).__name__}, whose str raises {type(error).__name__}>"
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}...{text[3 - limit // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _name(one: Coroutine | None) -> str:
+    """Return the name of a coroutine, "hub" for None."""
+    try:
+        return "hub" if one is None else _text(one.name, NAME)
+    except Exception:  # noqa: BLE001  # it has just begun, or ended, in another thread
+        return "?"
+
+
+def _duration(nanoseconds: int) -> str:
+    """Return a time for people, two units at most: 350 ms, 4.2 s, 3 min 2 s, 5 h 7 min, 2 d 3 h."""
+    if nanoseconds < 999_500_000:
+        return f"{nanoseconds / 1e6:.0f} ms"
+    if nanoseconds < 59_950_000_000:
+        return f"{nanoseconds / 1e9:.1f} s"
+    minutes, seconds = divmod(round(nanoseconds / 1e9), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def relative(filename: str) -> str:
+    """Return the path of a source file from the current directory if it lies below it, else unchanged."""
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # it has been removed
+        return filename
+    return filename.removeprefix(here)
+
+
+def _stack(frame: FrameType | None) -> Iterator[str]:
+    """Yield the lines of the user's code, those outside coutil, the innermost first, up to `STACK`."""
+    count = 0
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if not (isinstance(name, str) and name.startswith("coutil.")):
+            count += 1
+            if count > STACK:
+                yield "..."
+                return
+            function = frame.f_code.co_name
+            inside = "" if function == "<module>" else f" in {_text(function, WHAT)}"
+            yield f"{_text(relative(frame.f_code.co_filename), WHAT)}:{frame.f_lineno}{inside}"
+        frame = frame.f_back
+
+
+def _place(frame: FrameType | None) -> str:
+    """Return the line of the user's code that waits: the innermost one outside coutil."""
+    return next(_stack(frame), "")
+
+
+def _thread_name(ident: int) -> str:
+    """Return the name of a thread, or its number; `threading.enumerate` would take a lock."""
+    threads: dict[int, Any] = getattr(sys.modules.get("threading"), "_active", {})
+    thread = threads.get(ident)
+    return _text(thread.name, NAME) if thread is not None else str(ident)

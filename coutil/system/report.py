@@ -1,0 +1,37 @@
+"""The report on demand: who waits for what, who holds it, and what runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from .. import _host, _report
+from .._kernel.coroutine import Coroutine
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+__all__ = ["report"]
+
+
+def report(file: SupportsWrite[str] | None = None) -> None:
+    """Write who waits in all OS threads of the process, and what runs, to `file` (standard error by default).
+
+    For each coroutine that waits: its name, for how long, on what, who holds that, and its line of code; the file's
+    path is relative if it lies below the current directory. Then each cycle of coroutines that wait for each other,
+    what the coroutines do that do not wait, and the code that runs, innermost first. A thread that never waited is not
+    shown. Times are those of the loop's turns, so they may be a bit too long.
+
+    May be called anywhere: also in the loop's hooks, in other OS threads, and in signal handlers. Never suspends, and
+    takes no lock; the text is written by one call. To get a report by Ctrl-backslash, or `kill -QUIT`:
+
+        signal.signal(signal.SIGQUIT, lambda *_: system.report())
+
+    Raises TypeError, and whatever `file.write` does.
+    """
+    to = sys.stderr if file is None else file
+    if to is None:  # there is no standard error
+        return
+    if not callable(getattr(to, "write", None)):
+        raise TypeError(f"file must have a method write(), not {file!r}")
+    to.write(_report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)]))
