@@ -20,19 +20,17 @@ from _thread import LockType, RLock, _local, allocate_lock, get_ident, interrupt
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
 from ._libuv import check, lib
 from .errors import Closed, Forked
 
-if TYPE_CHECKING:
-    from ._kernel.coroutine import Coroutine
-    from ._kernel.hub import Hub
-
 __all__ = ["RLock", "install", "interruptible", "uninstall"]
 
+Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
+Coroutine = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ENDINGS = 10  # times that a coroutine is told to end when its thread ends; turns that it has for it each time

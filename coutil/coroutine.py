@@ -7,7 +7,7 @@ from typing import Any
 
 from ._kernel.coroutine import Coroutine, inside
 from ._kernel.coroutine import running as _running
-from ._kernel.coroutine import yield_ as _yield
+from ._kernel.switching import yield_ as _yield
 from .errors import NotYieldable
 
 __all__ = ["Coroutine", "create", "isyieldable", "running", "wrap", "yield_"]

@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent
 
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
 from .books import Books, site
@@ -30,13 +30,13 @@ class Home(Books):
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
-    def __init__(self, top: greenlet) -> None:
+    def __init__(self, top: Any) -> None:
         """`top` is the main greenlet of the calling thread."""
         super().__init__()
         self.renew_gate(top)
         self.main = Coroutine._adopt(top, self, "main")
 
-    def renew_gate(self, top: greenlet) -> None:
+    def renew_gate(self, top: Any) -> None:
         """Make the greenlet that the hub will run in; it starts when somebody waits."""
         self.gate = Runner(self._hub_body, top)
         self.gate.coroutine = None
@@ -48,7 +48,7 @@ class Home(Books):
         if self.main.resumer is not None:
             self.main.resumer = self.main.gate  # the old hub, perhaps
 
-    def retire(self, hub: greenlet) -> None:
+    def retire(self, hub: Any) -> None:
         """End the idle runners and the greenlet of the hub."""
         idle, self.runners = self.runners, []
         retire(idle, hub)
@@ -176,11 +176,13 @@ class Coroutine:
         """
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
-        self.resumer = getcurrent()
+        self.resumer = me = getcurrent()
         if self._greenlet is None:
             self._begin(values)
             value: Any = None
         else:
+            if self._greenlet is me:
+                raise self._suspending()
             self._greenlet.coroutine = self
             value = values[0] if len(values) == 1 else values or None
         return enter(self, value)
@@ -242,8 +244,15 @@ class Coroutine:
         if self._greenlet is None:
             return self._throw_unstarted(error)
         self._greenlet.coroutine = self
-        self.resumer = getcurrent()
+        self.resumer = me = getcurrent()
+        if self._greenlet is me:
+            raise self._suspending()
         return enter(self, Thrown(error))
+
+    def _suspending(self) -> RunningCoroutine:
+        """Refuse a finalizer that runs in the coroutine itself, which has begun to suspend but is not gone yet."""
+        self.resumer = None
+        return RunningCoroutine(f"cannot resume {self.name}: it is about to suspend")
 
     def _throw_unstarted(self, error: BaseException | type[BaseException]) -> None:
         if self._start is None:

@@ -101,10 +101,12 @@ class Handle(Slotted):
             raise self.unusable()
         want, slot = self.want, self.slot
         if want[slot] < 0:
-            if (code := start(self.pointer, slot)) < 0:
-                raise self.failed(code, "uv_read_start")
-            if self.closed:  # by a signal handler or a finalizer
+            code = start(self.pointer, slot)
+            state = self.state
+            if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
                 raise self.unusable()
+            if code < 0:
+                raise self.failed(code, "uv_read_start")
         self.waiter = coroutine
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9
@@ -186,19 +188,25 @@ class Handle(Slotted):
 
         Raises `ForeignThread`.
         """
+        me, here = getcurrent(), get_ident() == self.thread
         if self.closed:
             return
-        code = lib.co_close(self.pointer, self.slot)
-        if code:
+        if not here or self.hub.forked:
             raise self._foreign()
+        slot, self.slot = self.slot, NOWHERE  # nothing is called until the state tells everybody
         waiter, self.waiter = self.waiter, None
+        parked = waiter is not None and waiter.resumer is None
+        if waiter is not None and parked:
+            waiter.resumer = me  # so that nobody else resumes it
         self.state = O_CLOSE  # 1, 5, 8
-        self.slot = NOWHERE
         self.stash = None
+        lib.co_close(self.pointer, slot)
         if waiter is None:
             return
-        if waiter.resumer is None:
-            interrupt(waiter, self.interruption())
+        told = self.interruption()
+        if parked:
+            waiter.resumer = None
+            interrupt(waiter, told)
         else:  # we are a signal handler or a finalizer, and the waiter is about to suspend
             self.hub.ready.append(_Interrupt(self, waiter))
 
@@ -261,5 +269,6 @@ class _Interrupt(Entry):
 
     def fire(self) -> None:
         """Tell the coroutine, if it did begin to wait."""
+        told = self.handle.interruption()
         if self.waiter.resumer is None and self.waiter.waiting_on is self.handle:
-            interrupt(self.waiter, self.handle.interruption())
+            interrupt(self.waiter, told)

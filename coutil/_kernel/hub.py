@@ -188,11 +188,11 @@ class Hub:
         step = lib.co_step
         while True:
             self.turns += 1
-            self.enough = PLENTY
             where.turned = loop.status[0]
             if where.hooks is not None:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
+            self.enough = LUCK if self.attention else PLENTY
             done = len(ready)
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
                 if ready:  # coroutines that hand over to each other take entries, too
@@ -261,6 +261,7 @@ class Hub:
         gone = self.forked or not self.loop.pointer
         urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
         self.attention = bool(urgent or self.mode != "loop")
+        self.enough = LUCK if self.attention else PLENTY
         self.patience = 0 if urgent else lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
@@ -276,6 +277,8 @@ class Hub:
 
     def polled_lately(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
+        if self.attention:
+            return False
         self.enough = self.luck - 8
         return self.luck > 0 and monotonic_ns() - self.home.turned < POLL_EVERY
 
@@ -398,6 +401,7 @@ class Hub:
             if self.loop.pointer and not self.forked:
                 self.loop.close()
         self.attention = True
+        self.enough = LUCK
         _host.uninstall(self)
         self.home.renew()
         self.ready.clear()

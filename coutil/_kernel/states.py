@@ -95,26 +95,38 @@ def arrow(table: tuple[Arrow, ...], source: State, target: State) -> Arrow:
 
 
 def checked(table: tuple[Arrow, ...]) -> Callable[[type], type]:
-    """Decorate a class with a slot `state`: while DEBUG, assigning to it must follow an arrow of `table`."""
+    """Decorate a class with a slot `state`: while DEBUG, assigning to it must follow an arrow of `table`.
+
+    Neither reading nor assigning allocates anything, so that no finalizer runs where none can without DEBUG.
+    """
+    arrows: dict[State, dict[State, Arrow]] = {}
+    for one in table:
+        arrows.setdefault(one.source, {})[one.target] = one
 
     def decorate(cls: type) -> type:
         if not DEBUG:
             return cls
-        slot = cls.__dict__["state"]
 
         def get(owner: Any) -> State:
-            value: State = slot.__get__(owner)
+            value: State = owner._state
             return value
 
         def set_(owner: Any, target: State) -> None:
-            source = getattr(owner, "state", None)
-            slot.__set__(owner, target)
-            if source is not None:
-                taken = arrow(table, source, target)
+            try:
+                source = owner._state
+            except AttributeError:
+                source = None
+            owner._state = target  # at once: a signal handler in between could change it, too
+            if source is None:
+                return
+            if target not in arrows.get(source, ()):
+                arrow(table, source, target)  # raises
+            if observers:
                 for observer in observers:
-                    observer(owner, taken)
+                    observer(owner, arrows[source][target])
 
-        cls.state = property(get, set_)  # type: ignore[attr-defined]  # replaces the slot of the same name
+        cls._state = cls.__dict__["state"]  # type: ignore[attr-defined]  # the slot
+        cls.state = property(get, set_)  # type: ignore[attr-defined]
         return cls
 
     return decorate

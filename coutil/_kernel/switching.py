@@ -115,6 +115,7 @@ def work(_: object) -> object:
             return None
         where, resumer = coroutine.home, coroutine.resumer
         coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+        coroutine.waiting_on = None  # it may still be looked for there
         if coroutine.operation is not None:
             coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
         where.ended += 1
@@ -175,7 +176,6 @@ def take_turns(own: Any) -> Any:
     if (
         own.state is not FREED
         or coroutine.resumer is not hub.greenlet
-        or hub.attention
         or coroutine.cancelled is not None
         or (luck <= hub.enough and not hub.polled_lately())
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import ffi
 
-__all__ = ["Bytes", "readable", "writable"]
+__all__ = ["Bytes", "address_of", "readable", "writable"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -35,8 +35,13 @@ def readable(data: Any, start: Any, stop: Any) -> tuple[memoryview, Any]:
     Raises TypeError for what is not bytes-like, contiguous, or positions that are no integers.
     """
     view = _view("data", data, start, stop)
+    return view, address_of(view)
+
+
+def address_of(view: memoryview) -> Any:
+    """Return the address of the bytes of a view, which stay in place while the view lives."""
     with ffi.from_buffer(view) as held:  # not kept: CPython crashes when it collects it in a cycle with its view
-        return view, ffi.cast("char *", held)
+        return ffi.cast("char *", held)
 
 
 def writable(buffer: Any, start: Any, stop: Any) -> memoryview:

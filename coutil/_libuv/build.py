@@ -1,4 +1,7 @@
-"""Build the extension module `coutil._libuv._lib`: shim.c against the libuv of the system.
+"""Build the extension module `coutil._libuv._lib`: shim.c and its parts against the libuv of the system.
+
+A part is a pair of files: NAME.c, compiled together with shim.c and after it, so that it sees its static functions; and
+NAME.cdef.h, what Python sees of it.
 
 `COUTIL_LIBUV=/prefix` builds against the libuv under that prefix; otherwise pkg-config tells where it is.
 """
@@ -14,6 +17,7 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 OLDEST = "1.44.2"
+PARTS: tuple[str, ...] = ("address", "random")
 
 
 def flags() -> dict[str, list[str]]:
@@ -34,11 +38,16 @@ def flags() -> dict[str, list[str]]:
     }
 
 
+def text(name: str) -> str:
+    """Return a file of this folder."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
 ffibuilder = FFI()
-ffibuilder.cdef((HERE / "uv.cdef.h").read_text(encoding="utf-8"))
+ffibuilder.cdef("\n".join([text("uv.cdef.h"), *(text(f"{part}.cdef.h") for part in PARTS)]))
 ffibuilder.set_source(
     "coutil._libuv._lib",
-    (HERE / "shim.c").read_text(encoding="utf-8"),
+    "\n".join(f'#line 1 "{name}.c"\n{text(f"{name}.c")}' for name in ("shim", *PARTS)),
     libraries=["uv"],
     py_limited_api=False,  # one name for the module, however it is built
     extra_compile_args=["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],

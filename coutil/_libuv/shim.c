@@ -31,6 +31,7 @@
 #define CO_SLOTS (1 << 20)
 #define CO_SCRAP 4096        /* a window smaller than this, and than what is wanted, waits for the next turn */
 #define CO_TIMERS_KEPT 1024
+#define CO_CLOSING 200       /* tries to close a loop, a millisecond apart while the thread pool is busy */
 #define CO_MUTED_MS 100      /* how long a listener rests when the process is out of descriptors or memory */
 
 typedef struct {
@@ -44,6 +45,7 @@ typedef struct {
 } co_address;
 
 typedef struct co_handle co_handle;
+typedef struct co_pooled co_pooled;
 
 typedef struct {
     char *records;
@@ -69,6 +71,7 @@ typedef struct {
     uv_poll_t signals;
     uv_timer_t unmute;
     int signals_on;
+    co_pooled *pooled; /* requests that the thread pool has */
     uv_loop_t uv;
 } co_loop;
 
@@ -86,15 +89,36 @@ struct co_handle {
     } u;
 };
 
+/* What every request begins with. */
 typedef struct {
     co_loop *loop;
     uint32_t slot, generation;
+} co_head;
+
+typedef struct {
+    co_head head;
     union {
         uv_write_t write;
         uv_connect_t connect;
         uv_shutdown_t shutdown;
     } u;
 } co_request;
+
+/* What a request of libuv's thread pool begins with: they are listed, so that they can be cancelled. */
+struct co_pooled {
+    co_head head;
+    co_pooled *next, **back;
+    uv_req_t *uv;
+};
+
+/* What a request brings besides its code. Python owns it, and keeps it until the callback; what it does not take out
+ * (a descriptor, memory) is released together with it. */
+typedef struct {
+    int64_t number;
+    int fd;       /* -1: none, or taken */
+    void *memory; /* from malloc */
+    size_t size;
+} co_out;
 
 /* ---- the ring ---- */
 
@@ -123,6 +147,11 @@ static int reserve(co_loop *loop) {
     return 0;
 }
 
+static int is_stream(co_handle *handle) {
+    uv_handle_type type = handle->u.handle.type;
+    return type == UV_TCP || type == UV_NAMED_PIPE || type == UV_TTY;
+}
+
 static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }
 
 /* The handle under a slot, or NULL. */
@@ -130,11 +159,17 @@ static co_handle *find(co_loop *loop, uint32_t slot) { return slot < loop->slots
 
 #define ENTER(loop) \
     if (foreign(loop)) return CO_FOREIGN
-#define STREAM(name, loop, slot)                \
-    ENTER(loop);                                \
-    co_handle *name = find(loop, slot);         \
-    if (!name || name->u.handle.type != UV_TCP) return UV_EBADF; \
-    if (uv_is_closing(&name->u.handle)) return UV_EBADF
+/* Declares `name`, the handle under a slot that is not closing; returns from the function if there is none. */
+#define OPEN(name, loop, slot)                                                                        \
+    ENTER(loop);                                                                                      \
+    co_handle *name = find(loop, slot);                                                               \
+    if (!name || name->u.handle.type == UV_TIMER || uv_is_closing(&name->u.handle)) return UV_EBADF
+#define OF_KIND(name, kind, loop, slot) \
+    OPEN(name, loop, slot);             \
+    if (name->u.handle.type != (kind)) return UV_EBADF
+#define STREAM(name, loop, slot) \
+    OPEN(name, loop, slot);      \
+    if (!is_stream(name)) return UV_EBADF
 
 /* ---- memory of handles and requests ---- */
 
@@ -163,34 +198,100 @@ static co_handle *handle_new(co_loop *loop, uv_handle_type type) {
     return handle;
 }
 
-static co_request *request_new(co_loop *loop, uint32_t slot, uint32_t generation) {
-    co_request *request = malloc(sizeof *request);
-    if (!request) return NULL;
-    request->loop = loop;
-    request->slot = slot;
-    request->generation = generation;
+/* `size` bytes that begin with a co_head. */
+static void *request_of(size_t size, co_loop *loop, uint32_t slot, uint32_t generation) {
+    co_head *head = calloc(1, size);
+    if (!head) return NULL;
+    head->loop = loop;
+    head->slot = slot;
+    head->generation = generation;
     loop->requests_created++;
     if (reserve(loop)) {
         loop->requests_created--;
-        free(request);
+        free(head);
         return NULL;
     }
-    return request;
+    return head;
 }
 
-static void request_free(co_request *request) {
-    request->loop->requests_freed++;
+static co_request *request_new(co_loop *loop, uint32_t slot, uint32_t generation) {
+    return request_of(sizeof(co_request), loop, slot, generation);
+}
+
+static void request_free(void *request) {
+    ((co_head *)request)->loop->requests_freed++;
     free(request);
 }
 
 /* Give a request's callback-less end back: the start call failed. */
-static int request_started(co_request *request, int code) {
+static int request_started(void *request, int code) {
     if (code < 0) request_free(request);
     return code;
 }
 
+/* Record the end of a request and free it. */
+static void request_done(void *request, int result) {
+    co_head *head = request;
+    push(head->loop, head->slot, head->generation, result, 0);
+    request_free(request);
+}
+
 #define REQUEST(pointer, member) ((co_request *)((char *)(pointer)-offsetof(co_request, u.member)))
+
+/* A request for the thread pool: `uv` is the libuv part of it. Its callback calls pooled_done. */
+static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
+    if (code < 0) return request_started(request, code);
+    co_loop *loop = request->head.loop;
+    request->uv = uv;
+    request->next = loop->pooled;
+    request->back = &loop->pooled;
+    if (loop->pooled) loop->pooled->back = &request->next;
+    loop->pooled = request;
+    return code;
+}
+
+static void pooled_done(co_pooled *request, int result) {
+    *request->back = request->next;
+    if (request->next) request->next->back = request->back;
+    request_done(request, result);
+}
+
+void co_out_release(co_out *out) {
+    if (out->fd >= 0) close(out->fd);
+    free(out->memory);
+    out->fd = -1;
+    out->memory = NULL;
+}
 #define HANDLE(pointer) ((co_handle *)((char *)(pointer)-offsetof(co_handle, u)))
+
+/* Make a handle of a libuv type under a free slot. The caller initializes libuv's part and passes the code on. */
+static int handle_open(co_loop *loop, uint32_t slot, uint32_t generation, uv_handle_type type, co_handle **made) {
+    co_handle *handle = *made = handle_new(loop, type);
+    if (!handle) return UV_ENOMEM;
+    handle->slot = slot;
+    handle->generation = generation;
+    loop->handles_created++;
+    int code = reserve(loop);
+    if (!code) code = put(loop, slot, handle);
+    if (code) {
+        loop->handles_created--;
+        free(handle);
+    }
+    return code;
+}
+
+static int handle_opened(co_handle *handle, int code) {
+    co_loop *loop = handle->loop;
+    if (code) {
+        loop->handles[handle->slot] = NULL;
+        loop->handles_created--;
+        free(handle);
+        return code;
+    }
+    uv_unref(&handle->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
+    loop->want[handle->slot] = -1;
+    return 0;
+}
 
 /* ---- timers: retired by stopping, so that a wait is over at once; boxes are reused ---- */
 
@@ -262,26 +363,12 @@ int co_timer_stop(co_loop *loop, uint32_t slot) {
 /* ---- streams ---- */
 
 static int tcp_open(co_loop *loop, uint32_t slot, uint32_t generation, int family, co_handle **opened) {
-    co_handle *tcp = handle_new(loop, UV_TCP);
-    if (!tcp) return UV_ENOMEM;
-    tcp->slot = slot;
-    tcp->generation = generation;
-    loop->handles_created++;
-    int code = reserve(loop);
-    if (!code) code = put(loop, slot, tcp);
-    if (!code) {
-        code = uv_tcp_init_ex(&loop->uv, &tcp->u.tcp, (unsigned int)family);
-        if (code) loop->handles[slot] = NULL;
-    }
-    if (code) {
-        loop->handles_created--;
-        free(tcp);
-        return code;
-    }
-    uv_unref(&tcp->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
-    loop->want[slot] = -1;
-    *opened = tcp;
-    return 0;
+    co_handle *tcp;
+    int code = handle_open(loop, slot, generation, UV_TCP, &tcp);
+    if (code) return code;
+    code = handle_opened(tcp, uv_tcp_init_ex(&loop->uv, &tcp->u.tcp, (unsigned int)family));
+    *opened = code ? NULL : tcp;
+    return code;
 }
 
 int co_tcp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6) {
@@ -435,10 +522,8 @@ static void sigpipe_unblock(co_loop *loop) {
 
 static void on_write(uv_write_t *uv, int status) {
     co_request *request = REQUEST(uv, write);
-    co_loop *loop = request->loop;
-    loop->writes--;
-    push(loop, request->slot, request->generation, status, 0);
-    request_free(request);
+    request->head.loop->writes--;
+    request_done(request, status);
 }
 
 #define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */
@@ -464,9 +549,7 @@ int co_write(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, con
 }
 
 static void on_connect(uv_connect_t *uv, int status) {
-    co_request *request = REQUEST(uv, connect);
-    push(request->loop, request->slot, request->generation, status, 0);
-    request_free(request);
+    request_done(REQUEST(uv, connect), status);
 }
 
 int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const co_address *address) {
@@ -478,9 +561,7 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
 }
 
 static void on_shutdown(uv_shutdown_t *uv, int status) {
-    co_request *request = REQUEST(uv, shutdown);
-    push(request->loop, request->slot, request->generation, status, 0);
-    request_free(request);
+    request_done(REQUEST(uv, shutdown), status);
 }
 
 int co_shutdown(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation) {
@@ -515,7 +596,7 @@ static void on_close(uv_handle_t *uv) {
 }
 
 int co_close(co_loop *loop, uint32_t slot) {
-    STREAM(handle, loop, slot);
+    OPEN(handle, loop, slot);
     if (handle->muted) listener_mute(handle, 0);
     loop->want[slot] = -1;
     loop->handles_closed++;
@@ -727,52 +808,20 @@ static void on_walk(uv_handle_t *uv, void *data) {
     }
 }
 
-/* Close everything and free the loop. Returns 0, or UV_EBUSY if libuv still holds on (the memory is leaked then). */
+/* Close everything and free the loop. Returns 0, or UV_EBUSY if libuv still holds on (the memory is leaked then): a call
+ * in the thread pool that has begun cannot be cancelled, and may take for ever. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
     uv_walk(&loop->uv, on_walk, loop);
+    for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);
     int code = UV_EBUSY;
-    for (int round = 0; code && round < 100; round++) {
+    for (int round = 0; code && round < CO_CLOSING; round++) {
         loop->count = 0;
         uv_run(&loop->uv, UV_RUN_NOWAIT);
         code = uv_loop_close(&loop->uv);
+        if (code && loop->pooled) usleep(1000);
     }
     sigpipe_unblock(loop);
     if (!code) loop_free(loop);
     return code;
-}
-
-/* ---- addresses ---- */
-
-void co_address_set(co_address *address, int ipv6, const char *binary, int port, uint32_t scope) {
-    memset(address, 0, sizeof *address);
-    if (ipv6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->storage;
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons((uint16_t)port);
-        in6->sin6_scope_id = scope;
-        memcpy(&in6->sin6_addr, binary, 16);
-    } else {
-        struct sockaddr_in *in = (struct sockaddr_in *)&address->storage;
-        in->sin_family = AF_INET;
-        in->sin_port = htons((uint16_t)port);
-        memcpy(&in->sin_addr, binary, 4);
-    }
-}
-
-/* Returns 4 or 6, or 0 for a family we do not know. */
-int co_address_get(const co_address *address, char *binary, int *port, uint32_t *scope) {
-    *scope = 0;
-    if (address->storage.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->storage;
-        memcpy(binary, &in6->sin6_addr, 16);
-        *port = ntohs(in6->sin6_port);
-        *scope = in6->sin6_scope_id;
-        return 6;
-    }
-    if (address->storage.ss_family != AF_INET) return 0;
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&address->storage;
-    memcpy(binary, &in->sin_addr, 4);
-    *port = ntohs(in->sin_port);
-    return 4;
 }

@@ -31,6 +31,9 @@ uint64_t uv_hrtime(void);
 
 typedef struct { ...; } co_address;
 
+typedef struct { int64_t number; int fd; void *memory; size_t size; } co_out; /* what a request brings besides its code */
+void co_out_release(co_out *out);
+
 typedef struct {
     char *records;            /* completion ring: CO_RECORD bytes each, valid until the next co_step */
     char *arena;              /* CO_ARENA bytes of received data, valid until the next co_step */
@@ -69,6 +72,3 @@ int co_write(co_loop *loop, uint32_t slot, uint32_t request, uint32_t generation
 int co_connect(co_loop *loop, uint32_t slot, uint32_t request, uint32_t generation, const co_address *address);
 int co_shutdown(co_loop *loop, uint32_t slot, uint32_t request, uint32_t generation);
 int co_close(co_loop *loop, uint32_t slot);
-
-void co_address_set(co_address *address, int ipv6, const char *binary, int port, uint32_t scope);
-int co_address_get(const co_address *address, char *binary, int *port, uint32_t *scope);

@@ -1,0 +1,34 @@
+/* Socket addresses: C structures from and to plain values. */
+
+void co_address_set(co_address *address, int ipv6, const char *binary, int port, uint32_t scope) {
+    memset(address, 0, sizeof *address);
+    if (ipv6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->storage;
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons((uint16_t)port);
+        in6->sin6_scope_id = scope;
+        memcpy(&in6->sin6_addr, binary, 16);
+    } else {
+        struct sockaddr_in *in = (struct sockaddr_in *)&address->storage;
+        in->sin_family = AF_INET;
+        in->sin_port = htons((uint16_t)port);
+        memcpy(&in->sin_addr, binary, 4);
+    }
+}
+
+/* Returns 4 or 6, or 0 for a family we do not know. */
+int co_address_get(const co_address *address, char *binary, int *port, uint32_t *scope) {
+    *scope = 0;
+    if (address->storage.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->storage;
+        memcpy(binary, &in6->sin6_addr, 16);
+        *port = ntohs(in6->sin6_port);
+        *scope = in6->sin6_scope_id;
+        return 6;
+    }
+    if (address->storage.ss_family != AF_INET) return 0;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&address->storage;
+    memcpy(binary, &in->sin_addr, 4);
+    *port = ntohs(in->sin_port);
+    return 4;
+}

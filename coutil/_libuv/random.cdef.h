@@ -1,0 +1,3 @@
+/* Random bytes. */
+
+int co_random(co_loop *loop, uint32_t slot, uint32_t generation, char *buffer, size_t size, int blocking);
