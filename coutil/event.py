@@ -14,12 +14,15 @@ from __future__ import annotations
 from _thread import _local
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterable
+from functools import partial
 from reprlib import Repr
 from typing import Any
 
 from greenlet import getcurrent
 
-from ._kernel.coroutine import Coroutine, notify, rest, running
+from ._kernel.coroutine import Coroutine, running
+from ._kernel.switching import notify, rest
+from ._report import Known
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
 
@@ -29,6 +32,15 @@ class _Registry(_local):
 
     def __init__(self) -> None:
         self.waits: dict[Hashable, Any] = {}
+        self.known = Known(partial(_coroutines, self.waits))
+
+
+def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
+    """Return who waits, for reports, which may be made in another thread: each step here is one for the interpreter."""
+    found: list[Coroutine] = []
+    for wait in tuple(waits.values()):
+        found += tuple(wait.values()) if wait.__class__ is OrderedDict else wait[1:]
+    return found
 
 
 _here = _Registry()

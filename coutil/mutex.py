@@ -9,6 +9,7 @@ from __future__ import annotations
 from _thread import _local
 from collections.abc import Hashable
 from typing import Any
+from weakref import ref
 
 from greenlet import getcurrent
 
@@ -18,11 +19,17 @@ from .event import Wait, emitone, enter, key_of, suspend
 __all__ = ["islocked", "lock", "ownlock", "unlock"]
 
 
+class _Owners(dict[Hashable, Coroutine]):
+    """Who owns what. Waits refer to it weakly: it shall go with its thread."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Registry(_local):
     """Who owns what in this OS thread."""
 
     def __init__(self) -> None:
-        self.owners: dict[Hashable, Coroutine] = {}
+        self.owners = _Owners()
 
 
 _here = _Registry()
@@ -31,11 +38,22 @@ _here = _Registry()
 class _Turn(Wait):
     """A call of `lock` that waits."""
 
-    __slots__ = ()
+    __slots__ = ("owners",)
+
+    def __init__(self, key: Hashable, owners: _Owners) -> None:
+        """`owners` are those of the thread: reports are also made in other ones."""
+        self.keys = (key,)
+        self.owners = ref(owners)
+
+    @property
+    def owner(self) -> Coroutine | None:
+        """Who owns the mutex now."""
+        (key,) = self.keys
+        owners = self.owners()
+        return owners.get(key) if owners is not None else None
 
     def __str__(self) -> str:
-        (key,) = self.keys
-        return f"mutex {self.names()} {_held(key)}"
+        return f"mutex {self.names()}"
 
 
 def lock(mutex: Any) -> None:
@@ -51,7 +69,7 @@ def lock(mutex: Any) -> None:
     if owners.get(key) is running():
         raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
     while key in owners:
-        enter(_Turn((key,)))
+        enter(_Turn(key, owners))
         suspend()
     owners[key] = running()
 

@@ -6,10 +6,13 @@ anybody else ends the waits of the moment, with its arguments, but leaves the pr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from . import event as _event
+from ._report import relative
 from .event import Emission, Wait, WaitAny, enter, key_of, keys_of, suspend
 
 __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
@@ -18,10 +21,13 @@ __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
 class Promise:
     """Made by `create`. Call it to wait for the results."""
 
-    __slots__ = ("__weakref__", "_results")
+    __slots__ = ("__weakref__", "_code", "_results", "_step")
 
-    def __init__(self) -> None:
+    def __init__(self, frame: FrameType) -> None:
+        """`frame` is the creator's; finding out the line is left to `repr`."""
         self._results: tuple[Any, ...] | None = None
+        self._code = frame.f_code
+        self._step = frame.f_lasti
 
     def __call__(self, probe: object = False) -> Any:
         """Return the results; wait until there are some.
@@ -43,8 +49,10 @@ class Promise:
         return results[0] if len(results) == 1 else results or None
 
     def __repr__(self) -> str:
-        """Whether it is fulfilled."""
-        return f"<Promise {id(self):x} {'pending' if self._results is None else 'fulfilled'}>"
+        """Where it was made, and whether it is fulfilled."""
+        lines = (line for start, end, line in self._code.co_lines() if start <= self._step < end)
+        place = f"{relative(self._code.co_filename)}:{next(lines, None)}"
+        return f"<Promise at {place} {'pending' if self._results is None else 'fulfilled'}>"
 
     def _fulfill(self, *results: Any) -> bool:
         """Set the results and resume everybody who waits for them; later calls only replace the results.
@@ -65,7 +73,7 @@ class _Result(Wait):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return self.names()
+        return f"promise {self.names()}"
 
 
 def create() -> tuple[Promise, Callable[..., bool]]:
@@ -75,7 +83,7 @@ def create() -> tuple[Promise, Callable[..., bool]]:
     them and to resume who waits: it returns True the first time; later it only replaces the results, and returns False.
     Lua: promise.create.
     """
-    promise = Promise()
+    promise = Promise(sys._getframe(1))
     return promise, promise._fulfill
 
 

@@ -196,7 +196,7 @@ def test_main_program_waits(clock):
     assert system.run() is False
     other, _ = promise.create()
     for wait in (other, lambda: promise.awaitall(other, made), lambda: promise.awaitany(other)):
-        with pytest.raises(errors.Deadlock, match=r"<Promise [0-9a-f]+ pending>"):
+        with pytest.raises(errors.Deadlock, match=r"<Promise at tests/test_promise.py:\d+ pending>"):
             wait()
     assert event.pending(other) is False
 

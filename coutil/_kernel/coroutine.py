@@ -243,10 +243,10 @@ class Coroutine:
             raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
         if self._greenlet is None:
             return self._throw_unstarted(error)
-        self._greenlet.coroutine = self
         self.resumer = me = getcurrent()
         if self._greenlet is me:
             raise self._suspending()
+        self._greenlet.coroutine = self
         return enter(self, Thrown(error))
 
     def _suspending(self) -> RunningCoroutine:

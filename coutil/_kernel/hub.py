@@ -188,7 +188,6 @@ class Hub:
         step = lib.co_step
         while True:
             self.turns += 1
-            where.turned = loop.status[0]
             if where.hooks is not None:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
@@ -199,6 +198,7 @@ class Hub:
                     ready.popleft().fire()
             self.polling = True
             status = step(loop.pointer, 0 if done or ready else self.patience)
+            where.turned = loop.status[0]
             if status > 1:
                 self.records = loop.records(status >> 1)
                 self.polling = False

@@ -196,6 +196,7 @@ def take_turns(own: Any) -> Any:
     ready.append(own)
     own.state = AWAIT_HANDLE  # 2
     coroutine.waiting_on = "suspend"
+    coroutine.since = coroutine.home.turned
     coroutine.resumer = None
     try:
         woken = heir._greenlet.switch(SIGNED)

@@ -10,6 +10,7 @@ from typing import Literal, overload
 
 from .network.address import Address, Domain, address
 from .network.stream import PassiveSocket, Socket, StreamSocket
+from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
 from .time import nanosecs, suspend, time
@@ -24,6 +25,7 @@ __all__ = [
     "halt",
     "isrunning",
     "nanosecs",
+    "random",
     "report",
     "run",
     "socket",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 from .._libuv import check, lib
 from .._libuv.buffers import address_of, writable
@@ -14,27 +15,28 @@ Buffer = TypeVar("Buffer")
 
 
 def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking: bool = False) -> Buffer:
-    """Fill buffer[start:stop] with random bytes fit for cryptography; return `buffer`, or what an explicit resume brings.
+    """Fill buffer[start:stop] with random bytes fit for cryptography.
 
-    buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile, also not by whoever
-    resumed the caller before the call was over.
-    blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking.
-    Raises TypeError, ValueError (an empty slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes), EIO, …
-    Source: uv_random.
+    buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized until the call is over, not
+    even if an explicit resume ended the wait before that.
+    blocking: stop the whole thread instead of the calling coroutine.
+    Returns `buffer`, or what an explicit resume brings. Suspends unless blocking.
+    Raises TypeError, ValueError (an empty
+    slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes), EIO, … Source: uv_random.
     """
     if not isinstance(blocking, bool):
         raise TypeError(f"blocking must be a bool, not {blocking!r}")
     view = writable(buffer, start, stop)
-    own = operation()
-    pointer, address = own.hub.loop.pointer, address_of(view)
+    address = address_of(view)
     if blocking:
-        own.hub.check()
-        check(lib.co_random(pointer, 0, 0, address, len(view), True), "uv_random")
+        check(lib.co_random(this_hub().loop.pointer, 0, 0, address, len(view), True), "uv_random")
         return buffer
+    own = operation()
+    pointer = own.hub.loop.pointer
 
     def begin(slot: int, generation: int) -> int:
         code: int = lib.co_random(pointer, slot, generation, address, len(view), False)
         return code
 
     woken: Any = own.request(begin, "random", "uv_random", view)
-    return buffer if woken is True else woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    return buffer if woken is True else woken

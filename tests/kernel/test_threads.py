@@ -12,10 +12,10 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from coutil import coroutine, errors, spawn, system
-from coutil._kernel.coroutine import home, running
-from coutil._kernel.switching import park
 from coutil._host import ENDINGS
+from coutil._kernel.coroutine import home, running
 from coutil._kernel.hub import this_hub
+from coutil._kernel.switching import park
 from tests.conftest import descriptors
 from tests.helpers.script import output_of
 from tests.helpers.tcp import listening, pair, pairs

@@ -286,7 +286,10 @@ class StreamSocket(Socket):
         handle = self._handle
         if handle.closed:
             raise handle.unusable()
-        own = own or operation()
+        if own is None:
+            own = operation()
+            if own.coroutine.cancelled is not None:  # nothing shall begin that will not be waited for
+                raise own.coroutine.cancelled.error()
         if own.hub is not handle.hub:
             raise handle.failed(lib.CO_FOREIGN, syscall)
         done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed)

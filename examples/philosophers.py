@@ -1,0 +1,44 @@
+"""Five philosophers, five forks, and the report of a deadlock.
+
+    python examples/philosophers.py --ordered
+
+Each one takes the fork on the left, then the one on the right, and nobody ever eats: coutil finds out that nothing can
+happen any more, and says who waits for what, who holds it, and in which circle. If each one takes the fork with the
+lower number first, as --ordered tells them, there can be no circle, and everybody eats.
+"""
+
+import argparse
+
+from coutil import errors, event, mutex, spawn, system
+
+NAMES = ["Aristotle", "Hypatia", "Kant", "Plato", "Spinoza"]
+
+
+def dine(name, first, second):
+    """Take two forks, one after the other, and eat."""
+    mutex.lock(first)
+    system.suspend(0.01)  # time to think, for the others to take theirs
+    mutex.lock(second)
+    print(f"{name} eats with {first} and {second}")
+    mutex.unlock(second)
+    mutex.unlock(first)
+    event.emitall(name)
+
+
+def main():
+    """Let all of them dine; print the report if they cannot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ordered", action="store_true", help="the fork with the lower number first")
+    ordered = parser.parse_args().ordered
+    for seat, name in enumerate(NAMES):
+        forks = [f"fork {seat}", f"fork {(seat + 1) % len(NAMES)}"]
+        spawn.call(dine, name, *(sorted(forks) if ordered else forks), name=name)
+    try:
+        event.awaitall(*NAMES)
+        print("everybody has eaten")
+    except errors.Deadlock as deadlock:
+        print(f"coutil.errors.Deadlock: {deadlock}")
+
+
+if __name__ == "__main__":
+    main()
