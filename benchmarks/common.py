@@ -325,7 +325,7 @@ def cpu_model() -> str:
 
 def versions() -> dict[str, str]:
     """Return what a figure depends on, by name; what is not installed is left out."""
-    packages = {name: package_version(name) for name in ("coutil", "greenlet", "gevent", "uvloop", "trio")}
+    packages = {name: package_version(name) for name in ("coutil", "greenlet", "gevent", "uvloop", "trio", "curio")}
     known = {"python": platform.python_version(), "libuv": libuv_version(), **packages, "kernel": platform.release()}
     named = {name: value for name, value in known.items() if value}
     return {**named, "CPU": f"{os.cpu_count()} x {cpu_model()}"}

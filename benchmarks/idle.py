@@ -10,7 +10,7 @@ from socket import create_connection
 from benchmarks import suite
 from benchmarks.common import SERVERS, Failed, Server, allow_descriptors, cores, resident, serving
 
-SERVER_OF = {  # contender: name of its echo server, of the kind that is written like blocking code
+SERVER_OF = {  # contender: name of its echo server, of the kind that is written like blocking code; curio has none
     "coutil": "coutil",
     "gevent": "gevent",
     "asyncio": "asyncio-streams",
@@ -47,6 +47,8 @@ def growth(server: Server, count: int) -> float:
             raise Failed(f"with {count} connections: {error}") from error
 
 
-def figure(contender: str, benchmark: suite.Benchmark) -> float:
-    """Measure the contender's server; return units per connection."""
+def figure(contender: str, benchmark: suite.Benchmark) -> float | None:
+    """Measure the contender's server; return units per connection, None if there is no server."""
+    if contender not in SERVER_OF:
+        return None
     return growth(SERVERS[SERVER_OF[contender]], benchmark.count or suite.MANY) * benchmark.scale

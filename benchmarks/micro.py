@@ -67,7 +67,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser("benchmarks micro", description="Compare what single operations cost.")
     parser.add_argument("--rounds", type=int, default=5)
-    for option, known in (("benchmarks", suite.BENCHMARKS), ("contenders", idle.SERVER_OF)):
+    for option, known in (("benchmarks", suite.BENCHMARKS), ("contenders", suite.CONTENDERS)):
         parser.add_argument(
             f"--{option}", type=common.words, action="append", metavar="NAME,...", help=", ".join(known)
         )
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure each benchmark, print the table, and return 1 if anything failed."""
     options = parsed(arguments)
     benchmarks = [suite.BENCHMARKS[name] for name in common.chosen(options.benchmarks, suite.BENCHMARKS)]
-    names = common.chosen(options.contenders, idle.SERVER_OF)
+    names = common.chosen(options.contenders, suite.CONTENDERS)
     known = common.print_versions()
     names = common.installed({name: name for name in names})
     results = {each: common.compare(each.title, names, options.rounds, partial(measure, each)) for each in benchmarks}

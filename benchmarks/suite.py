@@ -22,7 +22,9 @@ from benchmarks.common import resident
 Meter = Callable[[], float]
 Function = TypeVar("Function", bound=Callable[[int], Any])
 
-MANY = 1000  # coroutines that take turns
+CONTENDERS = ("coutil", "gevent", "asyncio", "uvloop", "trio", "curio")  # each a module, and a file in `contenders`
+FEW = 4  # coroutines that want the same lock
+MANY = 1000  # coroutines that take turns, that make a crowd, or that are the children of one scope
 FOREVER = 1000.0  # seconds that a parked coroutine means to sleep
 LONGEST = 0.1  # seconds that a timer runs at most
 SETTLE = 1.0  # seconds in which all coroutines that were started come to rest
@@ -40,6 +42,7 @@ class Benchmark:
     scale: float = 1e6
     meter: Meter = perf_counter
     count: int | None = None  # how many operations; None: as many as fill TARGET
+    crowd: bool = False  # what 0 operations cost, for they need the crowd, too, is no part of the figure
     function: Callable[[int], Any] | None = None
 
     def __call__(self, function: Function) -> Function:
@@ -55,11 +58,31 @@ PAIR = Benchmark("pair", "suspend(), 2 coroutines in turn")
 TURNS = Benchmark("turns", f"suspend(), {MANY:,} coroutines in turn")
 SPAWN = Benchmark("spawn", "spawn to end")
 RESUME = Benchmark("resume", "explicit resume and yield")
+
+# One waits again and again, for an event or for something that is not lost if nobody waits for it; another one emits.
+# Ours runs the waiter until it waits again, and comes back. With the others it is only scheduled, so that the emitter
+# has to give way after each emission: else it would resume the waiter once for all of them.
+EMIT = Benchmark("emit", "event, emit to resume")
+EMIT_CROWD = Benchmark("emit-crowd", f"event, while {MANY:,} wait for others", crowd=True)
+QUEUED = Benchmark("queued", "queued, emit to resume")
+QUEUED_CROWD = Benchmark("queued-crowd", f"queued, while {MANY:,} wait for others", crowd=True)
+
+# Each locks, suspends, unlocks and suspends. Without the first one nobody would ever find the lock taken; without the
+# second one gevent's lock would never change hands, since it goes to whoever comes first, and not to who waits.
+MUTEX = Benchmark("mutex", f"lock, unlock and 2 suspend(), {FEW} in turn")
+
+QUEUE = Benchmark("queue", "ping-pong over 2 queues of size 1, a hop")
+
+# Ours runs a child up to its first suspension at once, the others through their scheduler: so it has no switch to the
+# hub in the first case, and one for each child in the second.
+SCOPE = Benchmark("scope", f"scope of {MANY:,}, a child that ends at once")
+SCOPE_SUSPEND = Benchmark("scope-suspend", f"scope of {MANY:,}, a child that suspends")
+
 TIMERS = Benchmark("timers", "start and end of a sleeping coroutine, CPU", meter=process_time, count=100_000)
 PARKED = Benchmark("parked", "memory per parked coroutine", "KiB", 1 / 1024, resident, 10_000)
 IDLE = Benchmark("idle", "memory per idle connection", "KiB", 1 / 1024, count=10_000)  # implemented in idle.py
 
-BENCHMARKS = {each.name: each for each in (SUSPEND, PAIR, TURNS, SPAWN, RESUME, TIMERS, PARKED, IDLE)}
+BENCHMARKS = {each.name: each for each in list(globals().values()) if isinstance(each, Benchmark)}
 
 
 def delays(count: int) -> list[float]:

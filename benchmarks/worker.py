@@ -19,7 +19,8 @@ def figure(contender: ModuleType, benchmark: suite.Benchmark) -> float | None:
         return None
     gain = partial(contender.metered, benchmark.meter, benchmark.function)
     count = benchmark.count or suite.calibrated(gain)
-    return float(gain(count) * benchmark.scale / count)
+    unmeasured = gain(0) if benchmark.crowd else 0.0
+    return float((gain(count) - unmeasured) * benchmark.scale / count)
 
 
 def main(contender: str, name: str) -> None:

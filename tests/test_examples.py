@@ -178,6 +178,93 @@ def test_timeout():
     assert answer.endswith(": sorry, I was thinking")
 
 
+PROMISES = {
+    "dgabcef": """
+complete d
+one: pending
+first: ready
+first: result of d
+every: 3 pending
+complete g
+complete a
+one: result of a
+complete b
+complete c
+complete e
+complete f
+every: result of e, result of f, result of g
+""",
+    "agefcbd": """
+complete a
+one: ready
+one: result of a
+first: pending
+every: 3 pending
+complete g
+complete e
+complete f
+every: result of e, result of f, result of g
+complete c
+first: result of c
+complete b
+complete d
+""",
+}
+
+
+@pytest.mark.parametrize("order", PROMISES)
+def test_promise(order):
+    assert run("promise.py", "--order", order) == (0, PROMISES[order].lstrip(), "")
+
+
+def test_promise_needs_a_complete_order():
+    code, output, errors = run("promise.py", "--order", "abc")
+    assert (code, output) == (2, "")
+    assert errors.endswith("promise.py: error: the order must contain each of abcdefg once\n")
+
+
+SPAWNED = """
+A: started
+B: started
+C: started
+D: started
+A: step 1
+B: step 1
+C: step 1
+D: step 1
+A: step 2
+caught: unsupported operand type(s) for +=: 'int' and 'NoneType'
+C: step 2
+trapped: the error is: unsupported operand type(s) for +=: 'int' and 'NoneType'
+A: step 3
+A: ended
+C: step 3
+C: ended
+trapped: the sum is 6
+"""
+
+
+def test_spawn():
+    code, output, errors = run("spawn.py")
+    assert (code, output) == (0, SPAWNED.lstrip())
+    first, *_, last = errors.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert last == "TypeError: unsupported operand type(s) for +=: 'int' and 'NoneType'"
+    assert errors.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        ([], "43 answered, 7 were cut: the time was up"),
+        (["--connections", "20", "--hanging", "20", "--limit", "0.1"], "0 answered, 20 were cut: the time was up"),
+        (["--hanging", "0", "--limit", "1000"], "50 answered, 0 were cut: all in time"),
+    ],
+)
+def test_crawl(arguments, outcome):
+    assert run("crawl.py", *arguments) == (0, f"{outcome}\n", "")
+
+
 def test_demo():
     code, output, errors = run("demo.py", "--connections", "8", "--seconds", "0.3")
     assert (code, errors) == (0, "")
@@ -190,3 +277,30 @@ def test_demo():
 def test_demo_for_two_minutes():
     ended = subprocess.run(command("demo.py", ["--connections", "200", "--seconds", "120"]), timeout=300, check=False)
     assert ended.returncode == 0
+
+
+PHILOSOPHERS = r"""
+coutil\.errors\.Deadlock: nothing can wake the 6 coroutines that wait
+  Aristotle +\d+ ms  mutex 'fork 1'  held by Hypatia    .*examples/philosophers\.py:21 in dine
+  Hypatia   +\d+ ms  mutex 'fork 2'  held by Kant       .*examples/philosophers\.py:21 in dine
+  Kant      +\d+ ms  mutex 'fork 3'  held by Plato      .*examples/philosophers\.py:21 in dine
+  Plato     +\d+ ms  mutex 'fork 4'  held by Spinoza    .*examples/philosophers\.py:21 in dine
+  Spinoza   +\d+ ms  mutex 'fork 0'  held by Aristotle  .*examples/philosophers\.py:21 in dine
+  main      +\d+ ms  all of the events 'Aristotle', 'Hypatia', 'Kant', 'Plato', 'Spinoza'  .*:\d+ in main
+  cycle: Aristotle -> Hypatia -> Kant -> Plato -> Spinoza -> Aristotle
+"""
+
+
+def test_philosophers():
+    code, output, errors = run("philosophers.py")
+    assert (code, errors) == (0, "")
+    assert re.fullmatch(PHILOSOPHERS.lstrip(), output)
+
+
+def test_philosophers_who_take_their_forks_in_order():
+    code, output, errors = run("philosophers.py", "--ordered")
+    assert (code, errors) == (0, "")
+    *eaters, last = output.splitlines()
+    names = ["Aristotle", "Hypatia", "Kant", "Plato", "Spinoza"]
+    assert sorted(line.partition(" eats with fork ")[0] for line in eaters) == names
+    assert last == "everybody has eaten"

@@ -1,7 +1,11 @@
 """coutil: the hub runs when the main program asks for it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
 from benchmarks import suite
-from coutil import coroutine, spawn, system
+from coutil import coroutine, event, mutex, queued, scopes, spawn, sync, system
 
 metered = suite.metered
 
@@ -62,6 +66,106 @@ def resume(count: int) -> None:
     yielding.resume(count)
     for _ in range(count):
         yielding.resume()
+
+
+def wait_often(module: ModuleType, count: int) -> None:
+    """Be the coroutine that waits for an event, which may be any value."""
+    for _ in range(count):
+        module.await_("event")
+
+
+def emit_often(module: ModuleType, count: int) -> None:
+    """Resume one coroutine by an event again and again: it waits anew before the emission returns."""
+    waiter = spawn.call(wait_often, module, count)
+    for _ in range(count):
+        module.emitone("event")
+    assert waiter.status == "dead"
+
+
+@contextmanager
+def crowd() -> Iterator[None]:
+    """Let many coroutines wait, each for another event."""
+    others = [spawn.call(event.await_, number) for number in range(suite.MANY)]
+    yield
+    for each in others:
+        each.close()
+
+
+@suite.EMIT
+def emit(count: int) -> None:
+    """Emit an event to one coroutine."""
+    emit_often(event, count)
+
+
+@suite.EMIT_CROWD
+def emit_crowd(count: int) -> None:
+    """Emit an event to one of many coroutines."""
+    with crowd():
+        emit_often(event, count)
+
+
+@suite.QUEUED
+def emit_queued(count: int) -> None:
+    """Emit an event that is not lost to one coroutine."""
+    emit_often(queued, count)
+
+
+@suite.QUEUED_CROWD
+def emit_queued_crowd(count: int) -> None:
+    """Emit an event that is not lost to one of many coroutines."""
+    with crowd():
+        emit_often(queued, count)
+
+
+def lock_often(count: int) -> None:
+    """Be one of those who want the same lock, which may be any value."""
+    for _ in range(count):
+        mutex.lock("lock")
+        system.suspend()
+        mutex.unlock("lock")
+        system.suspend()
+
+
+@suite.MUTEX
+def lock(count: int) -> None:
+    """Hand a lock over, from one coroutine to the next."""
+    for _ in range(suite.FEW):
+        spawn.call(lock_often, count // suite.FEW)
+    system.run()
+
+
+def pass_on(source: sync.Queue, target: sync.Queue, count: int) -> None:
+    """Be one end of two queues."""
+    for _ in range(count):
+        target.put(source.get())
+
+
+@suite.QUEUE
+def queue(count: int) -> None:
+    """Pass an item to and fro between two coroutines."""
+    there, back = sync.Queue(1), sync.Queue(1)
+    for queues in ((there, back), (back, there)):
+        spawn.call(pass_on, *queues, count // 2)
+    there.put("ball")
+    system.run()
+
+
+@suite.SCOPE
+def scope(count: int) -> None:
+    """Start many coroutines at a time, and wait until all have ended."""
+    for _ in range(count // suite.MANY):
+        with scopes.scope() as children:
+            for _ in range(suite.MANY):
+                children.spawn(nothing)
+
+
+@suite.SCOPE_SUSPEND
+def scope_suspend(count: int) -> None:
+    """Do the same with coroutines that suspend."""
+    for _ in range(count // suite.MANY):
+        with scopes.scope() as children:
+            for _ in range(suite.MANY):
+                children.spawn(system.suspend)
 
 
 @suite.TIMERS
