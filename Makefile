@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
 PIP    := $(RUN) -m pip --quiet --no-input --disable-pip-version-check
 PYTEST := COUTIL_DEBUG=1 $(RUN) -m pytest -q
-NATIVE := $(wildcard coutil/_libuv/*.h) coutil/_libuv/shim.c coutil/_libuv/build.py
+NATIVE := $(wildcard coutil/_libuv/*.h) $(filter-out %/_lib.c,$(wildcard coutil/_libuv/*.c)) coutil/_libuv/build.py
 
 export PYTHON COUTIL_LIBUV
 
@@ -34,7 +34,7 @@ check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m mypy
 	$(PYTEST) tests/test_architecture.py
 
-bench: $(VENV)/.bench    ## compare with gevent, uvloop and trio
+bench: $(VENV)/.bench    ## compare with gevent, uvloop, trio and curio
 	$(RUN) -m benchmarks $(ARGS)
 
 soak: install    ## tests that run for minutes and look for leaks
