@@ -131,15 +131,12 @@ class Handle(Slotted):
 
     def _leave(self) -> None:
         """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
-        if self.state is O_AWAIT:
-            self._want_no_more()
+        if self.state is O_AWAIT:  # from here on nothing is called: in a call, a signal handler could close the handle
+            want, slot = self.want, self.slot
+            if want[slot] > 0:  # noqa: PLR1730
+                want[slot] = 0
             self.waiter = None
             self.state = O_READY  # 4
-
-    def _want_no_more(self) -> None:
-        want, slot = self.want, self.slot
-        if want[slot] > 0:  # noqa: PLR1730  # calls nothing: in a call, a signal handler could close the handle
-            want[slot] = 0
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """Take a record: wake the waiter, or keep what nobody waits for."""
@@ -164,8 +161,10 @@ class Handle(Slotted):
 
     def disarm(self) -> None:
         """The coroutine that was woken waits for something else, or has ended."""
-        if self.state is O_ARMED:
-            self._want_no_more()  # it is wanted still if the waiter came after its record
+        if self.state is O_ARMED:  # as in _leave()
+            want, slot = self.want, self.slot
+            if want[slot] > 0:  # noqa: PLR1730  # it is wanted still if the waiter came after its record
+                want[slot] = 0
             self.state = O_READY  # 7
 
     def _unawaited(self, result: int, where: int) -> None:

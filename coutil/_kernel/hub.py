@@ -279,8 +279,9 @@ class Hub:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
         if self.attention:
             return False
-        self.enough = self.luck - 8
-        return self.luck > 0 and monotonic_ns() - self.home.turned < POLL_EVERY
+        lately = self.luck > 0 and monotonic_ns() - self.home.turned < POLL_EVERY
+        self.enough = max(self.luck - 8, 0) if lately else LUCK  # whoever comes next in this turn has to ask, too
+        return lately
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""

@@ -38,6 +38,7 @@ from .switching import SIGNED, Runner, park, take_turns, wake
 __all__ = ["Operation", "begun", "lucky", "operation"]
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
+Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
 
 
 @checked(OPERATION)
@@ -136,17 +137,20 @@ class Operation(Slotted, Entry):
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def request(
-        self, start: Start, what: str, syscall: str, pins: Any = None, failed: Callable[[int, str], Exception] = error
+        self, start: Start, what: str, syscall: str, pins: Any = None, failed: Failed = error, partly: bool = False
     ) -> Any:
         """Run a request to its end; return True. Suspends.
 
         start: called with slot and generation, returns libuv's code. what: for reports. syscall: for errors.
         pins: kept alive until libuv's callback, also if the wait is cancelled.
-        failed: makes the exception for the code of `start`.
+        failed: makes the exception for the code of `start`. partly: the call has taken effect in part already; else
+        nothing begins if the wait would be cut at once.
         Raises `UVError` if the request does not start, or fails.
         """
         if self.state is not FREED and (woken := self._released(what)) is not SIGNED:
             return woken
+        if self.coroutine.cancelled is not None and not partly:
+            raise self.coroutine.cancelled.error()
         self._take()
         code = start(self.slot, self.generation)
         if code < 0:

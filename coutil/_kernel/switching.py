@@ -188,7 +188,7 @@ def take_turns(own: Any) -> Any:
         ready.appendleft(first)
         return own.wait_turn()
     heir = first.coroutine
-    heir.resumer = hub.greenlet
+    heir.resumer = heir.gate
     if DEBUG:  # as in fire()
         first.state = ARMED  # 6
         first.state = CLOSE_HANDLE  # 9
@@ -272,7 +272,8 @@ def interrupt(coroutine: Coroutine, error: BaseException) -> None:
     KeyboardInterrupt and SystemExit are raised here.
     """
     try:
-        coroutine.throw(error)
+        by_hub = coroutine.gate.__class__ is Outside and getcurrent() is coroutine.home.gate
+        throw_into(coroutine, error) if by_hub else coroutine.throw(error)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as escaped:  # noqa: BLE001  # reported

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,19 @@ def with_plain_peer(domain: str) -> Iterator[tuple[StreamSocket, socket.socket]]
         peer.setblocking(False)
         with peer, server.accept() as stream:
             yield stream, peer
+
+
+@contextmanager
+def with_plain_peers(count: int) -> Iterator[list[tuple[StreamSocket, socket.socket]]]:
+    """Yield streams of ours, each with its peer, a Python socket; close them all at the end."""
+    with socket.create_server((LITERAL["ipv4"], 0)) as server, ExitStack() as later:
+        address = loopback("ipv4", server.getsockname()[1])
+        found = []
+        for _ in range(count):
+            stream = later.enter_context(system.socket("stream", "ipv4"))
+            stream.connect(address)
+            found.append((stream, later.enter_context(server.accept()[0])))
+        yield found
 
 
 @contextmanager

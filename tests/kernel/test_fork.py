@@ -14,8 +14,8 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system
 from coutil._kernel.coroutine import home, running
-from coutil._kernel.switching import park
 from coutil._kernel.hub import this_hub
+from coutil._kernel.switching import park
 from tests.conftest import descriptors
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import BIG, connected, listening, pairs

@@ -8,12 +8,16 @@ from __future__ import annotations
 import gc
 import random
 import re
+import signal
 import socket
 import sys
 import threading
+import traceback
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis.strategies as st
@@ -21,13 +25,14 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import _libuv, coroutine, errors, spawn, system
-from coutil._kernel.books import Hooks
 from coutil._kernel.coroutine import home
+from coutil._kernel.hooks import Hooks
 from coutil._kernel.hub import Hub
 from coutil._kernel.states import OBJECT, OPERATION
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.script import output_of
 from tests.helpers.sockets import METHODS, failure
+from tests.helpers.tcp import with_plain_peers
 from tests.helpers.transitions import needs_debug
 
 KINDS = ["ready", "timer", "stream", "passive"]
@@ -184,30 +189,13 @@ def test_many_random_lives(hub: Hub, escaped: list[Any]) -> None:
 # -- no switch inside libuv -------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def connected(count: int) -> Iterator[list[tuple[system.StreamSocket, socket.socket]]]:
-    """Streams and their peers; all are closed at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = system.address("ipv4", "127.0.0.1", server.getsockname()[1])
-        pairs = []
-        for _ in range(count):
-            stream = system.socket("stream", "ipv4")
-            stream.connect(address)
-            pairs.append((stream, server.accept()[0]))
-        try:
-            yield pairs
-        finally:
-            for stream, peer in pairs:
-                stream.close()
-                peer.close()
-
-
 def test_no_python_runs_inside_libuv() -> None:
     """B18: the extension has no way to call Python, so that no switch can happen while libuv is on the C stack."""
     folder = Path(_libuv.__file__).parent
-    declared = (folder / "uv.cdef.h").read_text()
-    shim = (folder / "shim.c").read_text()
-    ours = "\n".join(path.read_text() for path in folder.parent.rglob("*.py"))
+    declared = (folder / "uv.cdef.h").read_text(encoding="ascii")
+    shim = (folder / "shim.c").read_text(encoding="ascii")
+    ours = "\n".join(path.read_text(encoding="utf-8") for path in folder.parent.rglob("*.py"))
+    assert "int co_step(co_loop *" in declared
     assert "extern" not in declared
     assert re.findall(r"#include\s*[<\"]Python\.h", shim) == []
     assert re.findall(r"\b(def_extern|ffi\.callback|new_handle|from_handle)\b", ours) == []
@@ -226,7 +214,7 @@ def test_coroutines_run_between_polls_only(hub: Hub) -> None:
 
     home().hooks = Watch()
     try:
-        with connected(3) as pairs:
+        with with_plain_peers(3) as pairs:
             for stream, _ in pairs:
                 spawn.call(stream.receive)
             for _, peer in pairs:
@@ -263,7 +251,7 @@ def test_timers_that_stop_the_next(count: int) -> None:
 
 def test_streams_that_close_another() -> None:
     """B18: of streams whose data came in the same turn each closes one that was not served yet: its record is void."""
-    with connected(8) as pairs:
+    with with_plain_peers(8) as pairs:
         log: list[object] = []
         waiting = list(range(8))
 
@@ -430,7 +418,7 @@ class Meddled:
                 self.log.append(type(error))
 
     def round(self, threshold: Callable[[int], None]) -> None:
-        with connected(2) as pairs:
+        with with_plain_peers(2) as pairs:
             self.patients = [spawn.call(self.patient, stream, threshold) for stream, _ in pairs]
             for _ in range(2):
                 for stream, peer in pairs:
@@ -451,14 +439,16 @@ def _meddle(rounds: int, seed: int) -> None:
             meddled.round(threshold)
     meddled.patients.clear()
     gc.collect()
-    assert meddled.failures == []
+    found = ["".join(traceback.format_exception(one)) for one in meddled.failures]
+    assert found == []
     assert {"trap", "end", "done", Boom, errors.Closed, b"data", True} <= set(meddled.log)
     assert meddled.log.count("end") < rounds * 8
 
 
-def test_finalizers_that_switch() -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_finalizers_that_switch(seed: int) -> None:
     """B23: finalizers resume, throw and close in the middle of everything: no wait is lost, nothing is left."""
-    _meddle(200, 1)
+    _meddle(800, seed)
 
 
 @pytest.mark.fuzz
@@ -468,11 +458,126 @@ def test_many_finalizers_that_switch(seed: int) -> None:
     _meddle(3000, seed)
 
 
+# -- signal handlers at every moment ----------------------------------------------------------------------------------
+
+
+class Patient:
+    """A coroutine that waits in every way, for one stream among others; its waits end in documented ways only."""
+
+    def __init__(self, stream: system.StreamSocket) -> None:
+        self.stream = stream
+        self.log: list[object] = []
+        self.who = spawn.call(self.body)
+
+    def body(self) -> None:
+        stream = self.stream
+        waits = [coroutine.yield_, stream.receive, stream.receive, system.suspend, lambda: system.suspend(0.0001)]
+        for wait in (*waits, stream.receive, coroutine.yield_):
+            try:
+                self.log.append(wait())
+            except (Boom, errors.Closed) as ended:
+                self.log.append(type(ended))
+
+    def received(self) -> bytes:
+        """Return all data, also what nobody has received yet."""
+        found = b"".join(one for one in self.log if isinstance(one, bytes))
+        while len(found) < 2:
+            found += self.stream.receive()
+        return found
+
+
+class Interrupted:
+    """A program whose signal handler runs `action` on a patient at the moment number `moment` in our code.
+
+    A moment is one at which the interpreter looks for signals: a function begins, or one written in C returns.
+    """
+
+    def __init__(self, action: Callable[[Patient], object], target: int, moment: int) -> None:
+        self.action, self.target = action, target
+        self.moment = self.left = moment
+        self.done: list[str] = []
+
+    def profile(self, frame: FrameType, event: str, _: object) -> None:
+        """Count moments; `states` is left out: without COUTIL_DEBUG it runs nothing."""
+        module = frame.f_globals.get("__name__", "")
+        if event not in ("call", "c_return") or not module.startswith("coutil.") or module.endswith("states"):
+            return
+        self.left -= 1
+        if self.left == 0:
+            interrupt_main(signal.SIGUSR1)
+
+    def handle(self, *_: object) -> None:
+        sys.setprofile(None)
+        try:
+            self.action(self.patients[self.target])
+            self.done.append("done")
+        except (errors.RunningCoroutine, errors.DeadCoroutine) as refused:
+            self.done.append(type(refused).__name__)
+
+    def run(self, hub: Hub) -> str | None:
+        """Run the program; return what became of the action, None if it ended before its moment came."""
+        with with_plain_peers(2) as pairs:
+            self.patients = [Patient(stream) for stream, _ in pairs]
+            before = signal.signal(signal.SIGUSR1, self.handle)
+            sys.setprofile(self.profile)
+            try:
+                self.program([peer for _, peer in pairs])
+            finally:
+                sys.setprofile(None)
+                signal.signal(signal.SIGUSR1, before)
+            for patient in self.patients:
+                while patient.who.status != "dead":
+                    patient.who.resume("end")
+                assert len(patient.log) == 7
+                assert patient.stream._handle.closed or patient.received() == b"12"
+        system.run("ready")
+        assert hub.in_flight() == 0
+        return self.done[0] if self.done else None
+
+    def program(self, peers: list[socket.socket]) -> None:
+        for patient in self.patients:
+            if patient.who.status == "suspended":
+                patient.who.resume("go")
+        for data in (b"1", b"2"):
+            for peer in peers:
+                with suppress(ConnectionError):  # it may have been closed
+                    peer.send(data)
+            system.suspend()
+            system.suspend()
+        system.suspend(0.0002)
+        self.patients[1].stream.close()
+
+
+def _resume(patient: Patient) -> None:
+    patient.who.resume("told")
+
+
+def _throw(patient: Patient) -> None:
+    patient.who.throw(Boom)
+
+
+def _close(patient: Patient) -> None:
+    patient.stream.close()
+
+
+@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("action", [_resume, _throw, _close])
+def test_signal_handlers_at_every_moment(action: Callable[[Patient], object], target: int, hub: Hub) -> None:
+    """A signal handler may resume, throw and close at any moment: all waits end, once, and no data are lost."""
+    outcomes = []
+    while (outcome := Interrupted(action, target, len(outcomes) + 1).run(hub)) is not None:
+        outcomes.append(outcome)
+    assert len(outcomes) > 150
+    assert outcomes.count("done") > 30
+    assert "DeadCoroutine" not in outcomes
+    assert ("RunningCoroutine" in outcomes) is (action is not _close)
+
+
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
 def _ends_of_stream(count: int) -> None:
-    with connected(1) as [(stream, peer)]:
+    with with_plain_peers(1) as [(stream, peer)]:
         peer.close()
         assert {stream.receive() for _ in range(count)} == {b""}
 
