@@ -8,6 +8,7 @@
 | `coutil.queued` | the same, with emissions that are stored until somebody waits |
 | `coutil.mutex` | any value as a lock that one coroutine at a time owns |
 | `coutil.promise` | results that will exist some day |
+| `coutil.sync` | queues, locks, semaphores, conditions and barriers, as Python programmers expect them |
 | `coutil.coroutine` | create, resume and yield, as in Lua |
 | `coutil.errors` | every exception class |
 | `coutil.testing` | a clock that stands still, for tests |
@@ -17,4 +18,4 @@ package starts nothing; the loop of a thread starts when something in it first w
 """
 
 __version__ = "0.1.0"
-__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "system", "testing"]
+__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "sync", "system", "testing"]

@@ -16,7 +16,21 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "coutil"
 GOLDEN = Path(__file__).parent / "golden"
-PUBLIC = ["errors", "coroutine", "event", "queued", "mutex", "promise", "spawn", "system", "uv", "threads", "channel"]
+PUBLIC = [
+    "errors",
+    "coroutine",
+    "event",
+    "queued",
+    "mutex",
+    "promise",
+    "spawn",
+    "scopes",
+    "sync",
+    "system",
+    "uv",
+    "threads",
+    "channel",
+]
 PRESENT = [name for name in PUBLIC if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()]
 
 

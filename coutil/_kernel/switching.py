@@ -242,9 +242,13 @@ def notify(coroutine: Coroutine, token: object) -> None:
     KeyboardInterrupt and SystemExit are raised here.
     """
     coroutine.resumer = getcurrent()
-    coroutine._greenlet.coroutine = coroutine
+    runner = coroutine._greenlet
+    runner.coroutine = coroutine
     try:
-        enter(coroutine, token)
+        if coroutine.home.hooks is not None:
+            enter(coroutine, token)
+        elif runner.switch(token) is ENDED:
+            coroutine._result()
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001  # reported

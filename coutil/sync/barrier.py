@@ -1,0 +1,102 @@
+"""`Barrier`."""
+
+from __future__ import annotations
+
+from threading import BrokenBarrierError
+
+from .turns import Line, Primitive, Turn, check_number, insist, wake_all, within
+
+
+class _Pass(Turn):
+    """A call of `wait`; `done` becomes false if the barrier is broken."""
+
+    __slots__ = ()
+
+
+class Barrier(Primitive):
+    """A place where coroutines wait for each other: all go on as soon as `parties` of them (int, > 0) have come.
+
+    Then it serves the next round. If one of them gives up, it is broken: nobody can pass until `reset`. As a context
+    manager it waits at the beginning of the block. Raises TypeError, ValueError.
+    """
+
+    __slots__ = ("_broken", "_line", "_parties")
+
+    def __init__(self, parties: int) -> None:
+        check_number("parties", parties, 1)
+        super().__init__()
+        self._parties = parties
+        self._broken = False
+        self._line = Line()
+
+    def wait(self, *, timeout: float | None = None) -> int:
+        """Wait until all parties have come.
+
+        Returns how many had come before the caller in this round (int): one gets 0, the last one does not suspend. An
+        explicit resume does not end the wait. Raises `threading.BrokenBarrierError` if the barrier is broken, or is
+        broken or reset meanwhile; `Timeout`, or whatever is thrown, and that breaks it; `ForeignThread`.
+        """
+        self._check_thread()
+        if self._broken:
+            raise BrokenBarrierError(f"{self!r} is broken")
+        index = len(self._line)
+        if index == self._parties - 1:
+            self._end_round(True)
+            return index
+        turn = _Pass(self)
+        self._line[turn] = None
+        try:
+            within(timeout, insist, turn)
+        except BaseException:
+            if turn.done is None:
+                del self._line[turn]
+                self.abort()
+            raise
+        if not turn.done:
+            raise BrokenBarrierError(f"{self!r} was broken or reset")
+        return index
+
+    def reset(self) -> None:
+        """Make the barrier as new; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
+        self._check_thread()
+        self._broken = False
+        self._end_round(False)
+
+    def abort(self) -> None:
+        """Break the barrier; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
+        self._check_thread()
+        self._broken = True
+        self._end_round(False)
+
+    @property
+    def parties(self) -> int:
+        """How many have to come."""
+        return self._parties
+
+    @property
+    def n_waiting(self) -> int:
+        """How many have come."""
+        return len(self._line)
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can pass."""
+        return self._broken
+
+    def __enter__(self) -> int:
+        """As `wait`."""
+        return self.wait()
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+    def __repr__(self) -> str:
+        """How many have come, of how many."""
+        return self._text(f"{len(self._line)}/{self._parties}{' broken' * self._broken}", Line())
+
+    def _end_round(self, success: bool) -> None:
+        """Let those go who wait."""
+        turns, self._line = self._line, Line()
+        for turn in turns:
+            turn.done = success
+        wake_all(turns)

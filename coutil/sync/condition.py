@@ -1,0 +1,126 @@
+"""`Condition`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from .._kernel.coroutine import Coroutine
+from ..scopes import timeout as deadline
+from .locks import Lock
+from .turns import Line, Primitive, Turn, check_number, wait, wake_all, within
+
+
+class _Notified(Turn):
+    """A call of `wait`; it is done as soon as it is notified, and has to get the lock then."""
+
+    __slots__ = ()
+
+
+class Condition(Primitive):
+    """A lock whose owners can wait until another owner tells them that something has changed.
+
+    lock: the `Lock` to use, which several conditions may share; by default a new one. Raises TypeError. As a context
+    manager it is the lock.
+    """
+
+    __slots__ = ("_line", "_lock")
+
+    def __init__(self, lock: Lock | None = None) -> None:
+        if lock is not None and not isinstance(lock, Lock):
+            raise TypeError(f"lock must be a Lock or None, not {lock!r}")
+        super().__init__()
+        self._lock = Lock() if lock is None else lock
+        self._line = Line()
+
+    def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
+        """As `Lock.acquire`."""
+        return self._lock.acquire(blocking, timeout=timeout)
+
+    def release(self) -> None:
+        """As `Lock.release`."""
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """As `Lock.locked`."""
+        return self._lock.locked()
+
+    @property
+    def owner(self) -> Coroutine | None:
+        """As `Lock.owner`."""
+        return self._lock.owner
+
+    def wait(self, *, timeout: float | None = None) -> Any:
+        """Release the lock, wait until somebody notifies the condition, and acquire the lock again.
+
+        Returns True; or what an explicit resume brings, if that came first. Suspends. Raises RuntimeError (the caller
+        does not own the lock), `Timeout` (not notified in time), `ForeignThread`, and whatever is thrown. The caller
+        owns the lock again then, however long that takes; it does not only if something is raised in the main program
+        while it waits for the lock (`Deadlock`, KeyboardInterrupt). A notification of somebody who does not return it
+        goes to the next one.
+        """
+        self._lock._check_owned()
+        turn = _Notified(self)
+        self._line[turn] = None
+        try:
+            try:
+                self._lock._free()
+                woken = within(timeout, _until_notified, turn)
+            finally:
+                self._line.pop(turn, None)
+                self._lock._retake()
+        except BaseException:
+            if turn.done:
+                self._notify(1)
+            raise
+        return True if turn.done else woken
+
+    def wait_for(self, predicate: Callable[[], Any], *, timeout: float | None = None) -> Any:
+        """Wait until predicate() is true; it is called by the owner of the lock, at first and after each notification.
+
+        Returns what it returned then. Explicit resumes only make it look once more. Everything else is as in `wait`;
+        `timeout` is for all of it.
+        """
+        self._lock._check_owned()
+        with nullcontext() if timeout is None else deadline(timeout):
+            while not (result := predicate()):
+                self.wait()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """End the waits of up to `n` coroutines (int, >= 0) that have waited longest; they line up for the lock.
+
+        Never suspends. Raises RuntimeError (the caller does not own the lock), TypeError, ValueError, `ForeignThread`.
+        """
+        self._lock._check_owned()
+        check_number("n", n, 0)
+        self._notify(n)
+
+    def notify_all(self) -> None:
+        """As `notify`, for everybody who waits."""
+        self._lock._check_owned()
+        self._notify(len(self._line))
+
+    def __enter__(self) -> bool:
+        """As `acquire`."""
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        """As that of `Lock`."""
+        self._lock.__exit__(*error)
+
+    def __repr__(self) -> str:
+        """How many wait."""
+        return self._text("", self._line)
+
+    def _notify(self, n: int) -> None:
+        turns = [self._line.popitem(False)[0] for _ in range(min(n, len(self._line)))]
+        for turn in turns:
+            turn.done = True
+        wake_all(turns)
+
+
+def _until_notified(turn: Turn) -> Any:
+    """Wait once, unless whoever got the lock has notified already; nobody else is resumed by an explicit resume."""
+    return True if turn.done else wait(turn)

@@ -1,0 +1,230 @@
+"""`Lock` and `Semaphore`."""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from contextlib import nullcontext
+from weakref import ref
+
+from greenlet import getcurrent
+
+from .._kernel.coroutine import Coroutine, inside, running
+from ..scopes import scope
+from .turns import Line, Primitive, Turn, check_number, stand_in_line, wait, wake, wake_all
+
+
+class _Acquire(Turn):
+    """A call of `acquire` that waits."""
+
+    __slots__ = ()
+    verb = "acquire"
+
+
+class _AcquireLock(_Acquire):
+    """The same for a lock; `who` (weak) becomes its owner."""
+
+    __slots__ = ("who",)
+    at: Lock
+
+    def __init__(self, at: Lock, who: Coroutine) -> None:
+        super().__init__(at)
+        self.who = ref(who)
+
+    @property
+    def owner(self) -> Coroutine | None:  # type: ignore[override]
+        """Who has the lock now."""
+        return self.at.owner
+
+
+class Lock(Primitive):
+    """Mutual exclusion: one coroutine at a time owns the lock. As a context manager it is owned during the block.
+
+    A coroutine that ends does not free its locks; one that is forgotten while it waits in a block of the lock does.
+    """
+
+    __slots__ = ("_line", "_owner")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = Line()  # is empty unless the lock is owned
+        self._owner: ref[Coroutine] | None = None  # weak, so that owners can be collected
+
+    def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
+        """Make the running coroutine the owner of the lock, as soon as its turn has come.
+
+        Returns True; False only if `blocking` is false and the lock is not free. Suspends if it is not free; an
+        explicit resume does not end the wait. Raises RuntimeError (the caller owns it already), `Timeout`,
+        `NotYieldable` and `ForeignThread`.
+        """
+        if self._thread != get_ident():
+            self._check_thread()
+        me = running()
+        if self._owner is None:
+            self._owner = ref(me)
+            return True
+        if self._owner() is me:
+            raise RuntimeError(f"{me.name} owns {self!r} already")
+        turn = _AcquireLock(self, me)
+        del me  # a coroutine that waits is kept by the registry alone
+        return blocking and stand_in_line(self._line, turn, timeout, self._free)
+
+    def release(self) -> None:
+        """Give the lock, which the running coroutine must own, to the one who has waited for it longest, who runs now.
+
+        Never suspends. Raises RuntimeError (the caller is not the owner) and `ForeignThread`.
+        """
+        self._check_owned()
+        self._free()
+
+    def locked(self) -> bool:
+        """Return whether the lock is owned."""
+        return self._owner is not None
+
+    @property
+    def owner(self) -> Coroutine | None:
+        """The coroutine that owns the lock; None if it is free, or if its owner has ended and is forgotten."""
+        owner = self._owner
+        return owner() if owner is not None else None
+
+    def __enter__(self) -> bool:
+        """As `acquire`."""
+        return self.acquire()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """As `release`; but if an exception leaves the block, it is no error that the lock was lost."""
+        if kind is None or self._owned():
+            self.release()
+
+    def __repr__(self) -> str:
+        """Who owns it, and how many wait."""
+        owner = self.owner
+        return self._text(f"held by {owner.name}", self._line) if owner else self._label()
+
+    def _label(self) -> str:
+        lost = self._owner is not None and self._owner() is None
+        return self._text("lost" if lost else "locked" if self._owner else "free", self._line)
+
+    def _owned(self) -> bool:
+        """Return whether the caller owns the lock; if the owner is being collected, there is no coroutine any more."""
+        return self._owner is not None and self._owner() is getattr(getcurrent(), "coroutine", None)
+
+    def _check_owned(self) -> None:
+        if not self._owned():
+            self._check_thread()
+            raise RuntimeError(f"the caller does not own {self!r}")
+
+    def _free(self) -> None:
+        if self._line:
+            turn, _ = self._line.popitem(False)
+            turn.done = True
+            self._owner = turn.who
+            wake(turn)
+        else:
+            self._owner = None
+
+    def _retake(self) -> None:
+        """Acquire the lock, whatever is thrown meanwhile, and then raise that.
+
+        Only what is raised in the main program, or because the coroutine is being collected, ends the wait.
+        """
+        me: Coroutine | None = getattr(getcurrent(), "coroutine", None)
+        if me is None:
+            return
+        if self._owner is None:
+            self._owner = ref(me)
+            return
+        turn = _AcquireLock(self, me)
+        self._line[turn] = None
+        thrown: BaseException | None = None
+        with nullcontext() if me.scope is None else scope(shield=True):
+            del me
+            while not turn.done:
+                try:
+                    wait(turn)
+                except BaseException as error:
+                    if not inside():
+                        self._line.pop(turn, None)
+                        raise
+                    thrown = error
+        if thrown is not None:
+            try:
+                raise thrown
+            finally:
+                del thrown  # the traceback refers to this frame
+
+
+class Semaphore(Primitive):
+    """A number of permits. As a context manager it takes one during the block.
+
+    value: how many there are at first (int). bounded: whether more can never be released than were acquired; use false
+    for a semaphore that counts something, such as Semaphore(0, bounded=False). Raises TypeError, ValueError (negative).
+    """
+
+    __slots__ = ("_limit", "_line", "_value")
+
+    def __init__(self, value: int = 1, *, bounded: bool = True) -> None:
+        check_number("value", value, 0)
+        super().__init__()
+        self._line = Line()  # is empty unless all permits are taken
+        self._value = value
+        self._limit = value if bounded else sys.maxsize
+
+    def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
+        """Take a permit, as soon as the caller's turn has come.
+
+        Returns True; False only if `blocking` is false and there is none. Suspends if there is none; an explicit resume
+        does not end the wait. Raises `Timeout` and `ForeignThread`.
+        """
+        if self._thread != get_ident():
+            self._check_thread()
+        if self._value:
+            self._value -= 1
+            return True
+        return blocking and stand_in_line(self._line, _Acquire(self), timeout, self._free)
+
+    def release(self, n: int = 1) -> None:
+        """Give `n` permits (int, > 0) to those who have waited for one longest, who run now; keep those that are left.
+
+        Anybody may do it, whoever has acquired them. Never suspends; works anywhere. Raises ValueError (more permits
+        than there were at first, see `bounded`), TypeError and `ForeignThread`.
+        """
+        if self._thread != get_ident():
+            self._check_thread()
+        if n.__class__ is not int or n < 1:
+            check_number("n", n, 1)
+        if self._value + n > self._limit:
+            raise ValueError(f"{self!r} was released more often than acquired")
+        self._free(n)
+
+    @property
+    def value(self) -> int:
+        """How many permits are left."""
+        return self._value
+
+    def locked(self) -> bool:
+        """Return whether no permit is left."""
+        return not self._value
+
+    def __enter__(self) -> bool:
+        """As `acquire`."""
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """As `release`."""
+        self.release()
+
+    def __repr__(self) -> str:
+        """How many permits are left, of how many, and how many wait."""
+        return self._text(f"{self._value}/{self._limit}" if self._limit < sys.maxsize else str(self._value), self._line)
+
+    def _free(self, n: int = 1) -> None:
+        line = self._line
+        if not line:
+            self._value += n
+            return
+        turns = [line.popitem(False)[0] for _ in range(min(n, len(line)))]
+        self._value += n - len(turns)
+        for turn in turns:
+            turn.done = True
+        wake_all(turns)

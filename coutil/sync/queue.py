@@ -1,0 +1,268 @@
+"""`Queue`."""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from collections import deque
+from queue import Empty, Full
+from typing import Any, Generic, TypeVar
+
+from greenlet import getcurrent
+
+from .._kernel.operation import operation
+from .._kernel.switching import take_turns
+from ..errors import Closed
+from .turns import SERVED, Line, Primitive, Turn, check_number, wait, wake, wake_all, within
+
+T = TypeVar("T")
+LUCK = 1000  # calls that may succeed at once before others have their turn
+_NOTHING: Any = object()  # no item
+
+
+class _Get(Turn):
+    """A call of `get` that waits; `item` is what it was given."""
+
+    __slots__ = ("item",)
+    verb = "get"
+
+    __init__ = object.__init__  # one is made for each wait: the caller sets what it needs
+
+
+class _Put(Turn):
+    """A call of `put` that waits; it is done as soon as the `item` is in."""
+
+    __slots__ = ("item",)
+    verb = "put"
+
+    def __init__(self, at: Queue[Any], item: Any) -> None:
+        super().__init__(at)
+        self.item = item
+
+
+class Queue(Primitive, Generic[T]):
+    """Items on their way from coroutines that put them to others that get them, in the order in which they were put.
+
+    maxsize: how many items it takes before `put` waits (int); 0: any number, so that nothing holds producers back.
+    Raises TypeError, ValueError (negative).
+
+    Iterating gets one item after the other, and ends when the queue is closed and empty. As a context manager it is
+    closed at the end of the block.
+    """
+
+    __slots__ = ("_closed", "_getting", "_items", "_limit", "_luck", "_putting")
+
+    def __init__(self, maxsize: int) -> None:
+        check_number("maxsize", maxsize, 0)
+        super().__init__()
+        self._limit = maxsize or sys.maxsize
+        self._closed = False
+        self._luck = LUCK
+        self._items: deque[T] = deque()
+        self._getting = Line()  # is empty unless the queue is
+        self._putting = Line()  # is empty unless the queue is full
+
+    def put(self, item: T, *, timeout: float | None = None) -> Any:
+        """Put an item in; wait as long as the queue is full. An item that somebody waits for is handed over at once.
+
+        Returns True; or what an explicit resume brings, and then the item is not in the queue. Suspends if the queue is
+        full, and now and then to let others run. Raises `Closed`, also if the queue is closed meanwhile, `Timeout` and
+        `ForeignThread`; the item is not in the queue then.
+        """
+        self._luck -= 1
+        if self._luck < 0 and (woken := self._let_others_run()) is not True:
+            return woken
+        if self._thread == get_ident() and not self._closed:
+            if self._getting:
+                turn, _ = self._getting.popitem(False)
+                turn.item = item
+                wake(turn)
+                return True
+            if len(self._items) < self._limit:
+                self._items.append(item)
+                return True
+        return self._put(item, timeout)
+
+    def _hand_over(self, item: T) -> None:
+        """Give an item to the one who has waited for it longest."""
+        turn, _ = self._getting.popitem(False)
+        turn.item = item
+        wake(turn)
+
+    def _let_others_run(self) -> Any:
+        """Let everything that is ready run; return True. Two coroutines that only serve each other starve nobody.
+
+        The hub cannot wait, and a coroutine that is being collected must not.
+        """
+        self._check_thread()
+        self._luck = LUCK
+        return getattr(getcurrent(), "coroutine", None) is None or take_turns(operation())
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Take the item that was put first; wait until there is one.
+
+        Returns the item; or what an explicit resume brings, and then no item was taken. Suspends if the queue is empty,
+        and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
+        and `ForeignThread`.
+        """
+        self._luck -= 1
+        if self._luck < 0 and (woken := self._let_others_run()) is not True:
+            return woken  # type: ignore[no-any-return]
+        if self._items and self._thread == get_ident():
+            return self._take()
+        if self._closed or self._thread != get_ident():
+            self._check_open()
+        turn = _Get()
+        turn.at = self
+        turn.item = _NOTHING
+        self._getting[turn] = None
+        try:
+            woken = wait(turn) if timeout is None else within(timeout, wait, turn)
+        except BaseException:
+            self._getting.pop(turn, None)
+            raise
+        if turn.item is not _NOTHING:
+            return turn.item  # type: ignore[no-any-return]
+        if woken is SERVED:
+            self._check_open(interrupted=True)
+        self._getting.pop(turn, None)
+        return woken  # type: ignore[no-any-return]
+
+    def _take(self) -> T:
+        """Return the first item, and admit the one who waits for its place."""
+        item = self._items.popleft()
+        if self._putting:
+            self._admit(item)
+        return item
+
+    def put_nowait(self, item: T) -> None:
+        """Put an item in. Never suspends; works anywhere. Raises `queue.Full`, `Closed` and `ForeignThread`."""
+        self._check_open()
+        if self.full():
+            raise Full(f"{self!r} is full")
+        if self._getting:
+            self._hand_over(item)
+        else:
+            self._items.append(item)
+
+    def get_nowait(self) -> T:
+        """Take the item that was put first, and return it. Never suspends; works anywhere.
+
+        Raises `queue.Empty`, `Closed` if the queue is empty and closed, and `ForeignThread`.
+        """
+        if not self._items:
+            self._check_open()
+            raise Empty(f"{self!r} is empty")
+        self._check_thread()
+        return self._take()
+
+    def close(self) -> None:
+        """Accept no more items. Those that are in the queue can still be got; who waits gets `Closed`.
+
+        Closing again does nothing. Never suspends. Raises `ForeignThread`.
+        """
+        self._check_thread()
+        if not self._closed:
+            self._closed = True
+            turns: list[Turn] = [*self._getting, *self._putting]
+            self._getting.clear()
+            self._putting.clear()
+            wake_all(turns)
+
+    def __len__(self) -> int:
+        """How many items are in the queue."""
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        """True, also if the queue is empty."""
+        return True
+
+    def qsize(self) -> int:
+        """Return how many items are in the queue."""
+        return len(self._items)
+
+    def empty(self) -> bool:
+        """Return whether `get` would have to wait."""
+        return not self._items
+
+    def full(self) -> bool:
+        """Return whether `put` would have to wait."""
+        return len(self._items) >= self._limit
+
+    @property
+    def maxsize(self) -> int:
+        """How many items there may be; 0: any number."""
+        return 0 if self._limit == sys.maxsize else self._limit
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def __iter__(self) -> Queue[T]:
+        """The queue itself."""
+        return self
+
+    def __next__(self) -> T:
+        """As `get`, but the end is StopIteration."""
+        try:
+            return self.get()
+        except Closed:
+            if self._closed:
+                raise StopIteration from None
+            raise
+
+    def __enter__(self) -> Queue[T]:
+        """The queue itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the queue."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """How many items there are, of how many, and who waits."""
+        state = f"{len(self._items)}/{self.maxsize or 'unlimited'}{' closed' * self._closed}"
+        if self._putting:
+            return self._text(state, self._putting, "putting")
+        return self._text(state, self._getting, "getting")
+
+    def _check_open(self, interrupted: bool = False) -> None:
+        self._check_thread()
+        if self._closed:
+            raise Closed(f"{self!r} is closed", interrupted)
+
+    def _put(self, item: T, timeout: float | None) -> Any:
+        """Wait until the item is admitted."""
+        self._check_open()
+        turn = _Put(self, item)
+        self._putting[turn] = None
+        try:
+            woken = wait(turn) if timeout is None else within(timeout, wait, turn)
+        except BaseException:
+            self._putting.pop(turn, None)
+            raise
+        if turn.done:
+            return True
+        if woken is SERVED:
+            self._check_open(interrupted=True)
+        self._putting.pop(turn, None)
+        return woken
+
+    def _admit(self, taken: T) -> None:
+        """Put the item of the one who has waited longest in, now that another one was taken."""
+        turn, _ = self._putting.popitem(False)
+        turn.done = True
+        self._items.append(turn.item)
+        try:
+            wake(turn)
+        except BaseException:  # KeyboardInterrupt, SystemExit: the item does not reach the caller
+            self._put_back(taken)
+            raise
+
+    def _put_back(self, item: T) -> None:
+        """Undo that an item was taken."""
+        if self._getting:
+            self._hand_over(item)
+        else:
+            self._items.appendleft(item)
