@@ -8,8 +8,9 @@ import pickle
 import socket
 
 import pytest
+from greenlet import GreenletExit
 
-from coutil import _libuv, errors, system
+from coutil import _libuv, errors, spawn, system
 from coutil._libuv import check, error
 from coutil.errors import Cancelled, Closed, CoutilError, Forked, Timeout, UVError, uv_error_class
 
@@ -45,6 +46,7 @@ FAMILIES = {  # our classes, and the builtin ones that they can be caught as
     errors.NotRunning: RuntimeError,
     errors.NotYieldable: RuntimeError,
     errors.RunningCoroutine: RuntimeError,
+    errors.TaskCancelled: Exception,
     errors.Timeout: (TimeoutError, OSError),
     errors.TransferError: TypeError,
     errors.UVError: OSError,
@@ -56,9 +58,12 @@ FAMILIES = {  # our classes, and the builtin ones that they can be caught as
 
 @pytest.mark.parametrize("name", sorted(errors.__all__))
 def test_every_class_has_one_base(name):
-    """Whatever is public here is a CoutilError with a documentation, and a builtin exception besides."""
+    """Whatever is public here is a CoutilError with a documentation, and a builtin exception besides.
+
+    Only ScopeCancelled is none: see `test_scope_cancelled`.
+    """
     found = getattr(errors, name)
-    if name == "uv_error_class":
+    if name in ("uv_error_class", "ScopeCancelled"):
         assert callable(found)
         return
     assert issubclass(found, CoutilError)
@@ -173,6 +178,43 @@ def test_foreign_thread_is_no_error_of_libuv():
     assert type(made) is errors.ForeignThread
     assert not isinstance(made, OSError)
     assert "another thread" in str(made)
+
+
+# -- blocks that end early
+
+
+def test_scope_cancelled():
+    """No Exception, so that `except Exception` lets it pass, and a coroutine may end with it; it names its scope."""
+    block = object()
+    made = errors.ScopeCancelled("the scope was cancelled", block)
+    assert isinstance(made, GreenletExit)
+    assert not isinstance(made, Exception)
+    assert not isinstance(made, CoutilError)
+    assert (str(made), made.scope) == ("the scope was cancelled", block)
+    ended = spawn.call(raise_, made)
+    assert ended.status == "dead"
+
+
+def raise_(error):
+    raise error
+
+
+def test_task_cancelled():
+    """An ordinary error: whoever asked for a result that will never be there can handle it."""
+    made = errors.TaskCancelled("no result")
+    assert isinstance(made, CoutilError)
+    assert not isinstance(made, GreenletExit)
+    assert (str(made), made.args) == ("no result", ("no result",))
+
+
+def test_timeout():
+    """A TimeoutError with a message and the block whose time is up, if it was one."""
+    block = object()
+    assert (str(Timeout()), Timeout().scope) == ("the time is up", None)
+    made = Timeout("too late", block)
+    assert (str(made), made.scope, made.args) == ("too late", block, ("too late",))
+    assert isinstance(made, TimeoutError)
+    assert made.errno is None
 
 
 # -- Closed

@@ -286,13 +286,10 @@ class StreamSocket(Socket):
         handle = self._handle
         if handle.closed:
             raise handle.unusable()
-        if own is None:
-            own = operation()
-            if own.coroutine.cancelled is not None:  # nothing shall begin that will not be waited for
-                raise own.coroutine.cancelled.error()
+        partly, own = own is not None, own or operation()
         if own.hub is not handle.hub:
             raise handle.failed(lib.CO_FOREIGN, syscall)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed)
+        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed, partly)
         return done
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:

@@ -1,0 +1,232 @@
+"""A `with` block that can be cancelled: what deadlines and scopes have in common.
+
+Rule: `Coroutine.scope` is the innermost block around a coroutine, `Coroutine.cancelled` the one whose error its waits
+raise. The kernel looks at the second, and knows no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+from weakref import ref
+
+from greenlet import getcurrent
+
+from .._kernel.coroutine import Coroutine, home, running
+from .._kernel.hub import Hub, Slotted, this_hub
+from .._kernel.switching import Outside, interrupt
+from ..errors import ForeignThread, ScopeCancelled, Timeout
+
+if TYPE_CHECKING:
+    from .children import Task
+
+_LATEST = 2.0**33  # seconds; what is later waits that long, 272 years
+
+
+class Block:
+    """A `with` block that can be cancelled, with at most one timer."""
+
+    shield = False
+    _alarm: Alarm | None = None
+    _host: ref[Coroutine] | None = None  # who is inside; weakly, its frames refer to us: it shall be collected
+    _outer: Block | None = None
+    _left = _joining = False
+    _tasks: Iterable[Task[Any]] = ()  # the children that have not ended, in the order of their start
+
+    def __init__(self, deadline: float | None) -> None:
+        """deadline: in seconds of `system.time()`; None: never."""
+        self.deadline = deadline
+        self.cancelled = False
+        self.expired = False
+
+    def __enter__(self) -> Self:
+        """Begin the block. Raises RuntimeError: a block can be entered once."""
+        if self._host is not None or self._left:
+            raise RuntimeError(f"{self!r} was entered before: make a new one for each block")
+        host = running()
+        self._host = ref(host)
+        self._outer = host.scope
+        host.scope = self
+        try:
+            if self.cancelled or host.cancelled is not None:
+                host.cancelled = cancelling(host)  # we may be a shield
+            if not self.cancelled and self.deadline is not None:
+                self._set_alarm(host, this_hub(), self.deadline)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def _set_alarm(self, host: Coroutine, hub: Hub, deadline: float) -> None:
+        now = hub.clock.update() if host.gate.__class__ is Outside else hub.clock.now()
+        left = round(deadline * 1e9) - now
+        if left <= 0:
+            self._expire()
+        else:
+            self._alarm = Alarm(hub, self, left)
+
+    def _inside(self) -> Coroutine | None:
+        """Return who is inside; None if nobody is, or if it is being collected."""
+        return self._host() if self._host is not None else None
+
+    def _leave(self) -> None:
+        """End the block; others around it may be cancelled still. Raises RuntimeError if it was not its turn."""
+        host, entered = self._inside(), self._host is not None
+        self._host, self._left = None, True
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
+        if host is None:
+            if not entered:
+                raise RuntimeError(f"{self!r} is not open")
+            return
+        innermost = host.scope is self
+        unlink(self, host)
+        host.cancelled = cancelling(host)
+        if not innermost or getattr(getcurrent(), "coroutine", None) is not host:
+            raise RuntimeError(f"{self!r} was left before a block inside it, or by another coroutine")
+
+    def cancel(self) -> None:
+        """Raise at every wait inside the block, from now until it is left. Coroutines that wait now are resumed first.
+
+        Nothing happens the second time, or after the block. Does not suspend. Raises `ForeignThread`, and
+        KeyboardInterrupt or SystemExit of those who are resumed.
+        """
+        host = self._inside()
+        if host is not None and host.home is not home():
+            raise ForeignThread(f"{self!r} belongs to another thread")
+        if self.cancelled or self._left:
+            return
+        self.cancelled = True
+        leaving: BaseException | None = None
+        for one in self._concerned(host):
+            if one.scope is not None and one.scope._joining and one.scope._inside() is one:
+                continue  # it is the children who have to end, then it is told
+            one.cancelled = whose = cancelling(one)
+            if whose is not None and one.resumer is None and one.status == "suspended":
+                try:
+                    interrupt(one, whose.error())
+                except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
+                    if leaving is None:
+                        leaving = error
+                    else:
+                        one.home.report(one, error)
+        if leaving is not None:
+            try:
+                raise_again(leaving)
+            finally:
+                del leaving  # the traceback refers to this frame
+
+    def _expire(self) -> None:
+        """The time is up."""
+        self._alarm = None
+        if not self.cancelled:
+            self.expired = True
+            self.cancel()
+
+    def _concerned(self, host: Coroutine | None) -> list[Coroutine]:
+        """Return every coroutine inside, also those under a shield: children come before who waits for them."""
+        found: list[Coroutine] = []
+        todo: list[tuple[Coroutine, Block]] = [(task.coroutine, self) for task in self._tasks]
+        if host is not None:
+            todo.append((host, self))
+        while todo:  # from the last to the first; turned round below
+            coroutine, outer = todo.pop()
+            inner, block = [], coroutine.scope
+            while block is not None and block is not outer:
+                inner.append(block)
+                block = block._outer
+            found.append(coroutine)
+            todo += [(task.coroutine, block) for block in reversed(inner) for task in block._tasks]
+        return found[::-1]
+
+    def error(self) -> BaseException:
+        """Return what a wait raises after the block was cancelled: a new one each time."""
+        return ScopeCancelled(f"{self!r} was cancelled", self)
+
+    def _state(self) -> str:
+        return "expired" if self.expired else "cancelled" if self.cancelled else "left" if self._left else "open"
+
+
+def unlink(block: Block, coroutine: Coroutine) -> None:
+    """Take a block out of those around a coroutine; it is the innermost one, if nothing went wrong."""
+    if coroutine.scope is block:
+        coroutine.scope = block._outer
+        return
+    inner: Block | None = coroutine.scope
+    while inner is not None and inner._outer is not block:
+        inner = inner._outer
+    if inner is not None:
+        inner._outer = block._outer
+
+
+def cancelling(coroutine: Coroutine) -> Block | None:
+    """Return the outermost cancelled block around a coroutine that no shield keeps out."""
+    found, block = None, coroutine.scope
+    while block is not None:
+        if block.cancelled:
+            found = block
+        block = None if block.shield else block._outer
+    return found
+
+
+class Alarm(Slotted):
+    """A timer of the hub that expires a block."""
+
+    __slots__ = ("block", "generation", "hub", "slot")
+
+    def __init__(self, hub: Hub, block: Block, nanoseconds: int) -> None:
+        self.hub, self.block = hub, block
+        self.slot = hub.take(self)
+        self.generation = hub.generation
+        try:
+            hub.clock.start(self.slot, self.generation, nanoseconds)
+        except BaseException:
+            hub.drop(self.slot)
+            hub.check()
+            raise
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """The time has come."""
+        if generation == self.generation:
+            self.hub.drop(self.slot)
+            self.generation = -1
+            self.block._expire()
+
+    def stop(self) -> None:
+        """Forget the timer, unless it has fired."""
+        if self.generation >= 0:
+            self.generation = -1
+            self.hub.clock.stop(self.slot)
+            self.hub.drop(self.slot)
+
+    def lost(self) -> None:
+        """The loop is gone."""
+        self.generation = -1
+
+
+def is_of(error: BaseException | None, block: Block) -> bool:
+    """Return whether an exception is the cancellation of a block."""
+    return isinstance(error, Timeout | ScopeCancelled) and error.scope is block
+
+
+def raise_again(error: BaseException) -> NoReturn:
+    """Raise an exception again; what it was raised in the context of stays what it was."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context  # the traceback refers to this frame
+
+
+def checked_time(name: str, value: Any) -> float | None:
+    """Return a number of seconds, None if it is no limit. Raises TypeError, ValueError (NaN)."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number or None, not {value!r}")
+    if value != value:  # noqa: PLR0124  # NaN
+        raise ValueError(f"{name} must not be NaN")
+    return None if value == math.inf else max(min(value, _LATEST), -_LATEST)

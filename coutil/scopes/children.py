@@ -1,0 +1,304 @@
+"""Structured concurrency: children that end with the block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from greenlet import GreenletExit, getcurrent
+
+from .._kernel.coroutine import Coroutine, running
+from .._kernel.hub import Entry, Slotted, this_hub
+from .._kernel.switching import park, wake
+from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
+from .block import Block, cancelling, checked_time, is_of, raise_again
+
+T = TypeVar("T")
+_URGENT = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)  # waiting on would not help, or is not wanted
+
+
+class Task(Generic[T]):
+    """A child of a scope. `coroutine`: what runs it."""
+
+    __slots__ = ("_error", "_state", "_traceback", "_value", "_waiters", "coroutine")
+
+    def __init__(self) -> None:
+        """Made by `Scope.spawn`."""
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        self._waiters: dict[Coroutine, None] = {}
+        self._state = "running"
+        self.coroutine: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._state != "running"
+
+    @property
+    def owner(self) -> Coroutine | None:
+        """Who has to end before `result` returns; for reports."""
+        return None if self.done else self.coroutine
+
+    def result(self) -> T:
+        """Wait until the child has ended; return what it returned, or raise what it raised. Suspends unless it has.
+
+        An explicit resume does not end the wait. Raises `TaskCancelled` if the child was cancelled or closed,
+        RuntimeError if it waits for itself, `ForeignThread`, `NotYieldable`, `Deadlock` (main program only).
+        """
+        while not self.done:
+            self._wait(running())
+        if self._state == "cancelled":
+            raise TaskCancelled(f"{self!r} was cancelled") from self._error
+        if self._error is not None:
+            raise_again(self._error.with_traceback(self._traceback))
+        return self._value  # type: ignore[no-any-return]
+
+    def _wait(self, me: Coroutine) -> None:
+        if me is self.coroutine:
+            raise RuntimeError(f"{self!r} cannot wait for its own result")
+        if me.home is not self.coroutine.home:
+            raise ForeignThread(f"{self!r} belongs to another thread")
+        self._waiters[me] = None
+        try:
+            _park(me, self)
+        finally:
+            self._waiters.pop(me, None)
+
+    def _end(self, state: str, error: BaseException | None) -> None:
+        self._state = state
+        if error is not None:
+            self._error = error
+            self._traceback = error.__traceback__ and error.__traceback__.tb_next  # without the frame of `_run`
+            error.__traceback__ = self._traceback
+
+    def __str__(self) -> str:
+        """What a coroutine waits for, in reports."""
+        return f"result of {self.coroutine.name}"
+
+    def __repr__(self) -> str:
+        """Name and state: running, done, failed or cancelled."""
+        return f"<Task {self.coroutine.name} {self._state}>"
+
+
+class Scope(Block):
+    """A block whose children end with it: `scope`. `expired` (bool): whether its deadline has passed."""
+
+    def __init__(self, deadline: float | None, shield: bool) -> None:
+        """See `scope`."""
+        super().__init__(deadline)
+        self.shield = shield
+        self._tasks: dict[Task[Any], None] = {}
+        self._errors: list[BaseException] = []
+
+    def spawn(self, function: Callable[..., T], *arguments: Any, name: str | None = None) -> Task[T]:
+        """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
+
+        The first exception that escapes from a child cancels the scope, and is raised when all have ended.
+        Children may spawn, too. Returns the `Task`. Raises TypeError, RuntimeError (the block is not open),
+        `ForeignThread`.
+        """
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {function!r}")
+        host = self._inside()
+        if host is None or (self._joining and not self._tasks):
+            raise RuntimeError(f"{self!r} is not open: spawn inside its with block")
+        name = name or getattr(function, "__qualname__", None) or type(function).__qualname__
+        task: Task[T] = Task()
+        task.coroutine = child = Coroutine(self._run, (task, function, arguments), name, 2)
+        if child.home is not host.home:
+            raise ForeignThread(f"{self!r} belongs to another thread")
+        child.scope = self
+        child.cancelled = cancelling(child)
+        self._tasks[task] = None
+        child.launch()
+        return task
+
+    def _run(self, task: Task[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+        """Be a child: whatever happens ends up in its task, and what nobody else is told of, in the scope."""
+        failure: BaseException | None = None
+        try:
+            task._value = function(*arguments)
+        except BaseException as error:  # noqa: BLE001  # kept for the one who asks; raised at the end of the block
+            if isinstance(error, GreenletExit) or self._is_outside(error):
+                task._end("cancelled", error)
+            else:
+                task._end("failed", error)
+                failure = error
+        else:
+            task._end("done", None)
+        del function, arguments
+        task.coroutine.scope = task.coroutine.cancelled = None
+        del self._tasks[task]
+        self._wake_waiters(task)
+        if failure is not None:
+            self._fail(failure)
+
+    def _fail(self, error: BaseException) -> None:
+        """Take the error of a child. If the host has left without waiting for it, the excepthook gets it."""
+        if self._left:
+            raise error
+        self._note(error, len(self._errors))
+        self.cancel()
+
+    def _note(self, error: BaseException, at: int) -> None:
+        """Remember an error that the block ends with; `Task.result` may have raised the same one in several places."""
+        if not any(one is error for one in self._errors):
+            self._errors.insert(at, error)
+
+    def _is_outside(self, error: BaseException) -> bool:
+        """Return whether an error is the cancellation of this block or one around it, which tells them itself."""
+        block: Block | None = self
+        while block is not None:
+            if is_of(error, block):
+                return True
+            block = block._outer
+        return False
+
+    def _wake_waiters(self, task: Task[Any]) -> None:
+        """Have the hub resume those who waited for the end of a child, as soon as that has come."""
+        waits: list[tuple[Coroutine, object]] = [(waiter, task) for waiter in task._waiters]
+        host = self._inside()
+        if host is not None and self._joining and not self._tasks:
+            waits.append((host, self))
+        if waits:
+            this_hub().ready.extend([_Wake(waiter, what) for waiter, what in waits])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Wait for the children, then raise what failed."""
+        host = self._inside()
+        if raised is not None and not self._is_outside(raised):
+            self._note(raised, 0)
+        here = host is not None and getattr(getcurrent(), "coroutine", None) is host  # else it is being collected
+        if raised is not None or not here:
+            self.cancel()
+        if host is not None and here:
+            self._join(host)
+        try:
+            self._leave()
+        except RuntimeError as error:
+            self._errors.append(error)
+        return self._finish(host, raised)
+
+    def _join(self, host: Coroutine) -> None:
+        """Wait until no child is left. Whatever ends the wait early cancels the children, and is raised after them.
+
+        The second urgent error leaves at once: it must always be possible to get out.
+        """
+        self._joining = True
+        while self._tasks:
+            host.cancelled = None  # now it is the children who have to end
+            try:
+                _park(host, self)
+            except BaseException as error:  # noqa: BLE001  # kept
+                self._errors.append(error)
+                if isinstance(error, _URGENT) and sum(isinstance(one, _URGENT) for one in self._errors) > 1:
+                    break
+                self.cancel()
+        self._joining = False
+
+    def _finish(self, host: Coroutine | None, raised: BaseException | None) -> bool:
+        """Raise what the block ends with; return whether what it was left with is dealt with."""
+        errors, self._errors = self._errors, []
+        try:
+            if errors:
+                return self._fail_with(errors, raised)
+            if host is not None and host.cancelled is not None and not self.shield:
+                if is_of(raised, host.cancelled):
+                    return False
+                raise host.cancelled.error()
+            if self.expired:
+                raise Timeout("the time of the scope is up", self) from None
+            return raised is None or is_of(raised, self)
+        finally:
+            del errors, raised  # the traceback refers to this frame
+
+    def _fail_with(self, errors: list[BaseException], raised: BaseException | None) -> bool:
+        """Raise one of `errors` or a group of them, or return False if it is `raised`."""
+        try:
+            several = [one for one in errors if not isinstance(one, GreenletExit)] or errors[:1]
+            first = next((one for one in several if isinstance(one, KeyboardInterrupt | SystemExit)), several[0])
+            others = [one for one in several if one is not first]
+            if isinstance(first, KeyboardInterrupt | SystemExit):
+                if others:
+                    first.__cause__ = others[0] if len(others) == 1 else self._group(others)
+            elif others:
+                raise_again(self._group(several))
+            if first is raised:
+                return False
+            raise_again(first)
+        finally:
+            errors.clear()
+            del raised
+            several = others = first = None  # type: ignore[assignment]  # the traceback refers to this frame
+
+    def _group(self, errors: list[BaseException]) -> BaseException:
+        return BaseExceptionGroup(f"{len(errors)} failed in {self!r}", errors)
+
+    def __str__(self) -> str:
+        """What the host waits for at the end, in reports."""
+        return f"end of {len(self._tasks)} children"
+
+    def __repr__(self) -> str:
+        """State and number of children."""
+        return f"<Scope {self._state()} children={len(self._tasks)}>"
+
+
+class _Waiting(Slotted):
+    """Makes a coroutine known to the hub, which ends it with the thread."""
+
+    __slots__ = ("gone", "waiter")
+
+    def __init__(self, waiter: Coroutine) -> None:
+        self.waiter = waiter
+        self.gone = False
+
+    def lost(self) -> None:
+        """The loop is gone."""
+        self.gone = True
+
+
+def _park(me: Coroutine, what: object) -> None:
+    """Suspend the running coroutine until something resumes it."""
+    hub, waiting = this_hub(), _Waiting(me)
+    slot = hub.take(waiting)
+    try:
+        park(me, what)
+    finally:
+        if not waiting.gone:
+            hub.drop(slot)
+
+
+class _Wake(Entry):
+    """Resume a coroutine if it waits for `what` still."""
+
+    __slots__ = ("waiter", "what")
+
+    def __init__(self, waiter: Coroutine, what: object) -> None:
+        self.waiter, self.what = waiter, what
+
+    def fire(self) -> None:
+        """Resume, signed."""
+        waiter = self.waiter
+        if waiter.resumer is None and waiter.waiting_on is self.what:
+            waiter.resumer = waiter.gate
+            waiter.waiting_on = None
+            wake(waiter)
+
+
+def scope(*, deadline: float | None = None, shield: bool = False) -> Scope:
+    """Return a context manager that ends when all coroutines which were spawned in it have ended. Suspends until then.
+
+    If the block or a child fails, the others are cancelled and the exception is raised when they have ended; several
+    are raised as an exception group. Leave without waiting: `cancel()`, which raises nothing.
+    deadline: in seconds of `system.time()`; when it passes, the scope is cancelled and raises `errors.Timeout` at its
+    end. shield: no cancellation from outside enters; for clean-up that has to wait. An explicit resume does not end the
+    wait. Raises TypeError, ValueError (NaN).
+    """
+    if not isinstance(shield, bool):
+        raise TypeError(f"shield must be a bool, not {shield!r}")
+    return Scope(checked_time("deadline", deadline), shield)
