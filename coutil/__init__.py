@@ -8,14 +8,15 @@
 | `coutil.queued` | the same, with emissions that are stored until somebody waits |
 | `coutil.mutex` | any value as a lock that one coroutine at a time owns |
 | `coutil.promise` | results that will exist some day |
+| `coutil.scopes` | deadlines, and coroutines that end together with a block |
 | `coutil.sync` | queues, locks, semaphores, conditions and barriers, as Python programmers expect them |
 | `coutil.coroutine` | create, resume and yield, as in Lua |
 | `coutil.errors` | every exception class |
 | `coutil.testing` | a clock that stands still, for tests |
 
-Layers, each importing only those before it: errors, _libuv, _kernel, event, the others above. Importing this
+Layers, each importing only those before it: errors, _libuv, _host, _kernel, event and scopes, the others. Importing this
 package starts nothing; the loop of a thread starts when something in it first waits.
 """
 
 __version__ = "0.1.0"
-__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "spawn", "sync", "system", "testing"]
+__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "scopes", "spawn", "sync", "system", "testing"]
