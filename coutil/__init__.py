@@ -14,8 +14,8 @@
 | `coutil.errors` | every exception class |
 | `coutil.testing` | a clock that stands still, for tests |
 
-Layers, each importing only those before it: errors, _libuv, _host, _kernel, event and scopes, the others. Importing this
-package starts nothing; the loop of a thread starts when something in it first waits.
+Layers, each importing only those before it: errors, _libuv, _host, _kernel, event and scopes, the others. Importing
+this package starts nothing; the loop of a thread starts when something in it first waits.
 """
 
 __version__ = "0.1.0"
