@@ -38,10 +38,10 @@ bench: $(VENV)/.bench    ## compare with gevent, uvloop, trio and curio
 	$(RUN) -m benchmarks $(ARGS)
 
 soak: install    ## tests that run for minutes and look for leaks
-	$(PYTEST) -m soak $(ARGS)
+	$(PYTEST) -m soak -o faulthandler_timeout=900 $(ARGS)
 
 fuzz: install    ## tests with many random examples
-	$(PYTEST) -m fuzz $(ARGS)
+	$(PYTEST) -m fuzz -o faulthandler_timeout=900 $(ARGS)
 
 wheel: install   ## dist/coutil-*.whl
 	rm -rf build dist
