@@ -1,0 +1,155 @@
+"""What the system tells about itself, in plain values. What libuv allocates for it is copied and freed at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import check, ffi, lib
+from .sockaddr import Plain, room, unpack
+
+__all__ = [
+    "Interface",
+    "cpus",
+    "exepath",
+    "hostname",
+    "interface_id",
+    "interface_name",
+    "interfaces",
+    "load",
+    "passwd",
+    "resident",
+    "tmpdir",
+    "uname",
+    "uptime",
+    "usage",
+]
+
+_LONGEST = 1 << 16  # characters of a path or name
+_TIMES = ("user", "nice", "sys", "irq", "idle")
+
+
+class Interface(NamedTuple):
+    """An address of a network interface, and the interface's hardware address."""
+
+    name: str
+    internal: bool
+    address: Plain
+    mask: bytes
+    mac: bytes
+
+
+def _text(pointer: Any) -> str:
+    return os.fsdecode(ffi.string(pointer)) if pointer else ""
+
+
+def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
+    """Return the string that libuv writes into a buffer."""
+    buffer, size = ffi.new("char[]", _LONGEST), ffi.new("size_t *", _LONGEST)
+    check(function(*arguments, buffer, size), syscall)
+    return _text(buffer)
+
+
+def exepath() -> str:
+    """Return the path of the program that runs."""
+    return _named(lib.uv_exepath, "uv_exepath")
+
+
+def hostname() -> str:
+    """Return the name of this machine."""
+    return _named(lib.uv_os_gethostname, "uv_os_gethostname")
+
+
+def tmpdir() -> str:
+    """Return the folder for temporary files."""
+    return _named(lib.uv_os_tmpdir, "uv_os_tmpdir")
+
+
+def interface_name(index: int) -> str:
+    """Return the name of the network interface of a number."""
+    return _named(lib.uv_if_indextoname, "uv_if_indextoname", index)
+
+
+def interface_id(index: int) -> str:
+    """Return what a scoped IPv6 address has behind its % for the network interface of a number."""
+    return _named(lib.uv_if_indextoiid, "uv_if_indextoiid", index)
+
+
+def passwd() -> tuple[str, str, str]:
+    """Return shell, home directory and name of the user."""
+    entry = ffi.new("uv_passwd_t *")
+    check(lib.uv_os_get_passwd(entry), "uv_os_get_passwd")
+    try:
+        return _text(entry.shell), _text(entry.homedir), _text(entry.username)
+    finally:
+        lib.uv_os_free_passwd(entry)
+
+
+def uname() -> tuple[str, str, str, str]:
+    """Return machine, kernel, release and version."""
+    found = ffi.new("uv_utsname_t *")
+    check(lib.uv_os_uname(found), "uv_os_uname")
+    return _text(found.machine), _text(found.sysname), _text(found.release), _text(found.version)
+
+
+def usage() -> Any:
+    """Return a structure with the fields of getrusage(2)."""
+    found = ffi.new("uv_rusage_t *")
+    check(lib.uv_getrusage(found), "uv_getrusage")
+    return found
+
+
+def resident() -> int:
+    """Return how many bytes of this process are in memory."""
+    size = ffi.new("size_t *")
+    check(lib.uv_resident_set_memory(size), "uv_resident_set_memory")
+    return int(size[0])
+
+
+def uptime() -> float:
+    """Return for how many seconds the system has been running."""
+    seconds = ffi.new("double *")
+    check(lib.uv_uptime(seconds), "uv_uptime")
+    return float(seconds[0])
+
+
+def load() -> tuple[float, ...]:
+    """Return the load averages of 1, 5 and 15 minutes."""
+    averages = ffi.new("double[3]")
+    lib.uv_loadavg(averages)
+    return tuple(averages)
+
+
+def cpus() -> list[tuple[str | int, ...]]:
+    """Return model, MHz, and user, nice, system, irq and idle milliseconds of each processor."""
+    infos, count = ffi.new("uv_cpu_info_t **"), ffi.new("int *")
+    check(lib.uv_cpu_info(infos, count), "uv_cpu_info")
+    try:
+        found = [infos[0][at] for at in range(count[0])]
+        return [
+            (_text(one.model), one.speed, *(int(getattr(one.cpu_times, name)) for name in _TIMES)) for one in found
+        ]
+    finally:
+        lib.uv_free_cpu_info(infos[0], count[0])
+
+
+def interfaces() -> list[Interface]:
+    """Return the addresses of all network interfaces that are up."""
+    infos, count = ffi.new("uv_interface_address_t **"), ffi.new("int *")
+    check(lib.uv_interface_addresses(infos, count), "uv_interface_addresses")
+    try:
+        found = [_interface(infos[0][at]) for at in range(count[0])]
+    finally:
+        lib.uv_free_interface_addresses(infos[0], count[0])
+    return [one for one in found if one is not None]
+
+
+def _interface(one: Any) -> Interface | None:
+    packed, netmask = room(), room()
+    lib.co_interface(ffi.addressof(one), packed, netmask)
+    address, mask = unpack(packed), unpack(netmask)
+    if address is None or mask is None:
+        return None
+    mac = bytes(ffi.buffer(one.phys_addr))
+    return Interface(_text(one.name), bool(one.is_internal), address, mask.binary, mac)

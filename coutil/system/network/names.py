@@ -1,0 +1,372 @@
+"""Names of hosts and services: from names to addresses, and back. The thread pool looks them up, nothing blocks.
+
+Rule: what C gets is ASCII without NUL and of legal length; libuv's own conversion of host names is never used.
+"""
+
+from __future__ import annotations
+
+import stringprep
+from collections.abc import Callable, Iterator
+from struct import Struct
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+from ..._kernel.operation import operation
+from ..._kernel.states import FREED
+from ..._libuv import NULL, lib
+from ..._libuv.out import out, take_memory
+from ..._libuv.sockaddr import Plain, pack
+from ...errors import Closed, UVError
+from .address import Address, Domain
+
+__all__ = ["Addresses", "checked_host", "checked_service", "findaddr", "nameaddr"]
+
+SockType = Literal["stream", "passive", "datagram"]
+_found = Struct("=iiiI16s")  # co_found: ipv6, stream, port, scope, binary
+_LONGEST_HOST, _LONGEST_LABEL = 253, 63  # RFC 1035
+_LONGEST_SERVICE = 31
+
+
+class Addresses:
+    """What `findaddr` found, in the order of preference, with a pointer that begins at the first.
+
+    Iterating yields (address, type of socket) of each, from the first, whatever the pointer is at.
+    """
+
+    __slots__ = ("_at", "_entries", "_passive")
+
+    def __init__(self, entries: list[tuple[bool, Plain]], passive: bool) -> None:
+        """Made by `findaddr`. entries: whether for streams, and the address; at least one. passive: for listening."""
+        self._entries: list[tuple[bool, Plain]] | None = entries
+        self._passive = passive
+        self._at = 0
+
+    def next(self) -> bool:
+        """Move the pointer on; return False, and leave it, if it is at the last address. Raises `Closed`."""
+        if self._at + 1 >= len(self._open()):
+            return False
+        self._at += 1
+        return True
+
+    def reset(self) -> bool:
+        """Move the pointer to the first address; return True. Raises `Closed`."""
+        self._open()
+        self._at = 0
+        return True
+
+    def getaddress(self, into: Address | None = None) -> Address:
+        """Return the address at the pointer; written into `into` if that is given.
+
+        Raises TypeError, ValueError (`into` is of the other family), `Closed`.
+        """
+        plain = self._open()[self._at][1]
+        found = Address(_domain(plain), *plain)
+        if into is None:
+            return found
+        if not isinstance(into, Address):
+            raise TypeError(f"into must be an Address, not {into!r}")
+        if into.type != found.type:
+            raise ValueError(f"into has the wrong domain: {into!r} for an address of {found.type}")
+        into.binary, into.port, into.scope = plain
+        return into
+
+    def getdomain(self) -> Domain:
+        """Return "ipv4" or "ipv6", of the address at the pointer. Raises `Closed`."""
+        return _domain(self._open()[self._at][1])
+
+    def getsocktype(self) -> SockType:
+        """Return what the address at the pointer is for: "stream" ("passive" for name "*") or "datagram".
+
+        Raises `Closed`.
+        """
+        return self._socktype(self._open()[self._at][0])
+
+    def _socktype(self, stream: bool) -> SockType:
+        return "datagram" if not stream else "passive" if self._passive else "stream"
+
+    def close(self) -> bool:
+        """Forget the addresses; return True. Closing twice is no error."""
+        self._entries = None
+        return True
+
+    def _open(self) -> list[tuple[bool, Plain]]:
+        if self._entries is None:
+            raise Closed("the addresses are closed")
+        return self._entries
+
+    def __iter__(self) -> Iterator[tuple[Address, SockType]]:
+        """Yield (address, type of socket), from the first."""
+        for stream, plain in self._open():
+            yield Address(_domain(plain), *plain), self._socktype(stream)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open())
+
+    def __enter__(self) -> Self:
+        """Return the addresses; they are closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close them."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """How many, and the one at the pointer."""
+        if self._entries is None:
+            return "<Addresses closed>"
+        return f"<Addresses {self._at + 1} of {len(self._entries)}: {self.getsocktype()} {self.getaddress()}>"
+
+
+def _domain(plain: Plain) -> Domain:
+    return "ipv6" if len(plain.binary) == 16 else "ipv4"
+
+
+def findaddr(
+    name: str | bytes | None = None,
+    service: str | int | None = None,
+    *,
+    ipv4: bool = False,
+    ipv6: bool = False,
+    mapped: bool = False,
+    datagram: bool = False,
+    stream: bool = False,
+    numeric: bool = False,
+) -> Addresses:
+    """Look up the addresses of a host and service.
+
+    name: of the host, or a literal address; None is this machine (loopback), "*" any address, to listen on. Names in
+    other alphabets are encoded as IDNA. service: its name, or a port (0 to 65535, also as text); None is port 0.
+    ipv4, ipv6: families that are wanted; both: all; none: those that this machine is connected by. mapped: IPv6
+    only, IPv4 addresses are written as such ("::ffff:1.2.3.4"): those too if `ipv4` and `ipv6` are set, else if there
+    are no others. datagram, stream: what for; none: both. numeric: only literals, nothing is looked up.
+    Returns `Addresses`, or what an explicit resume brings. Suspends.
+    Raises TypeError, ValueError (a name or service with NUL, too long, or impossible to encode; neither name nor
+    service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME, EAI_AGAIN,
+    EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
+    """
+    chosen = _flags(
+        (ipv4, "ipv4", lib.CO_IPV4),
+        (ipv6, "ipv6", lib.CO_IPV6),
+        (mapped, "mapped", lib.CO_MAPPED),
+        (datagram, "datagram", lib.CO_DATAGRAM),
+        (stream, "stream", lib.CO_STREAM),
+        (numeric, "numeric", lib.CO_NUMERIC_HOST),
+    )
+    host, port = _checked_names(name, service)
+    if mapped and ipv4 and not ipv6:
+        raise ValueError("mapped makes IPv6 addresses: it does not go with ipv4 only")
+    if mapped and ipv4:
+        chosen |= lib.CO_ALL
+    if not (ipv4 or ipv6 or mapped):
+        chosen |= lib.CO_CONFIGURED
+    passive = name in ("*", b"*")
+    if passive:
+        chosen |= lib.CO_PASSIVE
+    woken, found = _find(host, port, chosen)
+    return woken if found is None else Addresses(found[0], passive)  # type: ignore[no-any-return]
+
+
+def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes | None]:
+    """Return host and service for C. Raises TypeError, ValueError."""
+    host = None if name is None or name in ("*", b"*") else checked_host(name)
+    port = None if service is None else checked_service(service)
+    if port is None and host is None:
+        raise ValueError("name and service are both missing" if name is None else 'name "*" needs a service')
+    return host, port
+
+
+def _flags(*given: tuple[object, str, int]) -> int:
+    """Return the bits of those that are True. Raises TypeError for what is no bool."""
+    for value, name, _ in given:
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be a bool, not {value!r}")
+    return sum(bit for value, _, bit in given if value)
+
+
+# -- names for C ------------------------------------------------------------------------------------------------------
+
+
+def checked_host(name: object) -> bytes:
+    """Return a host name in ASCII. Raises TypeError, ValueError."""
+    if isinstance(name, bytes):
+        name = name.decode()  # UnicodeDecodeError is a ValueError
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, bytes or None, not {name!r}")
+    if "\0" in name:
+        raise ValueError(f"name contains NUL: {name!r:.80}")
+    if not name:
+        raise ValueError("name is empty")
+    if len(name) > _LONGEST_HOST + name.endswith("."):  # before it is encoded, which takes long for long names
+        raise ValueError(f"name is too long ({len(name)} characters): {name!r:.80}")
+    data = name.encode("ascii" if name.isascii() else "idna")  # UnicodeError is a ValueError
+    *labels, last = data.split(b".")
+    if len(data) > _LONGEST_HOST + data.endswith(b".") or any(len(one) > _LONGEST_LABEL for one in (*labels, last)):
+        raise ValueError(f"name, or a part of it, is too long: {name!r:.80}")
+    if not all(labels):
+        raise ValueError(f"name has an empty part: {name!r:.80}")
+    return data
+
+
+def checked_service(service: object) -> bytes:
+    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError."""
+    if isinstance(service, bool) or not isinstance(service, int | str):
+        raise TypeError(f"service must be a string, an int or None, not {service!r}")
+    if isinstance(service, int):
+        if not 0 <= service <= 65535:
+            raise ValueError(f"service must be 0 to 65535, not {service}")
+        return b"%d" % service
+    if not 0 < len(service) <= _LONGEST_SERVICE or not service.isascii() or "\0" in service:
+        raise ValueError(f"service must be 1 to {_LONGEST_SERVICE} ASCII characters without NUL, not {service!r:.80}")
+    try:
+        number = int(service)
+    except ValueError:
+        return service.encode()
+    if not (service.isdigit() and number <= 65535):  # the system would take a part of it
+        raise ValueError(f"service must be 0 to 65535, not {service!r}")
+    return service.encode()
+
+
+# -- names from addresses ---------------------------------------------------------------------------------------------
+
+
+@overload
+def nameaddr(
+    what: Address,
+    *,
+    local: bool = False,
+    datagram: bool = False,
+    idn: bool = False,
+    unassigned: bool = False,
+    std3: bool = False,
+) -> tuple[str, str]: ...
+@overload
+def nameaddr(
+    what: int | str | bytes,
+    *,
+    local: bool = False,
+    datagram: bool = False,
+    idn: bool = False,
+    unassigned: bool = False,
+    std3: bool = False,
+) -> str: ...
+
+
+def nameaddr(
+    what: Address | int | str | bytes,
+    *,
+    local: bool = False,
+    datagram: bool = False,
+    idn: bool = False,
+    unassigned: bool = False,
+    std3: bool = False,
+) -> tuple[str, str] | str:
+    """Look up the names of an address, a port or a host.
+
+    what: an `Address` brings its host's name and its service's; a port (int, 0 to 65535) the service's name, or the
+    number as text; the name of a host its canonical name.
+    local: of hosts of this domain, only the name in it. datagram: the service's name for datagrams, not streams.
+    idn: names in other alphabets are decoded; those of them that have code points which IDNA leaves unassigned only if
+    `unassigned`, and those with ASCII that is no letter, digit or inner hyphen only if not `std3`.
+    Returns names, or what an explicit resume brings. Suspends.
+    Raises TypeError, ValueError (see `findaddr`), `NotYieldable`, or `UVError`: EAI_NONAME (the address has no name), …
+    which are `socket.gaierror`, too. Source: uv_getnameinfo, uv_getaddrinfo.
+    """
+    options = ((unassigned, "unassigned", 0), (std3, "std3", 0), (idn, "idn", 0))
+    chosen = _flags((local, "local", lib.CO_LOCAL), (datagram, "datagram", lib.CO_DATAGRAM), *options)
+
+    def decoded(name: str) -> str:
+        return _from_idna(name, unassigned, std3) if idn else name
+
+    if isinstance(what, Address):
+        plain = Plain(what.binary, what.port, what.scope)
+        woken, names = _name(plain, chosen | lib.CO_NAME_REQUIRED)
+        return woken if names is None else (decoded(names[0]), names[1])  # type: ignore[no-any-return]
+    if isinstance(what, int) and not isinstance(what, bool):
+        if not 0 <= what <= 65535:
+            raise ValueError(f"a port must be 0 to 65535, not {what}")
+        woken, names = _name(Plain(bytes(4), what, 0), chosen | lib.CO_NUMERIC_HOST)
+        return woken if names is None else names[1]  # type: ignore[no-any-return]
+    if isinstance(what, bool) or not isinstance(what, str | bytes):
+        raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
+    woken, found = _find(checked_host(what), None, lib.CO_CANONICAL | lib.CO_STREAM)
+    return woken if found is None else decoded(found[1])  # type: ignore[no-any-return]
+
+
+def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
+    """Decode the parts of a host name that are encoded, and may be decoded."""
+    return ".".join(_label_from_idna(label, unassigned, std3) for label in name.split("."))
+
+
+def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
+    if not label[:4].lower() == "xn--" or not label.isascii():
+        return label
+    try:
+        text = label.encode().decode("idna")
+    except UnicodeError:
+        return label
+    odd = [char for char in text if char.isascii() and not (char.isalnum() or char == "-")]
+    if std3 and (odd or text.startswith("-") or text.endswith("-")):
+        return label
+    if not unassigned and any(map(stringprep.in_table_a1, text)):
+        return label
+    return text
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _find(host: bytes | None, port: bytes | None, flags: int) -> tuple[Any, tuple[list[tuple[bool, Plain]], str] | None]:
+    """Return what the wait brought; and the addresses and the canonical name, None after an explicit resume."""
+    found = out()
+    if port is not None and port.isdigit():
+        flags |= lib.CO_NUMERIC_SERVICE
+
+    def begin(loop: Any, slot: int, generation: int) -> int:
+        code: int = lib.co_findaddr(loop, slot, generation, host or NULL, port or NULL, flags, found)
+        return code
+
+    what = f"addresses of {host.decode()}" if host is not None else f"addresses for service {port.decode() if port else None}"
+    try:
+        woken, done = _request(begin, what, "uv_getaddrinfo", found)
+    except UVError as error:
+        error.filename = host.decode() if host is not None else None  # what its text ends with
+        raise
+    if not done:
+        return woken, None
+    count = found.number
+    data = take_memory(found)
+    entries = []
+    for ipv6, stream, number, scope, binary in _found.iter_unpack(data[: count * _found.size]):
+        entries.append((bool(stream), Plain(binary if ipv6 else binary[:4], number, scope)))
+    return woken, (entries, data[count * _found.size :].decode("utf-8", "surrogateescape"))
+
+
+def _name(plain: Plain, flags: int) -> tuple[Any, tuple[str, str] | None]:
+    """Return what the wait brought; and the names of the host and the service, None after an explicit resume."""
+    found, packed = out(), pack(plain)
+
+    def begin(loop: Any, slot: int, generation: int) -> int:
+        code: int = lib.co_nameaddr(loop, slot, generation, packed, flags, found)
+        return code
+
+    woken, done = _request(begin, "names of an address", "uv_getnameinfo", found)
+    if not done:
+        return woken, None
+    host, service, _ = take_memory(found).decode("utf-8", "surrogateescape").split("\0")
+    return woken, (host, service)
+
+
+def _request(begin: Callable[[Any, int, int], int], what: str, syscall: str, pins: Any) -> tuple[Any, bool]:
+    """Run a request; return what the wait brought, and whether it is done. One that nobody waits for is cancelled."""
+    own = operation()
+    pointer = own.hub.loop.pointer
+    try:
+        woken = own.request(lambda slot, generation: begin(pointer, slot, generation), what, syscall, pins)
+    finally:
+        done = own.state is FREED
+        if not done:
+            lib.co_cancel(pointer, own.slot, own.generation)
+    return woken, done
