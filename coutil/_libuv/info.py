@@ -18,6 +18,7 @@ __all__ = [
     "interface_name",
     "interfaces",
     "load",
+    "memory",
     "passwd",
     "resident",
     "tmpdir",
@@ -107,6 +108,11 @@ def resident() -> int:
     return int(size[0])
 
 
+def memory() -> tuple[int, int, int]:
+    """Return how many bytes of memory the machine has, how many are free, and the limit set for them (0: none)."""
+    return lib.uv_get_total_memory(), lib.uv_get_free_memory(), lib.uv_get_constrained_memory()
+
+
 def uptime() -> float:
     """Return for how many seconds the system has been running."""
     seconds = ffi.new("double *")
@@ -127,9 +133,7 @@ def cpus() -> list[tuple[str | int, ...]]:
     check(lib.uv_cpu_info(infos, count), "uv_cpu_info")
     try:
         found = [infos[0][at] for at in range(count[0])]
-        return [
-            (_text(one.model), one.speed, *(int(getattr(one.cpu_times, name)) for name in _TIMES)) for one in found
-        ]
+        return [(_text(one.model), one.speed, *(int(getattr(one.cpu_times, name)) for name in _TIMES)) for one in found]
     finally:
         lib.uv_free_cpu_info(infos[0], count[0])
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
+from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
+from .network.connect import connect
+from .network.names import Addresses, findaddr, nameaddr
 from .network.stream import PassiveSocket, Socket, StreamSocket
 from .random import random
 from .report import report
@@ -16,15 +19,27 @@ from .run import excepthook, halt, isrunning, run
 from .time import nanosecs, suspend, time
 
 __all__ = [
+    "CPU",
     "Address",
+    "Addresses",
+    "CPUInfo",
+    "Interface",
+    "NetInfo",
     "PassiveSocket",
+    "ProcInfo",
     "Socket",
     "StreamSocket",
     "address",
+    "connect",
+    "cpuinfo",
     "excepthook",
+    "findaddr",
     "halt",
     "isrunning",
+    "nameaddr",
     "nanosecs",
+    "netinfo",
+    "procinfo",
     "random",
     "report",
     "run",

@@ -166,7 +166,7 @@ def findaddr(
     if passive:
         chosen |= lib.CO_PASSIVE
     woken, found = _find(host, port, chosen)
-    return woken if found is None else Addresses(found[0], passive)  # type: ignore[no-any-return]
+    return woken if found is None else Addresses(found[0], passive)
 
 
 def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes | None]:
@@ -283,16 +283,16 @@ def nameaddr(
     if isinstance(what, Address):
         plain = Plain(what.binary, what.port, what.scope)
         woken, names = _name(plain, chosen | lib.CO_NAME_REQUIRED)
-        return woken if names is None else (decoded(names[0]), names[1])  # type: ignore[no-any-return]
+        return woken if names is None else (decoded(names[0]), names[1])
     if isinstance(what, int) and not isinstance(what, bool):
         if not 0 <= what <= 65535:
             raise ValueError(f"a port must be 0 to 65535, not {what}")
         woken, names = _name(Plain(bytes(4), what, 0), chosen | lib.CO_NUMERIC_HOST)
-        return woken if names is None else names[1]  # type: ignore[no-any-return]
+        return woken if names is None else names[1]
     if isinstance(what, bool) or not isinstance(what, str | bytes):
         raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
     woken, found = _find(checked_host(what), None, lib.CO_CANONICAL | lib.CO_STREAM)
-    return woken if found is None else decoded(found[1])  # type: ignore[no-any-return]
+    return woken if found is None else decoded(found[1])
 
 
 def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
@@ -301,7 +301,7 @@ def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
 
 
 def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
-    if not label[:4].lower() == "xn--" or not label.isascii():
+    if label[:4].lower() != "xn--" or not label.isascii():
         return label
     try:
         text = label.encode().decode("idna")
@@ -318,7 +318,9 @@ def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-def _find(host: bytes | None, port: bytes | None, flags: int) -> tuple[Any, tuple[list[tuple[bool, Plain]], str] | None]:
+def _find(
+    host: bytes | None, port: bytes | None, flags: int
+) -> tuple[Any, tuple[list[tuple[bool, Plain]], str] | None]:
     """Return what the wait brought; and the addresses and the canonical name, None after an explicit resume."""
     found = out()
     if port is not None and port.isdigit():
@@ -328,7 +330,11 @@ def _find(host: bytes | None, port: bytes | None, flags: int) -> tuple[Any, tupl
         code: int = lib.co_findaddr(loop, slot, generation, host or NULL, port or NULL, flags, found)
         return code
 
-    what = f"addresses of {host.decode()}" if host is not None else f"addresses for service {port.decode() if port else None}"
+    what = (
+        f"addresses of {host.decode()}"
+        if host is not None
+        else f"addresses for service {port.decode() if port else None}"
+    )
     try:
         woken, done = _request(begin, what, "uv_getaddrinfo", found)
     except UVError as error:

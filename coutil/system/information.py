@@ -1,0 +1,332 @@
+"""What the system tells about this process, its processors and its network interfaces. Nothing here waits.
+
+Rule: each named tuple has its fields in the order of the letters that select them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, overload
+
+from .._libuv import info
+from ..errors import Closed, UVError
+from .network.address import Address, Domain
+
+__all__ = ["CPU", "CPUInfo", "Interface", "NetInfo", "ProcInfo", "cpuinfo", "netinfo", "procinfo"]
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+
+def _checked(which: object, letters: str) -> str:
+    """Return `which`, a string of `letters`. Raises TypeError, ValueError."""
+    if not isinstance(which, str):
+        raise TypeError(f"which must be a string, not {which!r}")
+    for one in which:
+        if one not in letters:
+            raise ValueError(f"which must consist of {letters!r}, not {one!r}")
+    return which
+
+
+# -- the process ------------------------------------------------------------------------------------------------------
+
+
+class ProcInfo(NamedTuple):
+    """What `procinfo()` returns. What the system cannot tell is None. Sizes are in bytes, times in seconds."""
+
+    executable: str | None
+    hostname: str | None
+    tmpdir: str | None
+    machine: str | None
+    kernel: str | None
+    release: str | None
+    version: str | None
+    shell: str | None
+    home: str | None
+    user: str | None
+    uid: int
+    gid: int
+    max_resident: int | None
+    stack: int | None
+    data: int | None
+    shared: int | None
+    messages_received: int | None
+    messages_sent: int | None
+    blocks_read: int | None
+    blocks_written: int | None
+    minor_faults: int | None
+    major_faults: int | None
+    signals: int | None
+    swaps: int | None
+    voluntary_switches: int | None
+    involuntary_switches: int | None
+    pid: int
+    parent: int
+    memory: int
+    memory_free: int
+    memory_limit: int
+    resident: int | None
+    cpu_user: float | None
+    cpu_system: float | None
+    load1: float
+    load5: float
+    load15: float
+    uptime: float | None
+
+
+_PROCESS = "enThkvV$HUugR=dm<>iopPSwxX#^bfMrcs1lLt"
+_KIB = {"R": "ru_maxrss", "=": "ru_isrss", "d": "ru_idrss", "m": "ru_ixrss"}
+_COUNTED = {
+    "<": "ru_msgrcv",
+    ">": "ru_msgsnd",
+    "i": "ru_inblock",
+    "o": "ru_oublock",
+    "p": "ru_minflt",
+    "P": "ru_majflt",
+    "S": "ru_nsignals",
+    "w": "ru_nswap",
+    "x": "ru_nvcsw",
+    "X": "ru_nivcsw",
+}
+
+
+def _usage() -> dict[str, int | float]:
+    found = info.usage()
+    values: dict[str, int | float] = {letter: int(getattr(found, name)) * 1024 for letter, name in _KIB.items()}
+    values |= {letter: int(getattr(found, name)) for letter, name in _COUNTED.items()}
+    for letter, spent in (("c", found.ru_utime), ("s", found.ru_stime)):
+        values[letter] = spent.tv_sec + spent.tv_usec / 1e6
+    return values
+
+
+def _memory() -> dict[str, int]:
+    total, free, limit = info.memory()
+    return {"b": total, "f": free, "M": limit}
+
+
+# Each call of the system, and the letters that it is good for.
+_CALLS: tuple[tuple[str, Callable[[], Mapping[str, Any]]], ...] = (
+    ("e", lambda: {"e": info.exepath()}),
+    ("n", lambda: {"n": info.hostname()}),
+    ("T", lambda: {"T": info.tmpdir()}),
+    ("hkvV", lambda: dict(zip("hkvV", info.uname(), strict=True))),
+    ("$HU", lambda: dict(zip("$HU", info.passwd(), strict=True))),
+    ("ug#^", lambda: {"u": os.geteuid(), "g": os.getegid(), "#": os.getpid(), "^": os.getppid()}),
+    ("R=dm<>iopPSwxXcs", _usage),
+    ("bfM", _memory),
+    ("r", lambda: {"r": info.resident()}),
+    ("1lL", lambda: dict(zip("1lL", info.load(), strict=True))),
+    ("t", lambda: {"t": info.uptime()}),
+)
+
+
+@overload
+def procinfo(which: None = None) -> ProcInfo: ...
+@overload
+def procinfo(which: str) -> Any: ...
+
+
+def procinfo(which: str | None = None) -> Any:
+    """Return what is known about this process and the system that it runs on.
+
+    which: None: all of it, as a `ProcInfo`, in which None stands for what the system cannot tell. A letter: that value;
+    several: a tuple. Each system call is made once.
+
+    Strings: "e" path of the executable, "n" name of the machine, "T" folder for temporary files, "h" hardware, "k"
+    kernel, "v" its release, "V" its version; "$" shell, "H" home and "U" name of the user.
+    Numbers: "u" and "g" effective user and group; "#" process, "^" its parent; "i" and "o" blocks read and written, "p"
+    and "P" page faults without and with I/O, "S" signals, "w" swaps, "x" and "X" voluntary and involuntary switches,
+    "<" and ">" messages received and sent.
+    Bytes: "r" resident now, "R" at most so far, "=" stack, "d" data, "m" shared; of the machine: "b" all memory, "f"
+    free memory, "M" the limit set for it (0: none, or not known).
+    Seconds (float): "c" and "s" spent on the process by its own code and by the system, "t" since the machine started.
+    Load averages (float): "1", "l" and "L" of 1, 5 and 15 minutes.
+
+    Raises TypeError, ValueError, or `UVError`. Source: uv_exepath, uv_os_gethostname, uv_os_tmpdir, uv_os_uname,
+    uv_os_get_passwd, uv_getrusage, uv_get_total_memory, uv_resident_set_memory, uv_loadavg, uv_uptime, …
+    """
+    letters = _PROCESS if which is None else _checked(which, _PROCESS)
+    values: dict[str, Any] = {}
+    for known, call in _CALLS:
+        if any(one in known for one in letters):
+            try:
+                values |= call()
+            except UVError:
+                if which is not None:
+                    raise
+    if which is None:
+        return ProcInfo._make(map(values.get, _PROCESS))
+    return values[which] if len(which) == 1 else tuple(values[one] for one in which)
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+class Information(Generic[Row]):
+    """A list of named tuples as the system had it at one moment: what `cpuinfo` and `netinfo` have in common.
+
+    Iterating yields the named tuples; or, if letters were given, tuples of the position (from 1) and what the letters
+    select.
+    """
+
+    __slots__ = ("_rows", "_which")
+    letters = ""  # that select the fields of the named tuples, in their order
+
+    def __init__(self, rows: Sequence[Row], which: str | None) -> None:
+        """which: the letters, None for the named tuples."""
+        self._rows: Sequence[Row] | None = rows
+        self._which = which
+
+    def get(self, which: str, position: int) -> Any:
+        """Return what the letters `which` select, of the entry at a position (from 1); None if there is none.
+
+        One letter brings a value, several a tuple. Raises TypeError, ValueError, `Closed`.
+        """
+        rows, letters = self._open(), _checked(which, self.letters)
+        if isinstance(position, bool) or not isinstance(position, int):
+            raise TypeError(f"position must be an int, not {position!r}")
+        if not 1 <= position <= len(rows):
+            return None
+        found = self._select(rows[position - 1], letters)
+        return found[0] if len(letters) == 1 else found
+
+    def _select(self, row: Row, which: str) -> tuple[Any, ...]:
+        return tuple(row[self.letters.index(one)] for one in which)
+
+    def _open(self) -> Sequence[Row]:
+        if self._rows is None:
+            raise Closed(f"the {type(self).__name__} is closed")
+        return self._rows
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the entries."""
+        for position, row in enumerate(self._open(), 1):
+            yield row if self._which is None else (position, *self._select(row, self._which))
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._open())
+
+    def close(self) -> bool:
+        """Forget the entries; return True. Closing twice is no error."""
+        self._rows = None
+        return True
+
+    def __enter__(self) -> Self:
+        """Return the list; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """How many entries."""
+        return f"<{type(self).__name__} {'closed' if self._rows is None else f'of {len(self._rows)}'}>"
+
+
+# -- processors -------------------------------------------------------------------------------------------------------
+
+
+class CPU(NamedTuple):
+    """A processor: model, clock in MHz, and for how many milliseconds it did what since the system started."""
+
+    model: str
+    mhz: int
+    user: int
+    nice: int
+    system: int
+    irq: int
+    idle: int
+
+
+class CPUInfo(Information[CPU]):
+    """What `cpuinfo` returns."""
+
+    __slots__ = ()
+    letters = "mcunsdi"
+
+
+def cpuinfo(which: str | None = None) -> CPUInfo:
+    """Return a list of the processors of this machine.
+
+    which: None: its entries are `CPU`, named tuples. Letters: tuples of the position (from 1) and of what they select:
+    "m" model, "c" clock (MHz); milliseconds spent on "u" user code, "n" user code of low priority, "s" the system, "d"
+    device interrupts, "i" nothing.
+    Raises TypeError, ValueError, or `UVError`. Source: uv_cpu_info.
+    """
+    if which is not None:
+        _checked(which, CPUInfo.letters)
+    return CPUInfo([CPU._make(one) for one in info.cpus()], which)
+
+
+# -- network interfaces -----------------------------------------------------------------------------------------------
+
+
+class Interface(NamedTuple):
+    """An address of a network interface; one with several addresses has several entries.
+
+    internal: it leads nowhere but to this machine. prefix: how many bits of the address are those of the network.
+    mac: hardware address, as text ("00:00:00:00:00:00") and as 6 bytes.
+    """
+
+    name: str
+    internal: bool
+    domain: Domain
+    prefix: int
+    mask: bytes
+    address: str
+    binary: bytes
+    mac: str
+    mac_binary: bytes
+
+
+class NetInfo(Information[Interface]):
+    """What `netinfo` returns."""
+
+    __slots__ = ()
+    letters = "nidlmtbTB"
+
+
+@overload
+def netinfo(option: Literal["all"] = "all", which: str | None = None) -> NetInfo: ...
+@overload
+def netinfo(option: Literal["name", "id"], which: int) -> str: ...
+
+
+def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | str:
+    """Return what is known about network interfaces.
+
+    option: "all": a list of the addresses of those that are up. "name": the name of the interface that has the number
+    `which` (1 and up, as the system counts). "id": what stands for it behind the % of an IPv6 address.
+    which: for "all": None: the entries are `Interface`, named tuples. Letters: tuples of the position (from 1) and of
+    what they select: "n" name, "i" whether internal, "d" domain ("ipv4", "ipv6"), "l" bits of the network, "m" mask
+    (bytes), "t" address as text, "b" as bytes, "T" hardware address as text, "B" as bytes.
+    Raises TypeError, ValueError, or `UVError`: ENXIO (there is no such interface).
+    Source: uv_interface_addresses, uv_if_indextoname, uv_if_indextoiid.
+    """
+    if not isinstance(option, str):
+        raise TypeError(f"option must be a string, not {option!r}")
+    if option not in ("all", "name", "id"):
+        raise ValueError(f'option must be "all", "name" or "id", not {option!r}')
+    if option == "all":
+        if which is not None:
+            _checked(which, NetInfo.letters)
+        return NetInfo([_interface(one) for one in info.interfaces()], which)  # type: ignore[arg-type]
+    if isinstance(which, bool) or not isinstance(which, int):
+        raise TypeError(f'"{option}" needs the number of an interface (int), not {which!r}')
+    if not 1 <= which < 2**32:
+        raise ValueError(f"the number of an interface must be 1 to 2**32 - 1, not {which}")
+    return info.interface_name(which) if option == "name" else info.interface_id(which)
+
+
+def _interface(one: info.Interface) -> Interface:
+    domain: Domain = "ipv6" if len(one.address.binary) == 16 else "ipv4"
+    literal = Address(domain, one.address.binary, 0).literal
+    prefix = int.from_bytes(one.mask).bit_count()
+    return Interface(
+        one.name, one.internal, domain, prefix, one.mask, literal, one.address.binary, one.mac.hex(":"), one.mac
+    )
