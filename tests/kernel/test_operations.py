@@ -17,7 +17,7 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system
 from coutil._kernel.coroutine import Coroutine
-from coutil._kernel.hub import Hub
+from coutil._kernel.hub import Hub, this_hub
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -299,6 +299,33 @@ class Shutdown(OnStreams):
         return sum(bool(select.select([peer], [], [], 0)[0]) for peer in self.peers)
 
 
+class FindAddr(Kind):
+    """A request of the thread pool."""
+
+    family = "request"
+    lasting = False
+
+    def prepare(self) -> None:
+        self.before = this_hub().loop.counts()["requests_created"]
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.findaddr("127.0.0.1", number + 1)
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result.getaddress() == system.address("ipv4", "127.0.0.1", number + 1)
+
+    def effects(self) -> int:
+        return this_hub().loop.counts()["requests_created"] - self.before
+
+
+class NameAddr(FindAddr):
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.nameaddr((80, 22)[number])
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == ("http", "ssh")[number]
+
+
 class Accept(Kind):
     family = "object"
 
@@ -352,6 +379,8 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "send": (Send, False),
     "send, closed": (Send, True),
     "shutdown": (Shutdown, False),
+    "findaddr": (FindAddr, False),
+    "nameaddr": (NameAddr, False),
     "accept": (Accept, False),
     "accept, closed": (Accept, True),
     "receive": (Receive, False),
