@@ -304,7 +304,7 @@ def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
     if label[:4].lower() != "xn--" or not label.isascii():
         return label
     try:
-        text = label.encode().decode("idna")
+        text = label.lower().encode().decode("idna")
     except UnicodeError:
         return label
     odd = [char for char in text if char.isascii() and not (char.isalnum() or char == "-")]
