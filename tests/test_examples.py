@@ -265,6 +265,33 @@ def test_crawl(arguments, outcome):
     assert run("crawl.py", *arguments) == (0, f"{outcome}\n", "")
 
 
+def test_sysinfo_in_plain_text():
+    code, output, errors = run("sysinfo.py", "--plain", "--host", "127.0.0.1")
+    assert (code, errors) == (0, "")
+    titles = [line for line in output.splitlines() if not line.startswith(" ")]
+    assert titles == ["Process", "Processors", "Network", "Names"]
+    assert re.search(rf"^  uid +{os.geteuid()}$", output, re.MULTILINE)
+    assert re.search(r"^  1 +\S.* [\d,]+ MHz +\d+ %$", output, re.MULTILINE)
+    assert re.search(r"^  \S+ +internal +127\.0\.0\.1/8 +00:00:00:00:00:00$", output, re.MULTILINE)
+    assert re.search(r"^  addresses of 127\.0\.0\.1 +127\.0\.0\.1:80$", output, re.MULTILINE)
+    assert re.search(r"^  port 22 +ssh$", output, re.MULTILINE)
+    assert re.search(r"^  127\.0\.0\.1:80 +\('localhost', 'http'\)$", output, re.MULTILINE)
+
+
+def test_sysinfo_with_a_wrong_name():
+    code, _, errors = run("sysinfo.py", "--plain", "--host", "a..b")
+    assert code == 1
+    assert errors.endswith("ValueError: name has an empty part: 'a..b'\n")
+
+
+def test_sysinfo_in_tables():
+    pytest.importorskip("rich", reason="rich draws the tables")
+    code, output, errors = run("sysinfo.py")
+    assert (code, errors) == (0, "")
+    for word in ("Process", "Processors", "Network", "Names", "hardware", "127.0.0.1/8", "localhost"):
+        assert word in output
+
+
 def test_demo():
     code, output, errors = run("demo.py", "--connections", "8", "--seconds", "0.3")
     assert (code, errors) == (0, "")
