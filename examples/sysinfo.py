@@ -61,18 +61,15 @@ def interfaces():
     ]
 
 
-def names(tasks):
-    """Return a row for each look-up, when it has ended."""
-    return [(what, outcome(task)) for what, task in tasks.items()]
-
-
-def outcome(task):
+def outcome(function, *arguments):
     """Return what a look-up found, or why it found nothing."""
     try:
-        found = task.result()
-    except OSError as error:
+        found = function(*arguments)
+    except (OSError, ValueError) as error:
         return str(error)
-    return ", ".join(str(address) for address, _ in found) if isinstance(found, system.Addresses) else str(found)
+    if isinstance(found, system.Addresses):
+        return ", ".join(dict.fromkeys(str(address) for address, _ in found))
+    return str(found)
 
 
 if __name__ == "__main__":
@@ -82,11 +79,11 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with scope() as children:
         tasks = {
-            f"addresses of {options.host}": children.spawn(lambda: system.findaddr(options.host, "http", stream=True)),
-            "port 22": children.spawn(system.nameaddr, 22),
-            "127.0.0.1:80": children.spawn(system.nameaddr, system.address("ipv4", "127.0.0.1", 80)),
+            f"addresses of {options.host}": children.spawn(outcome, system.findaddr, options.host, "http"),
+            "port 22": children.spawn(outcome, system.nameaddr, 22),
+            "127.0.0.1:80": children.spawn(outcome, system.nameaddr, system.address("ipv4", "127.0.0.1", 80)),
         }
         show("Process", ("what", "value"), process(), options.plain)
         show("Processors", ("number", "model", "clock", "busy"), processors(), options.plain)
         show("Network", ("interface", "kind", "address", "hardware"), interfaces(), options.plain)
-        show("Names", ("what", "found"), names(tasks), options.plain)
+        show("Names", ("what", "found"), [(what, task.result()) for what, task in tasks.items()], options.plain)
