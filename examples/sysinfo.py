@@ -1,9 +1,8 @@
-"""What the system tells about itself: this process, the processors, the network interfaces, and some names.
+"""What the system tells about this process, the processors and the network; and names, which are looked up meanwhile.
 
     python examples/sysinfo.py --plain
 
-Draws tables if `rich` is installed (pip install rich), and prints plain text otherwise. None of these calls waits but
-those for names, which are looked up all at once while the rest is printed.
+Draws tables if `rich` is installed (pip install rich), and prints plain text otherwise.
 """
 
 import argparse
@@ -12,78 +11,47 @@ from coutil import system
 from coutil.scopes import scope
 
 try:
-    from rich.console import Console
-    from rich.table import Table
+    from rich import console, table
 except ImportError:
-    Table = None
+    table = None
 
 
-def show(title, header, rows, plain):
-    """Print a table."""
-    if plain or Table is None:
-        show_plain(title, header, rows)
+def show(title, rows, plain):
+    """Print rows of values as a table."""
+    texts = [[str(value) for value in row] for row in rows]
+    if plain or table is None:
+        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+        print(title)
+        for row in texts:
+            print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
         return
-    table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    drawn = table.Table(title=title, title_justify="left", show_header=False)
+    for row in texts:
+        drawn.add_row(*row)
+    console.Console().print(drawn)
 
 
-def show_plain(title, header, rows):
-    """Print a table in columns as wide as their widest text."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print(title)
-    for row in (header, *rows):
-        print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def process():
-    """Return a row for each value that is known."""
-    found = system.procinfo()._asdict()
-    return [(name.replace("_", " "), str(value)) for name, value in found.items() if value is not None]
-
-
-def processors():
-    """Return a row for each processor."""
-    return [
-        (str(number), cpu.model, f"{cpu.mhz:,} MHz", f"{100 - 100 * cpu.idle // (sum(cpu[2:]) or 1)} %")
-        for number, cpu in enumerate(system.cpuinfo(), 1)
-    ]
-
-
-def interfaces():
-    """Return a row for each address."""
-    return [
-        (one.name, "internal" if one.internal else "external", f"{one.address}/{one.prefix}", one.mac)
-        for one in system.netinfo()
-    ]
-
-
-def outcome(function, *arguments):
-    """Return what a look-up found, or why it found nothing."""
+def found(function, *arguments):
+    """Return what a look-up finds, or why it finds nothing."""
     try:
-        found = function(*arguments)
+        names = function(*arguments)
     except (OSError, ValueError) as error:
-        return str(error)
-    if isinstance(found, system.Addresses):
-        return ", ".join(dict.fromkeys(str(address) for address, _ in found))
-    return str(found)
+        return error
+    return ", ".join({str(address): 0 for address, _ in names}) if isinstance(names, system.Addresses) else names
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plain", action="store_true", help="no tables, also if rich is installed")
     parser.add_argument("--host", default="localhost", help="whose addresses to look up (default: localhost)")
-    options = parser.parse_args()
+    host, plain = (options := parser.parse_args()).host, options.plain
     with scope() as children:
         tasks = {
-            f"addresses of {options.host}": children.spawn(outcome, system.findaddr, options.host, "http"),
-            "port 22": children.spawn(outcome, system.nameaddr, 22),
-            "127.0.0.1:80": children.spawn(outcome, system.nameaddr, system.address("ipv4", "127.0.0.1", 80)),
+            f"addresses of {host}": children.spawn(found, system.findaddr, host, "http"),
+            "port 22": children.spawn(found, system.nameaddr, 22),
+            "127.0.0.1:80": children.spawn(found, system.nameaddr, system.address("ipv4", "127.0.0.1", 80)),
         }
-        show("Process", ("what", "value"), process(), options.plain)
-        show("Processors", ("number", "model", "clock", "busy"), processors(), options.plain)
-        show("Network", ("interface", "kind", "address", "hardware"), interfaces(), options.plain)
-        show("Names", ("what", "found"), [(what, task.result()) for what, task in tasks.items()], options.plain)
+        show("Process", system.procinfo()._asdict().items(), plain)
+        show("Processors", ((number, model, f"{mhz:,} MHz") for number, model, mhz in system.cpuinfo("mc")), plain)
+        show("Network", ((one.name, f"{one.address}/{one.prefix}", one.mac) for one in system.netinfo()), plain)
+        show("Names", ((name, task.result()) for name, task in tasks.items()), plain)

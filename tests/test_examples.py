@@ -271,8 +271,8 @@ def test_sysinfo_in_plain_text():
     titles = [line for line in output.splitlines() if not line.startswith(" ")]
     assert titles == ["Process", "Processors", "Network", "Names"]
     assert re.search(rf"^  uid +{os.geteuid()}$", output, re.MULTILINE)
-    assert re.search(r"^  1 +\S.* [\d,]+ MHz +\d+ %$", output, re.MULTILINE)
-    assert re.search(r"^  \S+ +internal +127\.0\.0\.1/8 +00:00:00:00:00:00$", output, re.MULTILINE)
+    assert re.search(r"^  1 +\S.* [\d,]+ MHz$", output, re.MULTILINE)
+    assert re.search(r"^  \S+ +127\.0\.0\.1/8 +00:00:00:00:00:00$", output, re.MULTILINE)
     assert re.search(r"^  addresses of 127\.0\.0\.1 +127\.0\.0\.1:80$", output, re.MULTILINE)
     assert re.search(r"^  port 22 +ssh$", output, re.MULTILINE)
     assert re.search(r"^  127\.0\.0\.1:80 +\('localhost', 'http'\)$", output, re.MULTILINE)
@@ -290,7 +290,7 @@ def test_sysinfo_in_tables():
     pytest.importorskip("rich", reason="rich draws the tables")
     code, output, errors = run("sysinfo.py")
     assert (code, errors) == (0, "")
-    for word in ("Process", "Processors", "Network", "Names", "hardware", "127.0.0.1/8", "localhost"):
+    for word in ("Process", "Processors", "Network", "Names", "MHz", "127.0.0.1/8", "localhost"):
         assert word in output
 
 
