@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from . import ffi
 
-__all__ = ["Bytes", "address_of", "readable", "writable"]
+__all__ = ["Bytes", "address_of", "filled", "readable", "writable"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -52,3 +53,10 @@ def writable(buffer: Any, start: Any, stop: Any) -> memoryview:
     if not len(view):
         raise ValueError("buffer[start:stop] is empty")
     return view
+
+
+def filled(fill: Callable[[Any, int], int], size: int) -> bytes | int:
+    """Return what fill(address, size) writes into memory; it returns how many bytes, or a negative code to return."""
+    into = ffi.new("char[]", size)
+    count = fill(into, size)
+    return ffi.buffer(into, count)[:] if count >= 0 else count

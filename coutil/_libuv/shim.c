@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct co_handle co_handle;
 typedef struct co_pooled co_pooled;
+typedef struct co_request co_request;
 
 typedef struct {
     char *records;
@@ -72,6 +73,7 @@ typedef struct {
     uv_timer_t unmute;
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
+    co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     uv_loop_t uv;
 } co_loop;
 
@@ -81,11 +83,16 @@ struct co_handle {
     co_handle *next;
     uint32_t slot, generation, turn;
     int error, fd, muted, refused;
+    int plain;                     /* a stream on no socket: written with write(2) */
+    void (*ending)(co_handle *);   /* called before it is closed */
+    void *extra;                   /* for its part's use */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
         uv_stream_t stream;
         uv_tcp_t tcp;
+        uv_pipe_t pipe;
+        uv_tty_t tty;
     } u;
 };
 
@@ -95,14 +102,21 @@ typedef struct {
     uint32_t slot, generation;
 } co_head;
 
+/* A request that ended at once, for the handle (slot, generation). */
 typedef struct {
+    co_request *next;
+    uint32_t slot, generation;
+} co_ripe;
+
+struct co_request {
     co_head head;
     union {
         uv_write_t write;
         uv_connect_t connect;
         uv_shutdown_t shutdown;
+        co_ripe ripe;
     } u;
-} co_request;
+};
 
 /* What a request of libuv's thread pool begins with: they are listed, so that they can be cancelled. */
 struct co_pooled {
@@ -237,6 +251,28 @@ static void request_done(void *request, int result) {
 }
 
 #define REQUEST(pointer, member) ((co_request *)((char *)(pointer)-offsetof(co_request, u.member)))
+
+/* A request on a handle has succeeded as soon as it began: that is told in the next step. */
+static void request_ripe(co_request *request, co_handle *handle) {
+    co_loop *loop = request->head.loop;
+    co_ripe *ripe = &request->u.ripe;
+    ripe->next = NULL;
+    ripe->slot = handle->slot;
+    ripe->generation = handle->generation;
+    *loop->ripe_end = request;
+    loop->ripe_end = &ripe->next;
+}
+
+static void tell_ripe(co_loop *loop) {
+    for (co_request *request; (request = loop->ripe);) {
+        co_ripe *ripe = &request->u.ripe;
+        co_handle *handle = find(loop, ripe->slot);
+        int open = handle && handle->generation == ripe->generation && !uv_is_closing(&handle->u.handle);
+        loop->ripe = ripe->next;
+        request_done(request, open ? 0 : UV_ECANCELED);
+    }
+    loop->ripe_end = &loop->ripe;
+}
 
 /* A request for the thread pool: `uv` is the libuv part of it. Its callback calls pooled_done. */
 static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
@@ -378,24 +414,24 @@ int co_tcp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6) {
 }
 
 int co_bind(co_loop *loop, uint32_t slot, const co_address *address) {
-    STREAM(tcp, loop, slot);
+    OF_KIND(tcp, UV_TCP, loop, slot);
     return uv_tcp_bind(&tcp->u.tcp, (const struct sockaddr *)&address->storage, 0);
 }
 
 int co_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
-    STREAM(tcp, loop, slot);
+    OF_KIND(tcp, UV_TCP, loop, slot);
     int size = sizeof into->storage;
     struct sockaddr *name = (struct sockaddr *)&into->storage;
     return peer ? uv_tcp_getpeername(&tcp->u.tcp, name, &size) : uv_tcp_getsockname(&tcp->u.tcp, name, &size);
 }
 
 int co_nodelay(co_loop *loop, uint32_t slot, int on) {
-    STREAM(tcp, loop, slot);
+    OF_KIND(tcp, UV_TCP, loop, slot);
     return uv_tcp_nodelay(&tcp->u.tcp, on);
 }
 
 int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
-    STREAM(tcp, loop, slot);
+    OF_KIND(tcp, UV_TCP, loop, slot);
     return uv_tcp_keepalive(&tcp->u.tcp, on, seconds);
 }
 
@@ -466,6 +502,8 @@ static void serve_refused(co_loop *loop) {
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
         if (loop->want[slot] <= 0) continue;
+        if (handle->plain) continue; /* it may block */
+        if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */
         uv_buf_t window = window_for(loop, slot);
         if (!window.base) {
             on_refused(handle);
@@ -483,23 +521,7 @@ int co_read_start(co_loop *loop, uint32_t slot) {
     return code;
 }
 
-/* What the kernel takes at once, without SIGPIPE; UV_EAGAIN if it takes nothing or others are queued before. */
-int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
-    STREAM(stream, loop, slot);
-    if (stream->u.stream.write_queue_size > 0) return UV_EAGAIN;
-    if (!uv_is_writable(&stream->u.stream)) {
-        uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
-        return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */
-    }
-    ssize_t sent;
-    do
-        sent = send(stream->u.tcp.io_watcher.fd, data, size > INT32_MAX ? INT32_MAX : size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
-    if (sent >= 0) return (int)sent;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
-}
-
-/* libuv writes queued data with write(2). Where SIGPIPE would kill, it is blocked until the queue is empty. */
+/* libuv writes with write(2). Where SIGPIPE would kill, it is blocked until the queue is empty. */
 static void sigpipe_block(co_loop *loop) {
     struct sigaction action;
     if (loop->sigpipe_blocked || sigaction(SIGPIPE, NULL, &action) || action.sa_handler != SIG_DFL) return;
@@ -520,6 +542,25 @@ static void sigpipe_unblock(co_loop *loop) {
     loop->sigpipe_blocked = 0;
 }
 
+/* What the kernel takes at once, without SIGPIPE; UV_EAGAIN if it takes nothing or others are queued before. */
+int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
+    STREAM(stream, loop, slot);
+    if (stream->u.stream.write_queue_size > 0) return UV_EAGAIN;
+    if (!uv_is_writable(&stream->u.stream)) {
+        uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
+        return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */
+    }
+    ssize_t sent;
+    int fd = stream->u.stream.io_watcher.fd;
+    if (size > INT32_MAX) size = INT32_MAX;
+    if (stream->plain) sigpipe_block(loop);
+    do
+        sent = stream->plain ? write(fd, data, size) : send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return (int)sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
 static void on_write(uv_write_t *uv, int status) {
     co_request *request = REQUEST(uv, write);
     request->head.loop->writes--;
@@ -528,24 +569,29 @@ static void on_write(uv_write_t *uv, int status) {
 
 #define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */
 
-int co_write(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size) {
-    STREAM(stream, loop, slot);
+/* Start to write, with a descriptor that travels along if there is one; frees the request if that fails. */
+static int write_start(co_request *request, co_handle *stream, const char *data, size_t size, uv_stream_t *passed,
+                       uv_write_cb done) {
+    co_loop *loop = stream->loop;
     size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;
     uv_buf_t *buffers = malloc(pieces * sizeof *buffers); /* libuv copies the list, not the data */
-    co_request *request = buffers ? request_new(loop, at, generation) : NULL;
-    if (!request) {
-        free(buffers);
-        return UV_ENOMEM;
-    }
+    if (!buffers) return request_started(request, UV_ENOMEM);
     for (size_t i = 0; i < pieces; i++) {
         size_t left = size - i * CO_PIECE;
         buffers[i] = uv_buf_init((char *)data + i * CO_PIECE, (unsigned int)(left < CO_PIECE ? left : CO_PIECE));
     }
     sigpipe_block(loop);
-    int code = uv_write(&request->u.write, &stream->u.stream, buffers, (unsigned int)pieces, on_write);
+    uv_stream_t *uv = &stream->u.stream;
+    int code = uv_write2(&request->u.write, uv, buffers, (unsigned int)pieces, passed, done);
     if (!code) loop->writes++;
     free(buffers);
     return request_started(request, code);
+}
+
+int co_write(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size) {
+    STREAM(stream, loop, slot);
+    co_request *request = request_new(loop, at, generation);
+    return request ? write_start(request, stream, data, size, NULL, on_write) : UV_ENOMEM;
 }
 
 static void on_connect(uv_connect_t *uv, int status) {
@@ -553,7 +599,7 @@ static void on_connect(uv_connect_t *uv, int status) {
 }
 
 int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const co_address *address) {
-    STREAM(tcp, loop, slot);
+    OF_KIND(tcp, UV_TCP, loop, slot);
     co_request *request = request_new(loop, at, generation);
     if (!request) return UV_ENOMEM;
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
@@ -598,6 +644,7 @@ static void on_close(uv_handle_t *uv) {
 int co_close(co_loop *loop, uint32_t slot) {
     OPEN(handle, loop, slot);
     if (handle->muted) listener_mute(handle, 0);
+    if (handle->ending) handle->ending(handle);
     loop->want[slot] = -1;
     loop->handles_closed++;
     uv_close(&handle->u.handle, on_close);
@@ -632,7 +679,7 @@ int co_listen(co_loop *loop, uint32_t slot, int backlog) {
 /* Take the connection that libuv holds: a new stream under `slot`. */
 int co_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generation) {
     co_handle *tcp;
-    STREAM(listener, loop, at);
+    OF_KIND(listener, UV_TCP, loop, at);
     int code = tcp_open(loop, slot, generation, AF_UNSPEC, &tcp); /* uv_accept brings the descriptor */
     if (code) return code;
     code = uv_accept(&listener->u.stream, &tcp->u.stream);
@@ -697,7 +744,7 @@ void co_update(co_loop *loop) {
 /* Whether anything can still happen by itself: libuv's requests, timers and closing handles, or a waiter. */
 int co_alive(co_loop *loop) {
     if (foreign(loop)) return 0;
-    if (uv_loop_alive(&loop->uv)) return 1;
+    if (loop->ripe || uv_loop_alive(&loop->uv)) return 1;
     if (loop->hint < loop->slots && loop->want[loop->hint] > 0) return 1;
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->want[slot] > 0) {
@@ -714,6 +761,7 @@ int co_step(co_loop *loop, int block) {
     int alive = block == CO_BLOCK ? co_alive(loop) : 1;
     loop->count = loop->top = 0;
     loop->turn++;
+    if (loop->ripe) tell_ripe(loop);
     if (loop->refusals) serve_refused(loop);
     if (loop->count) block = 0;
     uv_update_time(&loop->uv);
@@ -773,6 +821,7 @@ co_loop *co_loop_new(void) {
         return NULL;
     }
     loop->thread = pthread_self();
+    loop->ripe_end = &loop->ripe;
     loop->status = &loop->clock;
     loop->wakeup.data = loop->unmute.data = loop;
     uv_timer_init(&loop->uv, &loop->unmute);
@@ -803,6 +852,8 @@ static void on_walk(uv_handle_t *uv, void *data) {
     else if (uv->type == UV_TIMER)
         uv_close(uv, on_timer_freed);
     else {
+        co_handle *handle = HANDLE(uv);
+        if (handle->ending) handle->ending(handle);
         loop->handles_closed++;
         uv_close(uv, on_close);
     }
@@ -814,6 +865,8 @@ int co_loop_close(co_loop *loop) {
     ENTER(loop);
     uv_walk(&loop->uv, on_walk, loop);
     for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);
+    loop->count = 0;
+    tell_ripe(loop);
     int code = UV_EBUSY;
     for (int round = 0; code && round < CO_CLOSING; round++) {
         loop->count = 0;

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from coutil import system
-from coutil.system.network.stream import LARGEST, SIZE
+from coutil.system.network.bytestream import LARGEST, SIZE
 from tests.helpers.tcp import (
     as_plain,
     both_domains,

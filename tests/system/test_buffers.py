@@ -8,7 +8,7 @@ import pytest
 
 from coutil import system
 from coutil.errors import Closed
-from coutil.system.network.stream import LARGEST
+from coutil.system.network.bytestream import LARGEST
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, pairs, receive_all, receive_exactly
 

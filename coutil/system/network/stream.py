@@ -2,86 +2,30 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, Literal
 
 from ..._kernel.handle import Handle
-from ..._kernel.operation import Operation, begun, lucky, operation
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
-from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
+from .bytestream import ByteStream, Listener
+from .handled import Opening, Socket, checked_site
 
-__all__ = ["PassiveSocket", "Socket", "StreamSocket"]
+__all__ = ["IPSocket", "PassiveSocket", "StreamSocket"]
 
-_EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
-_try_write, _read_start = lib.co_try_write, lib.co_read_start
-SIZE = 65536  # bytes that receive() takes at most unless told otherwise
 LONGEST = 32767  # seconds of silence that Linux can wait for before it probes a peer
-LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
-_SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
-_PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
 
 
-class Socket:
-    """What all IP sockets have in common. Made by `system.socket`."""
+class IPSocket(Socket):
+    """What all IP sockets have in common."""
 
-    __slots__ = ("__weakref__", "_domain", "_handle")
-    _kind = "socket"
-
-    def __init__(self, domain: Domain, listener: Handle | None = None) -> None:
-        """Open a socket, or take the connection that `listener` holds. Raises `UVError`."""
-        self._domain: Domain = domain
-        title = f"{self._kind} {domain}"
-        if listener is None:
-            ipv6 = domain == "ipv6"
-            self._handle = Handle(title, lambda loop, slot, gen: lib.co_tcp_new(loop, slot, gen, ipv6), "uv_tcp_init")
-        else:
-            at = listener.slot
-            self._handle = Handle(title, lambda loop, slot, gen: lib.co_accept(loop, at, slot, gen), "uv_accept")
-
-    def __del__(self) -> None:
-        """Close the socket that nobody refers to any more; safe in any thread."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.abandon()
-
-    def __enter__(self) -> Any:
-        """Return the socket; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the socket."""
-        self.close()
-
-    def __repr__(self) -> str:
-        """Kind, addresses, and who waits."""
-        handle = self._handle
-        if handle.closed:
-            return f"<{type(self).__name__} {self._domain} closed>"
-        names = "".join(f" {name}" for name in (self._name("self"), self._name("peer")) if isinstance(name, Address))
-        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
-        return f"<{type(self).__name__} {self._domain}{names}{waiting}>"
-
-    def close(self) -> bool:
-        """Close the socket and return True; closing twice is no error. Does not suspend.
-
-        A coroutine that waits in `receive` or `accept` is resumed first, with `Closed` (`interrupted`); pending `send`,
-        `connect` and `shutdown` calls raise `Cancelled` later. Raises `ForeignThread`. Source: uv_close.
-        """
-        self._handle.close()
-        return True
+    __slots__ = ()
 
     def getdomain(self) -> Domain:
         """Return "ipv4" or "ipv6"."""
-        return self._domain
-
-    def fileno(self) -> int:
-        """Return the descriptor, which stays ours. Raises `Closed`. Source: uv_fileno."""
-        return self._call(lib.co_fileno, "uv_fileno")
+        domain: Domain = self._domain
+        return domain
 
     def bind(self, address: Address) -> bool:
         """Bind to a local address of the socket's family; return True.
@@ -99,22 +43,22 @@ class Socket:
         Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
         Source: uv_tcp_getsockname, uv_tcp_getpeername.
         """
-        site = "self" if site is None else site
-        if not isinstance(site, str):
-            raise TypeError(f"site must be a string, not {site!r}")
-        if site not in ("self", "peer"):
-            raise ValueError(f'site must be "self" or "peer", not {site!r}')
+        end = checked_site(site)
         if into is not None:
             self._packed(into, "into")
-        found = self._name(site)
+        found = self._found(end)
         if not isinstance(found, Address):
-            raise self._handle.failed(found, "uv_tcp_getpeername" if site == "peer" else "uv_tcp_getsockname")
+            raise self._handle.failed(found, "uv_tcp_getpeername" if end == "peer" else "uv_tcp_getsockname")
         if into is None:
             return found
         into.binary, into.port, into.scope = found.binary, found.port, found.scope
         return into
 
-    def _name(self, site: str) -> Address | int:
+    def _name(self, site: str) -> Address | None:
+        found = self._found(site)
+        return found if isinstance(found, Address) else None
+
+    def _found(self, site: str) -> Address | int:
         """Return an address, or libuv's code."""
         handle, packed = self._handle, room()
         code: int = lib.co_name(handle.pointer, handle.slot, site == "peer", packed)
@@ -128,16 +72,8 @@ class Socket:
             raise ValueError(f"{name} has the wrong domain: {address!r} for a socket of {self._domain}")
         return pack(Plain(address.binary, address.port, address.scope))
 
-    def _call(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C on our handle; raise what its code means."""
-        handle = self._handle
-        code: int = function(handle.pointer, handle.slot, *arguments)
-        if code < 0:
-            raise handle.failed(code, syscall)
-        return code
 
-
-class StreamSocket(Socket):
+class StreamSocket(IPSocket, ByteStream):
     """One end of a TCP connection.
 
     One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
@@ -146,112 +82,9 @@ class StreamSocket(Socket):
     __slots__ = ()
     _kind = "stream"
 
-    def receive(self, size: int = SIZE) -> bytes:
-        """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.
-
-        An explicit resume ends the wait and is returned in place of the data, none of which are lost. Suspends.
-        Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
-        ECONNRESET, … Source: uv_read_start.
-        """
-        if size.__class__ is not int or not 0 < size <= LARGEST:
-            size = _checked_size(size)
-        handle = self._handle
-        if handle.stash is not None:
-            return self._take_stash(size)
-        woken = handle.wait(size, _read_start)
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        count = handle.result
-        if 0 < count <= size:
-            where = handle.where
-            return handle.arena[where : where + count]  # type: ignore[no-any-return]
-        return self._unusual(count, size)
-
-    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
-        """Wait for data and write them into buffer[start:stop]; return how many bytes, 0 at the end of the stream.
-
-        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
-        Suspends and raises as `receive`; an empty slice is a ValueError.
-        """
-        view = writable(buffer, start, stop)
-        try:
-            size = min(len(view), LARGEST)
-            handle = self._handle
-            if handle.stash is not None:
-                data = self._take_stash(size)
-            else:
-                woken = handle.wait(size, _read_start)
-                if woken is not SIGNED:
-                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-                count, where = handle.result, handle.where
-                data = handle.arena[where : where + count] if 0 < count <= size else self._unusual(count, size)
-            view[: len(data)] = data
-            return len(data)
-        finally:
-            view.release()
-
-    def _unusual(self, count: int, size: int) -> bytes:
-        """Tell the end, or return `size` bytes of the more that came for a coroutine which has left in this turn."""
-        handle = self._handle
-        if count <= 0:
-            return self._ended(count)
-        handle.stash = handle.arena[handle.where : handle.where + count]
-        return self._take_stash(size)
-
-    def _take_stash(self, size: int) -> bytes:
-        """Return what came while nobody waited."""
-        handle = self._handle
-        stash = handle.take_stash()
-        if stash.__class__ is int:
-            return self._ended(stash)
-        if len(stash) > size:
-            handle.stash = stash[size:]
-        return stash[:size]  # type: ignore[no-any-return]
-
-    def _ended(self, code: int) -> bytes:
-        if code == _EOF:
-            return b""
-        raise self._handle.failed(code, "uv_read")
-
-    def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
-        """Send data[start:stop]; return True when the system has taken all of it.
-
-        data: bytes or any contiguous buffer; it must not change meanwhile. What an explicit resume leaves unsent is
-        sent in the background. Suspends unless the system takes everything at once.
-        Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, ECANCELED (closed
-        meanwhile). Source: send(2), uv_write.
-        """
-        handle = self._handle
-        if data.__class__ is not bytes or stop is not None or start != 0:
-            return self._send_view(*readable(data, start, stop))
-        size = len(data)
-        sent = _try_write(handle.pointer, handle.slot, data, size)
-        if sent == size:
-            hub = handle.hub
-            hub.luck -= 1
-            return True if hub.luck > 0 else lucky(hub)
-        return self._send_rest(*readable(data, 0, None), sent)
-
-    def _send_view(self, view: memoryview, at: Any) -> bool:
-        """Send a view, whose bytes begin at the address `at`."""
-        handle = self._handle
-        sent = _try_write(handle.pointer, handle.slot, at, len(view))
-        return lucky(handle.hub) if sent == len(view) else self._send_rest(view, at, sent)
-
-    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
-        """Queue what the system did not take at once."""
-        handle = self._handle
-        if sent < 0:
-            if sent != _EAGAIN:
-                raise handle.failed(sent, "uv_write")
-            sent = 0
-
-        def start(slot: int, generation: int) -> int:
-            left = len(view) - sent
-            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + sent, left)
-            return code
-
-        return self._request(start, "send", "uv_write", view, begun() if sent else None)
+    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
+        super().__init__(domain, opening or _new(domain))
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
@@ -268,29 +101,6 @@ class StreamSocket(Socket):
             return code
 
         return self._request(start, "connect", "uv_tcp_connect", packed)
-
-    def shutdown(self) -> bool:
-        """End the sending side, after everything sent before; the peer reads the end of the stream. Suspends.
-
-        Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
-        """
-        handle = self._handle
-
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_shutdown(handle.pointer, handle.slot, slot, generation)
-            return code
-
-        return self._request(start, "shutdown", "uv_shutdown", None)
-
-    def _request(self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None) -> bool:
-        handle = self._handle
-        if handle.closed:
-            raise handle.unusable()
-        partly, own = own is not None, own or operation()
-        if own.hub is not handle.hub:
-            raise handle.failed(lib.CO_FOREIGN, syscall)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed, partly)
-        return done
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
@@ -313,34 +123,16 @@ class StreamSocket(Socket):
         return True
 
 
-class PassiveSocket(Socket):
+class PassiveSocket(IPSocket, Listener):
     """A socket that listens for connections."""
 
     __slots__ = ("_listening",)
     _kind = "passive"
 
-    def __init__(self, domain: Domain) -> None:
-        """Open a socket. Raises `UVError`."""
+    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
         self._listening = False
-        super().__init__(domain)
-
-    def listen(self, backlog: int) -> bool:
-        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
-
-        A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
-        `Closed`, or `UVError`: EADDRINUSE. Source: uv_listen.
-        """
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if not 0 < backlog < 2**31:
-            raise ValueError(f"backlog is out of range (1 to 2**31 - 1): {backlog}")
-        if self._handle.closed:
-            raise self._handle.unusable()
-        if self._listening:
-            raise ValueError(f"{self!r} is already listening")
-        self._call(lib.co_listen, "uv_listen", backlog)
-        self._listening = True
-        return True
+        super().__init__(domain, opening or _new(domain))
 
     def accept(self) -> StreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
@@ -349,34 +141,21 @@ class PassiveSocket(Socket):
         Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`.
         Source: uv_accept.
         """
-        handle = self._handle
-        if not self._listening and not handle.closed:
-            raise ValueError(f"{self!r} is not listening")
-        while True:
-            if handle.stash is None:
-                woken = handle.wait(1, _never_started)
-                if woken is not SIGNED:
-                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-                code = handle.result
-            else:
-                code = handle.take_stash()
-            if code == 0:
-                return StreamSocket(self._domain, handle)
-            if code not in _SHORTAGE and code not in _PASSING:
-                raise handle.failed(code, "uv_accept")
+        woken = self._accept()
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return StreamSocket(self._domain, _accepted(self._handle))
 
 
-def _never_started(loop: Any, slot: int) -> int:
-    """A listener is armed by `listen`, for ever."""
-    return 0
+def _new(domain: Domain) -> Opening:
+    ipv6 = domain == "ipv6"
+    return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6), "uv_tcp_init"
 
 
-def _checked_size(size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"size must be an int, not {size!r}")
-    if size <= 0:
-        raise ValueError(f"size must be positive, not {size}")
-    return min(int(size), LARGEST)
+def _accepted(listener: Handle) -> Opening:
+    """Take the connection that `listener` holds."""
+    at = listener.slot
+    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation), "uv_accept"
 
 
 def _checked_keepalive(value: object) -> int:

@@ -1,0 +1,225 @@
+"""The two halves of every stream and listener, whatever it is on: bytes in and out, and connections that come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._kernel.operation import Operation, begun, lucky, operation
+from ..._kernel.switching import SIGNED
+from ..._libuv import lib
+from ..._libuv.buffers import Bytes, readable, writable
+from .handled import Handled
+
+__all__ = ["LARGEST", "SIZE", "ByteStream", "Listener", "checked_size"]
+
+_EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
+_try_write, _read_start = lib.co_try_write, lib.co_read_start
+SIZE = 65536  # bytes that receive() takes at most unless told otherwise
+LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
+_SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
+_PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
+
+
+class ByteStream(Handled):
+    """What bytes can be received from and sent to.
+
+    One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
+    """
+
+    __slots__ = ()
+
+    def receive(self, size: int = SIZE) -> bytes:
+        """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.
+
+        An explicit resume ends the wait and is returned in place of the data, none of which are lost. Suspends.
+        Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
+        ECONNRESET, … Source: uv_read_start.
+        """
+        if size.__class__ is not int or not 0 < size <= LARGEST:
+            size = checked_size(size)
+        handle = self._handle
+        if handle.stash is not None:
+            return self._take_stash(size)
+        woken = handle.wait(size, _read_start)
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        count = handle.result
+        if 0 < count <= size:
+            where = handle.where
+            return handle.arena[where : where + count]  # type: ignore[no-any-return]
+        return self._unusual(count, size)
+
+    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
+        """Wait for data and write them into buffer[start:stop]; return how many bytes, 0 at the end of the stream.
+
+        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
+        Suspends and raises as `receive`; an empty slice is a ValueError.
+        """
+        view = writable(buffer, start, stop)
+        try:
+            size = min(len(view), LARGEST)
+            handle = self._handle
+            if handle.stash is not None:
+                data = self._take_stash(size)
+            else:
+                woken = handle.wait(size, _read_start)
+                if woken is not SIGNED:
+                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+                data = self._arrived(size)
+            view[: len(data)] = data
+            return len(data)
+        finally:
+            view.release()
+
+    def _arrived(self, size: int) -> bytes:
+        """Return what the wait that is over brought."""
+        handle = self._handle
+        count, where = handle.result, handle.where
+        if 0 < count <= size:
+            return handle.arena[where : where + count]  # type: ignore[no-any-return]
+        return self._unusual(count, size)
+
+    def _unusual(self, count: int, size: int) -> bytes:
+        """Tell the end, or return `size` bytes of the more that came for a coroutine which has left in this turn."""
+        handle = self._handle
+        if count <= 0:
+            return self._ended(count)
+        handle.stash = handle.arena[handle.where : handle.where + count]
+        return self._take_stash(size)
+
+    def _take_stash(self, size: int) -> bytes:
+        """Return what came while nobody waited."""
+        handle = self._handle
+        stash = handle.take_stash()
+        if stash.__class__ is int:
+            return self._ended(stash)
+        if len(stash) > size:
+            handle.stash = stash[size:]
+        return stash[:size]  # type: ignore[no-any-return]
+
+    def _ended(self, code: int) -> bytes:
+        if code == _EOF:
+            return b""
+        raise self._handle.failed(code, "uv_read")
+
+    def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
+        """Send data[start:stop]; return True when the system has taken all of it.
+
+        data: bytes or any contiguous buffer; it must not change meanwhile. What an explicit resume leaves unsent is
+        sent in the background. Suspends unless the system takes everything at once.
+        Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, ECANCELED (closed
+        meanwhile). Source: send(2), uv_write.
+        """
+        handle = self._handle
+        if data.__class__ is not bytes or stop is not None or start != 0:
+            return self._send_view(*readable(data, start, stop))
+        size = len(data)
+        sent = _try_write(handle.pointer, handle.slot, data, size)
+        if sent == size:
+            hub = handle.hub
+            hub.luck -= 1
+            return True if hub.luck > 0 else lucky(hub)
+        return self._send_rest(*readable(data, 0, None), sent)
+
+    def _send_view(self, view: memoryview, at: Any) -> bool:
+        """Send a view, whose bytes begin at the address `at`."""
+        handle = self._handle
+        sent = _try_write(handle.pointer, handle.slot, at, len(view))
+        return lucky(handle.hub) if sent == len(view) else self._send_rest(view, at, sent)
+
+    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
+        """Queue what the system did not take at once."""
+        handle = self._handle
+        if sent < 0:
+            if sent != _EAGAIN:
+                raise handle.failed(sent, "uv_write")
+            sent = 0
+
+        def start(slot: int, generation: int) -> int:
+            left = len(view) - sent
+            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + sent, left)
+            return code
+
+        return self._request(start, "send", "uv_write", view, begun() if sent else None)
+
+    def shutdown(self) -> bool:
+        """End the sending side, after everything sent before; the peer reads the end of the stream. Suspends.
+
+        Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
+        """
+        handle = self._handle
+
+        def start(slot: int, generation: int) -> int:
+            code: int = lib.co_shutdown(handle.pointer, handle.slot, slot, generation)
+            return code
+
+        return self._request(start, "shutdown", "uv_shutdown", None)
+
+    def _request(
+        self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None, failed: Any = None
+    ) -> bool:
+        handle = self._handle
+        if handle.closed:
+            raise handle.unusable()
+        partly, own = own is not None, own or operation()
+        if own.hub is not handle.hub:
+            raise handle.failed(lib.CO_FOREIGN, syscall)
+        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
+        return done
+
+
+class Listener(Handled):
+    """What connections come in at."""
+
+    __slots__ = ()
+    _listening: bool  # a slot of the classes that we are part of
+
+    def listen(self, backlog: int) -> bool:
+        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
+
+        A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
+        `Closed`, or `UVError`: EADDRINUSE. Source: uv_listen.
+        """
+        if isinstance(backlog, bool) or not isinstance(backlog, int):
+            raise TypeError(f"backlog must be an int, not {backlog!r}")
+        if not 0 < backlog < 2**31:
+            raise ValueError(f"backlog is out of range (1 to 2**31 - 1): {backlog}")
+        if self._handle.closed:
+            raise self._handle.unusable()
+        if self._listening:
+            raise ValueError(f"{self!r} is already listening")
+        self._call(lib.co_listen, "uv_listen", backlog)
+        self._listening = True  # type: ignore[misc]
+        return True
+
+    def _accept(self) -> Any:
+        """Wait for a connection; SIGNED: libuv holds one for us. Otherwise return what an explicit resume brought."""
+        handle = self._handle
+        if not self._listening and not handle.closed:
+            raise ValueError(f"{self!r} is not listening")
+        while True:
+            if handle.stash is None:
+                woken = handle.wait(1, _never_started)
+                if woken is not SIGNED:
+                    return woken
+                code = handle.result
+            else:
+                code = handle.take_stash()
+            if code == 0:
+                return SIGNED
+            if code not in _SHORTAGE and code not in _PASSING:
+                raise handle.failed(code, "uv_accept")
+
+
+def _never_started(loop: Any, slot: int) -> int:
+    """A listener is armed by `listen`, for ever."""
+    return 0
+
+
+def checked_size(size: object) -> int:
+    """Return how many bytes to receive at most. Raises TypeError, ValueError."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"size must be an int, not {size!r}")
+    if size <= 0:
+        raise ValueError(f"size must be positive, not {size}")
+    return min(int(size), LARGEST)

@@ -1,0 +1,343 @@
+"""Unix sockets: local ones, and share sockets, through which streams and listeners travel between processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from ..._kernel.handle import Handle
+from ..._kernel.operation import operation
+from ..._kernel.states import ARMED
+from ..._kernel.switching import SIGNED
+from ..._libuv import error, lib
+from ..._libuv.buffers import Bytes, filled, readable, writable
+from .bytestream import LARGEST, SIZE, ByteStream, Listener, checked_size
+from .handled import Opening, Socket, checked_site
+from .stream import PassiveSocket, StreamSocket
+
+__all__ = [
+    "LocalDomain",
+    "LocalPassiveSocket",
+    "LocalSocket",
+    "LocalStreamSocket",
+    "Path",
+    "SharePassiveSocket",
+    "ShareStreamSocket",
+    "Travelling",
+    "adopted",
+]
+
+LocalDomain = Literal["local", "share"]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_read_start = lib.co_read_start
+_PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a listener that has no room: first, last
+
+
+class LocalSocket(Socket):
+    """What Unix sockets have in common.
+
+    An address is a path (str, bytes or os.PathLike), or on Linux an abstract name, which begins with a null character
+    and may hold more of them.
+    """
+
+    __slots__ = ()
+    _domain: LocalDomain
+
+    def getdomain(self) -> LocalDomain:
+        """Return "local" or "share"."""
+        return self._domain
+
+    def bind(self, address: Path) -> bool:
+        """Bind to a path or an abstract name; return True. A path must not exist; it is removed when we are closed.
+
+        Raises TypeError, ValueError (empty, or a path with a null character), `Closed`, or `UVError`: ENAMETOOLONG
+        (more than 107 bytes on Linux), EADDRINUSE, EACCES, ENOENT, EINVAL (bound already). Source: bind(2).
+        """
+        name, handle = _checked(address, "bind"), self._handle
+        code = lib.co_local_bind(handle.pointer, handle.slot, name, len(name))
+        if code < 0:
+            raise _named(handle, code, "bind", name)
+        return True
+
+    def getaddress(self, site: Literal["self", "peer"] | None = "self") -> str:
+        """Return our own address or the peer's, "" if it has none (whoever connects usually has not).
+
+        Raises TypeError, ValueError (bad site), `Closed`, or `UVError`: ENOTCONN. Source: getsockname(2).
+        """
+        peer = checked_site(site) == "peer"
+        found = self._bytes(peer)
+        if not isinstance(found, bytes):
+            raise self._handle.failed(found, "getpeername" if peer else "getsockname")
+        return os.fsdecode(found)
+
+    def setoption(self, name: Literal["permission"], value: Literal["r", "w", "rw"]) -> bool:
+        """Set an option; return True.
+
+        "permission": let everybody read ("r"), write ("w") or both ("rw") the path that the socket is bound to.
+        Raises TypeError, ValueError, `Closed`, or `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
+        """
+        given: tuple[tuple[str, object], ...] = (("name", name), ("value", value))
+        for what, word in given:
+            if not isinstance(word, str):
+                raise TypeError(f"{what} must be a string, not {word!r}")
+        if name != "permission":
+            raise ValueError(f'name must be "permission", not {name!r}')
+        if value not in ("r", "w", "rw", "wr"):
+            raise ValueError(f'value of permission must be "r", "w" or "rw", not {value!r}')
+        self._call(lib.co_local_permit, "uv_pipe_chmod", "r" in value, "w" in value)
+        return True
+
+    def _name(self, site: str) -> str | None:
+        found = self._bytes(site == "peer")
+        return os.fsdecode(found) if isinstance(found, bytes) else None
+
+    def _bytes(self, peer: bool) -> bytes | int:
+        """Return a name, or libuv's code."""
+        handle = self._handle
+
+        def fill(into: Any, size: int) -> int:
+            found: int = lib.co_local_name(handle.pointer, handle.slot, peer, into, size)
+            return found
+
+        return filled(fill, lib.CO_NAME + 1)
+
+
+class LocalStreamSocket(LocalSocket, ByteStream):
+    """One end of a connection within the machine.
+
+    One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
+    """
+
+    __slots__ = ()
+    _kind = "stream"
+
+    def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
+        super().__init__(domain, opening or _new(domain))
+
+    def connect(self, address: Path) -> bool:
+        """Connect to `address`; return True, or what an explicit resume brings. Suspends.
+
+        A listener that has no room for another connection is asked again and again.
+        Raises TypeError, ValueError, `Closed`, or `UVError`: ENAMETOOLONG, ENOENT, ECONNREFUSED, EACCES, EISCONN,
+        ECANCELED (closed meanwhile), … Source: connect(2).
+        """
+        name, handle = _checked(address, "connect"), self._handle
+
+        def start(slot: int, generation: int) -> int:
+            code: int = lib.co_local_connect(handle.pointer, handle.slot, slot, generation, name, len(name))
+            return code
+
+        def failed(code: int, syscall: str) -> Exception:
+            return _named(handle, code, syscall, name)
+
+        pause, longest = _PAUSES
+        while True:
+            try:
+                return self._request(start, "connect", "connect", name, failed=failed)
+            except BlockingIOError:
+                own = operation()
+            woken = own.sleep(pause)
+            if own.state is not ARMED:
+                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            pause = min(pause * 2, longest)
+
+
+class LocalPassiveSocket(LocalSocket, Listener):
+    """A socket that listens for connections within the machine."""
+
+    __slots__ = ("_listening",)
+    _kind = "passive"
+
+    def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
+        self._listening = False
+        super().__init__(domain, opening or _new("local"))  # libuv's share handles cannot listen
+
+    def accept(self) -> LocalStreamSocket:
+        """Wait for a connection and return it. Suspends unless one is there already.
+
+        While the process is out of descriptors or memory, accept goes on waiting; libuv drops what it cannot hold.
+        Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`.
+        Source: uv_accept.
+        """
+        woken = self._accept()
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return LocalStreamSocket(self._domain, _accepted(self._handle, share=False))
+
+
+class ShareStreamSocket(LocalStreamSocket):
+    """One end of a connection through which streams and listeners travel between processes, together with data.
+
+    What travels is the descriptor: the sender has the stream still, and closes it or not. What a stream has received
+    but not handed out stays where it is.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
+        super().__init__(domain, opening)
+
+    def receive(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:  # type: ignore[override]  # brings more
+        """Wait for data; return them, and the stream or listener that came along, or None.
+
+        Several that came with the same data are returned one by one, the later ones with b""; (b"", None) is the end
+        of the stream. A listener begins to accept with `listen`. What came along that is neither is closed.
+        An explicit resume ends the wait and is returned as it is. Suspends and raises as `StreamSocket.receive`.
+        """
+        size = checked_size(size)
+        came = self._came(size)
+        if came is not None:
+            return came
+        woken = self._handle.wait(size, _read_start)
+        return (self._arrived(size), self._taken()) if woken is SIGNED else woken
+
+    def receive_into(  # type: ignore[override]  # brings more
+        self, buffer: Any, start: int = 0, stop: int | None = None
+    ) -> tuple[int, Travelling | None]:
+        """Wait for data and write them into buffer[start:stop]; return how many bytes, and what came along.
+
+        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
+        Suspends and raises as `receive`; an empty slice is a ValueError.
+        """
+        view = writable(buffer, start, stop)
+        try:
+            size = min(len(view), LARGEST)
+            came = self._came(size)
+            if came is None:
+                woken = self._handle.wait(size, _read_start)
+                if woken is not SIGNED:
+                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+                came = self._arrived(size), self._taken()
+            data, taken = came
+            view[: len(data)] = data
+            return len(data), taken
+        finally:
+            view.release()
+
+    def _came(self, size: int) -> tuple[bytes, Travelling | None] | None:
+        """Return what is there without a wait, if anything is."""
+        stash = self._handle.stash
+        if stash.__class__ is bytes:
+            return self._take_stash(size), self._taken()
+        taken = self._taken()
+        if taken is not None:
+            return b"", taken
+        return (self._take_stash(size), None) if stash is not None else None
+
+    def _taken(self) -> Travelling | None:
+        """Return the next stream or listener that has come; descriptors of other kinds are closed."""
+        handle = self._handle
+        while (fd := lib.co_share_take(handle.pointer, handle.slot)) >= 0:
+            taken = adopted(fd)
+            if taken is not None:
+                return taken
+        return None
+
+    def send(  # type: ignore[override]  # takes more
+        self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None
+    ) -> bool:
+        """Send data[start:stop], and a `stream` or listener along with the first byte; return True.
+
+        The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
+        Without `stream` the same as `StreamSocket.send`. With one it always suspends, and raises also TypeError (not a
+        socket), ValueError (no data), `Closed` or `ForeignThread` for the `stream`, and `UVError`: EBADF (it was never
+        bound or connected), EMFILE. Source: uv_write2.
+        """
+        if stream is None:
+            return super().send(data, start, stop)
+        if not isinstance(stream, StreamSocket | PassiveSocket | LocalStreamSocket | LocalPassiveSocket):
+            raise TypeError(f"stream must be a stream or passive socket, not {stream!r}")
+        view, at = readable(data, start, stop)
+        if not len(view):
+            raise ValueError("data[start:stop] is empty: a stream travels with one byte at least")
+        handle, passed = self._handle, stream._handle
+        if passed.closed:
+            raise passed.unusable()
+        if passed.hub is not handle.hub:
+            raise passed.failed(lib.CO_FOREIGN, "uv_write2")
+
+        def begin(slot: int, generation: int) -> int:
+            code: int = lib.co_share_send(handle.pointer, handle.slot, slot, generation, at, len(view), passed.slot)
+            return code
+
+        return self._request(begin, "send", "uv_write2", view)
+
+
+class SharePassiveSocket(LocalPassiveSocket):
+    """A socket that listens for connections through which streams travel."""
+
+    __slots__ = ()
+
+    def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
+        super().__init__(domain, opening)
+
+    def accept(self) -> ShareStreamSocket:
+        """Wait for a connection and return it. As `LocalPassiveSocket.accept`."""
+        woken = self._accept()
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return ShareStreamSocket("share", _accepted(self._handle, share=True))
+
+
+Travelling = StreamSocket | PassiveSocket | LocalStreamSocket | LocalPassiveSocket
+
+
+def adopted(fd: int) -> Travelling | None:
+    """Return a stream or listener that owns the descriptor from now on; None for what is neither, which is closed.
+
+    Raises `UVError`; the descriptor is closed then, too.
+    """
+    kind = lib.co_kind(fd)
+
+    def open_(loop: Any, slot: int, generation: int) -> int:
+        code: int = lib.co_adopt(loop, slot, generation, fd, kind, False)
+        return code
+
+    opening = open_, "uv_tcp_open"
+    passive = bool(kind & lib.CO_LISTENS)
+    kind_of_stream = kind & ~lib.CO_LISTENS
+    if kind_of_stream == lib.CO_IPV4:
+        return PassiveSocket("ipv4", opening) if passive else StreamSocket("ipv4", opening)
+    if kind_of_stream == lib.CO_IPV6:
+        return PassiveSocket("ipv6", opening) if passive else StreamSocket("ipv6", opening)
+    if kind_of_stream in (lib.CO_LOCAL, lib.CO_FIFO):
+        return LocalPassiveSocket("local", opening) if passive else LocalStreamSocket("local", opening)
+    os.close(fd)
+    return None
+
+
+def _new(domain: LocalDomain) -> Opening:
+    share = domain == "share"
+    return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init"
+
+
+def _accepted(listener: Handle, share: bool) -> Opening:
+    """Take the connection that `listener` holds."""
+    at = listener.slot
+    return lambda loop, slot, generation: lib.co_local_accept(loop, at, slot, generation, share), "uv_accept"
+
+
+def _checked(address: Path, syscall: str) -> bytes:
+    """Return the bytes of a path or abstract name that a socket can bear."""
+    if not isinstance(address, str | bytes | os.PathLike):
+        raise TypeError(f"address must be a path (str, bytes or os.PathLike), not {address!r}")
+    name = os.fsencode(address)
+    abstract = name.startswith(b"\0")
+    if not name:
+        raise ValueError("address must not be empty")
+    if b"\0" in name and not abstract:
+        raise ValueError(f"address has a null character inside a path: {address!r}")
+    if len(name) > lib.CO_NAME + abstract:
+        raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(name))
+    return name
+
+
+def _named(handle: Handle, code: int, syscall: str, name: bytes) -> Exception:
+    """Return the exception for `code`; it tells the address."""
+    if code == lib.CO_FOREIGN or handle.closed:
+        return handle.failed(code, syscall)
+    return error(code, syscall, os.fsdecode(name))
