@@ -236,7 +236,7 @@ class ShareStreamSocket(LocalStreamSocket):
                 return taken
         return None
 
-    def send(  # type: ignore[override]  # takes more
+    def send(
         self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None
     ) -> bool:
         """Send data[start:stop], and a `stream` or listener along with the first byte; return True.
