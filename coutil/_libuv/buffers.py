@@ -7,7 +7,7 @@ from typing import Any
 
 from . import ffi
 
-__all__ = ["Bytes", "address_of", "filled", "readable", "writable"]
+__all__ = ["Bytes", "address_of", "filled", "integers", "readable", "writable"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -60,3 +60,8 @@ def filled(fill: Callable[[Any, int], int], size: int) -> bytes | int:
     into = ffi.new("char[]", size)
     count = fill(into, size)
     return ffi.buffer(into, count)[:] if count >= 0 else count
+
+
+def integers(count: int) -> Any:
+    """Return the address of `count` ints for C to fill."""
+    return ffi.new("int[]", count)

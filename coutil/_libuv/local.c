@@ -192,13 +192,13 @@ int co_share_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation
     return code;
 }
 
-/* Take a descriptor that has come with data, UV_EAGAIN if there is none. libuv's way for the last one would also poll
+/* Take the first of the descriptors that have come with data, UV_EAGAIN if there are fewer than `count`. libuv's way for the last one would also poll
  * for more data, whether or not anybody reads. */
-int co_share_take(co_loop *loop, uint32_t slot) {
+int co_share_take(co_loop *loop, uint32_t slot, int count) {
     OF_KIND(stream, UV_NAMED_PIPE, loop, slot);
     uv_pipe_t *pipe = &stream->u.pipe;
     int fd = pipe->accepted_fd;
-    if (!pipe->ipc || fd < 0) return UV_EAGAIN;
+    if (fd < 0 || uv_pipe_pending_count(pipe) < count) return UV_EAGAIN;
     if (!pipe->queued_fds) {
         pipe->accepted_fd = -1;
         return fd;

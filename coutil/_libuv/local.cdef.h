@@ -19,6 +19,6 @@ int co_local_connect(co_loop *loop, uint32_t slot, uint32_t request, uint32_t ge
 int co_local_accept(co_loop *loop, uint32_t listener, uint32_t slot, uint32_t generation, int share);
 int co_share_send(co_loop *loop, uint32_t slot, uint32_t request, uint32_t generation, const char *data, size_t size,
                   uint32_t passed);
-int co_share_take(co_loop *loop, uint32_t slot);
+int co_share_take(co_loop *loop, uint32_t slot, int count);
 int co_kind(int fd);
 int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind, int share);

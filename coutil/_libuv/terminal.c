@@ -173,3 +173,47 @@ int co_terminal_size(co_loop *loop, uint32_t slot, int *width, int *height) {
     OF_KIND(tty, UV_TTY, loop, slot);
     return uv_tty_get_winsize(&tty->u.tty, width, height);
 }
+
+/* ---- changes of the size: SIGWINCH ---- */
+
+static int resizing; /* watches of all loops */
+static struct sigaction resized; /* what handled the signal before the first one; libuv forgets it */
+
+static void on_resize(uv_signal_t *uv, int number) {
+    co_handle *watch = HANDLE(uv);
+    (void)number;
+    if (watch->turn == watch->loop->turn) return;
+    watch->turn = watch->loop->turn;
+    watch->loop->want[watch->slot] = 0;
+    push(watch->loop, watch->slot, watch->generation, 0, 0);
+}
+
+/* Before a watch is closed. */
+static void unwatch_size(co_handle *watch) {
+    struct sigaction now;
+    uv_signal_stop((uv_signal_t *)&watch->u.handle);
+    pthread_mutex_lock(&changing);
+    if (--resizing == 0 && !sigaction(SIGWINCH, NULL, &now) && now.sa_handler == SIG_DFL)
+        sigaction(SIGWINCH, &resized, NULL);
+    pthread_mutex_unlock(&changing);
+}
+
+/* A watch that tells when the window of the controlling terminal has changed, at most once per step. */
+int co_resizes_new(co_loop *loop, uint32_t slot, uint32_t generation) {
+    co_handle *watch;
+    ENTER(loop);
+    int code = handle_open(loop, slot, generation, UV_SIGNAL, &watch);
+    if (code) return code;
+    uv_signal_t *uv = (uv_signal_t *)&watch->u.handle;
+    code = handle_opened(watch, uv_signal_init(&loop->uv, uv));
+    if (code) return code;
+    pthread_mutex_lock(&changing);
+    if (resizing++ == 0) sigaction(SIGWINCH, NULL, &resized);
+    pthread_mutex_unlock(&changing);
+    watch->ending = unwatch_size;
+    loop->want[slot] = 0;
+    code = uv_signal_start(uv, on_resize, SIGWINCH);
+    uv_unref(&watch->u.handle); /* whether somebody waits is told by want[] */
+    if (code) co_close(loop, slot);
+    return code;
+}

@@ -2,12 +2,15 @@
 
 Every one that waits suspends only the calling coroutine. Called from the main program they run the loop on demand
 until that one wait is over, and raise `errors.Deadlock` if nothing could end it.
+
+`stdin`, `stdout` and `stderr` are attributes that are made at their first use, in each thread: a `Terminal`, a stream
+or listener (a `ShareStreamSocket` on a Unix socket), or None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
@@ -26,6 +29,7 @@ from .network.stream import PassiveSocket, StreamSocket
 from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
+from .stdio import Standard, Terminal, standard
 from .time import nanosecs, suspend, time
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "ShareStreamSocket",
     "Socket",
     "StreamSocket",
+    "Terminal",
     "address",
     "connect",
     "cpuinfo",
@@ -112,3 +117,16 @@ _TYPES, _DOMAINS = ("stream", "passive"), ("ipv4", "ipv6", "local", "share")
 def _listed(words: tuple[str, ...]) -> str:
     *first, last = (f'"{word}"' for word in words)
     return f"{', '.join(first)} or {last}"
+
+
+if TYPE_CHECKING:
+    stdin: Standard | None
+    stdout: Standard | None
+    stderr: Standard | None
+
+
+def __getattr__(name: str) -> Any:
+    """Make the standard streams when somebody asks for them."""
+    if name in ("stdin", "stdout", "stderr"):
+        return standard(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,8 @@ from ..._kernel.operation import operation
 from ..._kernel.states import ARMED
 from ..._kernel.switching import SIGNED
 from ..._libuv import error, lib
-from ..._libuv.buffers import Bytes, filled, readable, writable
-from .bytestream import LARGEST, SIZE, ByteStream, Listener, checked_size
+from ..._libuv.buffers import Bytes, filled, readable
+from .bytestream import SIZE, ByteStream, Listener, checked_size
 from .handled import Opening, Socket, checked_site
 from .stream import PassiveSocket, StreamSocket
 
@@ -30,6 +30,7 @@ __all__ = [
 LocalDomain = Literal["local", "share"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _read_start = lib.co_read_start
+_WAITING = 64  # descriptors that came with data, and that nobody has asked for
 _PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a listener that has no room: first, last
 
 
@@ -180,65 +181,52 @@ class ShareStreamSocket(LocalStreamSocket):
         """Open a socket, or take one that exists. Raises `UVError`."""
         super().__init__(domain, opening)
 
-    def receive(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:  # type: ignore[override]  # brings more
+    def receive(self, size: int = SIZE) -> bytes:
+        """As `StreamSocket.receive`. What comes along waits for `receive_stream`: at most 64, older ones are closed."""
+        data = super().receive(size)
+        self._limit()
+        return data
+
+    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
+        """As `StreamSocket.receive_into`; what comes along is treated as by `receive`."""
+        count = super().receive_into(buffer, start, stop)
+        self._limit()
+        return count
+
+    def receive_stream(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:
         """Wait for data; return them, and the stream or listener that came along, or None.
 
-        Several that came with the same data are returned one by one, the later ones with b""; (b"", None) is the end
-        of the stream. A listener begins to accept with `listen`. What came along that is neither is closed.
-        An explicit resume ends the wait and is returned as it is. Suspends and raises as `StreamSocket.receive`.
+        What came before is returned first, with b""; (b"", None) is the end of the stream. A listener begins to accept
+        with `listen`. What comes along that is neither is closed. An explicit resume ends the wait and is returned as
+        it is. Suspends and raises as `StreamSocket.receive`. Source: uv_read_start, uv_accept.
         """
-        size = checked_size(size)
-        came = self._came(size)
-        if came is not None:
-            return came
-        woken = self._handle.wait(size, _read_start)
-        return (self._arrived(size), self._taken()) if woken is SIGNED else woken
-
-    def receive_into(  # type: ignore[override]  # brings more
-        self, buffer: Any, start: int = 0, stop: int | None = None
-    ) -> tuple[int, Travelling | None]:
-        """Wait for data and write them into buffer[start:stop]; return how many bytes, and what came along.
-
-        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
-        Suspends and raises as `receive`; an empty slice is a ValueError.
-        """
-        view = writable(buffer, start, stop)
-        try:
-            size = min(len(view), LARGEST)
-            came = self._came(size)
-            if came is None:
-                woken = self._handle.wait(size, _read_start)
-                if woken is not SIGNED:
-                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-                came = self._arrived(size), self._taken()
-            data, taken = came
-            view[: len(data)] = data
-            return len(data), taken
-        finally:
-            view.release()
-
-    def _came(self, size: int) -> tuple[bytes, Travelling | None] | None:
-        """Return what is there without a wait, if anything is."""
-        stash = self._handle.stash
-        if stash.__class__ is bytes:
+        size, handle = checked_size(size), self._handle
+        if handle.stash.__class__ is bytes:
             return self._take_stash(size), self._taken()
         taken = self._taken()
         if taken is not None:
             return b"", taken
-        return (self._take_stash(size), None) if stash is not None else None
+        if handle.stash is not None:
+            return self._take_stash(size), None
+        woken = handle.wait(size, _read_start)
+        return (self._arrived(size), self._taken()) if woken is SIGNED else woken
 
     def _taken(self) -> Travelling | None:
         """Return the next stream or listener that has come; descriptors of other kinds are closed."""
         handle = self._handle
-        while (fd := lib.co_share_take(handle.pointer, handle.slot)) >= 0:
+        while (fd := lib.co_share_take(handle.pointer, handle.slot, 1)) >= 0:
             taken = adopted(fd)
             if taken is not None:
                 return taken
         return None
 
-    def send(
-        self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None
-    ) -> bool:
+    def _limit(self) -> None:
+        """Close what came long ago."""
+        handle = self._handle
+        while (fd := lib.co_share_take(handle.pointer, handle.slot, _WAITING + 1)) >= 0:
+            os.close(fd)
+
+    def send(self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None) -> bool:
         """Send data[start:stop], and a `stream` or listener along with the first byte; return True.
 
         The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
@@ -286,26 +274,29 @@ class SharePassiveSocket(LocalPassiveSocket):
 Travelling = StreamSocket | PassiveSocket | LocalStreamSocket | LocalPassiveSocket
 
 
-def adopted(fd: int) -> Travelling | None:
+def adopted(fd: int, share: bool = False) -> Travelling | None:
     """Return a stream or listener that owns the descriptor from now on; None for what is neither, which is closed.
 
-    Raises `UVError`; the descriptor is closed then, too.
+    share: make a share stream of a Unix socket. Raises `UVError`; the descriptor is closed then, too.
     """
     kind = lib.co_kind(fd)
 
     def open_(loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_adopt(loop, slot, generation, fd, kind, False)
+        code: int = lib.co_adopt(loop, slot, generation, fd, kind, stream_shares)
         return code
 
     opening = open_, "uv_tcp_open"
     passive = bool(kind & lib.CO_LISTENS)
     kind_of_stream = kind & ~lib.CO_LISTENS
+    stream_shares = share and kind == lib.CO_LOCAL
     if kind_of_stream == lib.CO_IPV4:
         return PassiveSocket("ipv4", opening) if passive else StreamSocket("ipv4", opening)
     if kind_of_stream == lib.CO_IPV6:
         return PassiveSocket("ipv6", opening) if passive else StreamSocket("ipv6", opening)
     if kind_of_stream in (lib.CO_LOCAL, lib.CO_FIFO):
-        return LocalPassiveSocket("local", opening) if passive else LocalStreamSocket("local", opening)
+        if passive:
+            return SharePassiveSocket("share", opening) if share else LocalPassiveSocket("local", opening)
+        return ShareStreamSocket("share", opening) if stream_shares else LocalStreamSocket("local", opening)
     os.close(fd)
     return None
 

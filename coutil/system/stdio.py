@@ -1,0 +1,193 @@
+"""The standard streams, and terminals.
+
+The objects are on descriptors of their own. Terminals and pipes are opened again for them, so that whoever shares them
+with us does not notice that ours never block; where that is impossible (sockets) the mode is restored at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import warnings
+from _thread import _local
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+from .._kernel.handle import Handle
+from .._kernel.hub import this_hub
+from .._kernel.switching import SIGNED
+from .._libuv import lib
+from .._libuv.buffers import integers
+from .network.bytestream import ByteStream
+from .network.handled import Opening
+from .network.local import Travelling, adopted
+
+__all__ = ["Standard", "Terminal", "standard"]
+
+_MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
+_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+_HIGHER = 3  # descriptors that are no standard streams
+_here = _local()  # of each thread: its hub, and its streams by name
+_blocking: dict[int, int] = {}  # descriptors whose mode will be restored at exit, and the processes that changed it
+
+
+class Terminal(ByteStream):
+    """A terminal: `receive` reads what is typed (a line at a time, unless the mode is another), `send` writes.
+
+    One coroutine at a time may receive; any number may send. `shutdown` raises `UVError`: ENOTSOCK. What cannot be
+    opened again (the other side of a pseudo-terminal, or one of another user) is written to in blocking mode.
+    """
+
+    __slots__ = ("_resizes",)
+
+    def __init__(self, opening: Opening) -> None:
+        """Take a terminal. Raises `UVError`."""
+        self._resizes: Handle | None = None
+        super().__init__("terminal", opening)
+
+    def __repr__(self) -> str:
+        """Name and state."""
+        handle = self._handle
+        if handle.closed:
+            return "<Terminal closed>"
+        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
+        return f"<Terminal fd={self.fileno()}{waiting}>"
+
+    def __del__(self) -> None:
+        """Close what nobody refers to any more; safe in any thread."""
+        resizes = getattr(self, "_resizes", None)
+        if resizes is not None:
+            resizes.abandon()
+        super().__del__()
+
+    def close(self) -> bool:
+        """Close the terminal, and restore its mode if it is ours; as `StreamSocket.close`."""
+        super().close()
+        if self._resizes is not None:
+            self._resizes.close()
+        return True
+
+    def setmode(self, mode: Literal["normal", "raw", "binary"] = "normal") -> bool:
+        """Set the mode of the terminal, for input and output alike; return True.
+
+        "normal": as it was found. "raw": each key is received at once, without echo, and none is a signal; line ends
+        of the output are still adapted. "binary": nothing at all is done to the bytes.
+        The mode is restored when this object is closed, at exit, and when a signal ends the process (not SIGKILL).
+        Raises TypeError, ValueError, `Closed`, or `UVError`: EIO. Source: POSIX tcsetattr, uv_tty_set_mode.
+        """
+        if not isinstance(mode, str):
+            raise TypeError(f"mode must be a string, not {mode!r}")
+        if mode not in _MODES:
+            raise ValueError(f'mode must be "normal", "raw" or "binary", not {mode!r}')
+        self._call(lib.co_terminal_mode, "tcsetattr", _MODES[mode])
+        return True
+
+    def winsize(self) -> tuple[int, int]:
+        """Return the width and height of the window in characters, (0, 0) if it has none.
+
+        Raises `Closed`, or `UVError`: ENOTTY. Source: uv_tty_get_winsize.
+        """
+        size = integers(2)
+        self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
+        return size[0], size[1]
+
+    def awaitwinsize(self) -> tuple[int, int]:
+        """Wait until the size of the window changes; return the new one, as `winsize`. Suspends.
+
+        Only the controlling terminal of the process tells (SIGWINCH). One coroutine at a time may wait. An explicit
+        resume ends the wait and is returned. Raises `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, `UVError`.
+        """
+        before = self.winsize()
+        if self._resizes is None:
+            self._resizes = Handle("window size", lib.co_resizes_new, "uv_signal_start")
+        while (size := self.winsize()) == before:
+            if self._resizes.stash is not None:
+                self._resizes.take_stash()
+                continue
+            woken = self._resizes.wait(1, _never_started)
+            if woken is not SIGNED:
+                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return size
+
+
+def _never_started(loop: Any, slot: int) -> int:
+    """A watch of signals is armed as long as it exists."""
+    return 0
+
+
+Standard = Terminal | Travelling
+
+
+def standard(name: str) -> Standard | None:
+    """Return the object for "stdin", "stdout" or "stderr", one per thread; made at the first use.
+
+    None, with a RuntimeWarning, for a descriptor that is closed or of a kind that cannot be waited for.
+    """
+    hub = this_hub()
+    found = getattr(_here, "streams", None)
+    if found is None or found[0] is not hub:
+        found = _here.streams = hub, {}
+    streams: dict[str, Standard | None] = found[1]
+    if name not in streams:
+        streams[name] = _made(_NUMBERS[name], name)
+    return streams[name]
+
+
+def _made(number: int, name: str) -> Standard | None:
+    kind = lib.co_kind(number)
+    maker = _MAKERS.get(kind & ~lib.CO_LISTENS)
+    if maker is None:
+        warnings.warn(f"{name} is closed, or of a kind that cannot be waited for", RuntimeWarning, stacklevel=4)
+        return None
+    return maker(number)
+
+
+def _terminal(number: int) -> Terminal:
+    fd = _duplicate(number)
+    return Terminal((lambda loop, slot, gen: lib.co_adopt(loop, slot, gen, fd, lib.CO_TERMINAL, False), "uv_tty_init"))
+
+
+def _pipe(number: int) -> Travelling | None:
+    return adopted(_again(number))
+
+
+def _socket(number: int) -> Travelling | None:
+    if os.get_blocking(number):
+        if not _blocking:
+            atexit.register(_restore)
+        _blocking[number] = os.getpid()
+    return adopted(_duplicate(number), share=True)
+
+
+_MAKERS: dict[int, Callable[[int], Standard | None]] = {
+    lib.CO_TERMINAL: _terminal,
+    lib.CO_FIFO: _pipe,
+    lib.CO_LOCAL: _socket,
+    lib.CO_IPV4: _socket,
+    lib.CO_IPV6: _socket,
+}
+
+
+def _duplicate(number: int) -> int:
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _HIGHER)
+
+
+def _again(number: int) -> int:
+    """Return a descriptor of the same pipe with a mode of its own, if the system can do that; else a duplicate."""
+    access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    with suppress(OSError):
+        return os.open(f"/proc/self/fd/{number}", access | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _duplicate(number)
+
+
+def _restore() -> None:
+    """Make the sockets block again that did when we found them."""
+    for number, process in _blocking.items():
+        if process == os.getpid():
+            with suppress(OSError):
+                os.set_blocking(number, True)
+
+
+atexit.register(lib.co_terminals_restore)
