@@ -176,6 +176,7 @@ int co_share_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation
                   uint32_t other) {
     OF_KIND(stream, UV_NAMED_PIPE, loop, slot);
     OPEN(passed, loop, other);
+    if (!uv_is_writable(&stream->u.stream)) return UV_EPIPE;
     uv_os_fd_t original;
     int code = uv_fileno(&passed->u.handle, &original);
     if (code) return code;

@@ -546,12 +546,13 @@ static void sigpipe_unblock(co_loop *loop) {
 int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     STREAM(stream, loop, slot);
     if (stream->u.stream.write_queue_size > 0) return UV_EAGAIN;
+    int fd = stream->u.stream.io_watcher.fd;
+    if (fd < 0) return UV_EPIPE; /* a Unix socket that is not connected */
     if (!uv_is_writable(&stream->u.stream)) {
         uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
         return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */
     }
     ssize_t sent;
-    int fd = stream->u.stream.io_watcher.fd;
     if (size > INT32_MAX) size = INT32_MAX;
     if (stream->plain) sigpipe_block(loop);
     do

@@ -1,18 +1,23 @@
-"""TCP over loopback: addresses, listeners, connected pairs, and peers that are plain Python sockets."""
+"""TCP over loopback, and Unix sockets: addresses, listeners, connected pairs, and peers that are plain Python sockets."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import socket
 import struct
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coutil import system
-from coutil.system import Address, PassiveSocket, Socket, StreamSocket
+from coutil.system import PassiveSocket, Socket, StreamSocket
 
 LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
@@ -31,11 +36,21 @@ def _ipv6() -> bool:
 
 _v6 = pytest.param("ipv6", marks=pytest.mark.skipif(not _ipv6(), reason="this machine has no ipv6 loopback"))
 both_domains = pytest.mark.parametrize("domain", ["ipv4", _v6])
+all_domains = pytest.mark.parametrize("domain", ["ipv4", _v6, "local", "share"])
+
+_folder = tempfile.mkdtemp(prefix="coutil-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+_numbers = count()
 
 
-def loopback(domain: str, port: int = 0) -> Address:
-    """Return the loopback address; port 0 lets the system choose."""
-    return system.address(domain, LITERAL[domain], port)
+def local_path() -> str:
+    """Return a path that no socket has borne yet."""
+    return f"{_folder}/{next(_numbers)}"
+
+
+def loopback(domain: str, port: int = 0) -> Any:
+    """Return an address of the loopback; port 0 lets the system choose. For Unix sockets, a path of their own."""
+    return local_path() if domain in ("local", "share") else system.address(domain, LITERAL[domain], port)
 
 
 def listening(domain: str, backlog: int = 3) -> PassiveSocket:
@@ -71,11 +86,20 @@ def pairs(domain: str, count: int = 1) -> Iterator[list[StreamSocket]]:
             end.close()
 
 
+def plain_client(address: Any) -> socket.socket:
+    """Return a Python socket that is connected to an address of ours."""
+    if not isinstance(address, str):
+        return socket.create_connection((address.literal, address.port))
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(address)
+    return peer
+
+
 @contextmanager
 def with_plain_peer(domain: str) -> Iterator[tuple[StreamSocket, socket.socket]]:
     """Yield a stream of ours and its peer, a non-blocking Python socket; close both at the end."""
     with listening(domain) as server:
-        peer = socket.create_connection((LITERAL[domain], server.getaddress().port))
+        peer = plain_client(server.getaddress())
         peer.setblocking(False)
         with peer, server.accept() as stream:
             yield stream, peer

@@ -9,7 +9,7 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
 from coutil.system import StreamSocket
-from tests.helpers.tcp import GIVEN, LITERAL, both_domains, connected, listening, loopback, pairs
+from tests.helpers.tcp import GIVEN, LITERAL, all_domains, both_domains, connected, listening, loopback, pairs
 from tests.helpers.transitions import Walked, needs_debug
 
 
@@ -24,7 +24,7 @@ def test_listener_lacks_what_only_streams_have(domain):
             server.anything = 1
 
 
-@both_domains
+@all_domains
 def test_accept_needs_listen_first(domain, go):
     """STR-3: accept before listen says "not listening", in the main program and in a coroutine."""
     with system.socket("passive", domain) as server:
@@ -94,7 +94,7 @@ def test_listen_twice_and_on_a_taken_address(domain):
             second.accept()
 
 
-@both_domains
+@all_domains
 def test_main_program_may_accept(domain):
     """STR-3: accept in the main program waits, and other coroutines run meanwhile."""
     log = []
@@ -114,7 +114,7 @@ def test_main_program_may_accept(domain):
     assert sorted(log) == ["accepted", "connected", "connecting"]
 
 
-@both_domains
+@all_domains
 def test_dropped_and_closed_listeners_free_their_address_at_once(domain):
     """STR-4: a new socket can listen on the address of one that was collected, or closed, without a turn between."""
     server = listening(domain)
@@ -131,7 +131,7 @@ def test_dropped_and_closed_listeners_free_their_address_at_once(domain):
     del server
 
 
-@both_domains
+@all_domains
 def test_listener_that_nobody_uses_does_not_keep_the_loop(domain):
     """STR-4: run() returns False although a socket listens and a connection waits to be accepted."""
     with listening(domain) as server, connected(server) as client:
@@ -142,7 +142,7 @@ def test_listener_that_nobody_uses_does_not_keep_the_loop(domain):
         assert system.run() is False
 
 
-@both_domains
+@all_domains
 def test_one_coroutine_accepts_three_times(domain, go):
     """STR-5: an acceptor takes three connections, one after the other."""
     server, accepted, gone = listening(domain), [], []
@@ -166,7 +166,7 @@ def test_one_coroutine_accepts_three_times(domain, go):
     assert server.close() is True
 
 
-@both_domains
+@all_domains
 def test_accept_is_handed_from_one_coroutine_to_another(domain, go):
     """STR-6: two at once is an error that names the first; later the second may take over from the first."""
     server, log = listening(domain), []
@@ -177,7 +177,7 @@ def test_accept_is_handed_from_one_coroutine_to_another(domain, go):
         second_one.resume()
 
     def second():
-        with pytest.raises(BusyError, match=r"passive ipv[46] is in use: <Coroutine .*first suspended on passive"):
+        with pytest.raises(BusyError, match=r"passive \w+ is in use: <Coroutine .*first suspended on passive"):
             server.accept()
         yield_()
         with server.accept():
@@ -218,7 +218,7 @@ def test_hand_over_does_not_rearm_the_listener(go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_clients_come_before_the_acceptor(domain, go):
     """STR-7: connections made before anybody accepts are kept; the acceptor closes its own server."""
     server, log = listening(domain), []
@@ -242,7 +242,7 @@ def test_clients_come_before_the_acceptor(domain, go):
     assert {client.status for client in clients} == {"dead"}
 
 
-@both_domains
+@all_domains
 def test_each_connection_starts_the_next_acceptor(domain, go):
     """STR-8: a new coroutine accepts from inside the resumption of the one before; the last closes the server."""
     server, log = listening(domain), []
@@ -265,7 +265,7 @@ def test_each_connection_starts_the_next_acceptor(domain, go):
         server.accept()
 
 
-@both_domains
+@all_domains
 def test_one_coroutine_accepts_on_two_addresses(domain, go):
     """STR-9: the connection to the second address comes while the coroutine waits at the first, and is kept."""
     one, two, log = listening(domain), listening(domain), []
@@ -285,7 +285,7 @@ def test_one_coroutine_accepts_on_two_addresses(domain, go):
     two.close()
 
 
-@both_domains
+@all_domains
 def test_close_interrupts_the_acceptor_first(domain, go):
     """STR-10: the acceptor gets `Closed` before close() returns to the coroutine that closes."""
     server, log = listening(domain), []
@@ -308,7 +308,7 @@ def test_close_interrupts_the_acceptor_first(domain, go):
     assert waiting.status == "dead"
 
 
-@both_domains
+@all_domains
 def test_acceptor_may_close_again_when_interrupted(domain, go, escaped):
     """STR-10: the interrupted acceptor closes the server itself and raises: the closer does not notice."""
     server = listening(domain)
@@ -329,7 +329,7 @@ def test_acceptor_may_close_again_when_interrupted(domain, go, escaped):
     escaped.clear()
 
 
-@both_domains
+@all_domains
 def test_cancelled_accept_returns_what_it_was_given(domain, go):
     """STR-11: an explicit resume ends the wait with its values; the server, forgotten, is closed."""
     log = []
@@ -348,7 +348,7 @@ def test_cancelled_accept_returns_what_it_was_given(domain, go):
     assert waiting.status == "suspended"
 
 
-@both_domains
+@all_domains
 def test_cancelled_accept_can_be_repeated(domain, go):
     """STR-12: resumed without values accept returns None; the next one gets the client."""
     server, log = listening(domain), []
@@ -363,12 +363,12 @@ def test_cancelled_accept_can_be_repeated(domain, go):
     assert log == [None]
     connected(server).close()
     assert system.run() is False
-    assert isinstance(log[1], StreamSocket)
+    assert isinstance(log[1], type(system.socket("stream", domain)))
     assert waiting.status == "dead"
     server.close()
 
 
-@both_domains
+@all_domains
 def test_accept_cancelled_twice(domain, go):
     """STR-13: once before the loop runs, once from a coroutine that the loop resumed."""
     server, log = listening(domain), []
@@ -391,7 +391,7 @@ def test_accept_cancelled_twice(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_error_after_accept_stays_with_its_coroutine(domain, go, escaped):
     """STR-14: what the acceptor raises later reaches the excepthook; run() neither raises nor stops early."""
     server, later = listening(domain), []
@@ -414,7 +414,7 @@ def test_error_after_accept_stays_with_its_coroutine(domain, go, escaped):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_error_after_a_cancelled_accept_goes_to_the_resumer(domain, go):
     """STR-15: whoever resumes the acceptor gets what it raises then."""
     server = listening(domain)
@@ -433,7 +433,7 @@ def test_error_after_a_cancelled_accept_goes_to_the_resumer(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_exception_thrown_into_accept(domain, go):
     """STR-15: throw ends the wait as well; the connection that comes later is not lost."""
     server = listening(domain)
@@ -449,7 +449,7 @@ def test_exception_thrown_into_accept(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_connection_that_arrives_for_a_cancelled_acceptor_is_kept(domain, go):
     """STR-12: a connection that was on its way when its acceptor was resumed goes to the next one."""
     servers, log, waiting = [listening(domain), listening(domain)], [], []
@@ -502,7 +502,7 @@ def test_acceptor_that_comes_in_the_turn_of_the_connection(domain, first, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_many_clients_are_all_accepted(domain, go):
     """More clients than the backlog holds, from a plain loop: each gets its own stream and its own data."""
     server, found = listening(domain, 128), []

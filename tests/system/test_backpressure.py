@@ -10,7 +10,7 @@ from coutil import system
 from coutil.system.network.bytestream import LARGEST, SIZE
 from tests.helpers.tcp import (
     as_plain,
-    both_domains,
+    all_domains,
     connected,
     fill,
     listening,
@@ -26,7 +26,7 @@ SIZES = [1, 2, 4095, 4096, 4097, 65535, 65536, 65537, MEBI - 1, LARGEST - 1, LAR
 
 
 @pytest.mark.parametrize("size", SIZES)
-@both_domains
+@all_domains
 def test_transfers_are_exact(domain, size, go):
     """One send of any size arrives byte for byte, in pieces no larger than asked for; then the stream ends."""
     data, pieces = RANDOM[:size], []
@@ -69,7 +69,7 @@ def test_any_size_of_pieces(asked, go):
         assert [far.receive(asked), far.receive_into(buffer)] == [b"", 0]
 
 
-@both_domains
+@all_domains
 def test_tiny_kernel_buffers(domain, go):
     """With the smallest buffers that the kernel allows, a long transfer in both directions at once is exact."""
     size, found = 200_000, {}
@@ -92,7 +92,7 @@ def test_tiny_kernel_buffers(domain, go):
         assert found == {0: RANDOM[1 : size + 1], 1: RANDOM[:size]}
 
 
-@both_domains
+@all_domains
 def test_slow_reader_suspends_the_sender(domain, go):
     """While nobody reads, a sender gets no further than the kernel's buffers: its own memory does not grow."""
     piece, sent = RANDOM[:MEBI], []
@@ -120,7 +120,7 @@ def test_slow_reader_suspends_the_sender(domain, go):
         assert resident() - memory < 30 * MEBI
 
 
-@both_domains
+@all_domains
 def test_each_blocked_sender_waits_with_its_own_data_only(domain, go):
     """A hundred senders on one stream hold their messages and nothing else; all arrive in the order of the calls."""
     piece = RANDOM[:MEBI]
@@ -138,7 +138,7 @@ def test_each_blocked_sender_waits_with_its_own_data_only(domain, go):
 
 
 @pytest.mark.parametrize("armed", [False, True], ids=["never read", "read before"])
-@both_domains
+@all_domains
 def test_fast_peer_is_stopped_by_the_kernel(domain, armed):
     """What nobody asks for stays in the kernel: the peer is blocked, our memory does not grow, no byte is lost."""
     with with_plain_peer(domain) as (stream, peer):
@@ -159,7 +159,7 @@ def test_fast_peer_is_stopped_by_the_kernel(domain, armed):
         assert fill(peer) > 0
 
 
-@both_domains
+@all_domains
 def test_reader_that_takes_little_takes_no_more(domain):
     """Each receive takes what it asked for out of the kernel, and the rest stays there."""
     with with_plain_peer(domain) as (stream, peer), as_plain(stream) as plain:
@@ -171,7 +171,7 @@ def test_reader_that_takes_little_takes_no_more(domain):
         assert stream.receive(10_000) == RANDOM[5000:10_000]
 
 
-@both_domains
+@all_domains
 def test_slow_consumer_keeps_the_peer_waiting(domain, go):
     """A coroutine that reads a little and then works for long stops its peer, and gets everything in the end."""
     log = []
@@ -223,7 +223,7 @@ def test_many_readers_in_one_turn_share_the_arena(go):
         assert found == {mine: RANDOM[mine : mine + size] for mine in range(count)}
 
 
-@both_domains
+@all_domains
 def test_lucky_sender_lets_others_run(domain, go):
     """A coroutine whose sends always succeed at once does not keep the others from running."""
     log = []
@@ -248,7 +248,7 @@ def test_lucky_sender_lets_others_run(domain, go):
         assert receive_exactly(far, 1000) == b"x" * 1000
 
 
-@both_domains
+@all_domains
 def test_echo_of_everything(domain, go):
     """Both directions at once, with sends and receives of odd sizes: what comes back is what was sent."""
     with pairs(domain) as (near, far):

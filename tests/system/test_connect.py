@@ -9,7 +9,7 @@ import pytest
 from coutil import system
 from coutil.coroutine import yield_
 from coutil.errors import Cancelled, Closed
-from tests.helpers.tcp import BIG, GIVEN, OTHER, both_domains, connected, listening, loopback, receive_all
+from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
 from tests.helpers.transitions import Walked, needs_debug
 
 
@@ -18,7 +18,7 @@ def server_and_client(domain):
     return listening(domain), system.socket("stream", domain)
 
 
-@both_domains
+@all_domains
 def test_stream_lacks_what_only_listeners_have(domain):
     """STR-16: a stream cannot listen or accept."""
     with system.socket("stream", domain) as stream:
@@ -63,7 +63,7 @@ def test_connect_to_the_other_family(domain):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_both_ends_forgotten(domain, go):
     """STR-17: neither side closes anything: the collector does, and nothing is left in the loop."""
     server, log = listening(domain), []
@@ -108,7 +108,7 @@ def test_refused(domain, go):
         assert stream.close() is True
 
 
-@both_domains
+@all_domains
 def test_main_program_may_connect(domain):
     """The main program waits for a connection, or for its refusal, with the loop running on demand."""
     server, stream = server_and_client(domain)
@@ -148,7 +148,7 @@ def test_stream_that_is_not_connected(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_connect_cancelled_then_closed_in_flight(domain, go):
     """STR-19: an explicit resume ends the wait; the coroutine closes the stream while libuv still connects it."""
     server, stream = server_and_client(domain)
@@ -170,7 +170,7 @@ def test_connect_cancelled_then_closed_in_flight(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_connect_cancelled_then_forgotten_in_flight(domain, go, hub):
     """STR-20: nobody refers to the stream any more while libuv still connects it: it is closed under the request."""
     server, log = listening(domain), []
@@ -192,7 +192,7 @@ def test_connect_cancelled_then_forgotten_in_flight(domain, go, hub):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_connect_cancelled_and_repeated(domain, go):
     """STR-21: the same coroutine connects again: it waits for libuv first, then gets True or EISCONN."""
     server, stream = server_and_client(domain)
@@ -225,7 +225,7 @@ def test_connect_cancelled_and_repeated(domain, go):
         each.close()
 
 
-@both_domains
+@all_domains
 def test_connect_cancelled_while_it_waits_for_the_one_before(domain, go):
     """STR-22: the second connect, which has not begun, returns what its explicit resume brings and never begins."""
     server, stream = server_and_client(domain)
@@ -274,7 +274,7 @@ def test_cancelled_connect_walks_the_table(go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_error_after_connect_stays_with_its_coroutine(domain, go, escaped):
     """STR-23: what the client raises later reaches the excepthook; the server accepts from another coroutine."""
     server, stream = server_and_client(domain)
@@ -299,7 +299,7 @@ def test_error_after_connect_stays_with_its_coroutine(domain, go, escaped):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_error_after_a_cancelled_connect_goes_to_the_resumer(domain, go):
     """STR-24: whoever resumes the client gets what it raises then; the connection is made all the same."""
     server, stream = server_and_client(domain)
@@ -319,7 +319,7 @@ def test_error_after_a_cancelled_connect_goes_to_the_resumer(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_close_during_connect(domain, go):
     """Another coroutine closes the stream: connect raises `Cancelled` (ECANCELED) in the loop, not before."""
     server, stream = server_and_client(domain)
@@ -341,7 +341,7 @@ def test_close_during_connect(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_two_connects_at_once(domain, go):
     """A second coroutine that connects the same stream gets EALREADY; the first is not disturbed."""
     server, stream = server_and_client(domain)
@@ -356,7 +356,7 @@ def test_two_connects_at_once(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_second_connect_waiting_when_the_stream_is_closed(domain, go):
     """A connect that waits for a cancelled one before it begins on a stream closed meanwhile: `Closed`."""
     server, stream = server_and_client(domain)

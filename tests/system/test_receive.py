@@ -7,12 +7,12 @@ import pytest
 from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
-from tests.helpers.tcp import BIG, GIVEN, both_domains, connected, listening, pairs, receive_exactly, reset
+from tests.helpers.tcp import BIG, GIVEN, all_domains, both_domains, connected, listening, pairs, receive_exactly, reset
 from tests.helpers.tcp import with_plain_peer as plain_peer
 from tests.helpers.transitions import Walked, needs_debug
 
 
-@both_domains
+@all_domains
 def test_what_can_go_wrong_in_one_conversation(domain, go):
     """STR-25: wrong arguments, busy, closed under the receiver, and a send that its own socket's close ends."""
     server, log, ends = listening(domain), [], {}
@@ -58,7 +58,7 @@ def test_what_can_go_wrong_in_one_conversation(domain, go):
     server.close()
 
 
-@both_domains
+@all_domains
 def test_half_close(domain, go):
     """STR-26: the client ends its sending; the server reads the end again and again, and can still answer."""
     server, log = listening(domain), []
@@ -100,7 +100,7 @@ def test_end_of_stream_never_stops(domain, go):
         assert near.send(b"the other direction is open") is True
 
 
-@both_domains
+@all_domains
 def test_received_in_pieces_into_slices(domain, go):
     """STR-27: what is asked for goes where it is asked for; the rest of the buffer is not touched."""
     server, log = listening(domain), []
@@ -131,7 +131,7 @@ def test_received_in_pieces_into_slices(domain, go):
 
 
 @pytest.mark.parametrize("collect", [False, True], ids=["", "with a collection"])
-@both_domains
+@all_domains
 def test_stream_is_handed_from_one_receiver_to_another(domain, collect, go):
     """STR-28: the second reader takes over from inside the first one's resumption: no byte is lost."""
     log = []
@@ -144,7 +144,7 @@ def test_stream_is_handed_from_one_receiver_to_another(domain, collect, go):
             second_one.resume()
 
         def second():
-            with pytest.raises(BusyError, match=r"stream ipv[46] is in use: <Coroutine .*first suspended on stream"):
+            with pytest.raises(BusyError, match=r"stream \w+ is in use: <Coroutine .*first suspended on stream"):
                 near.receive(32)
             yield_()
             log.append(near.receive(32))
@@ -178,7 +178,7 @@ def test_hand_over_does_not_restart_reading(go):
         assert walked.by(near._handle) == "2 6 9 6 9 6 7"
 
 
-@both_domains
+@all_domains
 def test_two_servers_that_double_what_they_get(domain, go):
     """STR-29: two listeners, each closed as soon as its connection was accepted; two echoes, two clients."""
     servers, found = [listening(domain), listening(domain)], []
@@ -204,7 +204,7 @@ def test_two_servers_that_double_what_they_get(domain, go):
     assert found == []
     assert system.run() is False
     assert sorted(found) == [b"1" * 64, b"2" * 64]
-    assert [repr(server) for server in servers] == [f"<PassiveSocket {domain} closed>"] * 2
+    assert [repr(server) for server in servers] == [f"<{type(server).__name__} {domain} closed>" for server in servers]
 
 
 RECEIVES = [lambda stream: stream.receive(), lambda stream: stream.receive_into(bytearray(64))]
@@ -212,7 +212,7 @@ both_receives = pytest.mark.parametrize("receive", RECEIVES, ids=["receive", "re
 
 
 @both_receives
-@both_domains
+@all_domains
 @pytest.mark.parametrize("values", [GIVEN, (b"bytes of somebody else",), (5,)], ids=["several", "bytes", "int"])
 def test_cancelled_receive_returns_what_it_was_given(domain, receive, values, go):
     """STR-30: an explicit resume ends the wait with its values, whatever they look like; then the stream closes."""
@@ -234,7 +234,7 @@ def test_cancelled_receive_returns_what_it_was_given(domain, receive, values, go
         assert far.receive() == b""
 
 
-@both_domains
+@all_domains
 def test_cancelled_receive_can_be_repeated(domain, go):
     """STR-31: a cancelled receive leaves its buffer alone; the next one of the same coroutine gets the data."""
     log = []
@@ -255,7 +255,7 @@ def test_cancelled_receive_can_be_repeated(domain, go):
         assert waiting.status == "dead"
 
 
-@both_domains
+@all_domains
 def test_receive_cancelled_twice(domain, go):
     """STR-32: once before the loop runs, once from a coroutine that the loop resumed; the data still come."""
     log = []
@@ -280,7 +280,7 @@ def test_receive_cancelled_twice(domain, go):
 
 
 @both_receives
-@both_domains
+@all_domains
 def test_error_after_receive_stays_with_its_coroutine(domain, receive, go, escaped):
     """STR-33: what the reader raises later reaches the excepthook; run() neither raises nor stops early."""
     later = []
@@ -304,7 +304,7 @@ def test_error_after_receive_stays_with_its_coroutine(domain, receive, go, escap
 
 
 @both_receives
-@both_domains
+@all_domains
 def test_error_after_a_cancelled_receive_goes_to_the_resumer(domain, receive, go):
     """STR-34: whoever resumes the reader gets what it raises then; the stream goes on working."""
     with pairs(domain) as (near, far):
@@ -355,7 +355,7 @@ def lose_the_race(ends, go):
     return ends[2 * losers[0]], ends[2 * losers[0] + 1]
 
 
-@both_domains
+@all_domains
 def test_data_on_their_way_to_a_cancelled_reader_are_kept(domain, go):
     """STR-31: bytes that had left the kernel when their reader was resumed come first in the next calls, in order."""
     with pairs(domain, 2) as ends:
@@ -370,7 +370,7 @@ def test_data_on_their_way_to_a_cancelled_reader_are_kept(domain, go):
         assert [near.receive(), near.receive()] == [b"abc", b""]
 
 
-@both_domains
+@all_domains
 def test_reader_that_comes_when_the_data_have_left_the_kernel(domain, go):
     """STR-31: whoever takes over a cancelled wait in that very turn gets the data; then nobody waits, run() ends."""
     log = []
@@ -403,7 +403,7 @@ def test_data_kept_for_nobody_go_with_the_stream(go):
         assert far.receive() == b""
 
 
-@both_domains
+@all_domains
 def test_end_on_its_way_to_a_cancelled_reader_is_not_lost(domain, go):
     """STR-31: the end of the stream comes again, also when it had been delivered to somebody who left."""
     log = []
@@ -424,7 +424,7 @@ def test_end_on_its_way_to_a_cancelled_reader_is_not_lost(domain, go):
         assert [end.receive() for end in ends * 2] == [b""] * 4
 
 
-@both_domains
+@all_domains
 def test_receive_in_the_main_program(domain, go):
     """The main program waits for data while coroutines run; a second receiver is told who waits."""
     with pairs(domain) as (near, far):
@@ -462,7 +462,7 @@ def test_reset_by_the_peer(domain, go):
         assert stream.close() is True
 
 
-@both_domains
+@all_domains
 def test_fin_then_rst(domain, go):
     """B40: the end of the stream wakes the reader; a reset after it wakes the sender that is still at work."""
     log = []

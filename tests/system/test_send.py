@@ -12,7 +12,7 @@ from tests.helpers.tcp import (
     BIG,
     GIVEN,
     as_plain,
-    both_domains,
+    all_domains,
     connected,
     listening,
     pairs,
@@ -24,7 +24,7 @@ from tests.helpers.tcp import (
 from tests.helpers.transitions import Walked, needs_debug
 
 
-@both_domains
+@all_domains
 def test_sending_nothing(domain, go):
     """An empty send is True at once, in the main program, too, and in its turn behind data that wait."""
     log = []
@@ -42,7 +42,7 @@ def test_sending_nothing(domain, go):
         assert far.receive() == b""
 
 
-@both_domains
+@all_domains
 def test_peer_goes_while_we_send(domain, go):
     """STR-35: the peer closes while a large send is at work: ECONNRESET or EPIPE; the next send says EPIPE."""
     log = []
@@ -68,7 +68,7 @@ def test_peer_goes_while_we_send(domain, go):
         assert sending.status == "dead"
 
 
-@both_domains
+@all_domains
 def test_main_program_may_send(domain, go):
     """STR-35: a send in the main program waits until the kernel has taken everything, while others run."""
     with pairs(domain) as (near, far):
@@ -85,7 +85,7 @@ def test_main_program_may_send(domain, go):
         assert received == [BIG]
 
 
-@both_domains
+@all_domains
 def test_cancelled_send_goes_on_until_the_close(domain, go):
     """STR-36: an explicit resume ends the wait; the stream closes; the peer got the beginning, in order."""
     log = []
@@ -111,7 +111,7 @@ def test_cancelled_send_goes_on_until_the_close(domain, go):
         assert BIG.startswith(log[1])
 
 
-@both_domains
+@all_domains
 def test_cancelled_send_is_completed_in_the_background(domain, go):
     """STR-37: the same coroutine sends again: after the cancelled data, of which the peer gets every byte."""
     log = []
@@ -132,7 +132,7 @@ def test_cancelled_send_is_completed_in_the_background(domain, go):
         assert log[2] == BIG + b"z" * 64
 
 
-@both_domains
+@all_domains
 def test_two_sends_cancelled(domain, go):
     """STR-38: the second, cancelled while it waits for the first, is never sent; then the stream closes."""
     log = []
@@ -178,7 +178,7 @@ def test_cancelled_sends_walk_the_table(go):
         assert waiting.status == "dead"
 
 
-@both_domains
+@all_domains
 def test_error_after_send_stays_with_its_coroutine(domain, go, escaped):
     """STR-39: what the sender raises later reaches the excepthook; the peer still gets the bytes."""
     with pairs(domain) as (near, far):
@@ -195,7 +195,7 @@ def test_error_after_send_stays_with_its_coroutine(domain, go, escaped):
         escaped.clear()
 
 
-@both_domains
+@all_domains
 def test_error_after_a_cancelled_send_goes_to_the_resumer(domain, go):
     """STR-40: whoever resumes the sender gets what it raises then; the peer closes, and nobody dies of SIGPIPE."""
     with pairs(domain) as (near, far):
@@ -243,7 +243,7 @@ def test_default_sigpipe_does_not_kill():
     assert lines == ["True", "True", "True", "dead", "True set()"]
 
 
-@both_domains
+@all_domains
 def test_close_during_send(domain, go):
     """Another coroutine closes the stream: `Cancelled` (ECANCELED) in the loop; queued senders get it, too."""
     log = []
@@ -262,7 +262,7 @@ def test_close_during_send(domain, go):
         assert log == [("first", "uv_write"), ("second", "uv_write")]
 
 
-@both_domains
+@all_domains
 def test_send_waiting_for_a_cancelled_one_when_the_stream_closes(domain, go):
     """A send that has not begun on a stream that was closed meanwhile: `Closed`, as for any closed stream."""
     log = []
@@ -282,7 +282,7 @@ def test_send_waiting_for_a_cancelled_one_when_the_stream_closes(domain, go):
         assert log == ["told"]
 
 
-@both_domains
+@all_domains
 def test_senders_do_not_mix(domain, go):
     """Any number of coroutines may send on one stream: their data follow one another in the order of the calls."""
     messages = [BIG, b"1" * (1 << 21), b"small", bytearray(b"X" * (1 << 21)), b"", b"end"]
@@ -335,7 +335,7 @@ def test_send_cancelled_after_it_began_is_completed(go):
         assert waiting.status == "dead"
 
 
-@both_domains
+@all_domains
 def test_small_send_buffer_and_a_reader_of_single_bytes(domain, go):
     """B43: with a tiny SO_SNDBUF a send takes many rounds, and still ends only when the kernel has everything."""
     data = bytes(range(256)) * 128
@@ -361,7 +361,7 @@ def test_small_send_buffer_and_a_reader_of_single_bytes(domain, go):
         assert done[0] > 0, "send came back before the reader had made room"
 
 
-@both_domains
+@all_domains
 def test_errors_end_a_loop_of_sends(domain):
     """B43: whoever sends until it fails gets an exception soon, on a stream not connected, reset, or shut down."""
     with system.socket("stream", domain) as unconnected, with_plain_peer(domain) as (stream, peer):
@@ -376,7 +376,7 @@ def test_errors_end_a_loop_of_sends(domain):
             stream.send(BIG)
 
 
-@both_domains
+@all_domains
 def test_small_sends_reach_the_kernel_at_once(domain):
     """B45: what send returned True for can be read by the peer without another turn of our loop."""
     with with_plain_peer(domain) as (stream, peer):
@@ -387,7 +387,7 @@ def test_small_sends_reach_the_kernel_at_once(domain):
             peer.recv(100)
 
 
-@both_domains
+@all_domains
 def test_shutdown_comes_after_everything_sent(domain, go):
     """The end of the stream follows the data of all senders; afterwards sends say EPIPE, shutdown ENOTCONN."""
     log = []
@@ -407,7 +407,7 @@ def test_shutdown_comes_after_everything_sent(domain, go):
         assert near.receive() == b"answer"
 
 
-@both_domains
+@all_domains
 def test_cancelled_shutdown_happens_all_the_same(domain, go):
     """An explicit resume ends the wait for a shutdown; the peer reads the end of the stream after the data."""
     log = []
@@ -421,7 +421,7 @@ def test_cancelled_shutdown_happens_all_the_same(domain, go):
         assert log == [GIVEN]
 
 
-@both_domains
+@all_domains
 def test_close_during_shutdown(domain, go):
     """A shutdown that waits for data when the stream is closed raises `Cancelled`."""
     log = []
