@@ -8,7 +8,6 @@ import pytest
 from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
-from coutil.system import StreamSocket
 from tests.helpers.tcp import GIVEN, LITERAL, all_domains, both_domains, connected, listening, loopback, pairs
 from tests.helpers.transitions import Walked, needs_debug
 

@@ -9,8 +9,9 @@ import pytest
 from coutil import system
 from coutil.system.network.bytestream import LARGEST, SIZE
 from tests.helpers.tcp import (
-    as_plain,
     all_domains,
+    as_plain,
+    both_domains,
     connected,
     fill,
     listening,
@@ -223,7 +224,7 @@ def test_many_readers_in_one_turn_share_the_arena(go):
         assert found == {mine: RANDOM[mine : mine + size] for mine in range(count)}
 
 
-@all_domains
+@both_domains
 def test_lucky_sender_lets_others_run(domain, go):
     """A coroutine whose sends always succeed at once does not keep the others from running."""
     log = []

@@ -11,8 +11,8 @@ from tests.helpers.script import output_of
 from tests.helpers.tcp import (
     BIG,
     GIVEN,
-    as_plain,
     all_domains,
+    as_plain,
     connected,
     listening,
     pairs,

@@ -136,8 +136,10 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         while True:
             try:
                 return self._request(start, "connect", "connect", name, failed=failed)
-            except BlockingIOError:
-                own = operation()
+            except BlockingIOError as error:
+                if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
+                    raise
+            own = operation()
             woken = own.sleep(pause)
             if own.state is not ARMED:
                 return woken  # type: ignore[no-any-return]  # what an explicit resume brought
