@@ -50,14 +50,18 @@ static int local_socket(void) {
     return fd < 0 ? uv_translate_sys_error(errno) : fd;
 }
 
+static void forget(co_handle *pipe) {
+    free(pipe->extra);
+    pipe->extra = NULL;
+    pipe->ending = NULL;
+}
+
 /* Before a bound socket is closed: remove its file, unless another one bears the name by now. */
 static void unbind(co_handle *pipe) {
     co_bound *bound = pipe->extra;
     struct stat now;
     if (!stat(bound->path, &now) && now.st_dev == bound->device && now.st_ino == bound->inode) unlink(bound->path);
-    free(bound);
-    pipe->extra = NULL;
-    pipe->ending = NULL;
+    forget(pipe);
 }
 
 static int remember(co_handle *pipe, const char *path, size_t size) {
@@ -189,7 +193,10 @@ int co_share_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation
         passing->passed.io_watcher.fd = fd;
         code = write_start(&passing->request, stream, data, size, (uv_stream_t *)&passing->passed, on_passed);
     }
-    if (code) close(fd);
+    if (code)
+        close(fd);
+    else if (passed->ending == unbind)
+        forget(passed); /* somebody else has the socket now, too, and needs its name */
     return code;
 }
 

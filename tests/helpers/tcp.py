@@ -1,4 +1,4 @@
-"""TCP over loopback, and Unix sockets: addresses, listeners, connected pairs, and peers that are plain Python sockets."""
+"""TCP over loopback, and Unix sockets: addresses, listeners, connected pairs, and peers that are Python sockets."""
 
 from __future__ import annotations
 

@@ -232,6 +232,7 @@ class ShareStreamSocket(LocalStreamSocket):
         """Send data[start:stop], and a `stream` or listener along with the first byte; return True.
 
         The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
+        The path that a socket is bound to is not removed any more when we close it.
         Without `stream` the same as `StreamSocket.send`. With one it always suspends, and raises also TypeError (not a
         socket), ValueError (no data), `Closed` or `ForeignThread` for the `stream`, and `UVError`: EBADF (it was never
         bound or connected), EMFILE. Source: uv_write2.

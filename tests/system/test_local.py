@@ -1,0 +1,337 @@
+"""Unix sockets: names of all kinds, and what differs from TCP. What all streams have in common is tested with TCP."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from coutil import spawn, system
+from coutil.errors import Cancelled, Closed
+from coutil.system import LocalPassiveSocket, LocalStreamSocket, SharePassiveSocket, ShareStreamSocket
+from tests.helpers.tcp import BIG, connected, listening, local_path, pairs, receive_exactly
+from tests.helpers.tcp import with_plain_peer as plain_peer
+
+unix_domains = pytest.mark.parametrize("domain", ["local", "share"])
+both_kinds = pytest.mark.parametrize("kind", ["stream", "passive"])
+CLASSES = {
+    ("stream", "local"): LocalStreamSocket,
+    ("passive", "local"): LocalPassiveSocket,
+    ("stream", "share"): ShareStreamSocket,
+    ("passive", "share"): SharePassiveSocket,
+}
+
+
+@unix_domains
+@both_kinds
+def test_getdomain(kind, domain):
+    """PIP-1: a socket tells its domain, also when it is closed."""
+    with system.socket(kind, domain) as made:
+        assert type(made) is CLASSES[kind, domain]
+        assert made.getdomain() == domain
+    assert made.getdomain() == domain
+    assert repr(made) == f"<{type(made).__name__} {domain} closed>"
+
+
+@unix_domains
+@both_kinds
+def test_bind_and_getaddress(kind, domain):
+    """PIP-2: bind makes the path; a second bind is EINVAL; there is no peer; close removes the path."""
+    path = local_path()
+    with system.socket(kind, domain) as made:
+        assert made.getaddress() == ""
+        assert made.bind(path) is True
+        assert Path(path).is_socket()
+        assert made.getaddress() == made.getaddress("self") == made.getaddress(None) == path
+        with pytest.raises(OSError, match="EINVAL") as caught:
+            made.bind(local_path())
+        assert (caught.value.syscall, caught.value.filename != path) == ("bind", True)
+        with pytest.raises(OSError, match="ENOTCONN"):
+            made.getaddress("peer")
+        assert repr(path) in repr(made)
+    assert not Path(path).exists()
+
+
+@unix_domains
+def test_addresses_of_a_connection(domain):
+    """PIP-2: whoever connects without a name of his own has none; the other end knows both."""
+    with pairs(domain) as (near, far):
+        assert near.getaddress("peer") == far.getaddress() != ""
+        assert near.getaddress() == far.getaddress("peer") == ""
+        assert (near.getdomain(), far.getdomain()) == (domain, domain)
+
+
+@pytest.mark.parametrize("form", [str, os.fsencode, Path], ids=["str", "bytes", "Path"])
+def test_forms_of_a_path(form):
+    """A path may be str, bytes or os.PathLike, and hold bytes that are no text."""
+    for path in (local_path(), os.fsdecode(os.fsencode(local_path()) + b"\xff \xc3\xa4")):
+        with system.socket("passive", "local") as server, system.socket("stream", "local") as client:
+            assert server.bind(form(path)) is True
+            server.listen(1)
+            assert client.connect(form(path)) is True
+            assert server.getaddress() == client.getaddress("peer") == path
+
+
+@pytest.mark.parametrize("wrong", [None, True, 80, 1.5, object(), ["x"], system.address("ipv4")], ids=repr)
+def test_address_must_be_a_path(wrong):
+    """Anything else is a TypeError that says so, and nothing is opened."""
+    with system.socket("stream", "local") as made:
+        for call in (made.bind, made.connect):
+            with pytest.raises(TypeError, match="address must be a path"):
+                call(wrong)
+        assert made.getaddress() == ""
+        with pytest.raises(OSError, match="EBADF"):
+            made.fileno()
+
+
+@pytest.mark.parametrize("wrong", ["", b"", "a\0b", "a\0", "\udfff"], ids=ascii)
+def test_address_that_no_socket_can_bear(wrong):
+    """Nothing, a null character inside a path, and what cannot be encoded are a ValueError before any call."""
+    with system.socket("passive", "local") as made:
+        with pytest.raises(ValueError, match=r"address|surrogates"):
+            made.bind(wrong)
+        assert made.getaddress() == ""
+    with system.socket("stream", "local") as made, pytest.raises(ValueError, match=r"address|surrogates"):
+        made.connect(wrong)
+
+
+@pytest.mark.parametrize(("longest", "lead"), [(107, "./"), (108, "\0")], ids=["path", "abstract"])
+def test_longest_name(longest, lead, tmp_path, monkeypatch):
+    """A name of the longest length is used in full; one byte more is ENAMETOOLONG, and nothing is cut off."""
+    monkeypatch.chdir(tmp_path)
+    name = lead + "x" * (longest - len(lead))
+    with system.socket("passive", "local") as server, system.socket("stream", "local") as client:
+        for call in (server.bind, client.connect):
+            with pytest.raises(OSError, match="ENAMETOOLONG") as caught:
+                call(name + "y")
+            assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, name + "y")
+        assert os.listdir(tmp_path) == []
+        assert server.bind(name) is True
+        server.listen(1)
+        assert client.connect(name) is True
+        assert client.getaddress("peer") == server.getaddress() == name
+
+
+def test_abstract_names():
+    """Abstract names leave no file, may hold null characters, differ by each of them, and are free after close."""
+    name = f"\0coutil-{os.getpid()}\0\0a"
+    for _ in range(2):
+        with system.socket("passive", "local") as server, system.socket("passive", "local") as other:
+            server.bind(name)
+            other.bind((name + "\0").encode())
+            server.listen(1)
+            assert (server.getaddress(), other.getaddress()) == (name, name + "\0")
+            with system.socket("stream", "local") as client:
+                assert client.connect(name.encode()) is True
+                with server.accept() as far:
+                    client.send(b"data")
+                    assert far.receive() == b"data"
+            with system.socket("passive", "local") as third, pytest.raises(OSError, match="EADDRINUSE"):
+                third.bind(name)
+
+
+def test_bound_stream_connects():
+    """A stream may have a name of its own, which its peer sees."""
+    with listening("local") as server, system.socket("stream", "local") as client:
+        mine = local_path()
+        client.bind(mine)
+        client.connect(server.getaddress())
+        with server.accept() as far:
+            assert far.getaddress("peer") == client.getaddress() == mine
+            assert client.send(b"data") is True
+            assert far.receive() == b"data"
+            assert far.send(b"answer") is True
+            assert client.receive() == b"answer"
+    assert not Path(mine).exists()
+
+
+def test_path_of_somebody_else_is_not_removed():
+    """A server that takes over a path keeps it when the one before closes."""
+    with system.socket("passive", "local") as second:
+        with listening("local") as first:
+            path = first.getaddress()
+            os.unlink(path)
+            second.bind(path)
+            second.listen(1)
+        assert Path(path).is_socket()
+        with system.socket("stream", "local") as client:
+            assert client.connect(path) is True
+    assert not Path(path).exists()
+
+
+def test_path_is_removed_where_it_is_ours_only(tmp_path, monkeypatch):
+    """A relative path is not looked for in another folder: what bears the name there stays."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with system.socket("passive", "local") as server:
+        server.bind("name")
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        Path("name").write_text("precious", encoding="ascii")
+    assert Path("name").read_text(encoding="ascii") == "precious"
+    assert (tmp_path / "name").is_socket()
+
+
+@unix_domains
+def test_bind_and_listen_errors(domain, tmp_path):
+    """Taken, missing folder, not bound: each has its error, which tells the path; the socket can be bound after it."""
+    taken = tmp_path / "file"
+    taken.touch()
+    with system.socket("passive", domain) as made:
+        with pytest.raises(OSError, match="EINVAL"):
+            made.listen(1)
+        for path, name in ((taken, "EADDRINUSE"), (tmp_path / "missing" / "x", "ENOENT")):
+            with pytest.raises(OSError, match=name) as caught:
+                made.bind(path)
+            assert (caught.value.filename, caught.value.syscall) == (str(path), "bind")
+        assert made.bind(tmp_path / "free") is True
+        assert made.listen(1) is True
+        with pytest.raises(ValueError, match="already listening"):
+            made.listen(1)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@unix_domains
+def test_connect_errors(domain, tmp_path):
+    """STR-18: no such path, a file, a listener that is gone: the error names the path, and the stream can be used."""
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.bind(str(tmp_path / "left"))
+    with listening(domain) as server, system.socket("stream", domain) as stream:
+        expected = {"missing": FileNotFoundError, "file": ConnectionRefusedError, "left": ConnectionRefusedError}
+        for name, error in expected.items():
+            with pytest.raises(error) as caught:
+                stream.connect(tmp_path / name)
+            assert (caught.value.filename, caught.value.syscall) == (str(tmp_path / name), "connect")
+        assert stream.connect(server.getaddress()) is True
+        with server.accept() as far:
+            assert far.send(b"after three failures") is True
+            assert stream.receive() == b"after three failures"
+        with pytest.raises(OSError, match="EISCONN"):
+            stream.connect(server.getaddress())
+
+
+@unix_domains
+def test_stream_that_is_not_connected(domain):
+    """S-9: receive and shutdown say ENOTCONN, send says EPIPE, bound or not; then it connects as ever."""
+    with listening(domain) as server, system.socket("stream", domain) as stream:
+        for _ in range(2):
+            for call, name in (
+                (stream.receive, "ENOTCONN"),
+                (lambda: stream.receive_into(bytearray(3)), "ENOTCONN"),
+                (stream.shutdown, "ENOTCONN"),
+                (lambda: stream.send(b"x"), "EPIPE"),
+                (lambda: stream.send(BIG), "EPIPE"),
+            ):
+                with pytest.raises(OSError, match=name):
+                    call()
+            if not stream.getaddress():
+                stream.bind(local_path())
+        assert stream.connect(server.getaddress()) is True
+        assert stream.send(b"x") is True
+
+
+def test_listener_without_room(go, clock):
+    """A listener whose queue is full is asked again until there is room; an explicit resume ends that."""
+    log = []
+    with listening("local", 1) as server:
+        streams = [connected(server) for _ in range(2)]
+        with system.socket("stream", "local") as late, system.socket("stream", "local") as tired:
+            waiting = go(lambda: log.append(late.connect(server.getaddress())))
+            leaving = go(lambda: log.append(tired.connect(server.getaddress())))
+            system.run("ready")
+            assert (waiting.status, leaving.status, log) == ("suspended", "suspended", [])
+            leaving.resume(True, 7)
+            assert log == [(True, 7)]
+            streams.append(server.accept())
+            assert system.run() is False
+            assert log == [(True, 7), True]
+        for stream in streams:
+            stream.close()
+
+
+@unix_domains
+def test_close_during_connect(domain, go):
+    """Another coroutine closes the stream: connect raises `Cancelled` in the loop, not before."""
+    log = []
+    with listening(domain) as server:
+        stream = system.socket("stream", domain)
+
+        def client():
+            with pytest.raises(Cancelled, match="ECANCELED") as caught:
+                stream.connect(server.getaddress())
+            log.append(caught.value.syscall)
+            with pytest.raises(Closed, match=f"stream {domain} is closed"):
+                stream.connect(server.getaddress())
+
+        waiting = go(client)
+        assert stream.close() is True
+        assert (log, waiting.status) == ([], "suspended")
+        assert system.run() is False
+        assert (log, waiting.status) == (["connect"], "dead")
+
+
+def test_sends_after_the_peer_is_gone():
+    """A closed peer is EPIPE for small and big sends, without SIGPIPE; its last words can be received before."""
+    with plain_peer("local") as (stream, peer):
+        stream.send(b"never read")
+        peer.send(b"last words")
+        peer.close()
+        assert stream.receive() == b"last words"
+        with pytest.raises(BrokenPipeError):
+            stream.send(b"x")
+        with pytest.raises(BrokenPipeError):
+            stream.send(BIG)
+
+
+@unix_domains
+def test_permission(domain):
+    """PIP: "permission" lets everybody use the path; bad words are a ValueError, an unbound socket EBADF."""
+    with system.socket("passive", domain) as made:
+        for name, value in (("permission", ""), ("permission", "x"), ("permission", "rwx"), ("keepalive", "r")):
+            with pytest.raises(ValueError, match="must be"):
+                made.setoption(name, value)
+        for name, value in ((1, "r"), ("permission", None), ("permission", True)):
+            with pytest.raises(TypeError, match="must be a string"):
+                made.setoption(name, value)
+        with pytest.raises(OSError, match="EBADF"):
+            made.setoption("permission", "rw")
+        path = Path(local_path())
+        made.bind(path)
+        path.chmod(0o700)
+        assert made.setoption("permission", "r") is True
+        assert path.stat().st_mode & 0o777 == 0o744
+        assert made.setoption("permission", "rw") is True
+        assert path.stat().st_mode & 0o777 == 0o766
+
+
+@unix_domains
+def test_attributes_that_only_the_other_kind_has(domain):
+    """STR-3, STR-16: a listener cannot connect, send or receive; a stream cannot listen or accept."""
+    with system.socket("passive", domain) as server, system.socket("stream", domain) as stream:
+        for name in ("connect", "receive", "receive_into", "send", "shutdown"):
+            assert not hasattr(server, name)
+            assert hasattr(stream, name)
+        for name in ("listen", "accept"):
+            assert not hasattr(stream, name)
+            assert hasattr(server, name)
+
+
+def test_bytes_arrive_exactly():
+    """32 MiB through both directions at once, in odd pieces."""
+    with pairs("local") as (near, far):
+
+        def echo():
+            while data := far.receive(100_003):
+                far.send(data)
+            far.close()
+
+        def feed():
+            near.send(BIG)
+            near.send(BIG)
+            near.shutdown()
+
+        spawn.call(echo)
+        spawn.call(feed)
+        assert receive_exactly(near, 2 * len(BIG)) == BIG + BIG
+        assert near.receive() == b""
