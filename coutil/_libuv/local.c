@@ -10,7 +10,7 @@
 #define CO_NAME (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define CO_FIRST 3 /* descriptors below are the standard streams, which libuv refuses to close */
 
-enum { CO_OTHER, CO_IPV4, CO_IPV6, CO_LOCAL, CO_FIFO, CO_TERMINAL, CO_FILE, CO_LISTENS = 16 }; /* of descriptors */
+enum { CO_FD_OTHER, CO_FD_IPV4, CO_FD_IPV6, CO_FD_LOCAL, CO_FD_FIFO, CO_FD_TERMINAL, CO_FD_FILE, CO_FD_LISTENS = 16 }; /* of descriptors */
 
 /* The file that a bound socket has made, to be removed with it. */
 typedef struct {
@@ -228,22 +228,22 @@ int co_kind(int fd) {
     int listens = 0;
     socklen_t size = sizeof listens;
     switch (uv_guess_handle(fd)) {
-    case UV_TTY: return CO_TERMINAL;
-    case UV_FILE: return CO_FILE;
+    case UV_TTY: return CO_FD_TERMINAL;
+    case UV_FILE: return CO_FD_FILE;
     case UV_TCP:
     case UV_NAMED_PIPE: break;
-    default: return CO_OTHER;
+    default: return CO_FD_OTHER;
     }
-    if (getsockname(fd, (struct sockaddr *)&name, &length)) return CO_FIFO;
+    if (getsockname(fd, (struct sockaddr *)&name, &length)) return CO_FD_FIFO;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
-    int kind = name.ss_family == AF_UNIX ? CO_LOCAL : name.ss_family == AF_INET6 ? CO_IPV6 : CO_IPV4;
-    return kind | (listens ? CO_LISTENS : 0);
+    int kind = name.ss_family == AF_UNIX ? CO_FD_LOCAL : name.ss_family == AF_INET6 ? CO_FD_IPV6 : CO_FD_IPV4;
+    return kind | (listens ? CO_FD_LISTENS : 0);
 }
 
 static int adopted_init(co_loop *loop, co_handle *handle, int fd, int kind, int share) {
     int code;
-    if (kind == CO_TERMINAL) return uv_tty_init(&loop->uv, &handle->u.tty, fd, 0);
-    if (kind == CO_FIFO || kind == CO_LOCAL) {
+    if (kind == CO_FD_TERMINAL) return uv_tty_init(&loop->uv, &handle->u.tty, fd, 0);
+    if (kind == CO_FD_FIFO || kind == CO_FD_LOCAL) {
         uv_pipe_init(&loop->uv, &handle->u.pipe, share);
         code = uv_pipe_open(&handle->u.pipe, fd);
     } else {
@@ -262,7 +262,7 @@ int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind
         close(fd);
         return CO_FOREIGN;
     }
-    kind &= ~CO_LISTENS;
+    kind &= ~CO_FD_LISTENS;
     if (fd < CO_FIRST) {
         int higher = fcntl(fd, F_DUPFD_CLOEXEC, CO_FIRST);
         int code = higher < 0 ? uv_translate_sys_error(errno) : 0;
@@ -270,10 +270,10 @@ int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind
         if (code) return code;
         fd = higher;
     }
-    uv_handle_type type = kind == CO_TERMINAL ? UV_TTY : kind == CO_FIFO || kind == CO_LOCAL ? UV_NAMED_PIPE : UV_TCP;
+    uv_handle_type type = kind == CO_FD_TERMINAL ? UV_TTY : kind == CO_FD_FIFO || kind == CO_FD_LOCAL ? UV_NAMED_PIPE : UV_TCP;
     int code = handle_open(loop, slot, generation, type, &handle);
     if (!code) code = handle_opened(handle, adopted_init(loop, handle, fd, kind, share));
-    if (!code) handle->plain = kind == CO_TERMINAL || kind == CO_FIFO;
+    if (!code) handle->plain = kind == CO_FD_TERMINAL || kind == CO_FD_FIFO;
     if (code || handle->u.stream.io_watcher.fd != fd) close(fd); /* libuv opens terminals again */
     return code;
 }

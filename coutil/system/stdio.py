@@ -137,7 +137,7 @@ def standard(name: str) -> Standard | None:
 
 def _made(number: int, name: str) -> Standard | None:
     kind = lib.co_kind(number)
-    maker = _MAKERS.get(kind & ~lib.CO_LISTENS)
+    maker = _MAKERS.get(kind & ~lib.CO_FD_LISTENS)
     if maker is None:
         warnings.warn(f"{name} is closed, or of a kind that cannot be waited for", RuntimeWarning, stacklevel=4)
         return None
@@ -146,7 +146,9 @@ def _made(number: int, name: str) -> Standard | None:
 
 def _terminal(number: int) -> Terminal:
     fd = _duplicate(number)
-    return Terminal((lambda loop, slot, gen: lib.co_adopt(loop, slot, gen, fd, lib.CO_TERMINAL, False), "uv_tty_init"))
+    return Terminal(
+        (lambda loop, slot, gen: lib.co_adopt(loop, slot, gen, fd, lib.CO_FD_TERMINAL, False), "uv_tty_init")
+    )
 
 
 def _pipe(number: int) -> Travelling | None:
@@ -162,11 +164,11 @@ def _socket(number: int) -> Travelling | None:
 
 
 _MAKERS: dict[int, Callable[[int], Standard | None]] = {
-    lib.CO_TERMINAL: _terminal,
-    lib.CO_FIFO: _pipe,
-    lib.CO_LOCAL: _socket,
-    lib.CO_IPV4: _socket,
-    lib.CO_IPV6: _socket,
+    lib.CO_FD_TERMINAL: _terminal,
+    lib.CO_FD_FIFO: _pipe,
+    lib.CO_FD_LOCAL: _socket,
+    lib.CO_FD_IPV4: _socket,
+    lib.CO_FD_IPV6: _socket,
 }
 
 

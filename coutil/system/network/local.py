@@ -289,14 +289,14 @@ def adopted(fd: int, share: bool = False) -> Travelling | None:
         return code
 
     opening = open_, "uv_tcp_open"
-    passive = bool(kind & lib.CO_LISTENS)
-    kind_of_stream = kind & ~lib.CO_LISTENS
-    stream_shares = share and kind == lib.CO_LOCAL
-    if kind_of_stream == lib.CO_IPV4:
+    passive = bool(kind & lib.CO_FD_LISTENS)
+    kind_of_stream = kind & ~lib.CO_FD_LISTENS
+    stream_shares = share and kind == lib.CO_FD_LOCAL
+    if kind_of_stream == lib.CO_FD_IPV4:
         return PassiveSocket("ipv4", opening) if passive else StreamSocket("ipv4", opening)
-    if kind_of_stream == lib.CO_IPV6:
+    if kind_of_stream == lib.CO_FD_IPV6:
         return PassiveSocket("ipv6", opening) if passive else StreamSocket("ipv6", opening)
-    if kind_of_stream in (lib.CO_LOCAL, lib.CO_FIFO):
+    if kind_of_stream in (lib.CO_FD_LOCAL, lib.CO_FD_FIFO):
         if passive:
             return SharePassiveSocket("share", opening) if share else LocalPassiveSocket("local", opening)
         return ShareStreamSocket("share", opening) if stream_shares else LocalStreamSocket("local", opening)
