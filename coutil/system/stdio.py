@@ -40,11 +40,12 @@ class Terminal(ByteStream):
     opened again (the other side of a pseudo-terminal, or one of another user) is written to in blocking mode.
     """
 
-    __slots__ = ("_resizes",)
+    __slots__ = ("_resizes", "_told")
 
     def __init__(self, opening: Opening) -> None:
         """Take a terminal. Raises `UVError`."""
         self._resizes: Handle | None = None
+        self._told: tuple[int, int] | None = None
         super().__init__("terminal", opening)
 
     def __repr__(self) -> str:
@@ -89,27 +90,33 @@ class Terminal(ByteStream):
 
         Raises `Closed`, or `UVError`: ENOTTY. Source: uv_tty_get_winsize.
         """
-        size = integers(2)
-        self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
-        return size[0], size[1]
+        self._told = size = self._size()
+        return size
 
     def awaitwinsize(self) -> tuple[int, int]:
-        """Wait until the size of the window changes; return the new one, as `winsize`. Suspends.
+        """Wait until the window has another size than we told last; return it, as `winsize`. Suspends.
 
         Only the controlling terminal of the process tells (SIGWINCH). One coroutine at a time may wait. An explicit
         resume ends the wait and is returned. Raises `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, `UVError`.
         """
-        before = self.winsize()
+        if self._told is None:
+            self._told = self._size()
         if self._resizes is None:
             self._resizes = Handle("window size", lib.co_resizes_new, "uv_signal_start")
-        while (size := self.winsize()) == before:
+        while (size := self._size()) == self._told:
             if self._resizes.stash is not None:
                 self._resizes.take_stash()
                 continue
             woken = self._resizes.wait(1, _never_started)
             if woken is not SIGNED:
                 return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        self._told = size
         return size
+
+    def _size(self) -> tuple[int, int]:
+        size = integers(2)
+        self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
+        return size[0], size[1]
 
 
 def _never_started(loop: Any, slot: int) -> int:

@@ -25,6 +25,15 @@ def terminal():
     os.close(master)
 
 
+def shown(master, text):
+    """Read what a terminal shows until `text` has come, and compare."""
+    found = b""
+    while len(found) < len(text):
+        found += os.read(master, len(text) - len(found))
+    assert found == text
+    return True
+
+
 def test_lines(terminal):
     """TTY-1: a line is received when it is complete; Ctrl-D is an end, after which more can be typed."""
     tty, master = terminal
@@ -60,7 +69,7 @@ def test_output(terminal, go):
     tty, master = terminal
     assert tty.send(b"one\n") is True
     assert tty.send(bytearray(b"xtwox"), 1, 4) is True
-    assert os.read(master, 99) == b"one\r\ntwo"
+    assert shown(master, b"one\r\ntwo")
     tty.setmode("binary")
     data = bytes(range(256)) * 1024
     sending = go(lambda: (tty.send(data), tty.send(b"end")))
@@ -86,10 +95,10 @@ def test_modes(terminal):
     os.write(master, b"\x03\x04k\r")
     assert tty.receive() == b"\x03\x04k\r"
     tty.send(b"\n")
-    assert os.read(master, 99) == b"\r\n"
+    assert shown(master, b"\r\n")
     assert tty.setmode("binary") is True
-    tty.send(b"\n")
-    assert os.read(master, 99) == b"\n"
+    tty.send(b"\n.")
+    assert shown(master, b"\n.")
     assert tty.setmode() is True
     assert termios.tcgetattr(master) == before
     assert tty.setmode("normal") is True
@@ -141,6 +150,17 @@ def test_winsize(terminal):
     for width, height in ((80, 24), (65535, 1)):
         termios.tcsetwinsize(master, (height, width))
         assert tty.winsize() == (width, height)
+
+
+def test_winsize_change_between_two_calls(terminal):
+    """TTY-4: a change that came while nobody waited is told at once: no resize is lost between two calls."""
+    tty, master = terminal
+    assert tty.winsize() == (0, 0)
+    for width in (10, 20):
+        termios.tcsetwinsize(master, (5, width))
+        assert tty.awaitwinsize() == (width, 5)
+    termios.tcsetwinsize(master, (5, 30))
+    assert tty.winsize() == (30, 5)
 
 
 def test_winsize_changes():
