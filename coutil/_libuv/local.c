@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define CO_NAME (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define CO_SUN_PATH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define CO_FIRST 3 /* descriptors below are the standard streams, which libuv refuses to close */
 
 enum { CO_FD_OTHER, CO_FD_IPV4, CO_FD_IPV6, CO_FD_LOCAL, CO_FD_FIFO, CO_FD_TERMINAL, CO_FD_FILE, CO_FD_LISTENS = 16 }; /* of descriptors */
@@ -30,7 +30,7 @@ typedef struct {
 /* Returns the length of the address, 0 if the name is too long. */
 static socklen_t local_address(struct sockaddr_un *address, const char *name, size_t size) {
     int abstract = size && !*name;
-    if (size > CO_NAME + (size_t)abstract) return 0;
+    if (size > CO_SUN_PATH + (size_t)abstract) return 0;
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
     memcpy(address->sun_path, name, size);

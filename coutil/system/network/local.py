@@ -100,7 +100,7 @@ class LocalSocket(Socket):
             found: int = lib.co_local_name(handle.pointer, handle.slot, peer, into, size)
             return found
 
-        return filled(fill, lib.CO_NAME + 1)
+        return filled(fill, lib.CO_SUN_PATH + 1)
 
 
 class LocalStreamSocket(LocalSocket, ByteStream):
@@ -325,7 +325,7 @@ def _checked(address: Path, syscall: str) -> bytes:
         raise ValueError("address must not be empty")
     if b"\0" in name and not abstract:
         raise ValueError(f"address has a null character inside a path: {address!r}")
-    if len(name) > lib.CO_NAME + abstract:
+    if len(name) > lib.CO_SUN_PATH + abstract:
         raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(name))
     return name
 
