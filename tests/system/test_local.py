@@ -26,7 +26,7 @@ CLASSES = {
 @unix_domains
 @both_kinds
 def test_getdomain(kind, domain):
-    """PIP-1: a socket tells its domain, also when it is closed."""
+    """PIP-1 (PIP-3 is the suite of TCP, run for all domains): a socket tells its domain, also when it is closed."""
     with system.socket(kind, domain) as made:
         assert type(made) is CLASSES[kind, domain]
         assert made.getdomain() == domain
