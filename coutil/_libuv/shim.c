@@ -75,17 +75,19 @@ typedef struct {
     uv_loop_t uv;
 } co_loop;
 
-/* A timer, stream or listener. Only as much of the union as the kind needs is allocated. */
+/* A timer, stream, listener or datagram socket. Only as much of the union as the kind needs is allocated. */
 struct co_handle {
     co_loop *loop;
     co_handle *next;
     uint32_t slot, generation, turn;
     int error, fd, muted, refused;
+    uint32_t width, ipv6; /* of a datagram socket: how many it takes with one call, and its family */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
         uv_stream_t stream;
         uv_tcp_t tcp;
+        uv_udp_t udp;
     } u;
 };
 
@@ -401,8 +403,8 @@ int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
 
 int co_fileno(co_loop *loop, uint32_t slot) {
     uv_os_fd_t fd;
-    STREAM(tcp, loop, slot);
-    int code = uv_fileno(&tcp->u.handle, &fd);
+    OPEN(handle, loop, slot);
+    int code = uv_fileno(&handle->u.handle, &fd);
     return code ? code : fd;
 }
 
@@ -429,8 +431,10 @@ static void on_data(co_handle *handle, char *data, size_t count) {
     push(loop, handle->slot, handle->generation, (int)count, where);
 }
 
+static int datagrams_take(co_handle *handle);
+
 /* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading.
- * A stream that is wanted found the arena full: it comes first in the next step. */
+ * A stream, or datagram socket, that is wanted found the arena full: it comes first in the next step. */
 static void on_refused(co_handle *handle) {
     co_loop *loop = handle->loop;
     if (loop->want[handle->slot] > 0) {
@@ -438,7 +442,10 @@ static void on_refused(co_handle *handle) {
         handle->refused = 1;
         uv_stop(&loop->uv);
     } else if (handle->turn != loop->turn) {
-        uv_read_stop(&handle->u.stream);
+        if (handle->u.handle.type == UV_UDP)
+            uv_udp_recv_stop(&handle->u.udp);
+        else
+            uv_read_stop(&handle->u.stream);
         loop->want[handle->slot] = -1;
     }
 }
@@ -466,6 +473,10 @@ static void serve_refused(co_loop *loop) {
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
         if (loop->want[slot] <= 0) continue;
+        if (handle->u.handle.type == UV_UDP) {
+            if (datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
+            continue;
+        }
         uv_buf_t window = window_for(loop, slot);
         if (!window.base) {
             on_refused(handle);

@@ -6,13 +6,17 @@ until that one wait is over, and raise `errors.Deadlock` if nothing could end it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, overload
 
+from .._libuv import error, lib
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
+from .network.datagram import DatagramSocket
 from .network.names import Addresses, findaddr, nameaddr
-from .network.stream import PassiveSocket, Socket, StreamSocket
+from .network.socket import Socket
+from .network.stream import PassiveSocket, StreamSocket
 from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
@@ -23,6 +27,7 @@ __all__ = [
     "Address",
     "Addresses",
     "CPUInfo",
+    "DatagramSocket",
     "Interface",
     "NetInfo",
     "PassiveSocket",
@@ -53,19 +58,32 @@ __all__ = [
 def socket(type: Literal["stream"], domain: Domain) -> StreamSocket: ...
 @overload
 def socket(type: Literal["passive"], domain: Domain) -> PassiveSocket: ...
+@overload
+def socket(type: Literal["datagram"], domain: Domain) -> DatagramSocket: ...
 
 
-def socket(type: Literal["stream", "passive"], domain: Domain) -> Socket:
+def socket(type: Literal["stream", "passive", "datagram"], domain: Domain) -> Socket:
     """Return a new socket.
 
-    type: "stream" connects, sends and receives; "passive" listens and accepts. domain: "ipv4" or "ipv6".
-    Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT. Source: uv_tcp_init_ex.
+    type: "stream" connects, sends and receives; "passive" listens and accepts; "datagram" sends and receives single
+    messages. domain: "ipv4" or "ipv6".
+    Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
+    "share"). Source: uv_tcp_init_ex, uv_udp_init_ex.
     """
     for name, value in (("type", type), ("domain", domain)):
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a string, not {value!r}")
-    if type not in ("stream", "passive"):
-        raise ValueError(f'type must be "stream" or "passive", not {type!r}')
+    if type not in _SOCKETS:
+        raise ValueError(f'type must be "stream", "passive" or "datagram", not {type!r}')
+    if type == "datagram" and domain in ("local", "share"):
+        raise error(lib.UV_EAI_SOCKTYPE, "uv_udp_init")
     if domain not in ("ipv4", "ipv6"):
         raise ValueError(f'domain must be "ipv4" or "ipv6", not {domain!r}')
-    return StreamSocket(domain) if type == "stream" else PassiveSocket(domain)
+    return _SOCKETS[type](domain)
+
+
+_SOCKETS: dict[str, Callable[[Domain], Socket]] = {
+    "stream": StreamSocket,
+    "passive": PassiveSocket,
+    "datagram": DatagramSocket,
+}

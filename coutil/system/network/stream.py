@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, Literal
 
 from ..._kernel.handle import Handle
-from ..._kernel.operation import Operation, begun, lucky, operation
+from ..._kernel.operation import begun, lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
-from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
+from .socket import Opener, Socket, checked_size
 
-__all__ = ["PassiveSocket", "Socket", "StreamSocket"]
+__all__ = ["PassiveSocket", "StreamSocket"]
 
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
@@ -22,119 +21,6 @@ LONGEST = 32767  # seconds of silence that Linux can wait for before it probes a
 LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
 _SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
 _PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
-
-
-class Socket:
-    """What all IP sockets have in common. Made by `system.socket`."""
-
-    __slots__ = ("__weakref__", "_domain", "_handle")
-    _kind = "socket"
-
-    def __init__(self, domain: Domain, listener: Handle | None = None) -> None:
-        """Open a socket, or take the connection that `listener` holds. Raises `UVError`."""
-        self._domain: Domain = domain
-        title = f"{self._kind} {domain}"
-        if listener is None:
-            ipv6 = domain == "ipv6"
-            self._handle = Handle(title, lambda loop, slot, gen: lib.co_tcp_new(loop, slot, gen, ipv6), "uv_tcp_init")
-        else:
-            at = listener.slot
-            self._handle = Handle(title, lambda loop, slot, gen: lib.co_accept(loop, at, slot, gen), "uv_accept")
-
-    def __del__(self) -> None:
-        """Close the socket that nobody refers to any more; safe in any thread."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.abandon()
-
-    def __enter__(self) -> Any:
-        """Return the socket; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the socket."""
-        self.close()
-
-    def __repr__(self) -> str:
-        """Kind, addresses, and who waits."""
-        handle = self._handle
-        if handle.closed:
-            return f"<{type(self).__name__} {self._domain} closed>"
-        names = "".join(f" {name}" for name in (self._name("self"), self._name("peer")) if isinstance(name, Address))
-        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
-        return f"<{type(self).__name__} {self._domain}{names}{waiting}>"
-
-    def close(self) -> bool:
-        """Close the socket and return True; closing twice is no error. Does not suspend.
-
-        A coroutine that waits in `receive` or `accept` is resumed first, with `Closed` (`interrupted`); pending `send`,
-        `connect` and `shutdown` calls raise `Cancelled` later. Raises `ForeignThread`. Source: uv_close.
-        """
-        self._handle.close()
-        return True
-
-    def getdomain(self) -> Domain:
-        """Return "ipv4" or "ipv6"."""
-        return self._domain
-
-    def fileno(self) -> int:
-        """Return the descriptor, which stays ours. Raises `Closed`. Source: uv_fileno."""
-        return self._call(lib.co_fileno, "uv_fileno")
-
-    def bind(self, address: Address) -> bool:
-        """Bind to a local address of the socket's family; return True.
-
-        Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRNOTAVAIL, EINVAL (bound already);
-        EADDRINUSE may come as late as `listen` or `connect`. Source: uv_tcp_bind.
-        """
-        packed = self._packed(address)
-        self._call(lib.co_bind, "uv_tcp_bind", packed)
-        return True
-
-    def getaddress(self, site: Literal["self", "peer"] | None = "self", into: Address | None = None) -> Address:
-        """Return the local address, or the peer's; written into `into` if that is given.
-
-        Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
-        Source: uv_tcp_getsockname, uv_tcp_getpeername.
-        """
-        site = "self" if site is None else site
-        if not isinstance(site, str):
-            raise TypeError(f"site must be a string, not {site!r}")
-        if site not in ("self", "peer"):
-            raise ValueError(f'site must be "self" or "peer", not {site!r}')
-        if into is not None:
-            self._packed(into, "into")
-        found = self._name(site)
-        if not isinstance(found, Address):
-            raise self._handle.failed(found, "uv_tcp_getpeername" if site == "peer" else "uv_tcp_getsockname")
-        if into is None:
-            return found
-        into.binary, into.port, into.scope = found.binary, found.port, found.scope
-        return into
-
-    def _name(self, site: str) -> Address | int:
-        """Return an address, or libuv's code."""
-        handle, packed = self._handle, room()
-        code: int = lib.co_name(handle.pointer, handle.slot, site == "peer", packed)
-        plain = unpack(packed) if code >= 0 else None
-        return Address(self._domain, *plain) if plain is not None else code
-
-    def _packed(self, address: Address, name: str = "address") -> Any:
-        if not isinstance(address, Address):
-            raise TypeError(f"{name} must be an Address, not {address!r}")
-        if address.type != self._domain:
-            raise ValueError(f"{name} has the wrong domain: {address!r} for a socket of {self._domain}")
-        return pack(Plain(address.binary, address.port, address.scope))
-
-    def _call(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C on our handle; raise what its code means."""
-        handle = self._handle
-        code: int = function(handle.pointer, handle.slot, *arguments)
-        if code < 0:
-            raise handle.failed(code, syscall)
-        return code
 
 
 class StreamSocket(Socket):
@@ -146,6 +32,14 @@ class StreamSocket(Socket):
     __slots__ = ()
     _kind = "stream"
 
+    def __init__(self, domain: Domain, listener: Handle | None = None) -> None:
+        """Open a socket, or take the connection that `listener` holds. Raises `UVError`."""
+        if listener is None:
+            super().__init__(domain, _opener(domain), "uv_tcp_init")
+        else:
+            at = listener.slot
+            super().__init__(domain, lambda loop, slot, gen: lib.co_accept(loop, at, slot, gen), "uv_accept")
+
     def receive(self, size: int = SIZE) -> bytes:
         """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.
 
@@ -154,7 +48,7 @@ class StreamSocket(Socket):
         ECONNRESET, … Source: uv_read_start.
         """
         if size.__class__ is not int or not 0 < size <= LARGEST:
-            size = _checked_size(size)
+            size = min(checked_size(size), LARGEST)
         handle = self._handle
         if handle.stash is not None:
             return self._take_stash(size)
@@ -282,16 +176,6 @@ class StreamSocket(Socket):
 
         return self._request(start, "shutdown", "uv_shutdown", None)
 
-    def _request(self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None) -> bool:
-        handle = self._handle
-        if handle.closed:
-            raise handle.unusable()
-        partly, own = own is not None, own or operation()
-        if own.hub is not handle.hub:
-            raise handle.failed(lib.CO_FOREIGN, syscall)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, handle.failed, partly)
-        return done
-
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
 
@@ -322,7 +206,7 @@ class PassiveSocket(Socket):
     def __init__(self, domain: Domain) -> None:
         """Open a socket. Raises `UVError`."""
         self._listening = False
-        super().__init__(domain)
+        super().__init__(domain, _opener(domain), "uv_tcp_init")
 
     def listen(self, backlog: int) -> bool:
         """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
@@ -366,17 +250,14 @@ class PassiveSocket(Socket):
                 raise handle.failed(code, "uv_accept")
 
 
+def _opener(domain: Domain) -> Opener:
+    ipv6 = domain == "ipv6"
+    return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6)
+
+
 def _never_started(loop: Any, slot: int) -> int:
     """A listener is armed by `listen`, for ever."""
     return 0
-
-
-def _checked_size(size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"size must be an int, not {size!r}")
-    if size <= 0:
-        raise ValueError(f"size must be positive, not {size}")
-    return min(int(size), LARGEST)
 
 
 def _checked_keepalive(value: object) -> int:
