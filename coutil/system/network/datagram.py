@@ -69,6 +69,7 @@ class DatagramSocket(Socket):
     def connect(self, address: Address | None = None) -> bool:
         """Send to, and receive from, this peer only; None: any peer again. Returns True; does not suspend.
 
+        With the peer goes a local port, or address, that the system had chosen because `bind` named none.
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EISCONN (disconnect first), ENOTCONN (not
         connected), ENETUNREACH, … Source: uv_udp_connect.
         """
