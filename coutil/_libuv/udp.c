@@ -144,32 +144,68 @@ static const struct sockaddr *destination(co_handle *udp, co_address *into, cons
     return (const struct sockaddr *)&into->storage;
 }
 
+static uv_buf_t one_buffer(const char *data, size_t size) {
+    return uv_buf_init((char *)data, size < UINT32_MAX ? (unsigned int)size : UINT32_MAX);
+}
+
 int co_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const char *binary, int port,
                     uint32_t scope) {
     UDP(udp, loop, slot);
     co_address address;
-    uv_buf_t buffer = uv_buf_init((char *)data, size < UINT32_MAX ? (unsigned int)size : UINT32_MAX);
+    uv_buf_t buffer = one_buffer(data, size);
     return uv_udp_try_send(&udp->u.udp, &buffer, 1, destination(udp, &address, binary, port, scope));
 }
 
-typedef struct {
+/* libuv sends what is queued in batches, and when the first datagram of a batch fails, it fails all of them. So it gets
+ * one at a time; the others wait in a ring, whose last one is the handle's `data` and whose first one libuv has. */
+typedef struct co_send_request co_send_request;
+struct co_send_request {
     co_head head;
+    co_send_request *next;
+    uv_buf_t buffer;
+    co_address address;
+    const struct sockaddr *to;
     uv_udp_send_t uv;
-} co_send_request;
+};
+
+static void on_sent(uv_udp_send_t *uv, int status);
+
+static int send_start(uv_udp_t *udp, co_send_request *request) {
+    return uv_udp_send(&request->uv, udp, &request->buffer, 1, request->to, on_sent);
+}
+
+/* End the first request of the ring. */
+static void sent(uv_udp_t *udp, int status) {
+    co_send_request *last = udp->data, *first = last->next;
+    last->next = first->next;
+    if (first == last) udp->data = NULL;
+    request_done(first, status);
+}
 
 static void on_sent(uv_udp_send_t *uv, int status) {
-    request_done((char *)uv - offsetof(co_send_request, uv), status);
+    uv_udp_t *udp = uv->handle;
+    sent(udp, status);
+    while (udp->data) {
+        int closing = uv_is_closing((uv_handle_t *)udp);
+        int code = closing ? UV_ECANCELED : send_start(udp, ((co_send_request *)udp->data)->next);
+        if (!code) return;
+        sent(udp, code);
+    }
 }
 
 int co_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,
                 const char *binary, int port, uint32_t scope) {
     UDP(udp, loop, slot);
-    co_address address;
-    uv_buf_t buffer = uv_buf_init((char *)data, size < UINT32_MAX ? (unsigned int)size : UINT32_MAX);
-    const struct sockaddr *to = destination(udp, &address, binary, port, scope);
-    co_send_request *request = request_of(sizeof *request, loop, at, generation);
+    co_send_request *request = request_of(sizeof *request, loop, at, generation), *last = udp->u.udp.data;
     if (!request) return UV_ENOMEM;
-    return request_started(request, uv_udp_send(&request->uv, &udp->u.udp, &buffer, 1, to, on_sent));
+    request->buffer = one_buffer(data, size);
+    request->to = destination(udp, &request->address, binary, port, scope);
+    int code = last ? 0 : send_start(&udp->u.udp, request);
+    if (code < 0) return request_started(request, code);
+    request->next = last ? last->next : request;
+    if (last) last->next = request;
+    udp->u.udp.data = request;
+    return 0;
 }
 
 /* ---- options ---- */
