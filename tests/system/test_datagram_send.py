@@ -328,7 +328,7 @@ def test_close_under_many_senders(go, busy, hub):
 
 
 def test_cancelled_block(busy):
-    """Nothing is sent by a block that was cancelled before; what was begun is completed."""
+    """A send that would have to wait does not begin in a block that was cancelled."""
     with sockets("ipv4", 1) as (ours,), plain_peer("ipv4") as peer:
         to = address_of(peer, "ipv4")
         with pytest.raises(TimeoutError), timeout(0):
