@@ -11,6 +11,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ import pytest
 from coutil import coroutine, errors, spawn, system
 from coutil._kernel.coroutine import Coroutine
 from coutil._kernel.hub import Hub, this_hub
+from coutil._libuv import lib
+from coutil.system.network import datagram
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -370,6 +373,58 @@ class ReceiveInto(Receive):
         assert (result, bytes(self.buffer)) == (10, (b"\0\0" + TEXT).ljust(64, b"\0"))
 
 
+class OnDatagrams(Kind):
+    """Base of what needs two datagram sockets; the peer is a socket of the standard library."""
+
+    def prepare(self) -> None:
+        self.objects = [system.socket("datagram", "ipv4"), system.socket("datagram", "ipv4")]
+        self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.peer.bind(("127.0.0.1", 0))
+        self.peer.setblocking(False)
+        self.bench.opened += [*self.objects, self.peer]
+        for ours in self.objects:
+            ours.bind(system.address("ipv4", "127.0.0.1:0"))
+            ours.connect(system.address("ipv4", *self.peer.getsockname()))
+
+
+class ReceiveDatagram(OnDatagrams):
+    family = "object"
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].receive()
+
+    def happen(self, number: int) -> None:
+        address = self.objects[number].getaddress()
+        self.peer.sendto(TEXT, (address.literal, address.port))
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == (TEXT, self.objects[number].getaddress("peer"))
+
+
+class SendDatagram(OnDatagrams):
+    """The system takes none at once, so that a request is queued."""
+
+    family = "request"
+    lasting = False
+    second = 0  # as for streams
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.received = 0
+        patch = pytest.MonkeyPatch()
+        patch.setattr(datagram, "_try_send", lambda *_: lib.UV_EAGAIN)
+        self.bench.opened.append(SimpleNamespace(close=patch.undo))
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].send(TEXT)
+
+    def effects(self) -> int:
+        with suppress(BlockingIOError):
+            while self.peer.recv(64):
+                self.received += 1
+        return self.received
+
+
 KINDS: dict[str, tuple[type[Kind], bool]] = {
     "ready": (Ready, False),
     "timer": (Timer, False),
@@ -387,6 +442,9 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "receive, closed": (Receive, True),
     "receive_into": (ReceiveInto, False),
     "receive_into, closed": (ReceiveInto, True),
+    "receive a datagram": (ReceiveDatagram, False),
+    "receive a datagram, closed": (ReceiveDatagram, True),
+    "send a datagram": (SendDatagram, False),
 }
 
 # -- the sequences -----------------------------------------------------------------------------------------------------
