@@ -1,12 +1,13 @@
 """UDP: datagram sockets.
 
 C takes several datagrams at once when many are waiting. They come as one block of heads, each followed by its data.
-What is behind the datagram that somebody waited for is kept in the handle's stash, where the next receive finds it: as
-(block, position), or as a whole block if the waiter had left.
+Those behind the one that somebody waited for are kept in the handle's stash, where the next receive finds them: as a
+list, the next one last; or as a whole block if the waiter had left.
 """
 
 from __future__ import annotations
 
+from _thread import get_ident
 from struct import Struct
 from typing import Any, Literal, overload
 
@@ -22,9 +23,8 @@ __all__ = ["DatagramSocket"]
 _EAGAIN = lib.UV_EAGAIN
 _try_send, _receive_start = lib.co_udp_try_send, lib.co_udp_receive_start
 SIZE = 65536  # bytes that receive() takes at most unless told otherwise: more than a datagram has
-_head = Struct("=IHHI16s")  # size, whether the system has cut it, and the sender's port, scope and bytes
-_HEAD = _head.size
-_unpack = _head.unpack_from
+_HEADS = {"ipv4": Struct("=IHHI4s12x"), "ipv6": Struct("=IHHI16s")}  # size, cut, and the sender's port, scope and bytes
+_HEAD: int = lib.CO_DATAGRAM_HEAD
 _SWITCHES = {
     "broadcast": (lib.co_udp_broadcast, "uv_udp_set_broadcast"),
     "mcastloop": (lib.co_udp_mcast_loop, "uv_udp_set_multicast_loop"),
@@ -35,6 +35,7 @@ _DISTANCES = {
 }
 Destination = tuple[Any, int, int]  # an address as C wants it: its bytes, port and scope
 _PEER: Destination = (NULL, 0, 0)
+Datagram = tuple[bytes, bool, int, int, bytes]  # data, whether the system has cut them, the sender's port, scope, bytes
 
 
 class DatagramSocket(Socket):
@@ -43,7 +44,7 @@ class DatagramSocket(Socket):
     One coroutine at a time may wait for a datagram; any number may send.
     """
 
-    __slots__ = ("_connected",)
+    __slots__ = ("_connected", "_unpack")
     _kind = "datagram"
     _family = "uv_udp"
     _getname = lib.co_udp_name
@@ -51,6 +52,7 @@ class DatagramSocket(Socket):
     def __init__(self, domain: Domain) -> None:
         """Open a socket. Raises `UVError`."""
         self._connected = False
+        self._unpack = _HEADS[domain].unpack_from
         ipv6 = domain == "ipv6"
         super().__init__(domain, lambda loop, slot, gen: lib.co_udp_new(loop, slot, gen, ipv6), "uv_udp_init")
 
@@ -93,8 +95,8 @@ class DatagramSocket(Socket):
         woken = handle.wait(1, _receive_start) if handle.stash is None else SIGNED
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        data, sender, _ = self._next(size)
-        return data, sender
+        data, _, port, scope, binary = self._next()
+        return (data if len(data) <= size else data[:size]), Address(self._domain, binary, port, scope)
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> tuple[int, Address, bool]:
         """Wait for a datagram and write it into buffer[start:stop]; return its size there, its sender, and whether it
@@ -109,37 +111,47 @@ class DatagramSocket(Socket):
             woken = handle.wait(1, _receive_start) if handle.stash is None else SIGNED
             if woken is not SIGNED:
                 return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-            data, sender, cut = self._next(len(view))
-            view[: len(data)] = data
-            return len(data), sender, cut
+            data, cut, port, scope, binary = self._next()
+            size = min(len(data), len(view))
+            view[:size] = data[:size]
+            return size, Address(self._domain, binary, port, scope), bool(cut) or size < len(data)
         finally:
             view.release()
 
-    def _next(self, size: int) -> tuple[bytes, Address, bool]:
-        """Return `size` bytes of the next datagram that is here, its sender, and whether that was not all of it."""
+    def _next(self) -> Datagram:
+        """Return the next datagram that is here."""
         handle = self._handle
-        if handle.stash is None:
+        stash = handle.stash
+        if stash is None:
             block, at, result = handle.arena, handle.where, handle.result
+        elif stash.__class__ is list and get_ident() == handle.thread and not handle.hub.forked:
+            found: Datagram = stash.pop()
+            if not stash:
+                handle.stash = None
+            return found
         else:
-            stash = handle.take_stash()
-            block, at = stash if stash.__class__ is tuple else (stash, 0)
-            result = block if block.__class__ is int else len(block) - at
+            block, at = handle.take_stash(), 0
+            result = block if block.__class__ is int else len(block)
         if result < 0:
             raise handle.failed(result, "uv_udp_recv_start")
-        length, cut, port, scope, binary = _unpack(block, at)
+        size, cut, port, scope, binary = self._unpack(block, at)
         begin = at + _HEAD
-        behind = begin + length
+        behind = begin + size
         if behind < at + result:
-            self._keep((block, behind) if block.__class__ is bytes else (block[behind : at + result], 0))
-        if length > size:
-            length, cut = size, 1
-        sender = Address(self._domain, binary if self._domain == "ipv6" else binary[:4], port, scope)
-        return block[begin : begin + length], sender, cut != 0
+            self._keep(block, behind, at + result)
+        return block[begin:behind], cut, port, scope, binary
 
-    def _keep(self, stash: tuple[bytes, int]) -> None:
-        """Keep what is behind a datagram for the next receive."""
+    def _keep(self, block: Any, at: int, end: int) -> None:
+        """Keep what is behind a datagram for the next receives."""
+        found: list[Datagram] = []
+        while at < end:
+            size, cut, port, scope, binary = self._unpack(block, at)
+            begin = at + _HEAD
+            at = begin + size
+            found.append((block[begin:at], cut, port, scope, binary))
+        found.reverse()
         handle = self._handle
-        handle.stash = stash
+        handle.stash = found
         if handle.closed:  # by a signal handler
             handle.stash = None
 
@@ -156,17 +168,23 @@ class DatagramSocket(Socket):
         connected peer before), ECANCELED (closed meanwhile), … Source: uv_udp_try_send, uv_udp_send.
         """
         handle = self._handle
-        to = _PEER if self._connected else self._destination(address)
+        if self._connected:
+            binary, port, scope = _PEER
+        elif address.__class__ is Address and address._type == self._domain:
+            binary, port, scope = address._binary, address._port, address.scope
+        else:
+            binary, port, scope = self._destination(address)
         if data.__class__ is not bytes or stop is not None or start != 0:
-            return self._send_view(*readable(data, start, stop), to)
-        sent = _try_send(handle.pointer, handle.slot, data, len(data), *to)
+            return self._send_view(*readable(data, start, stop), (binary, port, scope))
+        sent = _try_send(handle.pointer, handle.slot, data, len(data), binary, port, scope)
         if sent >= 0:
             hub = handle.hub
             hub.luck -= 1
             return True if hub.luck > 0 else lucky(hub)
-        return self._send_later(*readable(data, 0, None), to, sent)
+        return self._send_later(*readable(data, 0, None), (binary, port, scope), sent)
 
     def _destination(self, address: Address | None) -> Destination:
+        """Return where to send, in the rarer cases."""
         if not isinstance(address, Address):
             if address is None:
                 raise TypeError(f"address is needed: {self!r} is not connected")
