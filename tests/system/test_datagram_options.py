@@ -7,6 +7,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil.errors import Closed, ForeignThread
+from tests.helpers.script import output_of
 from tests.helpers.sockets import METHODS, failure
 from tests.helpers.tcp import LITERAL, OTHER, as_plain, both_domains, loopback
 from tests.helpers.udp import bound, drained, plain_peer, sockets
@@ -416,3 +417,35 @@ def test_other_threads_may_not_use_a_socket(name, go):
         other.send(b"x", ours.getaddress())
         assert system.run() is False
         assert log == [b"x"]
+
+
+def test_the_child_of_a_fork():
+    """The child may use the socket for nothing, also not to get what was taken ahead; the parent goes on."""
+    told = output_of(
+        """
+        import os
+        from coutil import system
+
+        def name(call, *arguments):
+            try:
+                return str(call(*arguments))
+            except Exception as error:
+                return type(error).__name__
+
+        ours, other = system.socket("datagram", "ipv4"), system.socket("datagram", "ipv4")
+        for each in (ours, other):
+            each.bind(system.address("ipv4", "127.0.0.1", 0))
+        to = ours.getaddress()
+        for number in range(8):
+            other.send(b"%d" % number, to)
+        for number in range(6):
+            ours.receive()
+        if not os.fork():
+            calls = [(ours.receive,), (ours.receive_into, bytearray(8)), (other.receive,), (other.send, b"x", to)]
+            print(*(name(*call) for call in calls), flush=True)
+            os._exit(0)
+        os.wait()
+        print(ours.receive()[0].decode(), ours.receive()[0].decode(), flush=True)
+        """
+    )
+    assert told == ["Forked Forked Forked Forked", "6 7"]
