@@ -7,7 +7,7 @@
 
 #include <netinet/in.h>
 
-#define CO_DATAGRAM 65536 /* bytes, more than any datagram has */
+#define CO_LARGEST 65536 /* bytes, more than any datagram has */
 #define CO_DATAGRAMS 16   /* how many are taken with one call, at most; those beyond the first are kept by Python */
 
 /* What Python unpacks as "=IHHI16s". */
@@ -18,7 +18,7 @@ typedef struct {
     char binary[16]; /* of the sender; the last 12 are 0 for IPv4 */
 } co_datagram;
 #define CO_DATAGRAM_HEAD ((int)sizeof(co_datagram))
-#define CO_STRIDE (sizeof(co_datagram) + CO_DATAGRAM)
+#define CO_STRIDE (sizeof(co_datagram) + CO_LARGEST)
 
 #define UDP(name, loop, slot) OF_KIND(name, UV_UDP, loop, slot)
 
@@ -43,7 +43,7 @@ static int datagrams_receive(int fd, char *at, uint32_t count, struct mmsghdr *m
     memset(messages, 0, count * sizeof *messages);
     for (uint32_t i = 0; i < count; i++) {
         parts[i].iov_base = at + i * CO_STRIDE + sizeof(co_datagram);
-        parts[i].iov_len = CO_DATAGRAM;
+        parts[i].iov_len = CO_LARGEST;
         messages[i].msg_hdr.msg_name = &senders[i];
         messages[i].msg_hdr.msg_namelen = sizeof senders[i];
         messages[i].msg_hdr.msg_iov = &parts[i];
