@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct co_handle co_handle;
 typedef struct co_pooled co_pooled;
+typedef struct co_tap co_tap;
 
 typedef struct {
     char *records;
@@ -72,6 +73,7 @@ typedef struct {
     uv_timer_t unmute;
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
+    co_tap *taps;      /* signals that were watched; see process.c */
     uv_loop_t uv;
 } co_loop;
 
@@ -154,6 +156,12 @@ static int is_stream(co_handle *handle) {
     return type == UV_TCP || type == UV_NAMED_PIPE || type == UV_TTY;
 }
 
+/* Those that are no objects: they have functions of their own, and no close callback that Python hears of. */
+static int is_no_object(co_handle *handle) {
+    uv_handle_type type = handle->u.handle.type;
+    return type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS;
+}
+
 static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }
 
 /* The handle under a slot, or NULL. */
@@ -162,10 +170,10 @@ static co_handle *find(co_loop *loop, uint32_t slot) { return slot < loop->slots
 #define ENTER(loop) \
     if (foreign(loop)) return CO_FOREIGN
 /* Declares `name`, the handle under a slot that is not closing; returns from the function if there is none. */
-#define OPEN(name, loop, slot)                                                                        \
-    ENTER(loop);                                                                                      \
-    co_handle *name = find(loop, slot);                                                               \
-    if (!name || name->u.handle.type == UV_TIMER || uv_is_closing(&name->u.handle)) return UV_EBADF
+#define OPEN(name, loop, slot)                                        \
+    ENTER(loop);                                                      \
+    co_handle *name = find(loop, slot);                               \
+    if (!name || is_no_object(name) || uv_is_closing(&name->u.handle)) return UV_EBADF
 #define OF_KIND(name, kind, loop, slot) \
     OPEN(name, loop, slot);             \
     if (name->u.handle.type != (kind)) return UV_EBADF
@@ -801,9 +809,16 @@ co_loop *co_loop_new(void) {
     return loop;
 }
 
+static void signals_keep(co_loop *loop);
+static void signals_put_back(co_loop *loop);
+static void signals_forked(co_loop *loop);
+static int process_walked(co_loop *loop, uv_handle_t *uv);
+
 /* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
 void co_loop_forked(co_loop *loop) {
-    if (loop) loop->forked = 1;
+    if (!loop || loop->forked) return;
+    loop->forked = 1;
+    signals_forked(loop);
 }
 
 static void on_walk(uv_handle_t *uv, void *data) {
@@ -813,7 +828,7 @@ static void on_walk(uv_handle_t *uv, void *data) {
         uv_close(uv, NULL);
     else if (uv->type == UV_TIMER)
         uv_close(uv, on_timer_freed);
-    else {
+    else if (!process_walked(loop, uv)) {
         loop->handles_closed++;
         uv_close(uv, on_close);
     }
@@ -823,7 +838,9 @@ static void on_walk(uv_handle_t *uv, void *data) {
  * in the thread pool that has begun cannot be cancelled, and may take for ever. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
+    signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);
+    signals_put_back(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);
     int code = UV_EBUSY;
     for (int round = 0; code && round < CO_CLOSING; round++) {

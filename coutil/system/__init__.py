@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal, overload
 
 from .._libuv import error, lib
+from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
@@ -17,9 +18,13 @@ from .network.datagram import DatagramSocket
 from .network.names import Addresses, findaddr, nameaddr
 from .network.socket import Socket
 from .network.stream import PassiveSocket, StreamSocket
+from .processes.execute import execute
+from .processes.process import Process, start
+from .processes.spec import ExecSpec
 from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
+from .signals import awaitsig, emitsig
 from .time import nanosecs, suspend, time
 
 __all__ = [
@@ -28,29 +33,44 @@ __all__ = [
     "Addresses",
     "CPUInfo",
     "DatagramSocket",
+    "ExecSpec",
     "Interface",
     "NetInfo",
+    "PackedEnv",
     "PassiveSocket",
     "ProcInfo",
+    "Process",
     "Socket",
     "StreamSocket",
     "address",
+    "awaitsig",
     "connect",
     "cpuinfo",
+    "emitsig",
     "excepthook",
+    "execute",
     "findaddr",
+    "getdir",
+    "getenv",
+    "getpriority",
     "halt",
     "isrunning",
     "nameaddr",
     "nanosecs",
     "netinfo",
+    "packenv",
     "procinfo",
     "random",
     "report",
     "run",
+    "setdir",
+    "setenv",
+    "setpriority",
     "socket",
+    "start",
     "suspend",
     "time",
+    "unpackenv",
 ]
 
 
