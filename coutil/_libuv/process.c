@@ -121,12 +121,38 @@ static void signals_put_back(co_loop *loop) {
     pthread_mutex_unlock(&dispositions);
 }
 
+/* Children of loops that have ended before them: nobody will ask for their status, but somebody must take it. */
+static struct {
+    pid_t *pids;
+    size_t count, room;
+} orphans;
+
+/* Between signals_keep and signals_put_back. Without memory, the child is left to whoever reaps ours at the end. */
+static void orphans_add(pid_t pid) {
+    if (orphans.count == orphans.room) {
+        size_t room = orphans.room * 2 + 16;
+        pid_t *pids = realloc(orphans.pids, room * sizeof *pids);
+        if (!pids) return;
+        orphans.pids = pids;
+        orphans.room = room;
+    }
+    orphans.pids[orphans.count++] = pid;
+}
+
+static void orphans_reap(void) {
+    pthread_mutex_lock(&dispositions);
+    for (size_t i = orphans.count; i-- > 0;)
+        if (waitpid(orphans.pids[i], NULL, WNOHANG)) orphans.pids[i] = orphans.pids[--orphans.count];
+    pthread_mutex_unlock(&dispositions);
+}
+
 /* In the child of a fork: a signal must not be written to the pipe that the parent's loop reads. */
 static void signals_forked(co_loop *loop) {
     pthread_mutex_init(&dispositions, NULL); /* perhaps another thread had it, which does not exist here */
     signals_keep(loop);
     for (co_tap *tap = loop->taps; tap; tap = tap->next) uv_signal_stop(&tap->uv);
     uv_signal_stop(&loop->uv.child_watcher);
+    orphans.count = 0; /* they are our parent's children */
     signals_put_back(loop);
 }
 
@@ -311,6 +337,7 @@ int co_spawn(co_loop *loop, uint32_t slot, uint32_t generation, co_program *prog
     options.gid = program->group;
     options.stdio = stdio;
     options.stdio_count = 3;
+    orphans_reap();
     int code = tap_on(loop, SIGCHLD, &tap);
     if (code) return code;
     code = handle_open(loop, slot, generation, UV_PROCESS, &child);
@@ -351,6 +378,7 @@ static int process_walked(co_loop *loop, uv_handle_t *uv) {
     } else if (uv->type == UV_POLL) {
         uv_close(uv, on_pidfd_closed);
     } else {
+        if (uv->type == UV_PROCESS) orphans_add(((uv_process_t *)uv)->pid);
         return 0;
     }
     return 1;

@@ -36,9 +36,9 @@ class Awaited(Slotted):
     def wait(self, own: Operation, what: object) -> Any:
         """Wait with `own`, which is Freed or was armed by us; return True, or what an explicit resume brings."""
         own.slot = 0
-        self.operations.append(own)
         own.state = AWAIT_HANDLE  # 2, 10
         try:
+            self.operations.append(own)
             woken = park(own.coroutine, what)
         except BaseException:
             self._leave(own)
@@ -49,19 +49,21 @@ class Awaited(Slotted):
         return woken
 
     def _leave(self, own: Operation) -> None:
-        if own in self.operations:
-            self.operations.remove(own)
+        if own.state is AWAIT_HANDLE:
             own.state = CLOSE_HANDLE  # 5
             own.state = FREED  # 8
+            if own in self.operations:
+                self.operations.remove(own)
             self.left()
 
     def left(self) -> None:
         """A coroutine waits no more although nothing has happened."""
 
     def wake_first(self) -> Operation:
-        """Resume the coroutine that has waited longest; return its operation, which is Armed if nothing used it since."""
-        own = self.operations.pop(0)
-        own.coroutine.resumer = own.coroutine.gate
+        """Resume the coroutine that has waited longest; return its operation, Armed unless it has been used since."""
+        own = self.operations[0]
+        own.coroutine.resumer = own.coroutine.gate  # before anything is called: see wake()
+        del self.operations[0]
         own.state = ARMED  # 6
         wake(own.coroutine)
         return own

@@ -47,27 +47,27 @@ _names = {number: name for name, number in _numbers.items()}
 def awaitsig(signal: str) -> Any:
     """Wait until the process gets `signal`; return its name, or what an explicit resume brings. Suspends.
 
-    signal: "interrupt", "terminate", "hangup", "quit", "userdef1", "userdef2", "child", "winresize", "continue", "stop",
-    "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit", "filelimit",
-    "polling", "abort", "trap" or "sysargerr". All coroutines that wait for it, in all OS threads, get it.
+    signal: "interrupt", "terminate", "hangup", "quit", "userdef1", "userdef2", "child", "winresize", "continue",
+    "stop", "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit",
+    "filelimit", "polling", "abort", "trap" or "sysargerr". All coroutines that wait for it, in all OS threads, get it.
     While somebody waits, nothing else is done about the signal: no handler of Python runs, and "interrupt" raises no
     KeyboardInterrupt. Whoever calls it in a loop, and waits for nothing else in between, misses none (several that come
     together count as one). When nobody waits any more, what was set before holds again, which may be the system's
     default: it ends the process for most signals. Set a handler that does nothing if that must not be.
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`. Source: uv_signal_start.
     """
-    number = number_of(signal) if isinstance(signal, str) else 0
-    if not number:
+    if not isinstance(signal, str):
         raise TypeError(f"signal must be a string, not {signal!r}")
+    number = number_of(signal)
     if signal.isupper():
         raise ValueError(f"invalid signal: nobody can wait for {signal!r}")
     own = operation()
-    watcher = own.hub.armed
-    if watcher.__class__ is not _Watcher or not watcher.waits_again(own, number):  # type: ignore[attr-defined]
+    watcher: Any = own.hub.armed
+    if watcher.__class__ is not _Watcher or not watcher.waits_again(own, number):
         if own.state is not FREED and (woken := own._released(f"signal {signal}")) is not SIGNED:
             return woken
         watcher = _Watcher(own, number)
-    woken = watcher.wait(own, f"signal {signal}")  # type: ignore[attr-defined]
+    woken = watcher.wait(own, f"signal {signal}")
     return signal if woken is True else woken
 
 

@@ -80,7 +80,7 @@ class _Exit(Awaited, Entry):
         self.fire()
 
     def fire(self) -> None:
-        """Resume all who wait. An exception that a signal handler raises meanwhile does not make us forget the others."""
+        """Resume all who wait; if a signal handler raises an exception meanwhile, the others in the next turn."""
         try:
             while self.operations:
                 release(self.wake_first())
@@ -100,8 +100,9 @@ class _Exit(Awaited, Entry):
 class Process:
     """A program that was started by `start`, and perhaps has ended since.
 
-    A process that nobody refers to runs on, and is no zombie when it has ended. As a context manager it closes its pipes
-    at the end of the block and waits for the program's end; if the block fails, the program is killed (SIGKILL).
+    A process that nobody refers to runs on, and is no zombie when it has ended. As a context manager it closes its
+    pipes at the end of the block and waits for the program's end; if the block fails, it kills the program (SIGKILL),
+    and does not wait.
     """
 
     __slots__ = ("__weakref__", "_exit", "_pipes")
@@ -137,7 +138,7 @@ class Process:
         return self._pipes[2]
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Wait until the program has ended; return how, or what an explicit resume brings. Suspends unless it has ended.
+        """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
 
         How: ("exit", status), or the name and the number of the signal that killed it: ("TERMINATE", 9); a signal
         without a name is called "signal". Any number of coroutines may wait.
@@ -215,7 +216,7 @@ def spec_of(command: Path | ExecSpec, arguments: tuple[Path, ...], options: dict
     return command
 
 
-def start(
+def start(  # noqa: PLR0913  # so much can be said about a program
     command: Path | ExecSpec,
     *arguments: Path,
     environment: Any = None,
