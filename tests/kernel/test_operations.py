@@ -7,6 +7,7 @@ The traces below are those of the tested coroutine's operation and of the two ob
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -200,6 +201,9 @@ class Kind:
         """Return how many requests have had their effect."""
         raise NotImplementedError
 
+    def finish(self) -> None:
+        """End what goes on although nobody waits for it."""
+
 
 class Ready(Kind):
     family = "ready"
@@ -224,6 +228,50 @@ class ManualTimer(Timer):
 
     def happen(self, number: int) -> None:
         self.bench.clock.advance(10 * (number + 1))
+
+
+class Signal(Kind):
+    """Two signals that by default do nothing."""
+
+    family = "signal"
+    names = ("winresize", "child")
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.awaitsig(self.names[number])
+
+    def happen(self, number: int) -> None:
+        system.emitsig(os.getpid(), self.names[number])
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == self.names[number]
+
+
+class Child(Kind):
+    """Programs that end when they are killed; each wait is for one of its own."""
+
+    family = "ready"  # it never waits again for the same
+
+    def prepare(self) -> None:
+        self.children: list[system.Process] = []
+        self.current: dict[int, system.Process] = {}
+
+    def wait(self, number: int, seconds: float) -> Any:
+        child = self.current[number] = system.start("sleep", "100")
+        self.children.append(child)
+        return child.wait()
+
+    def happen(self, number: int) -> None:
+        self.current[number].kill("TERMINATE")
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == ("TERMINATE", 9)
+
+    def finish(self) -> None:
+        for child in self.children:
+            with suppress(ProcessLookupError):
+                child.kill("TERMINATE")
+            assert child.wait() == ("TERMINATE", 9)
+        system.run("ready")
 
 
 class Connect(Kind):
@@ -429,6 +477,8 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "ready": (Ready, False),
     "timer": (Timer, False),
     "manual timer": (ManualTimer, False),
+    "signal": (Signal, False),
+    "child": (Child, False),
     "connect": (Connect, False),
     "connect, closed": (Connect, True),
     "send": (Send, False),
@@ -770,6 +820,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     made.kind = kind(made, closing)
     yield made
     made.tested = None
+    made.kind.finish()
     made.close()
 
 
@@ -778,6 +829,8 @@ def expected(sequence: Callable[..., int], kind: Kind) -> tuple[str, ...]:
     family = "closed" if kind.family == "object" and kind.closing else kind.family
     if sequence is ops_14 and (isinstance(kind, Shutdown) or (kind.closing and family == "request")):
         return ("1 3", "1 3" if kind.closing else "", "")  # the second is refused
+    if family == "signal":  # it stays armed for itself only
+        family = "timer" if sequence is ops_14 else "ready"
     trace = TRACES[sequence][family]
     if family != "request" or not kind.closing:
         return (*trace, "", "")[:3]
@@ -793,6 +846,7 @@ def judge(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hu
     seen = (walked.by(bench.tested.operation), *(walked.by(handle) for handle in objects))
     assert (*seen, "", "")[:3] == traces
     sockets = [each for each in bench.opened if isinstance(each, system.Socket) and not each._handle.closed]
+    bench.kind.finish()
     assert hub.in_flight() == len(sockets), "something beside the open sockets is in flight"
 
 
