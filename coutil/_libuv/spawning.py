@@ -10,6 +10,9 @@ from . import ffi, lib
 __all__ = ["IGNORE", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
 
 
+_LONGEST = 1 << 20  # bytes; the system knows no longer paths
+
+
 class Stdio(NamedTuple):
     """What one standard stream of the child is."""
 
@@ -86,7 +89,6 @@ def current_directory() -> bytes | int:
     while True:
         buffer, size = ffi.new("char[]", room), ffi.new("size_t *", room)
         code: int = lib.uv_cwd(buffer, size)
-        if code == lib.UV_ENOBUFS:
-            room *= 4
-            continue
-        return bytes(ffi.buffer(buffer, size[0])) if code >= 0 else code
+        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or room > _LONGEST:
+            return bytes(ffi.buffer(buffer, size[0])) if code >= 0 else code
+        room *= 4

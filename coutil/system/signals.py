@@ -51,9 +51,10 @@ def awaitsig(signal: str) -> Any:
     "stop", "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit",
     "filelimit", "polling", "abort", "trap" or "sysargerr". All coroutines that wait for it, in all OS threads, get it.
     While somebody waits, nothing else is done about the signal: no handler of Python runs, and "interrupt" raises no
-    KeyboardInterrupt. Whoever calls it in a loop, and waits for nothing else in between, misses none (several that come
-    together count as one). When nobody waits any more, what was set before holds again, which may be the system's
-    default: it ends the process for most signals. Set a handler that does nothing if that must not be.
+    KeyboardInterrupt. That ends when the caller waits for something else, or ends: who calls it in a loop, and waits
+    for nothing else in between, misses none (several that come together count as one). Then what was set before holds
+    again, which may be the system's default: it ends the process for most signals. Set a handler that does nothing if
+    that must not be.
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`. Source: uv_signal_start.
     """
     if not isinstance(signal, str):
