@@ -17,7 +17,7 @@ from .network.connect import connect
 from .network.datagram import DatagramSocket
 from .network.names import Addresses, findaddr, nameaddr
 from .network.socket import Socket
-from .network.stream import PassiveSocket, Socket, StreamSocket
+from .network.stream import PassiveSocket, StreamSocket
 from .processes.execute import execute
 from .processes.process import Process, start
 from .processes.spec import ExecSpec

@@ -491,14 +491,23 @@ def test_no_moment_without_a_watch():
     """T-27: whoever waits in a loop is watched without a gap: signals that would kill come at any moment, none does."""
     done = run_script(
         """
-        import os, signal, sys
+        import os, signal
         from coutil import spawn, system
 
-        pid, count, beside = os.getpid(), 0, []
+        ours, count, ended = {signal.SIGUSR1, signal.SIGHUP}, 0, []
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)  # until both are watched
+        reader, writer = os.pipe()
         pid = os.fork()
-        if not pid:  # sends as fast as it can
-            for _ in range(5000):
+        if not pid:  # sends as fast as it can, until the pipe is closed
+            os.close(writer)
+            os.set_blocking(reader, False)
+            while True:
                 os.kill(os.getppid(), signal.SIGUSR1)
+                try:
+                    os.read(reader, 1)
+                    break
+                except BlockingIOError:
+                    continue
             os.kill(os.getppid(), signal.SIGHUP)
             os._exit(0)
 
@@ -506,14 +515,18 @@ def test_no_moment_without_a_watch():
             global count
             while system.awaitsig("userdef1"):
                 count += 1
+                if count == 100:
+                    os.close(writer)
 
         waiting = spawn.call(counts)
-        print(system.awaitsig("hangup"), count > 1)
+        spawn.call(lambda: ended.append(system.awaitsig("hangup")))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+        while not ended:
+            system.run("step")
+        print(*ended, count >= 100)
         waiting.close()
         print(os.waitpid(pid, 0)[1])
-        """.replace("pid = os.fork()", "signal.pthread_sigmask(signal.SIG_BLOCK, [1, 10]); pid = os.fork()").replace(
-            "print(system.awaitsig", "signal.pthread_sigmask(signal.SIG_UNBLOCK, [1, 10]); print(system.awaitsig"
-        )
+        """
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["hangup True", "0"]
