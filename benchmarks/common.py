@@ -162,6 +162,13 @@ SERVERS = {
     "threads": Server("threads.py", "threading"),
 }
 
+DATAGRAM_SERVERS = {
+    OURS: Server("coutil_udp.py", OURS),
+    "gevent": Server("gevent_udp.py", "gevent"),
+    "asyncio-protocol": Server("asyncio_udp.py", "asyncio"),
+    "uvloop-protocol": Server("asyncio_udp.py", "uvloop", {"ECHO_LOOP": "uvloop"}),
+}
+
 
 @contextmanager
 def serving(server: Server, core: int | None) -> Iterator[tuple[int, int]]:

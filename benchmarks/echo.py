@@ -1,6 +1,7 @@
 """Echo servers under load: requests per second, latency and CPU time per request, ours against its peers.
 
     python -m benchmarks echo --rounds 5 --seconds 2 --connections 1,64,1000 --size 64,1024 --size 65536
+    python -m benchmarks echo --udp
 
 Every round measures each server once, in a fresh process, beginning with another server each time. The server has one
 core, the C client (load.c, compiled when needed) another one. The table shows medians; in its ratios, more than 1 says
@@ -38,14 +39,20 @@ HEAD = ("server", *COLUMNS, "ratio req/s", "ratio CPU")
 
 @dataclass(frozen=True)
 class Case:
-    """One load: how many connections, each with messages of how many bytes."""
+    """One load: how many connections, or clients by UDP, each with messages of how many bytes."""
 
     connections: int
     size: int
+    udp: bool
 
     def __str__(self) -> str:
         """Name the case in reports."""
-        return f"{self.connections} connections x {self.size} bytes"
+        return f"{self.connections} {'UDP clients' if self.udp else 'connections'} x {self.size} bytes"
+
+
+def servers(udp: bool) -> Mapping[str, common.Server]:
+    """Return what can be measured."""
+    return common.DATAGRAM_SERVERS if udp else common.SERVERS
 
 
 def client() -> Path:
@@ -60,9 +67,9 @@ def client() -> Path:
 def measure(case: Case, seconds: float, warmup: float, name: str) -> Sample:
     """Run one server and load it. Raises Failed if either fails or any echo is missing."""
     server_core, client_core = common.cores()
-    with common.serving(common.SERVERS[name], server_core) as (pid, port):
+    with common.serving(servers(case.udp)[name], server_core) as (pid, port):
         settings = (port, case.connections, case.size, seconds, warmup, pid)
-        command = [str(client()), "127.0.0.1", *map(str, settings)]
+        command = [str(client()), *(["-u"] if case.udp else []), "127.0.0.1", *map(str, settings)]
         sample: Sample = json.loads(common.run(command, client_core, seconds + warmup + PATIENCE))
         if sample["errors"] or not sample["requests"]:
             raise Failed(f"{sample['errors']:.0f} connections failed, {sample['requests']:.0f} requests succeeded")
@@ -115,6 +122,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--servers", type=common.words, action="append", metavar="NAME,...", help=", ".join(common.SERVERS)
     )
+    parser.add_argument("--udp", action="store_true", help="datagrams; a message must fit into one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to a file")
     return parser.parse_args(arguments)
 
@@ -122,12 +130,13 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Measure each case, print its table, and return 1 if anything failed."""
     options = parsed(arguments)
-    names = common.chosen(options.servers, common.SERVERS)
+    those = servers(options.udp)
+    names = common.chosen(options.servers, those)
     known = common.print_versions()
-    names = common.installed({name: common.SERVERS[name].module for name in names})
+    names = common.installed({name: those[name].module for name in names})
     record = []
     for pair in product(common.given(options.connections, [64]), common.given(options.size, [1024])):
-        case = Case(*pair)
+        case = Case(*pair, options.udp)
         results = common.compare(
             str(case), names, options.rounds, partial(measure, case, options.seconds, options.warmup)
         )

@@ -1,7 +1,7 @@
 /*
- * TCP echo load: one thread, one epoll, many connections.
+ * TCP echo load: one thread, one epoll, many connections. With -u, UDP: connected sockets, and a message is a datagram.
  *
- *     load HOST PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]
+ *     load [-u] HOST PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]
  *
  * Each connection sends a message, waits for the whole echo, compares it byte for byte and only then sends the next.
  * Every message is another slice of one random text, so an echo that is late, or another connection's, differs.
@@ -58,6 +58,7 @@ static struct {
     size_t count, size;
     uint64_t duration, warmup;
     pid_t server;
+    int datagrams;
 } options;
 
 static int poller;
@@ -224,9 +225,9 @@ static void finish_connect(Connection *c)
 static void start_connect(Connection *c)
 {
     int on = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    c->fd = socket(AF_INET, (options.datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) die("socket");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (!options.datagrams) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     expect(c);
     if (connect(c->fd, (struct sockaddr *)&options.address, sizeof options.address) && errno != EINPROGRESS)
         return lose(c, &errors);
@@ -337,6 +338,9 @@ static void print(Result r)
 
 static int parse(int argc, char **argv)
 {
+    options.datagrams = argc > 1 && !strcmp(argv[1], "-u");
+    argc -= options.datagrams;
+    argv += options.datagrams;
     if (argc < 7 || argc > 8) return 0;
     options.address.sin_family = AF_INET;
     options.address.sin_port = htons((uint16_t)atoi(argv[2]));
@@ -351,7 +355,7 @@ static int parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (!parse(argc, argv)) {
-        fprintf(stderr, "usage: load IPV4 PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]\n");
+        fprintf(stderr, "usage: load [-u] IPV4 PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]\n");
         return 1;
     }
     write_text();

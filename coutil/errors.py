@@ -149,6 +149,7 @@ _BUILTIN: dict[str, type[OSError] | type[EOFError]] = {
     "EACCES": PermissionError,
     "EAGAIN": BlockingIOError,
     "EALREADY": BlockingIOError,
+    "ECHILD": ChildProcessError,
     "ECONNABORTED": ConnectionAbortedError,
     "ECONNREFUSED": ConnectionRefusedError,
     "ECONNRESET": ConnectionResetError,

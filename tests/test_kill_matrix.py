@@ -7,6 +7,8 @@ the first one had completed its call, or had never made it. To add a row: write 
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -182,11 +184,12 @@ def test_the_matrix_is_complete() -> None:
     """Each public call that says that it suspends has a row; some are others by another name."""
     same = {"condition_acquire": "lock_acquire", "condition_wait_for": "condition_wait"}
     modules = [coroutine, event, queued, mutex, promise, system, system.StreamSocket, system.PassiveSocket, Task]
+    modules += [system.Process]
     modules += [getattr(sync, name) for name in sync.__all__]
     found = {
         f"{module.__name__.rpartition('.')[2].replace('Socket', '').lower()}_{name}".removeprefix("system_").rstrip("_")
         for module in modules
-        for name in dir(module)
+        for name in getattr(module, "__all__", dir(module))
         if ("Suspends" in str(getattr(module, name).__doc__) and not name.startswith("__")) or name == "yield_"
     }
     assert {"event_await", "stream_receive_into", "queue_get", "task_result", "suspend"} < found
@@ -616,3 +619,59 @@ def test_killed_by_an_earlier_waiter_of_the_same_emission(
         assert (victim.got, type(victim.error)) == (NOTHING, HOW[how])
         assert {one.status for one in (killer, victim.coroutine, third)} == {"dead"}
         given.check("e" if "await" in make.__name__ and "promise" not in make.__name__ else NOTHING, True)
+
+
+# -- rows: signals and processes
+
+
+@row
+def awaitsig(clock: ManualClock) -> Iterator[Row]:
+    def send() -> None:
+        system.emitsig(os.getpid(), "winresize")
+
+    def check(got: Any, begun: bool) -> None:
+        assert got in (NOTHING, "winresize")
+        second = spawn.call(lambda: found.append(system.awaitsig("winresize")))
+        send()
+        while second.status != "dead":
+            system.run("ready")
+        assert found == ["winresize"]
+
+    found: list[str] = []
+    yield Row(lambda: system.awaitsig("winresize"), send, check)
+
+
+def kill_child(pid: int) -> None:
+    """Kill a child; return when the system knows of its end, and the loop does not."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+@row
+def execute(clock: ManualClock) -> Iterator[Row]:
+    def ready_() -> None:
+        if spec.pid is not None:
+            kill_child(spec.pid)
+
+    def check(got: Any, begun: bool) -> None:
+        assert got in (NOTHING, ("TERMINATE", 9))
+        assert (spec.pid is not None) == begun
+        assert system.execute("true") == ("exit", 0)
+        system.run("ready")
+        if begun:
+            with pytest.raises(ChildProcessError):  # no zombie
+                os.waitpid(spec.pid, os.WNOHANG)
+
+    spec = system.ExecSpec("sleep", ["100"])
+    yield Row(lambda: system.execute(spec), ready_, check)
+
+
+@row
+def process_wait(clock: ManualClock) -> Iterator[Row]:
+    def check(got: Any, begun: bool) -> None:
+        assert got in (NOTHING, ("TERMINATE", 9))
+        assert child.wait() == ("TERMINATE", 9)
+        system.run("ready")
+
+    child = system.start("sleep", "100")
+    yield Row(child.wait, lambda: kill_child(child.pid), check)

@@ -60,7 +60,7 @@ class Handle(Slotted):
         """
         self.hub: Hub = this_hub()
         self.title = title
-        self.stash: Any = None  # what arrived although nobody waited: bytes, a negative code, or 0: a connection
+        self.stash: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
         self.result = self.where = 0  # of the record that woke the waiter
         self.thread = get_ident()

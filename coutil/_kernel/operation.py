@@ -52,7 +52,7 @@ class Operation(Slotted, Entry):
         self.coroutine = coroutine
         self.hub = hub
         self.state: State = FREED
-        self.slot = self.generation = 0
+        self.slot = self.generation = 0  # slot 0: we wait, or did last, for what has a slot of its own
         self.result = 0
         self.pins: Any = None  # what libuv may read until the callback
         self.stale = 0  # our first entries in the ready queue that are void
@@ -107,7 +107,7 @@ class Operation(Slotted, Entry):
 
     def sleep(self, nanoseconds: int) -> Any:
         """Wait until `nanoseconds` have passed since the cached time; return True. Suspends."""
-        if self.state is CLOSE_REQUEST and (woken := self._released("suspend")) is not SIGNED:
+        if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self._released("suspend")) is not SIGNED:
             return woken
         self._take()
         try:

@@ -47,6 +47,7 @@ typedef struct {
 typedef struct co_handle co_handle;
 typedef struct co_pooled co_pooled;
 typedef struct co_request co_request;
+typedef struct co_tap co_tap;
 
 typedef struct {
     char *records;
@@ -74,10 +75,11 @@ typedef struct {
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
+    co_tap *taps;      /* signals that were watched; see process.c */
     uv_loop_t uv;
 } co_loop;
 
-/* A timer, stream or listener. Only as much of the union as the kind needs is allocated. */
+/* A timer, stream, listener or datagram socket. Only as much of the union as the kind needs is allocated. */
 struct co_handle {
     co_loop *loop;
     co_handle *next;
@@ -86,6 +88,7 @@ struct co_handle {
     int plain;                     /* a stream on no socket: written with write(2) */
     void (*ending)(co_handle *);   /* called before it is closed */
     void *extra;                   /* for its part's use */
+    uint32_t width, ipv6; /* of a datagram socket: how many it takes with one call, and its family */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
@@ -93,6 +96,7 @@ struct co_handle {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
         uv_tty_t tty;
+        uv_udp_t udp;
     } u;
 };
 
@@ -166,6 +170,12 @@ static int is_stream(co_handle *handle) {
     return type == UV_TCP || type == UV_NAMED_PIPE || type == UV_TTY;
 }
 
+/* Those that are no objects: they have functions of their own, and no close callback that Python hears of. */
+static int is_no_object(co_handle *handle) {
+    uv_handle_type type = handle->u.handle.type;
+    return type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS;
+}
+
 static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }
 
 /* The handle under a slot, or NULL. */
@@ -174,10 +184,10 @@ static co_handle *find(co_loop *loop, uint32_t slot) { return slot < loop->slots
 #define ENTER(loop) \
     if (foreign(loop)) return CO_FOREIGN
 /* Declares `name`, the handle under a slot that is not closing; returns from the function if there is none. */
-#define OPEN(name, loop, slot)                                                                        \
-    ENTER(loop);                                                                                      \
-    co_handle *name = find(loop, slot);                                                               \
-    if (!name || name->u.handle.type == UV_TIMER || uv_is_closing(&name->u.handle)) return UV_EBADF
+#define OPEN(name, loop, slot)                                        \
+    ENTER(loop);                                                      \
+    co_handle *name = find(loop, slot);                               \
+    if (!name || is_no_object(name) || uv_is_closing(&name->u.handle)) return UV_EBADF
 #define OF_KIND(name, kind, loop, slot) \
     OPEN(name, loop, slot);             \
     if (name->u.handle.type != (kind)) return UV_EBADF
@@ -437,8 +447,8 @@ int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
 
 int co_fileno(co_loop *loop, uint32_t slot) {
     uv_os_fd_t fd;
-    STREAM(tcp, loop, slot);
-    int code = uv_fileno(&tcp->u.handle, &fd);
+    OPEN(handle, loop, slot);
+    int code = uv_fileno(&handle->u.handle, &fd);
     return code ? code : fd;
 }
 
@@ -465,8 +475,10 @@ static void on_data(co_handle *handle, char *data, size_t count) {
     push(loop, handle->slot, handle->generation, (int)count, where);
 }
 
+static int datagrams_take(co_handle *handle);
+
 /* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading.
- * A stream that is wanted found the arena full: it comes first in the next step. */
+ * A stream, or datagram socket, that is wanted found the arena full: it comes first in the next step. */
 static void on_refused(co_handle *handle) {
     co_loop *loop = handle->loop;
     if (loop->want[handle->slot] > 0) {
@@ -474,7 +486,10 @@ static void on_refused(co_handle *handle) {
         handle->refused = 1;
         uv_stop(&loop->uv);
     } else if (handle->turn != loop->turn) {
-        uv_read_stop(&handle->u.stream);
+        if (handle->u.handle.type == UV_UDP)
+            uv_udp_recv_stop(&handle->u.udp);
+        else
+            uv_read_stop(&handle->u.stream);
         loop->want[handle->slot] = -1;
     }
 }
@@ -504,6 +519,10 @@ static void serve_refused(co_loop *loop) {
         if (loop->want[slot] <= 0) continue;
         if (handle->plain) continue; /* it may block */
         if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */
+        if (handle->u.handle.type == UV_UDP) {
+            if (datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
+            continue;
+        }
         uv_buf_t window = window_for(loop, slot);
         if (!window.base) {
             on_refused(handle);
@@ -840,9 +859,16 @@ co_loop *co_loop_new(void) {
     return loop;
 }
 
+static void signals_keep(co_loop *loop);
+static void signals_put_back(co_loop *loop);
+static void signals_forked(co_loop *loop);
+static int process_walked(co_loop *loop, uv_handle_t *uv);
+
 /* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
 void co_loop_forked(co_loop *loop) {
-    if (loop) loop->forked = 1;
+    if (!loop || loop->forked) return;
+    loop->forked = 1;
+    signals_forked(loop);
 }
 
 static void on_walk(uv_handle_t *uv, void *data) {
@@ -852,7 +878,7 @@ static void on_walk(uv_handle_t *uv, void *data) {
         uv_close(uv, NULL);
     else if (uv->type == UV_TIMER)
         uv_close(uv, on_timer_freed);
-    else {
+    else if (!process_walked(loop, uv)) {
         co_handle *handle = HANDLE(uv);
         if (handle->ending) handle->ending(handle);
         loop->handles_closed++;
@@ -864,7 +890,9 @@ static void on_walk(uv_handle_t *uv, void *data) {
  * in the thread pool that has begun cannot be cancelled, and may take for ever. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
+    signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);
+    signals_put_back(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);
     loop->count = 0;
     tell_ripe(loop);

@@ -6,5 +6,4 @@
 
 int co_terminal_mode(co_loop *loop, uint32_t slot, int mode);
 int co_terminal_size(co_loop *loop, uint32_t slot, int *width, int *height);
-int co_resizes_new(co_loop *loop, uint32_t slot, uint32_t generation);
 void co_terminals_restore(void);

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from .._libuv import error, lib
+from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
-from .network.handled import Socket
+from .network.datagram import DatagramSocket
 from .network.local import (
     LocalDomain,
     LocalPassiveSocket,
@@ -25,10 +27,15 @@ from .network.local import (
     ShareStreamSocket,
 )
 from .network.names import Addresses, findaddr, nameaddr
+from .network.socket import Socket
 from .network.stream import PassiveSocket, StreamSocket
+from .processes.execute import execute
+from .processes.process import Process, start
+from .processes.spec import ExecSpec
 from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
+from .signals import awaitsig, emitsig
 from .stdio import Standard, Terminal, standard
 from .time import nanosecs, suspend, time
 
@@ -37,35 +44,51 @@ __all__ = [
     "Address",
     "Addresses",
     "CPUInfo",
+    "DatagramSocket",
+    "ExecSpec",
     "Interface",
     "LocalPassiveSocket",
     "LocalSocket",
     "LocalStreamSocket",
     "NetInfo",
+    "PackedEnv",
     "PassiveSocket",
     "ProcInfo",
+    "Process",
     "SharePassiveSocket",
     "ShareStreamSocket",
     "Socket",
     "StreamSocket",
     "Terminal",
     "address",
+    "awaitsig",
     "connect",
     "cpuinfo",
+    "emitsig",
     "excepthook",
+    "execute",
     "findaddr",
+    "getdir",
+    "getenv",
+    "getpriority",
     "halt",
     "isrunning",
     "nameaddr",
     "nanosecs",
     "netinfo",
+    "packenv",
     "procinfo",
     "random",
     "report",
     "run",
+    "setdir",
+    "setenv",
+    "setpriority",
     "socket",
+    "start",
     "suspend",
     "time",
+    "unpackenv",
 ]
 
 
@@ -78,6 +101,8 @@ _SOCKETS: dict[tuple[str, str], Callable[[Any], Socket]] = {
     ("passive", "ipv6"): PassiveSocket,
     ("passive", "local"): LocalPassiveSocket,
     ("passive", "share"): SharePassiveSocket,
+    ("datagram", "ipv4"): DatagramSocket,
+    ("datagram", "ipv6"): DatagramSocket,
 }
 
 
@@ -93,14 +118,18 @@ def socket(type: Literal["passive"], domain: Domain) -> PassiveSocket: ...
 def socket(type: Literal["passive"], domain: Literal["local"]) -> LocalPassiveSocket: ...
 @overload
 def socket(type: Literal["passive"], domain: Literal["share"]) -> SharePassiveSocket: ...
+@overload
+def socket(type: Literal["datagram"], domain: Domain) -> DatagramSocket: ...
 
 
-def socket(type: Literal["stream", "passive"], domain: Domain | LocalDomain) -> Socket:
+def socket(type: Literal["stream", "passive", "datagram"], domain: Domain | LocalDomain) -> Socket:
     """Return a new socket.
 
-    type: "stream" connects, sends and receives; "passive" listens and accepts. domain: "ipv4" or "ipv6"; "local", a
-    Unix socket; "share", one through which streams and listeners travel between processes.
-    Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT. Source: uv_tcp_init_ex, uv_pipe_init.
+    type: "stream" connects, sends and receives; "passive" listens and accepts; "datagram" sends and receives single
+    messages. domain: "ipv4" or "ipv6"; "local", a Unix socket; "share", one through which streams and listeners travel
+    between processes.
+    Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
+    "share"). Source: uv_tcp_init_ex, uv_udp_init_ex, uv_pipe_init.
     """
     for name, value in (("type", type), ("domain", domain)):
         if not isinstance(value, str):
@@ -108,10 +137,12 @@ def socket(type: Literal["stream", "passive"], domain: Domain | LocalDomain) -> 
     for name, value, known in (("type", type, _TYPES), ("domain", domain, _DOMAINS)):
         if value not in known:
             raise ValueError(f"{name} must be {_listed(known)}, not {value!r}")
+    if (type, domain) not in _SOCKETS:
+        raise error(lib.UV_EAI_SOCKTYPE, "uv_udp_init")
     return _SOCKETS[type, domain](domain)
 
 
-_TYPES, _DOMAINS = ("stream", "passive"), ("ipv4", "ipv6", "local", "share")
+_TYPES, _DOMAINS = ("stream", "passive", "datagram"), ("ipv4", "ipv6", "local", "share")
 
 
 def _listed(words: tuple[str, ...]) -> str:

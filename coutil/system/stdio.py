@@ -15,19 +15,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from .._kernel.handle import Handle
+from .._kernel.coroutine import Coroutine
 from .._kernel.hub import this_hub
-from .._kernel.switching import SIGNED
+from .._kernel.operation import Operation, operation
+from .._kernel.states import ARMED, FREED
+from .._kernel.switching import SIGNED, interrupt
 from .._libuv import lib
 from .._libuv.buffers import integers
+from ..errors import BusyError
 from .network.bytestream import ByteStream
 from .network.handled import Opening
 from .network.local import Travelling, adopted
+from .signals import Watcher, number_of
 
 __all__ = ["Standard", "Terminal", "standard"]
 
 _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+_WINCH = number_of("winresize")
 _HIGHER = 3  # descriptors that are no standard streams
 _here = _local()  # of each thread: its hub, and its streams by name
 _blocking: dict[int, int] = {}  # descriptors whose mode will be restored at exit, and the processes that changed it
@@ -40,13 +45,13 @@ class Terminal(ByteStream):
     opened again (the other side of a pseudo-terminal, or one of another user) is written to in blocking mode.
     """
 
-    __slots__ = ("_resizes", "_told")
+    __slots__ = ("_told", "_waiting")
 
     def __init__(self, opening: Opening) -> None:
         """Take a terminal. Raises `UVError`."""
-        self._resizes: Handle | None = None
         self._told: tuple[int, int] | None = None
-        super().__init__("terminal", opening)
+        self._waiting: Coroutine | None = None  # for another size
+        super().__init__("terminal", *opening)
 
     def __repr__(self) -> str:
         """Name and state."""
@@ -56,18 +61,12 @@ class Terminal(ByteStream):
         waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
         return f"<Terminal fd={self.fileno()}{waiting}>"
 
-    def __del__(self) -> None:
-        """Close what nobody refers to any more; safe in any thread."""
-        resizes = getattr(self, "_resizes", None)
-        if resizes is not None:
-            resizes.abandon()
-        super().__del__()
-
     def close(self) -> bool:
         """Close the terminal, and restore its mode if it is ours; as `StreamSocket.close`."""
         super().close()
-        if self._resizes is not None:
-            self._resizes.close()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            interrupt(waiting, self._handle.interruption())
         return True
 
     def setmode(self, mode: Literal["normal", "raw", "binary"] = "normal") -> bool:
@@ -101,27 +100,37 @@ class Terminal(ByteStream):
         """
         if self._told is None:
             self._told = self._size()
-        if self._resizes is None:
-            self._resizes = Handle("window size", lib.co_resizes_new, "uv_signal_start")
-        while (size := self._size()) == self._told:
-            if self._resizes.stash is not None:
-                self._resizes.take_stash()
-                continue
-            woken = self._resizes.wait(1, _never_started)
-            if woken is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        self._told = size
-        return size
+        if self._waiting is not None:
+            raise BusyError(f"the window size is in use: {self._waiting!r} waits for it")
+        own = operation()
+        self._waiting = own.coroutine
+        try:
+            return self._await_resize(own)  # type: ignore[no-any-return]
+        finally:
+            self._waiting = None
+
+    def _await_resize(self, own: Operation) -> Any:
+        """Watch first, then look, so that no signal is missed."""
+        while True:
+            watcher: Any = own.hub.armed
+            if watcher.__class__ is not Watcher or not watcher.waits_again(own, _WINCH):
+                if own.state is not FREED and (woken := own._released("window size")) is not SIGNED:
+                    return woken
+                watcher = Watcher(own, _WINCH)
+            try:
+                if self._size() != self._told:
+                    return self.winsize()
+                woken = watcher.wait(own, "window size")
+                if own.state is not ARMED:
+                    return woken  # what an explicit resume brought
+            finally:
+                if own.state is not ARMED:
+                    watcher.left()
 
     def _size(self) -> tuple[int, int]:
         size = integers(2)
         self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
         return size[0], size[1]
-
-
-def _never_started(loop: Any, slot: int) -> int:
-    """A watch of signals is armed as long as it exists."""
-    return 0
 
 
 Standard = Terminal | Travelling

@@ -33,6 +33,23 @@ METHODS: dict[str, dict[str, Callable[[Any], object]]] = {
         "getaddress": lambda made: made.getaddress(),
         "listen": lambda made: made.listen(3),
     },
+    "datagram": {
+        "bind": lambda made: made.bind(loopback(made.getdomain())),
+        "bind reusing": lambda made: made.bind(loopback(made.getdomain()), reuse=True),
+        "connect": lambda made: made.connect(loopback(made.getdomain(), 1)),
+        "connect to nobody": lambda made: made.connect(),
+        "fileno": lambda made: made.fileno(),
+        "getaddress": lambda made: made.getaddress(),
+        "getaddress of the peer": lambda made: made.getaddress("peer"),
+        "receive": lambda made: made.receive(),
+        "receive_into": lambda made: made.receive_into(bytearray(8)),
+        "send": lambda made: made.send(b"data", loopback(made.getdomain(), 1)),
+        "send a bytearray": lambda made: made.send(bytearray(b"data"), loopback(made.getdomain(), 1)),
+        "setoption": lambda made: made.setoption("broadcast", True),
+        "setoption ttl": lambda made: made.setoption("ttl", 3),
+        "setoption interface": lambda made: made.setoption("mcastiface", None),
+        "setoption join": lambda made: made.setoption("mcastjoin", "239.77.1.4"),
+    },
 }
 
 

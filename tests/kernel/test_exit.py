@@ -437,15 +437,19 @@ system.suspend(1000)
 
 
 def test_module_dropped():
-    """NET-27: streams go on after `coutil.system` was dropped and collected; what is pending does no harm."""
+    """NET-27: sockets go on after `coutil.system` was dropped and collected; what is pending does no harm."""
     code, said, errors = ends(
         """
 near, far = pair()
 server = listening()
 peer = server.getaddress()
 late = system.socket("stream", "ipv4")
+mail = system.socket("datagram", "ipv4")
+mail.bind(system.address("ipv4", "127.0.0.1", 0))
 
 def use():
+    say(mail.send(b"to myself", mail.getaddress()))
+    say(mail.receive()[0].decode())
     near.send(b"still there")
     say(far.receive().decode())
     late.connect(peer)
@@ -465,10 +469,11 @@ run()
 other = type(near)("ipv4")
 spawn.call(other.connect, peer)  # cancelled by the end of the process
 spawn.call(near.receive)
+spawn.call(mail.receive)
 """
     )
     assert errors == ""
-    assert said == ["still there", "StreamSocket"]
+    assert said == ["True", "to myself", "still there", "StreamSocket"]
     assert code == 0
 
 

@@ -7,10 +7,12 @@ The traces below are those of the tested coroutine's operation and of the two ob
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ import pytest
 from coutil import coroutine, errors, spawn, system
 from coutil._kernel.coroutine import Coroutine
 from coutil._kernel.hub import Hub, this_hub
+from coutil._libuv import lib
+from coutil.system.network import datagram
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -197,6 +201,9 @@ class Kind:
         """Return how many requests have had their effect."""
         raise NotImplementedError
 
+    def finish(self) -> None:
+        """End what goes on although nobody waits for it."""
+
 
 class Ready(Kind):
     family = "ready"
@@ -221,6 +228,50 @@ class ManualTimer(Timer):
 
     def happen(self, number: int) -> None:
         self.bench.clock.advance(10 * (number + 1))
+
+
+class Signal(Kind):
+    """Two signals that by default do nothing."""
+
+    family = "signal"
+    names = ("winresize", "child")
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.awaitsig(self.names[number])
+
+    def happen(self, number: int) -> None:
+        system.emitsig(os.getpid(), self.names[number])
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == self.names[number]
+
+
+class Child(Kind):
+    """Programs that end when they are killed; each wait is for one of its own."""
+
+    family = "ready"  # it never waits again for the same
+
+    def prepare(self) -> None:
+        self.children: list[system.Process] = []
+        self.current: dict[int, system.Process] = {}
+
+    def wait(self, number: int, seconds: float) -> Any:
+        child = self.current[number] = system.start("sleep", "100")
+        self.children.append(child)
+        return child.wait()
+
+    def happen(self, number: int) -> None:
+        self.current[number].kill("TERMINATE")
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == ("TERMINATE", 9)
+
+    def finish(self) -> None:
+        for child in self.children:
+            with suppress(ProcessLookupError):
+                child.kill("TERMINATE")
+            assert child.wait() == ("TERMINATE", 9)
+        system.run("ready")
 
 
 class Connect(Kind):
@@ -370,10 +421,64 @@ class ReceiveInto(Receive):
         assert (result, bytes(self.buffer)) == (10, (b"\0\0" + TEXT).ljust(64, b"\0"))
 
 
+class OnDatagrams(Kind):
+    """Base of what needs two datagram sockets; the peer is a socket of the standard library."""
+
+    def prepare(self) -> None:
+        self.objects = [system.socket("datagram", "ipv4"), system.socket("datagram", "ipv4")]
+        self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.peer.bind(("127.0.0.1", 0))
+        self.peer.setblocking(False)
+        self.bench.opened += [*self.objects, self.peer]
+        for ours in self.objects:
+            ours.bind(system.address("ipv4", "127.0.0.1:0"))
+            ours.connect(system.address("ipv4", *self.peer.getsockname()))
+
+
+class ReceiveDatagram(OnDatagrams):
+    family = "object"
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].receive()
+
+    def happen(self, number: int) -> None:
+        address = self.objects[number].getaddress()
+        self.peer.sendto(TEXT, (address.literal, address.port))
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == (TEXT, self.objects[number].getaddress("peer"))
+
+
+class SendDatagram(OnDatagrams):
+    """The system takes none at once, so that a request is queued."""
+
+    family = "request"
+    lasting = False
+    second = 0  # as for streams
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.received = 0
+        patch = pytest.MonkeyPatch()
+        patch.setattr(datagram, "_try_send", lambda *_: lib.UV_EAGAIN)
+        self.bench.opened.append(SimpleNamespace(close=patch.undo))
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].send(TEXT)
+
+    def effects(self) -> int:
+        with suppress(BlockingIOError):
+            while self.peer.recv(64):
+                self.received += 1
+        return self.received
+
+
 KINDS: dict[str, tuple[type[Kind], bool]] = {
     "ready": (Ready, False),
     "timer": (Timer, False),
     "manual timer": (ManualTimer, False),
+    "signal": (Signal, False),
+    "child": (Child, False),
     "connect": (Connect, False),
     "connect, closed": (Connect, True),
     "send": (Send, False),
@@ -387,6 +492,9 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "receive, closed": (Receive, True),
     "receive_into": (ReceiveInto, False),
     "receive_into, closed": (ReceiveInto, True),
+    "receive a datagram": (ReceiveDatagram, False),
+    "receive a datagram, closed": (ReceiveDatagram, True),
+    "send a datagram": (SendDatagram, False),
 }
 
 # -- the sequences -----------------------------------------------------------------------------------------------------
@@ -712,6 +820,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     made.kind = kind(made, closing)
     yield made
     made.tested = None
+    made.kind.finish()
     made.close()
 
 
@@ -720,6 +829,8 @@ def expected(sequence: Callable[..., int], kind: Kind) -> tuple[str, ...]:
     family = "closed" if kind.family == "object" and kind.closing else kind.family
     if sequence is ops_14 and (isinstance(kind, Shutdown) or (kind.closing and family == "request")):
         return ("1 3", "1 3" if kind.closing else "", "")  # the second is refused
+    if family == "signal":  # it stays armed for itself only
+        family = "timer" if sequence is ops_14 else "ready"
     trace = TRACES[sequence][family]
     if family != "request" or not kind.closing:
         return (*trace, "", "")[:3]
@@ -735,6 +846,7 @@ def judge(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hu
     seen = (walked.by(bench.tested.operation), *(walked.by(handle) for handle in objects))
     assert (*seen, "", "")[:3] == traces
     sockets = [each for each in bench.opened if isinstance(each, system.Socket) and not each._handle.closed]
+    bench.kind.finish()
     assert hub.in_flight() == len(sockets), "something beside the open sockets is in flight"
 
 

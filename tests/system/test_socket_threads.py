@@ -27,7 +27,7 @@ def in_a_thread(call, *arguments, hub=False):
 
 
 CLOSES = {"close": lambda made: made.close(), "with": lambda made: made.__exit__(None, None, None)}
-FOREIGN = [(kind, name) for kind in METHODS for name in (*METHODS[kind], *CLOSES)]
+FOREIGN = [(kind, name) for kind in ("stream", "passive") for name in (*METHODS[kind], *CLOSES)]
 
 
 @pytest.mark.parametrize("has_hub", [False, True], ids=["fresh thread", "thread with a hub"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._kernel.operation import Operation, begun, lucky, operation
+from ..._kernel.operation import begun, lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
-from .handled import Handled
+from .handled import Handled, checked_size
 
-__all__ = ["LARGEST", "SIZE", "ByteStream", "Listener", "checked_size"]
+__all__ = ["LARGEST", "SIZE", "ByteStream", "Listener"]
 
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
@@ -36,7 +36,7 @@ class ByteStream(Handled):
         ECONNRESET, … Source: uv_read_start.
         """
         if size.__class__ is not int or not 0 < size <= LARGEST:
-            size = checked_size(size)
+            size = min(checked_size(size), LARGEST)
         handle = self._handle
         if handle.stash is not None:
             return self._take_stash(size)
@@ -155,18 +155,6 @@ class ByteStream(Handled):
 
         return self._request(start, "shutdown", "uv_shutdown", None)
 
-    def _request(
-        self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None, failed: Any = None
-    ) -> bool:
-        handle = self._handle
-        if handle.closed:
-            raise handle.unusable()
-        partly, own = own is not None, own or operation()
-        if own.hub is not handle.hub:
-            raise handle.failed(lib.CO_FOREIGN, syscall)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
-        return done
-
 
 class Listener(Handled):
     """What connections come in at."""
@@ -214,12 +202,3 @@ class Listener(Handled):
 def _never_started(loop: Any, slot: int) -> int:
     """A listener is armed by `listen`, for ever."""
     return 0
-
-
-def checked_size(size: object) -> int:
-    """Return how many bytes to receive at most. Raises TypeError, ValueError."""
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"size must be an int, not {size!r}")
-    if size <= 0:
-        raise ValueError(f"size must be positive, not {size}")
-    return min(int(size), LARGEST)

@@ -1,4 +1,4 @@
-"""What all sockets and other streams have in common: they hold a handle of the loop, and close it at their end."""
+"""What holds a handle of the loop: sockets, pipes, terminals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from types import TracebackType
 from typing import Any
 
 from ..._kernel.handle import Handle
+from ..._kernel.operation import Operation, operation
 from ..._libuv import lib
 
-__all__ = ["Handled", "Opening", "Socket", "checked_site"]
+__all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
-Opening = tuple[Callable[[Any, int, int], int], str]  # of a handle: called with loop, slot, generation; and its name
+Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation; returns libuv's code
+Opening = tuple[Opener, str]  # and the function of libuv that errors name
 
 
 class Handled:
@@ -19,9 +21,9 @@ class Handled:
 
     __slots__ = ("__weakref__", "_handle")
 
-    def __init__(self, title: str, opening: Opening) -> None:
-        """Open the handle; reports call it `title`. Raises `UVError`."""
-        self._handle = Handle(title, *opening)
+    def __init__(self, title: str, open_: Opener, syscall: str) -> None:
+        """Open the handle; reports call it `title`. Raises `UVError` naming `syscall`."""
+        self._handle = Handle(title, open_, syscall)
 
     def __del__(self) -> None:
         """Close the handle that nobody refers to any more; safe in any thread."""
@@ -60,39 +62,23 @@ class Handled:
             raise handle.failed(code, syscall)
         return code
 
-
-class Socket(Handled):
-    """What all sockets have in common. Made by `system.socket`."""
-
-    __slots__ = ("_domain",)
-    _kind = "socket"
-    _domain: Any
-
-    def __init__(self, domain: str, opening: Opening) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
-        self._domain = domain
-        super().__init__(f"{self._kind} {domain}", opening)
-
-    def __repr__(self) -> str:
-        """Kind, addresses, and who waits."""
+    def _request(
+        self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None, failed: Any = None
+    ) -> bool:
         handle = self._handle
         if handle.closed:
-            return f"<{type(self).__name__} {self._domain} closed>"
-        found = (self._name("self"), self._name("peer"))
-        names = "".join(f" {name!r}" if name.__class__ is str else f" {name}" for name in found if name)
-        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
-        return f"<{type(self).__name__} {self._domain}{names}{waiting}>"
-
-    def _name(self, site: str) -> object:
-        """Return our own or the peer's name, None if there is none."""
-        raise NotImplementedError
+            raise handle.unusable()
+        partly, own = own is not None, own or operation()
+        if own.hub is not handle.hub:
+            raise handle.failed(lib.CO_FOREIGN, syscall)
+        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
+        return done
 
 
-def checked_site(site: object) -> str:
-    """Return which end of a connection an address is asked of: "self" or "peer"."""
-    site = "self" if site is None else site
-    if not isinstance(site, str):
-        raise TypeError(f"site must be a string, not {site!r}")
-    if site not in ("self", "peer"):
-        raise ValueError(f'site must be "self" or "peer", not {site!r}')
-    return site
+def checked_size(size: object) -> int:
+    """Return `size` if it is a number of bytes to ask for. Raises TypeError, or ValueError unless it is positive."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"size must be an int, not {size!r}")
+    if size <= 0:
+        raise ValueError(f"size must be positive, not {size}")
+    return int(size)

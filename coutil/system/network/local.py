@@ -11,8 +11,9 @@ from ..._kernel.states import ARMED
 from ..._kernel.switching import SIGNED
 from ..._libuv import error, lib
 from ..._libuv.buffers import Bytes, filled, readable
-from .bytestream import SIZE, ByteStream, Listener, checked_size
-from .handled import Opening, Socket, checked_site
+from .bytestream import LARGEST, SIZE, ByteStream, Listener
+from .handled import Opening, checked_size
+from .socket import Socket, checked_site
 from .stream import PassiveSocket, StreamSocket
 
 __all__ = [
@@ -114,7 +115,7 @@ class LocalStreamSocket(LocalSocket, ByteStream):
 
     def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
-        super().__init__(domain, opening or _new(domain))
+        super().__init__(domain, *(opening or _new(domain)))
 
     def connect(self, address: Path) -> bool:
         """Connect to `address`; return True, or what an explicit resume brings. Suspends.
@@ -155,7 +156,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
     def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
         self._listening = False
-        super().__init__(domain, opening or _new("local"))  # libuv's share handles cannot listen
+        super().__init__(domain, *(opening or _new("local")))  # libuv's share handles cannot listen
 
     def accept(self) -> LocalStreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
@@ -202,7 +203,7 @@ class ShareStreamSocket(LocalStreamSocket):
         with `listen`. What comes along that is neither is closed. An explicit resume ends the wait and is returned as
         it is. Suspends and raises as `StreamSocket.receive`. Source: uv_read_start, uv_accept.
         """
-        size, handle = checked_size(size), self._handle
+        size, handle = min(checked_size(size), LARGEST), self._handle
         if handle.stash.__class__ is bytes:
             return self._take_stash(size), self._taken()
         taken = self._taken()

@@ -2,75 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from ..._kernel.handle import Handle
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
-from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener
-from .handled import Opening, Socket, checked_site
+from .handled import Opening
+from .socket import IPSocket
 
-__all__ = ["IPSocket", "PassiveSocket", "StreamSocket"]
+__all__ = ["PassiveSocket", "StreamSocket"]
 
 LONGEST = 32767  # seconds of silence that Linux can wait for before it probes a peer
-
-
-class IPSocket(Socket):
-    """What all IP sockets have in common."""
-
-    __slots__ = ()
-
-    def getdomain(self) -> Domain:
-        """Return "ipv4" or "ipv6"."""
-        domain: Domain = self._domain
-        return domain
-
-    def bind(self, address: Address) -> bool:
-        """Bind to a local address of the socket's family; return True.
-
-        Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRNOTAVAIL, EINVAL (bound already);
-        EADDRINUSE may come as late as `listen` or `connect`. Source: uv_tcp_bind.
-        """
-        packed = self._packed(address)
-        self._call(lib.co_bind, "uv_tcp_bind", packed)
-        return True
-
-    def getaddress(self, site: Literal["self", "peer"] | None = "self", into: Address | None = None) -> Address:
-        """Return the local address, or the peer's; written into `into` if that is given.
-
-        Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
-        Source: uv_tcp_getsockname, uv_tcp_getpeername.
-        """
-        end = checked_site(site)
-        if into is not None:
-            self._packed(into, "into")
-        found = self._found(end)
-        if not isinstance(found, Address):
-            raise self._handle.failed(found, "uv_tcp_getpeername" if end == "peer" else "uv_tcp_getsockname")
-        if into is None:
-            return found
-        into.binary, into.port, into.scope = found.binary, found.port, found.scope
-        return into
-
-    def _name(self, site: str) -> Address | None:
-        found = self._found(site)
-        return found if isinstance(found, Address) else None
-
-    def _found(self, site: str) -> Address | int:
-        """Return an address, or libuv's code."""
-        handle, packed = self._handle, room()
-        code: int = lib.co_name(handle.pointer, handle.slot, site == "peer", packed)
-        plain = unpack(packed) if code >= 0 else None
-        return Address(self._domain, *plain) if plain is not None else code
-
-    def _packed(self, address: Address, name: str = "address") -> Any:
-        if not isinstance(address, Address):
-            raise TypeError(f"{name} must be an Address, not {address!r}")
-        if address.type != self._domain:
-            raise ValueError(f"{name} has the wrong domain: {address!r} for a socket of {self._domain}")
-        return pack(Plain(address.binary, address.port, address.scope))
 
 
 class StreamSocket(IPSocket, ByteStream):
@@ -84,7 +28,7 @@ class StreamSocket(IPSocket, ByteStream):
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
-        super().__init__(domain, opening or _new(domain))
+        super().__init__(domain, *(opening or _new(domain)))
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
@@ -132,7 +76,7 @@ class PassiveSocket(IPSocket, Listener):
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
         self._listening = False
-        super().__init__(domain, opening or _new(domain))
+        super().__init__(domain, *(opening or _new(domain)))
 
     def accept(self) -> StreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.

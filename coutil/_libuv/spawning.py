@@ -1,0 +1,94 @@
+"""What C has to know of a program that it shall start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from . import ffi, lib
+
+__all__ = ["IGNORE", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
+
+
+_LONGEST = 1 << 20  # bytes; the system knows no longer paths
+
+
+class Stdio(NamedTuple):
+    """What one standard stream of the child is."""
+
+    kind: int
+    fd: int = -1
+    slot: int = 0
+
+
+IGNORE = Stdio(lib.CO_IGNORE)
+
+
+class Program(NamedTuple):
+    """A program in plain values, checked: no string has a NUL."""
+
+    arguments: Sequence[bytes]  # the first is the file
+    environment: Sequence[bytes] | None
+    directory: bytes | None
+    stdio: Sequence[Stdio]
+    detached: bool
+    user: int | None
+    group: int | None
+
+
+def inherit(fd: int) -> Stdio:
+    """Give the child a copy of a descriptor."""
+    return Stdio(lib.CO_INHERIT, fd)
+
+
+def pipe(slot: int, reads: bool, writes: bool) -> Stdio:
+    """Connect the child to a pipe of ours; `reads`, `writes`: what the child does with it."""
+    return Stdio(lib.CO_CHILD_READS * reads | lib.CO_CHILD_WRITES * writes, slot=slot)
+
+
+def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
+    """Return a C array of the strings, ended by NULL."""
+    strings = [ffi.new("char[]", value) for value in values]
+    array = ffi.new("char *[]", [*strings, ffi.NULL])
+    keep += [*strings, array]
+    return array
+
+
+def pack(program: Program) -> tuple[Any, list[Any]]:
+    """Return the C structure for a program, and what must be kept while C uses it."""
+    packed = ffi.new("co_program *")
+    keep: list[Any] = [packed]
+    packed.arguments = _strings(program.arguments, keep)
+    packed.file = packed.arguments[0]
+    if program.environment is not None:
+        packed.environment = _strings(program.environment, keep)
+    if program.directory is not None:
+        keep.append(directory := ffi.new("char[]", program.directory))
+        packed.directory = directory
+    for into, one in zip(packed.stdio, program.stdio, strict=True):
+        into.kind, into.fd, into.slot = one
+    packed.flags = lib.UV_PROCESS_DETACHED * program.detached
+    if program.user is not None:
+        packed.flags |= lib.UV_PROCESS_SETUID
+        packed.user = program.user
+    if program.group is not None:
+        packed.flags |= lib.UV_PROCESS_SETGID
+        packed.group = program.group
+    return packed, keep
+
+
+def priority(pid: int) -> tuple[int, int]:
+    """Return libuv's code and the priority of a process."""
+    into = ffi.new("int *")
+    return lib.uv_os_getpriority(pid, into), into[0]
+
+
+def current_directory() -> bytes | int:
+    """Return the path of the current directory, or libuv's code."""
+    room = 4096
+    while True:
+        buffer, size = ffi.new("char[]", room), ffi.new("size_t *", room)
+        code: int = lib.uv_cwd(buffer, size)
+        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or room > _LONGEST:
+            return bytes(ffi.buffer(buffer, size[0])) if code >= 0 else code
+        room *= 4

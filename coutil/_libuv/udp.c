@@ -1,0 +1,259 @@
+/* Datagram sockets.
+ *
+ * libuv tells when one can be read: it gets no buffer, and its callback takes the datagrams itself, several with one
+ * system call. So does the step after one that found the arena full. They go into the arena as one block of heads, each
+ * followed by its data; a record's `result` is the size of the block.
+ */
+
+#include <netinet/in.h>
+
+#define CO_LARGEST 65536 /* bytes, more than any datagram has */
+#define CO_DATAGRAMS 16   /* how many are taken with one call, at most; those beyond the first are kept by Python */
+
+/* What Python unpacks as "=IHHI16s". */
+typedef struct {
+    uint32_t size;
+    uint16_t truncated, port;
+    uint32_t scope;
+    char binary[16]; /* of the sender; the last 12 are 0 for IPv4 */
+} co_datagram;
+#define CO_DATAGRAM_HEAD ((int)sizeof(co_datagram))
+#define CO_STRIDE (sizeof(co_datagram) + CO_LARGEST)
+
+#define UDP(name, loop, slot) OF_KIND(name, UV_UDP, loop, slot)
+
+#ifndef __linux__
+struct mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+
+static int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags, void *timeout) {
+    ssize_t got = recvmsg(fd, &messages->msg_hdr, flags);
+    messages->msg_len = (unsigned int)got;
+    return got < 0 ? -1 : 1;
+}
+#endif
+
+/* Receive up to `count` datagrams, a stride apart, behind their heads. Returns how many, or libuv's code. */
+static int datagrams_receive(int fd, char *at, uint32_t count, struct mmsghdr *messages) {
+    struct iovec parts[CO_DATAGRAMS];
+    struct sockaddr_in6 senders[CO_DATAGRAMS];
+    int got;
+    memset(messages, 0, count * sizeof *messages);
+    for (uint32_t i = 0; i < count; i++) {
+        parts[i].iov_base = at + i * CO_STRIDE + sizeof(co_datagram);
+        parts[i].iov_len = CO_LARGEST;
+        messages[i].msg_hdr.msg_name = &senders[i];
+        messages[i].msg_hdr.msg_namelen = sizeof senders[i];
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    do
+        got = recvmmsg(fd, messages, count, MSG_DONTWAIT, NULL);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return errno == EWOULDBLOCK ? UV_EAGAIN : uv_translate_sys_error(errno);
+    for (int i = 0; i < got; i++) {
+        co_datagram head = {.size = messages[i].msg_len, .truncated = !!(messages[i].msg_hdr.msg_flags & MSG_TRUNC)};
+        co_address sender;
+        int port = 0;
+        memset(&sender, 0, sizeof sender);
+        if (messages[i].msg_hdr.msg_namelen <= sizeof senders[i])
+            memcpy(&sender.storage, &senders[i], messages[i].msg_hdr.msg_namelen);
+        co_address_get(&sender, head.binary, &port, &head.scope);
+        head.port = (uint16_t)port;
+        memcpy(at + i * CO_STRIDE, &head, sizeof head);
+    }
+    return got;
+}
+
+/* Record what has come. Returns UV_ENOBUFS if the arena is full, UV_EAGAIN if there was nothing, else 0. It takes as many
+ * as the last time, twice as many if that was not enough: who reads alone takes one at a time. */
+static int datagrams_take(co_handle *handle) {
+    co_loop *loop = handle->loop;
+    struct mmsghdr messages[CO_DATAGRAMS];
+    uint32_t room = (uint32_t)((CO_ARENA - loop->top) / CO_STRIDE), start = loop->top;
+    uint32_t count = handle->width < room ? handle->width : room;
+    char *at = loop->arena + start, *end = at;
+    if (!count) return UV_ENOBUFS;
+    int got = datagrams_receive(handle->u.udp.io_watcher.fd, at, count, messages);
+    if (got == UV_EAGAIN) return got;
+    for (int i = 0; i < got; i++) { /* close the gaps */
+        size_t size = sizeof(co_datagram) + messages[i].msg_len;
+        if (i) memmove(end, at + (size_t)i * CO_STRIDE, size);
+        end += size;
+    }
+    handle->turn = loop->turn;
+    loop->want[handle->slot] = 0;
+    if (got > 0) {
+        handle->width = (uint32_t)got < count ? (uint32_t)got : 2 * count < CO_DATAGRAMS ? 2 * count : CO_DATAGRAMS;
+        loop->top = ((uint32_t)(end - loop->arena) + 15) & ~15u;
+        got = (int)(end - at);
+    }
+    push(loop, handle->slot, handle->generation, got, start);
+    return 0;
+}
+
+static void on_no_window(uv_handle_t *uv, size_t suggested, uv_buf_t *window) { *window = uv_buf_init(NULL, 0); }
+
+static void on_readable(uv_udp_t *uv, ssize_t none, const uv_buf_t *window, const struct sockaddr *by, unsigned flags) {
+    co_handle *handle = HANDLE(uv);
+    if (handle->loop->want[handle->slot] <= 0 || datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
+}
+
+int co_udp_receive_start(co_loop *loop, uint32_t slot) {
+    UDP(udp, loop, slot);
+    int code = uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable);
+    if (!code) loop->want[slot] = 0;
+    return code;
+}
+
+int co_udp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6) {
+    co_handle *udp;
+    ENTER(loop);
+    int code = handle_open(loop, slot, generation, UV_UDP, &udp);
+    if (code) return code;
+    udp->width = 1;
+    udp->ipv6 = ipv6;
+    return handle_opened(udp, uv_udp_init_ex(&loop->uv, &udp->u.udp, ipv6 ? AF_INET6 : AF_INET));
+}
+
+int co_udp_bind(co_loop *loop, uint32_t slot, const co_address *address, int reuse) {
+    UDP(udp, loop, slot);
+    return uv_udp_bind(&udp->u.udp, (const struct sockaddr *)&address->storage, reuse ? UV_UDP_REUSEADDR : 0);
+}
+
+int co_udp_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
+    UDP(udp, loop, slot);
+    int size = sizeof into->storage;
+    struct sockaddr *name = (struct sockaddr *)&into->storage;
+    return peer ? uv_udp_getpeername(&udp->u.udp, name, &size) : uv_udp_getsockname(&udp->u.udp, name, &size);
+}
+
+/* Without an address: disconnect. */
+int co_udp_connect(co_loop *loop, uint32_t slot, const co_address *address) {
+    UDP(udp, loop, slot);
+    return uv_udp_connect(&udp->u.udp, (const struct sockaddr *)address);
+}
+
+/* ---- sending: `binary` of the address is NULL on a connected socket ---- */
+
+static const struct sockaddr *destination(co_handle *udp, co_address *into, const char *binary, int port, uint32_t scope) {
+    if (!binary) return NULL;
+    co_address_set(into, udp->ipv6, binary, port, scope);
+    return (const struct sockaddr *)&into->storage;
+}
+
+static uv_buf_t one_buffer(const char *data, size_t size) {
+    return uv_buf_init((char *)data, size < UINT32_MAX ? (unsigned int)size : UINT32_MAX);
+}
+
+int co_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const char *binary, int port,
+                    uint32_t scope) {
+    UDP(udp, loop, slot);
+    co_address address;
+    uv_buf_t buffer = one_buffer(data, size);
+    return uv_udp_try_send(&udp->u.udp, &buffer, 1, destination(udp, &address, binary, port, scope));
+}
+
+/* libuv sends what is queued in batches, and when the first datagram of a batch fails, it fails all of them. So it gets
+ * one at a time; the others wait in a ring, whose last one is the handle's `data` and whose first one libuv has. */
+typedef struct co_send_request co_send_request;
+struct co_send_request {
+    co_head head;
+    co_send_request *next;
+    uv_buf_t buffer;
+    co_address address;
+    const struct sockaddr *to;
+    uv_udp_send_t uv;
+};
+
+static void on_sent(uv_udp_send_t *uv, int status);
+
+static int send_start(uv_udp_t *udp, co_send_request *request) {
+    return uv_udp_send(&request->uv, udp, &request->buffer, 1, request->to, on_sent);
+}
+
+/* End the first request of the ring. */
+static void sent(uv_udp_t *udp, int status) {
+    co_send_request *last = udp->data, *first = last->next;
+    last->next = first->next;
+    if (first == last) udp->data = NULL;
+    request_done(first, status);
+}
+
+static void on_sent(uv_udp_send_t *uv, int status) {
+    uv_udp_t *udp = uv->handle;
+    sent(udp, status);
+    while (udp->data) {
+        int closing = uv_is_closing((uv_handle_t *)udp);
+        int code = closing ? UV_ECANCELED : send_start(udp, ((co_send_request *)udp->data)->next);
+        if (!code) return;
+        sent(udp, code);
+    }
+}
+
+int co_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,
+                const char *binary, int port, uint32_t scope) {
+    UDP(udp, loop, slot);
+    co_send_request *request = request_of(sizeof *request, loop, at, generation), *last = udp->u.udp.data;
+    if (!request) return UV_ENOMEM;
+    request->buffer = one_buffer(data, size);
+    request->to = destination(udp, &request->address, binary, port, scope);
+    int code = last ? 0 : send_start(&udp->u.udp, request);
+    if (code < 0) return request_started(request, code);
+    request->next = last ? last->next : request;
+    if (last) last->next = request;
+    udp->u.udp.data = request;
+    return 0;
+}
+
+/* ---- options ---- */
+
+static int option_set(co_handle *udp, int level, int name, int value) {
+    int failed = setsockopt(udp->u.udp.io_watcher.fd, level, name, &value, sizeof value);
+    return failed ? uv_translate_sys_error(errno) : 0;
+}
+
+int co_udp_broadcast(co_loop *loop, uint32_t slot, int on) {
+    UDP(udp, loop, slot);
+    return uv_udp_set_broadcast(&udp->u.udp, on);
+}
+
+/* libuv takes a socket of IPv6 for one of IPv4 until it is bound, so the next three do without it. */
+
+int co_udp_ttl(co_loop *loop, uint32_t slot, int ttl) {
+    UDP(udp, loop, slot);
+    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl) : option_set(udp, IPPROTO_IP, IP_TTL, ttl);
+}
+
+int co_udp_mcast_ttl(co_loop *loop, uint32_t slot, int ttl) {
+    UDP(udp, loop, slot);
+    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl)
+                     : option_set(udp, IPPROTO_IP, IP_MULTICAST_TTL, ttl);
+}
+
+int co_udp_mcast_loop(co_loop *loop, uint32_t slot, int on) {
+    UDP(udp, loop, slot);
+    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, on)
+                     : option_set(udp, IPPROTO_IP, IP_MULTICAST_LOOP, on);
+}
+
+/* Without an interface: leave it to the system again. */
+int co_udp_mcast_interface(co_loop *loop, uint32_t slot, const char *interface) {
+    UDP(udp, loop, slot);
+    if (!interface && udp->ipv6) {
+        int code = option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_IF, 0);
+        if (code) return code;
+    }
+    return uv_udp_set_multicast_interface(&udp->u.udp, interface ? interface : "0.0.0.0");
+}
+
+/* Join or leave a group, of one source only unless that is NULL; without an interface the system chooses. */
+int co_udp_membership(co_loop *loop, uint32_t slot, int join, const char *group, const char *interface,
+                      const char *source) {
+    UDP(udp, loop, slot);
+    uv_membership membership = join ? UV_JOIN_GROUP : UV_LEAVE_GROUP;
+    return source ? uv_udp_set_source_membership(&udp->u.udp, group, interface, source, membership)
+                  : uv_udp_set_membership(&udp->u.udp, group, interface, membership);
+}

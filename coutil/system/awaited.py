@@ -1,0 +1,83 @@
+"""What has a slot of its own and is waited for by operations: a signal, the end of a process.
+
+In the table of operations such a wait is that of a handle which is released at once, as timers are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._kernel.coroutine import Coroutine
+from .._kernel.hub import Hub, Slotted
+from .._kernel.operation import Operation
+from .._kernel.states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED
+from .._kernel.switching import SIGNED, park, wake
+
+__all__ = ["Awaited"]
+
+
+class Awaited(Slotted):
+    """Base of what operations wait for; the first that came is the first that is woken."""
+
+    __slots__ = ("generation", "hub", "operations", "slot")
+
+    def __init__(self, hub: Hub) -> None:
+        """Take a slot of `hub`; whoever subclasses this gives it back."""
+        self.hub = hub
+        self.operations: list[Operation] = []
+        self.slot = hub.take(self)
+        self.generation = hub.generation
+
+    @property
+    def waiter(self) -> Coroutine | None:
+        """The coroutine that waits longest."""
+        return self.operations[0].coroutine if self.operations else None
+
+    def wait(self, own: Operation, what: object) -> Any:
+        """Wait with `own`, which is Freed or was armed by us; return True, or what an explicit resume brings."""
+        own.slot = 0
+        own.state = AWAIT_HANDLE  # 2, 10
+        try:
+            self.operations.append(own)
+            woken = park(own.coroutine, what)
+        except BaseException:
+            self._leave(own)
+            raise
+        if woken is SIGNED:
+            return True
+        self._leave(own)
+        return woken
+
+    def _leave(self, own: Operation) -> None:
+        if own.state is AWAIT_HANDLE:
+            own.state = CLOSE_HANDLE  # 5
+            own.state = FREED  # 8
+            if own in self.operations:
+                self.operations.remove(own)
+            self.left()
+
+    def left(self) -> None:
+        """A coroutine waits no more although nothing has happened."""
+
+    def wake_first(self) -> Operation:
+        """Resume the coroutine that has waited longest; return its operation, Armed unless it has been used since."""
+        own = self.operations[0]
+        own.coroutine.resumer = own.coroutine.gate  # before anything is called: see wake()
+        del self.operations[0]
+        own.state = ARMED  # 6
+        wake(own.coroutine)
+        return own
+
+    def lost(self) -> None:
+        """The loop is gone."""
+        operations, self.operations = self.operations, []
+        for own in operations:
+            own.state = CLOSE_HANDLE  # 5
+            own.state = FREED  # 8
+
+
+def release(own: Operation) -> None:
+    """Release an operation that was armed, if nothing else has used it since."""
+    if own.state is ARMED:
+        own.state = CLOSE_HANDLE  # 9
+        own.state = FREED  # 8

@@ -1,0 +1,229 @@
+"""The environment, the current directory and the priority: what belongs to the process as a whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, overload
+
+from .._libuv import check, error, lib
+from .._libuv.spawning import current_directory, priority
+from ..errors import UVError, uv_error_class
+from .signals import checked_pid
+
+__all__ = ["PackedEnv", "getdir", "getenv", "getpriority", "packenv", "setdir", "setenv", "setpriority", "unpackenv"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_PRIORITIES = {"highest": -20, "high": -14, "above": -7, "normal": 0, "below": 10, "low": 19}
+_names = {value: name for name, value in _PRIORITIES.items()}
+
+
+def encoded(name: str, value: object) -> bytes:
+    """Return a path or argument as the system takes it. Raises TypeError, ValueError (NUL, undecodable)."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise TypeError(f"{name} must be a str, bytes or PathLike, not {value!r}")
+    found = os.fsencode(value)
+    if b"\0" in found:
+        raise ValueError(f"{name} has a null character: {value!r}")
+    return found
+
+
+# -- priority ----------------------------------------------------------------------------------------------------------
+
+
+def getpriority(pid: int) -> tuple[str, int]:
+    """Return the scheduling priority of a process: its name and its number, -20 (highest) to 19 (lowest).
+
+    pid: 0 is the caller. The name is "highest" (-20), "high" (-14), "above" (-7), "normal" (0), "below" (10), "low"
+    (19), or "other". Raises TypeError, ValueError, or `UVError`: ESRCH. Source: uv_os_getpriority.
+    """
+    code, value = priority(checked_pid(pid))
+    check(code, "uv_os_getpriority")
+    return _names.get(value, "other"), value
+
+
+def setpriority(pid: int, value: str | int) -> bool:
+    """Set the scheduling priority of a process; return True.
+
+    pid: 0 is the caller. value: a name as `getpriority` has them, but not "other", or -20 to 19.
+    Raises TypeError, ValueError, or `UVError`: ESRCH, EACCES, EPERM. Source: uv_os_setpriority.
+    """
+    checked_pid(pid)
+    if isinstance(value, str):
+        if value not in _PRIORITIES:
+            raise ValueError(f"value must be one of {', '.join(_PRIORITIES)}, or a number, not {value!r}")
+        value = _PRIORITIES[value]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"value must be a string or an int, not {value!r}")
+    if not -20 <= value <= 19:
+        raise ValueError(f"value must be -20 to 19, not {value}")
+    check(lib.uv_os_setpriority(pid, value), "uv_os_setpriority")
+    return True
+
+
+# -- current directory -------------------------------------------------------------------------------------------------
+
+
+def getdir() -> str:
+    """Return the path of the current directory. Raises `UVError`: ENOENT (it was removed). Source: uv_cwd."""
+    found = current_directory()
+    if isinstance(found, int):
+        raise error(found, "uv_cwd")
+    return os.fsdecode(found)
+
+
+def setdir(path: Path) -> bool:
+    """Change the current directory, for all threads; return True.
+
+    Raises TypeError, ValueError (a NUL), or `UVError`: ENOENT, ENOTDIR, EACCES, ENAMETOOLONG. Source: uv_chdir.
+    """
+    code = lib.uv_chdir(encoded("path", path))
+    if code < 0:
+        raise error(code, "uv_chdir", path)
+    return True
+
+
+# -- environment -------------------------------------------------------------------------------------------------------
+
+
+@overload
+def getenv(name: str) -> str: ...
+@overload
+def getenv(name: None = None, into: dict[str, str] | None = None) -> dict[str, str]: ...
+
+
+def getenv(name: str | None = None, into: dict[str, str] | None = None) -> str | dict[str, str]:
+    """Return the value of an environment variable, or all of them.
+
+    name: None means all, as a new dictionary or written into `into`, which is returned then.
+    The variables are those of `os.environ`. Raises TypeError, ValueError (a NUL), or `UVError`: ENOENT.
+    """
+    if name is None:
+        return _filled(into, os.environ)
+    _string("name", name)
+    if into is not None:
+        raise TypeError("into is for all variables, not for one")
+    value = os.environ.get(name)
+    if value is None:
+        raise _failure("ENOENT", "getenv", name)
+    return value
+
+
+def setenv(name: str, value: str | None) -> bool:
+    """Set an environment variable of the process, in `os.environ` too; return True.
+
+    value: None deletes the variable, if it exists. The system lets no other thread read the environment in C meanwhile:
+    libraries that do may crash.
+    Raises TypeError, ValueError (a NUL), or `UVError`: EINVAL (no name, or one with "="). Source: setenv(3).
+    """
+    _string("name", name)
+    if value is not None:
+        _string("value", value)
+    if not name or "=" in name:
+        raise _failure("EINVAL", "setenv", name)
+    if value is not None:
+        os.environ[name] = value
+    else:
+        os.environ.pop(name, None)
+        os.unsetenv(name)  # it may have been set behind Python's back
+    return True
+
+
+def _string(what: str, value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a string, not {value!r}")
+    return encoded(what, value)
+
+
+def _failure(name: str, syscall: str, variable: str) -> UVError:
+    number = getattr(errno, name)
+    made = uv_error_class(name)(number, f"{os.strerror(number).lower()}: environment variable {variable!r}")
+    made.code, made.syscall = -number, syscall
+    return made
+
+
+def _filled(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[str, str]:
+    if into is None:
+        return dict(variables)
+    if not isinstance(into, dict):
+        raise TypeError(f"into must be a dictionary or None, not {into!r}")
+    into.update(variables)
+    return into
+
+
+class PackedEnv:
+    """Environment variables in the form that a new process takes; made by `packenv`, immutable.
+
+    A variable is an attribute, or an item: `env.HOME`, `env["HOME"]`; one that does not exist is None.
+    """
+
+    __slots__ = ("_lines",)
+    _lines: tuple[bytes, ...]
+
+    def __init__(self, lines: tuple[bytes, ...]) -> None:
+        """Use `packenv`: this takes lines that were checked, NAME=value."""
+        object.__setattr__(self, "_lines", lines)
+
+    def __getitem__(self, name: str) -> str | None:
+        """Return a value, or None."""
+        start = _string("name", name) + b"="
+        found = next((line for line in self._lines if line.startswith(start)), None)
+        return None if found is None or b"=" in start[:-1] else os.fsdecode(found[len(start) :])
+
+    def __getattr__(self, name: str) -> str | None:
+        """Return a value, or None."""
+        if name.startswith("__"):
+            raise AttributeError(name)  # what Python itself looks for
+        return self[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Raise AttributeError."""
+        raise AttributeError(f"a packed environment cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> None:
+        """Raise AttributeError."""
+        raise AttributeError(f"a packed environment cannot be changed: {name}")
+
+    def __len__(self) -> int:
+        """Return how many variables there are."""
+        return len(self._lines)
+
+    def __repr__(self) -> str:
+        """How many, not which: values may be secret."""
+        return f"<PackedEnv of {len(self._lines)} variables>"
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        for line in self._lines:
+            name, _, value = line.partition(b"=")
+            yield os.fsdecode(name), os.fsdecode(value)
+
+
+def packenv(variables: Mapping[str, str]) -> PackedEnv:
+    """Return environment variables packed once, for many calls of `execute` or `start`.
+
+    Raises TypeError (names and values are strings), ValueError (no name, one with "=", or a NUL).
+    """
+    return PackedEnv(packed_lines(variables))
+
+
+def unpackenv(env: PackedEnv, into: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the variables as a new dictionary, or written into `into`, which is returned then. Raises TypeError."""
+    if not isinstance(env, PackedEnv):
+        raise TypeError(f"env must be a PackedEnv, not {env!r}")
+    return _filled(into, dict(env._pairs()))
+
+
+def packed_lines(variables: Any) -> tuple[bytes, ...]:
+    """Return NAME=value for each variable. Raises as `packenv` does."""
+    if isinstance(variables, PackedEnv):
+        return variables._lines
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"an environment must be a mapping or a PackedEnv, not {variables!r}")
+    lines = []
+    for name, value in variables.items():
+        line = _string("name of a variable", name) + b"=" + _string(f"value of {name!r}", value)
+        if not name or "=" in name:
+            raise ValueError(f"invalid name of a variable: {name!r}")
+        lines.append(line)
+    return tuple(lines)

@@ -1,0 +1,108 @@
+"""What the sockets have in common, and what those of IP have."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..._libuv import lib
+from ..._libuv.sockaddr import Plain, pack, room, unpack
+from .address import Address, Domain
+from .handled import Handled, Opener
+
+__all__ = ["IPSocket", "Socket", "checked_site"]
+
+
+class Socket(Handled):
+    """What all sockets have in common. Made by `system.socket`."""
+
+    __slots__ = ("_domain",)
+    _kind = "socket"
+    _domain: Any
+
+    def __init__(self, domain: str, open_: Opener, syscall: str) -> None:
+        """Open a socket, or take one that exists. Raises `UVError` naming `syscall`."""
+        self._domain = domain
+        super().__init__(f"{self._kind} {domain}", open_, syscall)
+
+    def __repr__(self) -> str:
+        """Kind, addresses, and who waits."""
+        handle = self._handle
+        if handle.closed:
+            return f"<{type(self).__name__} {self._domain} closed>"
+        found = (self._name("self"), self._name("peer"))
+        names = "".join(f" {name!r}" if name.__class__ is str else f" {name}" for name in found if name)
+        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
+        return f"<{type(self).__name__} {self._domain}{names}{waiting}>"
+
+    def _name(self, site: str) -> object:
+        """Return our own or the peer's name, None if there is none."""
+        raise NotImplementedError
+
+
+class IPSocket(Socket):
+    """What all IP sockets have in common."""
+
+    __slots__ = ()
+    _family = "uv_tcp"  # what libuv's functions begin with
+    _getname: Any = lib.co_name  # called with loop, slot, whether it is the peer's name, and where to write it
+
+    def getdomain(self) -> Domain:
+        """Return "ipv4" or "ipv6"."""
+        domain: Domain = self._domain
+        return domain
+
+    def bind(self, address: Address) -> bool:
+        """Bind to a local address of the socket's family; return True.
+
+        Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRNOTAVAIL, EINVAL (bound already);
+        EADDRINUSE may come as late as `listen` or `connect`. Source: uv_tcp_bind.
+        """
+        packed = self._packed(address)
+        self._call(lib.co_bind, "uv_tcp_bind", packed)
+        return True
+
+    def getaddress(self, site: Literal["self", "peer"] | None = "self", into: Address | None = None) -> Address:
+        """Return the local address, or the peer's; written into `into` if that is given.
+
+        Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
+        Source: uv_tcp_getsockname, uv_udp_getsockname, uv_tcp_getpeername, uv_udp_getpeername.
+        """
+        end = checked_site(site)
+        if into is not None:
+            self._packed(into, "into")
+        found = self._found(end)
+        if not isinstance(found, Address):
+            name = "getpeername" if end == "peer" else "getsockname"
+            raise self._handle.failed(found, f"{self._family}_{name}")
+        if into is None:
+            return found
+        into.binary, into.port, into.scope = found.binary, found.port, found.scope
+        return into
+
+    def _name(self, site: str) -> Address | None:
+        found = self._found(site)
+        return found if isinstance(found, Address) else None
+
+    def _found(self, site: str) -> Address | int:
+        """Return an address, or libuv's code."""
+        handle, packed = self._handle, room()
+        code: int = self._getname(handle.pointer, handle.slot, site == "peer", packed)
+        plain = unpack(packed) if code >= 0 else None
+        return Address(self._domain, *plain) if plain is not None else code
+
+    def _packed(self, address: Address, name: str = "address") -> Any:
+        if not isinstance(address, Address):
+            raise TypeError(f"{name} must be an Address, not {address!r}")
+        if address.type != self._domain:
+            raise ValueError(f"{name} has the wrong domain: {address!r} for a socket of {self._domain}")
+        return pack(Plain(address.binary, address.port, address.scope))
+
+
+def checked_site(site: object) -> str:
+    """Return which end of a connection an address is asked of: "self" or "peer"."""
+    site = "self" if site is None else site
+    if not isinstance(site, str):
+        raise TypeError(f"site must be a string, not {site!r}")
+    if site not in ("self", "peer"):
+        raise ValueError(f'site must be "self" or "peer", not {site!r}')
+    return site

@@ -1,0 +1,245 @@
+"""A child process: its number, its standard streams, its end."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from ..._kernel.hub import Entry, Hub, this_hub
+from ..._kernel.operation import Operation, operation
+from ..._kernel.states import FREED
+from ..._kernel.switching import SIGNED
+from ..._libuv import error, lib
+from ..._libuv.spawning import Program, pack
+from ...errors import Closed, ForeignThread, Forked, uv_error_class
+from ...scopes import timeout as within
+from ..awaited import Awaited, release
+from ..environment import Path
+from ..signals import name_of, number_of
+from .pipe import Pipe
+from .spec import ExecSpec, StandardStream, opened, program_of
+
+__all__ = ["Process", "spec_of", "start"]
+
+
+class _Exit(Awaited, Entry):
+    """The end of a child. The hub keeps it until then, so that the child is reaped although nobody refers to it."""
+
+    __slots__ = ("number", "pid", "status", "title")
+
+    def __init__(self, hub: Hub, program: Program) -> None:
+        """Start the child. Raises `UVError`."""
+        super().__init__(hub)
+        self.status: int | None = None  # not ended; negative if nobody knows
+        self.number = 0  # of the signal that ended it
+        packed, keep = pack(program)
+        code = lib.co_spawn(hub.loop.pointer, self.slot, self.generation, packed)
+        keep.clear()
+        if code < 0:
+            hub.drop(self.slot)
+            hub.check()
+            raise error(code, "uv_spawn", os.fsdecode(program.arguments[0]))
+        self.pid = int(packed.pid)
+        self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
+
+    def __str__(self) -> str:
+        """What a coroutine waits for."""
+        return f"end of {self.title}"
+
+    def check(self) -> None:
+        """Raise `Forked`, `Closed` or `ForeignThread` if the child cannot be waited for here."""
+        if self.hub.forked:
+            raise Forked(f"{self.title} was started before the fork: it is a child of the parent process")
+        if not self.hub.loop.pointer:
+            raise Closed(f"{self.title} cannot be waited for: its event loop has ended")
+        if operation().hub is not self.hub:
+            raise ForeignThread(f"{self.title} belongs to the hub of another thread")
+
+    def wait(self, own: Operation, what: object) -> Any:
+        """Wait for the end; return True, or what an explicit resume brings."""
+        self.hub.loop.want[self.slot] = 1
+        return super().wait(own, what)
+
+    def left(self) -> None:
+        """Nobody waits, so the loop need not go on for us."""
+        if not self.operations:
+            self.hub.loop.want[self.slot] = -1
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take the status and tell those who wait; or give the slot back, when libuv has closed its part."""
+        if generation != self.generation:
+            return
+        if result == lib.CO_CLOSED:
+            self.hub.drop(self.slot)
+            return
+        self.hub.loop.want[self.slot] = -1
+        self.number, self.status = where, result
+        self.fire()
+
+    def fire(self) -> None:
+        """Resume all who wait; if a signal handler raises an exception meanwhile, the others in the next turn."""
+        try:
+            while self.operations:
+                release(self.wake_first())
+        except BaseException:
+            self.hub.ready.append(self)
+            raise
+
+    def outcome(self) -> tuple[str, int]:
+        """Return how the child has ended."""
+        status = self.status
+        assert status is not None
+        if status < 0:
+            raise uv_error_class("ECHILD")(errno.ECHILD, f"somebody else has taken the status of {self.title}")
+        return (name_of(self.number), self.number) if self.number else ("exit", status)
+
+
+class Process:
+    """A program that was started by `start`, and perhaps has ended since.
+
+    A process that nobody refers to runs on, and is no zombie when it has ended. As a context manager it closes its
+    pipes at the end of the block and waits for the program's end; if the block fails, it kills the program (SIGKILL),
+    and does not wait.
+    """
+
+    __slots__ = ("__weakref__", "_exit", "_pipes")
+
+    def __init__(self, spec: ExecSpec) -> None:
+        """Start the program. Raises as `start` does."""
+        with opened(program_of(spec), spec.streams()) as (program, pipes):
+            self._exit = _Exit(this_hub(), program)
+        self._pipes = pipes
+        spec.pid = self.pid
+        spec.stdin, spec.stdout, spec.stderr = (
+            made or given for made, given in zip(pipes, spec.streams(), strict=True)
+        )
+
+    @property
+    def pid(self) -> int:
+        """The number of the process; after its end it may be that of another one."""
+        return self._exit.pid
+
+    @property
+    def stdin(self) -> Pipe | None:
+        """Our end of the pipe to the standard input; None if that is no pipe."""
+        return self._pipes[0]
+
+    @property
+    def stdout(self) -> Pipe | None:
+        """Our end of the pipe from the standard output; None if that is no pipe."""
+        return self._pipes[1]
+
+    @property
+    def stderr(self) -> Pipe | None:
+        """Our end of the pipe from the standard error; None if that is no pipe."""
+        return self._pipes[2]
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
+
+        How: ("exit", status), or the name and the number of the signal that killed it: ("TERMINATE", 9); a signal
+        without a name is called "signal". Any number of coroutines may wait.
+        timeout: seconds to wait at most. Raises TypeError, ValueError, `Timeout`, `ForeignThread`, `Forked`, `Closed`
+        (the event loop has ended), `NotYieldable`, or `UVError`: ECHILD (somebody else has waited for the process, or
+        SIGCHLD is ignored).
+        """
+        if timeout is not None:
+            with within(timeout):
+                return self.wait()
+        exit_ = self._exit
+        if exit_.status is None:
+            exit_.check()
+            own = operation()
+            if own.state is not FREED and (woken := own._released(str(exit_))) is not SIGNED:
+                return woken
+        if exit_.status is None:
+            woken = exit_.wait(own, exit_)
+            if woken is not True:
+                return woken
+        return exit_.outcome()
+
+    def kill(self, signal: str | int = "terminate") -> bool:
+        """Send a signal, by name or number as `emitsig` takes them; return True.
+
+        Raises TypeError, ValueError, `ForeignThread`, `Forked`, or `UVError`: ESRCH (it has ended), EPERM, EINVAL.
+        Source: uv_process_kill.
+        """
+        number = number_of(signal)
+        exit_ = self._exit
+        if exit_.status is None:
+            exit_.check()
+            code = lib.co_kill(exit_.hub.loop.pointer, exit_.slot, number)
+        else:
+            code = lib.UV_ESRCH
+        if code < 0:
+            raise error(code, "uv_process_kill")
+        return True
+
+    def close(self) -> bool:
+        """Close our ends of the pipes and return True. The program goes on. Raises `ForeignThread`."""
+        for one in self._pipes:
+            if one is not None:
+                one.close()
+        return True
+
+    def __enter__(self) -> Self:
+        """Return the process."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the pipes, and wait; or kill. See the class."""
+        if raised is not None:
+            with suppress(ProcessLookupError, Closed, Forked):
+                self.kill("TERMINATE")
+        self.close()
+        if raised is None:
+            self.wait()
+
+    def __repr__(self) -> str:
+        """Number, program and state."""
+        exit_ = self._exit
+        state = "runs" if exit_.status is None else f"ended: {exit_.number or exit_.status}"
+        return f"<Process {exit_.title.removeprefix('process ')} {state}>"
+
+
+def spec_of(command: Path | ExecSpec, arguments: tuple[Path, ...], options: dict[str, Any]) -> ExecSpec:
+    """Return what `command` and the rest say, as one `ExecSpec`. Raises TypeError."""
+    if not isinstance(command, ExecSpec):
+        return ExecSpec(command, arguments, **options)
+    if arguments or any(value is not None for value in options.values()):
+        raise TypeError("an ExecSpec says everything: neither arguments nor options can be given as well")
+    return command
+
+
+def start(  # noqa: PLR0913  # so much can be said about a program
+    command: Path | ExecSpec,
+    *arguments: Path,
+    environment: Any = None,
+    runpath: Path | None = None,
+    stdin: StandardStream = None,
+    stdout: StandardStream = None,
+    stderr: StandardStream = None,
+    detached: bool | None = None,
+    user: int | None = None,
+    group: int | None = None,
+) -> Process:
+    """Start a program and return its `Process`. Does not suspend; the thread stops until the program has been loaded.
+
+    command, arguments: strings, bytes or paths; there is no shell; without "/" the command is looked for in PATH (of
+    `environment`, if that is given). Or an `ExecSpec` in place of everything.
+    environment: a mapping or a `PackedEnv`; the program has these variables only. None: ours.
+    runpath: the directory to start in. detached: start a new session. user, group: their numbers, to change to.
+    stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
+    belongs to the program from then on. A string: a new pipe, an attribute of the process: "r" we can receive from it,
+    "w" we can send to it, "rw" both.
+    Raises TypeError, ValueError (a NUL, a bad name of a variable, …), or `UVError`: ENOENT (no such program, or no
+    `runpath`), EACCES, E2BIG, EPERM, EMFILE, … Source: uv_spawn.
+    """
+    options = {"environment": environment, "runpath": runpath, "stdin": stdin, "stdout": stdout, "stderr": stderr}
+    options |= {"detached": detached, "user": user, "group": group}
+    return Process(spec_of(command, arguments, options))

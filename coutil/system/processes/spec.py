@@ -1,0 +1,120 @@
+"""What a child shall be: checked, and turned into what C takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..._libuv.spawning import IGNORE, Program, Stdio, inherit, pipe
+from ..environment import PackedEnv, Path, encoded, packed_lines
+from .pipe import Pipe
+
+__all__ = ["ExecSpec", "HasFileno", "StandardStream", "opened", "program_of"]
+
+STREAMS = ("stdin", "stdout", "stderr")
+_HIGHEST = 2**32 - 2  # user and group; the number above means "no change"
+
+
+class HasFileno(Protocol):
+    """A file, a socket, …"""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+StandardStream = HasFileno | str | bool | None
+
+
+@dataclass(slots=True)
+class ExecSpec:
+    """A program to start, with everything that may be said about it. See `start`.
+
+    `pid`, and `stdin`, `stdout`, `stderr` where they asked for a pipe, are set when the program has started.
+    """
+
+    execfile: Path
+    arguments: Sequence[Path] = ()
+    environment: Mapping[str, str] | PackedEnv | None = None
+    runpath: Path | None = None
+    stdin: StandardStream = None
+    stdout: StandardStream = None
+    stderr: StandardStream = None
+    detached: bool | None = None
+    user: int | None = None
+    group: int | None = None
+    pid: int | None = None
+
+    def streams(self) -> tuple[StandardStream, StandardStream, StandardStream]:
+        """Return the three standard streams."""
+        return self.stdin, self.stdout, self.stderr
+
+
+def program_of(spec: ExecSpec) -> Program:
+    """Return the program in plain values, whose pipes are still to be opened. Raises TypeError, ValueError."""
+    if isinstance(spec.arguments, str | bytes) or not isinstance(spec.arguments, Sequence):
+        raise TypeError(f"arguments must be a sequence of strings, not {spec.arguments!r}")
+    command = encoded("command", spec.execfile)
+    if not command:
+        raise ValueError("command must not be empty")
+    if not isinstance(spec.detached, bool | None):
+        raise TypeError(f"detached must be a bool or None, not {spec.detached!r}")
+    return Program(
+        arguments=[command, *(encoded("argument", one) for one in spec.arguments)],
+        environment=None if spec.environment is None else packed_lines(spec.environment),
+        directory=None if spec.runpath is None else encoded("runpath", spec.runpath),
+        stdio=[_stdio(number, value) for number, value in enumerate(spec.streams())],
+        detached=bool(spec.detached),
+        user=_identity("user", spec.user),
+        group=_identity("group", spec.group),
+    )
+
+
+def _identity(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a number or None, not {value!r}")
+    if not 0 <= value <= _HIGHEST:
+        raise ValueError(f"{name} is out of range: {value}")
+    return value
+
+
+def _stdio(number: int, value: Any) -> Stdio:
+    name = STREAMS[number]
+    if value is None:
+        return inherit(number)
+    if value is False:
+        return IGNORE
+    if isinstance(value, str):
+        if not value or not set(value) <= set("rw"):
+            raise ValueError(f'{name} must be made of "r" and "w" if it is a string, not {value!r}')
+        return pipe(0, "w" in value, "r" in value)
+    fileno = getattr(value, "fileno", None)
+    if not callable(fileno):
+        raise TypeError(f'{name} must be None, False, "r", "w", "rw", or have a method fileno(), not {value!r}')
+    fd = fileno()
+    if isinstance(fd, bool) or not isinstance(fd, int):
+        raise TypeError(f"fileno() of {name} must return an int, not {fd!r}")
+    if not 0 <= fd < 2**31:
+        raise ValueError(f"{name} has no descriptor: {fd}")
+    return inherit(fd)
+
+
+@contextmanager
+def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, list[Pipe | None]]]:
+    """Open the pipes that `streams` ask for by a string; close them again if the block fails. Raises `UVError`."""
+    pipes: list[Pipe | None] = [None, None, None]
+    try:
+        stdio = list(program.stdio)
+        for number, value in enumerate(streams):
+            if isinstance(value, str):
+                made = pipes[number] = Pipe(STREAMS[number])
+                stdio[number] = stdio[number]._replace(slot=made._handle.slot)
+        yield program._replace(stdio=stdio), pipes
+    except BaseException:
+        for one in pipes:
+            if one is not None:
+                one.close()
+        raise

@@ -1,0 +1,162 @@
+"""Signals by name: waiting for them and sending them."""
+
+from __future__ import annotations
+
+import signal as _signal
+from typing import Any
+
+from .._kernel.operation import Operation, operation
+from .._kernel.states import ARMED, FREED
+from .._kernel.switching import SIGNED
+from .._libuv import check, error, lib
+from .awaited import Awaited, release
+
+__all__ = ["Watcher", "awaitsig", "emitsig", "name_of", "number_of"]
+
+_NAMES = {
+    "interrupt": "SIGINT",
+    "terminate": "SIGTERM",
+    "stop": "SIGTSTP",
+    "continue": "SIGCONT",
+    "hangup": "SIGHUP",
+    "stdinoff": "SIGTTIN",
+    "stdoutoff": "SIGTTOU",
+    "winresize": "SIGWINCH",
+    "quit": "SIGQUIT",
+    "child": "SIGCHLD",
+    "abort": "SIGABRT",
+    "brokenpipe": "SIGPIPE",
+    "urgentsock": "SIGURG",
+    "userdef1": "SIGUSR1",
+    "userdef2": "SIGUSR2",
+    "trap": "SIGTRAP",
+    "filelimit": "SIGXFSZ",
+    "clocktime": "SIGALRM",
+    "cpulimit": "SIGXCPU",
+    "cputotal": "SIGPROF",
+    "cputime": "SIGVTALRM",
+    "polling": "SIGPOLL",
+    "sysargerr": "SIGSYS",
+    "TERMINATE": "SIGKILL",
+    "STOP": "SIGSTOP",
+}
+_numbers = {name: int(getattr(_signal, there)) for name, there in _NAMES.items() if hasattr(_signal, there)}
+_names = {number: name for name, number in _numbers.items()}
+
+
+def awaitsig(signal: str) -> Any:
+    """Wait until the process gets `signal`; return its name, or what an explicit resume brings. Suspends.
+
+    signal: "interrupt", "terminate", "hangup", "quit", "userdef1", "userdef2", "child", "winresize", "continue",
+    "stop", "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit",
+    "filelimit", "polling", "abort", "trap" or "sysargerr". All coroutines that wait for it, in all OS threads, get it.
+    While somebody waits, nothing else is done about the signal: no handler of Python runs, and "interrupt" raises no
+    KeyboardInterrupt. That ends when the caller waits for something else, or ends: who calls it in a loop, and waits
+    for nothing else in between, misses none (several that come together count as one). Then what was set before holds
+    again, which may be the system's default: it ends the process for most signals. Set a handler that does nothing if
+    that must not be.
+    Raises TypeError, ValueError, `NotYieldable`, or `UVError`. Source: uv_signal_start.
+    """
+    if not isinstance(signal, str):
+        raise TypeError(f"signal must be a string, not {signal!r}")
+    number = number_of(signal)
+    if signal.isupper():
+        raise ValueError(f"invalid signal: nobody can wait for {signal!r}")
+    own = operation()
+    watcher: Any = own.hub.armed
+    if watcher.__class__ is not Watcher or not watcher.waits_again(own, number):
+        if own.state is not FREED and (woken := own._released(f"signal {signal}")) is not SIGNED:
+            return woken
+        watcher = Watcher(own, number)
+    woken = watcher.wait(own, f"signal {signal}")
+    return signal if woken is True else woken
+
+
+class Watcher(Awaited):
+    """A signal that one coroutine waits for. It stays armed until that coroutine waits for something else, or ends."""
+
+    __slots__ = ("number", "owner")
+
+    def __init__(self, own: Operation, number: int) -> None:
+        """Begin to watch. Raises `UVError`."""
+        super().__init__(own.hub)
+        self.number = number
+        self.owner: Operation | None = own
+        code = lib.co_signal_start(self.hub.loop.pointer, self.slot, self.generation, number)
+        if code < 0:
+            self.hub.drop(self.slot)
+            self.hub.check()
+            raise error(code, "uv_signal_start")
+
+    def waits_again(self, own: Operation, number: int) -> bool:
+        """Return whether `own` was armed by us just now, and is to wait for the same signal."""
+        return self.owner is own and self.number == number and own.state is ARMED
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Resume the coroutine; then see whether it waits again."""
+        if generation != self.generation:
+            return
+        self.hub.armed = self
+        if self.operations:
+            self.wake_first()
+
+    def disarm(self) -> None:
+        """The coroutine was resumed, and does not run any more."""
+        if not self.operations and self.owner is not None:
+            release(self.owner)
+            self.left()
+
+    def left(self) -> None:
+        """Watch no more."""
+        if self.owner is not None:
+            self.owner = None
+            self.generation = -1
+            lib.co_signal_stop(self.hub.loop.pointer, self.slot)
+            self.hub.drop(self.slot)
+
+    def lost(self) -> None:
+        """The loop is gone, and with it the watcher in C."""
+        super().lost()
+        if self.owner is not None:
+            release(self.owner)
+            self.owner = None
+
+
+def emitsig(pid: int, signal: str | int) -> bool:
+    """Send `signal` to the process `pid`; return True.
+
+    signal: a name as in `awaitsig`, "TERMINATE" or "STOP", which no process can handle, or a number; 0 only checks.
+    pid: 0 means all processes of the caller's group, less than 0 those of the group -pid, and -1 all that there are.
+    Raises TypeError, ValueError (unknown name, out of range), or `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
+    """
+    number = number_of(signal)
+    checked_pid(pid)
+    check(lib.uv_kill(pid, number), "uv_kill")
+    return True
+
+
+def checked_pid(pid: object) -> int:
+    """Return `pid` if it can be the number of a process. Raises TypeError, ValueError."""
+    if isinstance(pid, bool) or not isinstance(pid, int):
+        raise TypeError(f"pid must be an int, not {pid!r}")
+    if not -(2**31) <= pid < 2**31:
+        raise ValueError(f"pid is out of range: {pid}")
+    return pid
+
+
+def number_of(signal: object) -> int:
+    """Return the number of a signal that is given by name or number. Raises TypeError, ValueError."""
+    if isinstance(signal, str):
+        if signal not in _numbers:
+            raise ValueError(f"invalid signal: {signal!r}")
+        return _numbers[signal]
+    if isinstance(signal, bool) or not isinstance(signal, int):
+        raise TypeError(f"signal must be a string or an int, not {signal!r}")
+    if not 0 <= signal <= 255:
+        raise ValueError(f"signal is out of range: {signal}")
+    return int(signal)
+
+
+def name_of(number: int) -> str:
+    """Return the name of a signal; "signal" for one without."""
+    return _names.get(number, "signal")

@@ -1,0 +1,501 @@
+"""Children that their parent talks to: streams, signals, waiting, and what becomes of them when nobody cares."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import signal
+import sys
+import threading
+
+import pytest
+
+from coutil import errors, scopes, spawn, system
+from coutil.coroutine import create
+from tests.helpers.script import output_of, run_script
+from tests.helpers.tcp import receive_all, receive_exactly
+from tests.system.test_execute import children, end
+
+UPPER = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
+
+
+def reaped(hub, limit=500):
+    """Turn the loop until every child of ours has been reaped."""
+    for _ in range(limit):
+        if not hub.in_flight():
+            break
+        system.suspend(0.001)
+    assert (hub.in_flight(), children()) == (0, [])
+
+
+@pytest.fixture
+def sleeper(hub):
+    """A child that sleeps; killed at the end, if it lives still."""
+    child = system.start("sleep", "100")
+    yield child
+    if child.pid in children():
+        child.kill("TERMINATE")
+    child.wait()
+    reaped(hub)
+
+
+# -- talking
+
+
+def test_conversation():
+    """EXE-13: a program is talked to line by line, while other coroutines go on."""
+    with system.start(sys.executable, "-c", UPPER, stdin="w", stdout="r") as child:
+        for word in (b"one\n", b"two\n", b"three\n"):
+            child.stdin.send(word)
+            assert receive_exactly(child.stdout, len(word)) == word.upper()
+        assert child.stderr is None
+        child.stdin.shutdown()
+        assert child.stdout.receive() == b""
+    assert child.wait() == ("exit", 0)
+    assert child.stdin.close() is True
+
+
+def test_the_ends_of_pipes():
+    """EXE-13: shutdown ends the program's input; its end is that of its output; all data come before."""
+    with system.start("sh", "-c", "cat; echo done >&2", stdin="w", stdout="r", stderr="r") as child:
+        spawn.call(lambda: (child.stdin.send(bytes(1 << 20)), child.stdin.shutdown()))
+        assert len(receive_all(child.stdout)) == 1 << 20
+        assert child.stdout.receive() == b""
+        assert receive_all(child.stderr) == b"done\n"
+        assert child.wait(10) == ("exit", 0)
+
+
+def test_output_after_the_end():
+    """EXE-13: what a program wrote before it ended can be received after that."""
+    child = system.start("echo", "words", stdout="r")
+    assert child.wait() == ("exit", 0)
+    with child.stdout as stdout:
+        assert receive_all(stdout) == b"words\n"
+        assert stdout.receive() == b""
+
+
+def test_a_program_that_does_not_read(hub):
+    """B42: 10 MB to a program that reads nothing: the sender waits, and gets EPIPE when the program is killed."""
+    log = []
+
+    def sends():
+        try:
+            child.stdin.send(bytes(10_000_000))
+        except errors.UVError as error:
+            log.append(error.name)
+
+    with system.start("sleep", "100", stdin="w") as child:
+        spawn.call(sends)
+        assert system.suspend(0.001) is True
+        assert log == []
+        child.kill("TERMINATE")
+        assert child.wait() == ("TERMINATE", 9)
+        system.run()
+        assert log == ["EPIPE"]
+        with pytest.raises(BrokenPipeError):
+            child.stdin.send(b"more")
+    reaped(hub)
+
+
+def test_pipes_in_words():
+    """EXE-13: reprs show which stream it is, who waits, and whether it is closed."""
+    child = system.start("cat", stdin="w", stdout="r")
+    waiting = spawn.call(child.stdout.receive)
+    assert repr(child.stdout) == f"<Pipe stdout awaited by {waiting.name}>"
+    assert repr(child) == f"<Process {child.pid} (cat) runs>"
+    child.stdin.close()
+    assert repr(child.stdin) == "<Pipe stdin closed>"
+    assert child.wait() == ("exit", 0)
+    assert repr(child) == f"<Process {child.pid} (cat) ended: 0>"
+    child.close()
+
+
+# -- waiting
+
+
+def test_wait_again_and_again(sleeper):
+    """EXE-3: the outcome is the same each time, also long after the end."""
+    sleeper.kill()
+    assert [sleeper.wait() for _ in range(3)] == [("terminate", 15)] * 3
+    create(lambda: sleeper.wait(0)).resume()
+    assert children() == []
+
+
+def test_several_wait(sleeper, escaped):
+    """EXE-3: any number may wait; whoever is resumed first may send others away, or fail."""
+    log = []
+
+    def first():
+        log.append(sleeper.wait())
+        made[2].resume("sent away")
+        raise LookupError
+
+    made = [spawn.call(first)]
+    made += [spawn.call(lambda: log.append(sleeper.wait())) for _ in range(3)]
+    spawn.call(lambda: (system.suspend(), sleeper.kill("TERMINATE")))
+    assert system.run() is False
+    assert log == [("TERMINATE", 9), "sent away", ("TERMINATE", 9), ("TERMINATE", 9)]
+    assert [type(error) for _, error in escaped] == [LookupError]
+    escaped.clear()
+
+
+def test_timeout(sleeper):
+    """EXE-19: wait(timeout) gives up after that time, and the program runs on; it can be waited for again."""
+    begin = system.nanosecs()
+    with pytest.raises(errors.Timeout):
+        sleeper.wait(0.01)
+    assert system.nanosecs() - begin >= 10_000_000
+    assert children() == [sleeper.pid]
+    for bad in ("1", True, [1]):
+        with pytest.raises(TypeError):
+            sleeper.wait(bad)
+    sleeper.kill("TERMINATE")
+    assert sleeper.wait(None) == ("TERMINATE", 9)
+    assert sleeper.wait(1) == ("TERMINATE", 9)
+
+
+def test_a_wait_keeps_the_loop_running(sleeper):
+    """L-5, T-23: a child that nobody waits for does not; one that somebody does, is what it waits for in reports."""
+    assert system.run() is False
+    made = spawn.call(sleeper.wait)
+    assert system.run("ready") is True
+    assert str(made.waiting_on) == f"end of process {sleeper.pid} (sleep)"
+    assert made.resume() is None
+    assert system.run() is False
+
+
+@pytest.mark.parametrize("how", ["resume", "throw", "close"])
+def test_cancelled(how, sleeper):
+    """EXE-19: each way out leaves the process as it was; the next wait has its own end."""
+    log = []
+
+    def waits():
+        try:
+            log.append(sleeper.wait())
+        except BaseException as error:
+            log.append(type(error).__name__)
+            raise
+
+    made = spawn.catch(lambda error: None, waits)
+    {"resume": lambda: made.resume("given"), "throw": lambda: made.throw(LookupError), "close": made.close}[how]()
+    assert log == [{"resume": "given", "throw": "LookupError", "close": "GreenletExit"}[how]]
+    assert system.run() is False
+    sleeper.kill("TERMINATE")
+    assert sleeper.wait() == ("TERMINATE", 9)
+
+
+# -- kill
+
+
+def test_kill(sleeper):
+    """EXE-15: by name, by number, or SIGTERM; 0 only asks; after the end it is ESRCH, whoever has the number then."""
+    assert sleeper.kill(0) is True
+    assert sleeper.kill("STOP") is True
+    assert sleeper.kill(signal.SIGCONT) is True
+    assert sleeper.kill("userdef1") is True
+    assert sleeper.wait() == ("userdef1", 10)
+    for what in ("terminate", 9, 0):
+        with pytest.raises(ProcessLookupError):
+            sleeper.kill(what)
+
+
+def test_kill_before_the_loop_knows(sleeper):
+    """EXE-15: between the end of a child and the loop's next turn it is a zombie, whose number nobody else can have."""
+    os.kill(sleeper.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert sleeper.kill(0) is True
+    assert sleeper.wait() == ("TERMINATE", 9)
+
+
+def test_wrong_signals(sleeper):
+    """EXE-15: names and numbers that are none."""
+    for bad, kind in (
+        (None, TypeError),
+        (True, TypeError),
+        (b"x", TypeError),
+        ("SIGTERM", ValueError),
+        (-1, ValueError),
+    ):
+        with pytest.raises(kind):
+            sleeper.kill(bad)
+    with pytest.raises(errors.UVError) as invalid:
+        sleeper.kill(200)
+    assert invalid.value.name == "EINVAL"
+    assert children() == [sleeper.pid]
+
+
+# -- the block
+
+
+def test_end_of_the_block(hub):
+    """EXE-13: the pipes are closed and the end is waited for."""
+    with system.start("sh", "-c", "read x", stdin="w", stdout="r") as child:
+        assert child.stdin.send(b"x\n") is True
+    assert child.wait(0) == ("exit", 0)
+    for stream in (child.stdin, child.stdout):
+        with pytest.raises(errors.Closed):
+            stream.receive()
+    reaped(hub)
+
+
+def test_block_that_fails(hub):
+    """T-23: if the block fails, or is cancelled, the program is killed, and reaped when the loop turns."""
+    with pytest.raises(LookupError), system.start("sleep", "100", stdin="w") as child:
+        raise LookupError
+    with pytest.raises(errors.Closed):
+        child.stdin.send(b"x")
+    with pytest.raises(errors.Timeout), scopes.timeout(0.001), system.start("sleep", "100") as other:
+        other.wait()
+    assert child.wait() == other.wait() == ("TERMINATE", 9)
+    with pytest.raises(LookupError), system.start("true") as ended:
+        raise LookupError(ended.wait())
+    reaped(hub)
+
+
+def test_forgotten(hub):
+    """T-23: a process that nobody refers to runs on, its pipes are closed, and it leaves no zombie."""
+    system.start("cat", stdin="w")  # ends when its input does
+    pid = system.start("sleep", "100").pid
+    gc.collect()
+    assert len(children()) == 2
+    while len(children()) > 1:
+        system.suspend(0.001)
+    assert children() == [pid]
+    end([pid], hub)
+
+
+def test_dev_mode_warns_of_forgotten_pipes():
+    """T-23, D14: with -X dev a forgotten pipe is told of, as every other stream."""
+    done = run_script("from coutil import system; system.start('cat', stdin='w'); system.suspend(0.01)", "-X", "dev")
+    assert done.returncode == 0
+    assert done.stderr.count("ResourceWarning: unclosed pipe stdin") == 1
+
+
+# -- options
+
+
+def test_detached():
+    """EXE-1: a detached program leads a session of its own."""
+    child = system.start("sleep", "100", detached=True)
+    assert os.getsid(child.pid) == child.pid
+    child.kill("TERMINATE")
+    assert child.wait() == ("TERMINATE", 9)
+    other = system.start("sleep", "100", detached=False)
+    assert os.getsid(other.pid) == os.getsid(0)
+    other.kill("TERMINATE")
+    assert other.wait() == ("TERMINATE", 9)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change its user")
+def test_user_and_group():
+    """EXE-1: numbers of another user and group, and the other groups are given up."""
+    with system.start("sh", "-c", "id -u; id -g; id -G", stdout="r", user=12345, group=54321) as child:
+        assert receive_all(child.stdout).split() == [b"12345", b"54321", b"54321"]
+    assert child.wait() == ("exit", 0)
+    for bad in (-1, 2**32 - 1):
+        with pytest.raises(ValueError, match="out of range"):
+            system.start("true", user=bad)
+
+
+def test_a_spec_can_be_used_again():
+    """EXE-13: `start` takes an ExecSpec too, and writes the pid and the pipes into it."""
+    spec = system.ExecSpec("cat", stdin="w", stdout="r")
+    with system.start(spec) as child:
+        assert (spec.pid, spec.stdin, spec.stdout, spec.stderr) == (child.pid, child.stdin, child.stdout, None)
+        assert spec.stdin is not None
+    assert child.wait() == ("exit", 0)
+
+
+# -- SIGCHLD, threads, fork, the end
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: None", "signal.SIG_IGN"])
+def test_handlers_of_sigchld(handler, when):
+    """B55: whatever the program does about SIGCHLD, wait() ends; where the system reaps by itself, with ECHILD."""
+    lines = output_of(
+        f"""
+        import signal
+        from coutil import system
+
+        def own():
+            signal.signal(signal.SIGCHLD, {handler})
+
+        if {when == "before"}:
+            own()
+        for _ in range(3):
+            child = system.start("sh", "-c", "read x; exit 3", stdin="w")
+            if {when == "after"}:
+                own()
+            child.stdin.send(b"go")
+            child.close()
+            try:
+                print(*child.wait())
+            except ChildProcessError as error:
+                print(error.name)
+            if {when == "after"}:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        """
+    )
+    assert lines == (["ECHILD"] if (handler, when) == ("signal.SIG_IGN", "after") else ["exit 3"]) * 3
+
+
+def test_python_handler_of_sigchld():
+    """T-27: a handler of Python for SIGCHLD works again when no child is left; before and after a wait for "child"."""
+    seen = []
+    before = signal.signal(signal.SIGCHLD, lambda number, frame: seen.append(number))
+    try:
+        assert system.execute("true") == ("exit", 0)
+        os.kill(os.getpid(), signal.SIGCHLD)
+        assert len(seen) == 1
+        log = []
+        spawn.call(lambda: log.append(system.awaitsig("child")))
+        assert system.execute("true") == ("exit", 0)
+        assert system.run() is False
+        assert log == ["child"]
+        os.kill(os.getpid(), signal.SIGCHLD)
+        assert len(seen) == 2
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_status_that_somebody_else_took(hub):
+    """B55: if the program itself waits for the child, wait() is ECHILD, which is ChildProcessError, each time."""
+    sleeper = system.start("sleep", "100")
+    os.kill(sleeper.pid, signal.SIGKILL)
+    os.waitpid(sleeper.pid, 0)
+    for _ in range(2):
+        with pytest.raises(ChildProcessError) as taken:
+            sleeper.wait()
+        assert (taken.value.errno, taken.value.name) == (errno.ECHILD, "ECHILD")
+    with pytest.raises(ProcessLookupError):
+        sleeper.kill()
+    reaped(hub)
+
+
+def test_children_of_others_are_left_alone(hub):
+    """B55: what subprocess or os.fork started is not reaped by the loop."""
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 9"], os.environ)
+    assert system.execute("true") == ("exit", 0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert system.execute("true") == ("exit", 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    reaped(hub)
+
+
+def test_other_threads(sleeper):
+    """A-17: another OS thread can neither wait for a child nor kill it; it has its own children."""
+    found = []
+
+    def thread():
+        for call in (sleeper.wait, sleeper.kill, lambda: sleeper.kill(0)):
+            try:
+                call()
+            except errors.ForeignThread as error:
+                found.append(str(error))
+        found.append(system.execute("sh", "-c", "exit 4"))
+
+    one = threading.Thread(target=thread)
+    one.start()
+    one.join(10)
+    assert found[:3] == [f"process {sleeper.pid} (sleep) belongs to the hub of another thread"] * 3
+    assert found[3:] == [("exit", 4)]
+    assert children() == [sleeper.pid]
+
+
+def test_threads_that_end_before_their_children():
+    """T-23, B13: a child that outlives the thread which started it is reaped at the next start of a program."""
+    lines = output_of(
+        """
+        import os, threading, time
+        from coutil import errors, system
+
+        def children():
+            return open(f"/proc/self/task/{os.getpid()}/children").read().split()
+
+        def thread():
+            found.append(system.start("sleep", "0.02"))
+
+        found = []
+        for _ in range(3):
+            one = threading.Thread(target=thread)
+            one.start()
+            one.join()
+        try:
+            found[0].wait()
+        except errors.Closed as error:
+            print(str(error).partition(" (")[2])
+        time.sleep(0.06)
+        print(system.execute("true"), system.execute("true"), children())
+        """
+    )
+    assert lines == ["sleep) cannot be waited for: its event loop has ended", "('exit', 0) ('exit', 0) []"]
+
+
+def test_fork(sleeper):
+    """A-20: a forked child has no part in its parent's children, and starts its own."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        found = []
+        for call in (sleeper.wait, sleeper.kill):
+            try:
+                call()
+            except errors.Forked:
+                found.append("Forked")
+        found.append(str(system.execute("sh", "-c", "exit 6")))
+        os.write(writer, " ".join(found).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        assert file.read() == "Forked Forked ('exit', 6)"
+    assert os.waitpid(pid, 0)[1] == 0
+    sleeper.kill("TERMINATE")
+    assert sleeper.wait() == ("TERMINATE", 9)
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit()", "this_hub().close()", "raise SystemExit(0)"])
+def test_end_of_the_program(ending):
+    """T-23, A-20: children do not delay the end of the program, and run on; a coroutine may wait for them."""
+    done = run_script(
+        f"""
+        import os, sys
+        from coutil import spawn, system
+        from coutil._kernel.hub import this_hub
+
+        child = system.start("sleep", "100", stdin=False, stdout=False, stderr=False)
+        spawn.call(child.wait)
+        system.suspend(0.001)
+        print(child.pid, flush=True)
+        {ending}
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    os.kill(int(done.stdout), signal.SIGKILL)  # it lives
+
+
+def test_signal_handler_while_children_end(hub):
+    """B59: a handler that raises while the ends of children are told loses none of those who wait."""
+    log = []
+
+    def ring(number, frame):
+        raise LookupError
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    try:
+        child = system.start("sleep", "100")
+
+        def first():
+            log.append(child.wait())
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        spawn.catch(lambda error: log.append(type(error).__name__), first)
+        for _ in range(3):
+            spawn.call(lambda: log.append(child.wait()))
+        child.kill("TERMINATE")
+        assert system.run() is False
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert log == [("TERMINATE", 9), "LookupError", *[("TERMINATE", 9)] * 3]
+    reaped(hub)
