@@ -11,6 +11,21 @@ from typing import Literal, overload
 
 from .._libuv import error, lib
 from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
+from .files.file import File, openfile
+from .files.folder import Folder, listdir
+from .files.info import FileInfo, fileinfo
+from .files.path import (
+    copyfile,
+    grantfile,
+    linkfile,
+    makedir,
+    maketemp,
+    movefile,
+    ownfile,
+    removefile,
+    touchfile,
+)
+from .files.request import filebits
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
@@ -34,6 +49,9 @@ __all__ = [
     "CPUInfo",
     "DatagramSocket",
     "ExecSpec",
+    "File",
+    "FileInfo",
+    "Folder",
     "Interface",
     "NetInfo",
     "PackedEnv",
@@ -45,22 +63,34 @@ __all__ = [
     "address",
     "awaitsig",
     "connect",
+    "copyfile",
     "cpuinfo",
     "emitsig",
     "excepthook",
     "execute",
+    "filebits",
+    "fileinfo",
     "findaddr",
     "getdir",
     "getenv",
     "getpriority",
+    "grantfile",
     "halt",
     "isrunning",
+    "linkfile",
+    "listdir",
+    "makedir",
+    "maketemp",
+    "movefile",
     "nameaddr",
     "nanosecs",
     "netinfo",
+    "openfile",
+    "ownfile",
     "packenv",
     "procinfo",
     "random",
+    "removefile",
     "report",
     "run",
     "setdir",
@@ -70,6 +100,7 @@ __all__ = [
     "start",
     "suspend",
     "time",
+    "touchfile",
     "unpackenv",
 ]
 

@@ -9,7 +9,9 @@ from ..._kernel.operation import begun, lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
+from ..files.file import File
 from .address import Address, Domain
+from .sending import send_file
 from .socket import Opener, Socket, checked_size
 
 __all__ = ["PassiveSocket", "StreamSocket"]
@@ -146,6 +148,16 @@ class StreamSocket(Socket):
             return code
 
         return self._request(start, "send", "uv_write", view, begun() if sent else None)
+
+    def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
+        """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.
+
+        The system sends them without their coming through this process. The file's position stays. It goes piece by
+        piece: what other coroutines send meanwhile gets in between. Suspends.
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF
+        (not open for reading), … Source: uv_fs_sendfile.
+        """
+        return send_file(self, file, offset, count)  # type: ignore[no-any-return]  # what an explicit resume brought
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
