@@ -193,7 +193,6 @@ int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, 
 void co_fs_block(co_fs *call, const char *path, const char *dest) {
     uv_fs_t uv;
     memset(&uv, 0, sizeof uv);
-    call->busy = 1;
     int code = fs_call(NULL, &uv, call, path, dest, NULL);
     if (code < 0 && uv.result >= 0) { /* refused: there is nothing to free */
         call->result = code;

@@ -70,7 +70,7 @@ typedef struct {
     double atime, mtime;
     co_folder *folder;
     /* what it brought */
-    int busy;             /* not there yet: libuv has it */
+    int busy;             /* nothing yet: libuv has the call, or is going to */
     int64_t result;
     int opened;           /* a descriptor, closed by co_fs_release unless it was taken (-1) */
     char *text;

@@ -49,7 +49,7 @@ class Descriptor:
         """Let the descriptor go; if it was closed meanwhile, and nobody else uses it, it is now."""
         self._calls.remove(call)
         if self.closed:
-            self._close_unused()
+            self.close_unused()
 
     def give_up(self) -> int | None:
         """Close for everybody; return the number, to be closed by the caller. None: the last call that uses it will."""
@@ -61,7 +61,8 @@ class Descriptor:
         except IndexError:
             return None
 
-    def _close_unused(self) -> None:
+    def close_unused(self) -> None:
+        """Close it for everybody, now or when the last call that uses it is over."""
         number = self.give_up()
         if number is not None:
             with suppress(OSError):  # nobody is left who could be told
@@ -69,4 +70,4 @@ class Descriptor:
 
     def __del__(self) -> None:
         """Close what nobody refers to any more."""
-        self._close_unused()
+        self.close_unused()

@@ -19,6 +19,7 @@ from . import buffered
 from .descriptor import Descriptor
 from .info import STAT, fields, of_stat, requested
 from .request import Path, bits, done, flag, identity, moment, run, whole
+from .transfer import ToFile
 
 __all__ = ["File", "openfile"]
 
@@ -219,25 +220,14 @@ class File:
     def write_from(self, source: File, offset: int, count: int, *, blocking: bool = False) -> int:
         """Copy `count` bytes (> 0) of another file, from `offset` on, to our position; return how many there were.
 
-        The system copies: the data do not come through this process. Raises also `UVError`: EBADF, ENOSPC, …
-        Source: uv_fs_sendfile.
+        The system copies, where it can: the data do not come through this process.
+        Raises also `UVError`: EBADF, ENOSPC, … Source: uv_fs_sendfile.
         """
         if not isinstance(source, File):
             raise TypeError(f"source must be a File, not {source!r}")
-        at = whole("offset", offset, 0, LARGEST)
-        left = whole("count", count, 1, LARGEST)
-        users = (self._descriptor, source._descriptor)
-        while left:
-            call = Call(
-                "sendfile", users=users, fd=self.fileno(), source=source.fileno(), offset=at + count - left, size=left
-            )
-            woken = run(call, blocking)
-            if woken is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-            if call.code == 0:
-                break
-            left -= call.code
-        return count - left
+        whole("offset", offset, 0, LARGEST)
+        whole("count", count, 1, LARGEST)
+        return ToFile(source, self, blocking).move(offset, count)  # type: ignore[no-any-return]
 
     # -- the file itself -----------------------------------------------------------------------------------------------
 

@@ -106,7 +106,11 @@ def run(call: Call, blocking: bool, own: Operation | None = None, started: Calla
         _block(call)
     else:
         own = own or operation()
-        woken = _request(call, own, started)
+        try:
+            woken = _request(call, own, started)
+        finally:
+            if not call.started:
+                call.end()
         if own.state is CLOSE_REQUEST:
             return woken
     call.end()

@@ -22,11 +22,11 @@ from ..._libuv.files import Call
 from ..files.descriptor import Descriptor
 from ..files.file import LARGEST, File
 from ..files.request import filebits, run, whole
+from ..files.transfer import Transfer
 
 __all__ = ["send_file"]
 
 PIECE = 1 << 22  # bytes that the pool sends in one call
-CHUNK = 1 << 16  # bytes that are read and sent when the stream is full
 
 
 def send_file(stream: Any, file: File, offset: int, count: int | None) -> Any:
@@ -40,11 +40,9 @@ def send_file(stream: Any, file: File, offset: int, count: int | None) -> Any:
     stat = file._call("fstat")
     if (woken := run(stat, False)) is not SIGNED:
         return woken
-    regular = stat.stat.st_mode & filebits.type == filebits.file and stat.stat.st_size > 0
-    if count is None:
-        count = max(stat.stat.st_size - offset, 0) if regular else LARGEST - offset
-    with _duplicate(stream, regular) as output:
-        return _Sending(stream, file, output).send(offset, count)
+    regular = stat.stat.st_mode & filebits.type == filebits.file
+    with _duplicate(stream, regular and stat.stat.st_size > 0) as output:
+        return _ToStream(file, stream, output).move(offset, LARGEST - offset if count is None else count)
 
 
 def _queue_is_empty(handle: Any) -> bool:
@@ -65,53 +63,36 @@ def _duplicate(stream: Any, wanted: bool) -> Iterator[Descriptor | None]:
     try:
         yield output
     finally:
-        number = output.give_up()
-        if number is not None:
-            os.close(number)
+        output.close_unused()
 
 
-class _Sending:
-    """One call of `send_file`."""
+class _ToStream(Transfer):
+    """To the peer of a stream."""
 
-    __slots__ = ("file", "output", "stream")
+    __slots__ = ("output", "stream")
+    CHUNK = 1 << 16
 
-    def __init__(self, stream: Any, file: File, output: Descriptor | None) -> None:
-        self.stream, self.file, self.output = stream, file, output
+    def __init__(self, source: File, stream: Any, output: Descriptor | None) -> None:
+        super().__init__(source, False)
+        self.stream, self.output = stream, output
 
-    def send(self, offset: int, count: int) -> Any:
-        """Send up to `count` bytes; return how many there were, or what an explicit resume brought."""
-        left = count
-        while left:
-            size, woken = self._by_system(offset, left) if self.output is not None else (-1, SIGNED)
-            if size < 0 and woken is SIGNED:
-                size, woken = self._by_ourselves(offset, min(left, CHUNK))
-            if woken is not SIGNED:
-                return woken
-            if not size:
-                break
-            offset += size
-            left -= size
-        return count - left
-
-    def _by_system(self, offset: int, size: int) -> tuple[int, Any]:
-        """Return how many bytes the stream has taken, -1 if it is full, and how the wait has ended."""
-        handle, output = self.stream._handle, self.output
-        assert output is not None
-        if not _queue_is_empty(handle):
-            return -1, SIGNED
-        users, source = (output, self.file._descriptor), self.file.fileno()
-        call = Call("sendfile", users=users, fd=output.number(), source=source, offset=offset, size=min(size, PIECE))
+    def by_system(self, offset: int, size: int) -> tuple[int, Any]:
+        """Nothing, if the stream is full."""
+        output, source = self.output, self.source._descriptor
+        if not _queue_is_empty(self.stream._handle) or output is None:
+            return 0, SIGNED
+        users = (output, source)
+        call = Call(
+            "sendfile", users=users, fd=output.number(), source=source.number(), offset=offset, size=min(size, PIECE)
+        )
         try:
             woken = run(call, False)
         except BlockingIOError:
-            return -1, SIGNED
+            return 0, SIGNED
         return call.code, woken
 
-    def _by_ourselves(self, offset: int, size: int) -> tuple[int, Any]:
-        data = bytearray(size)
-        call = self.file._call("read", buffer=memoryview(data), offset=offset)
-        if (woken := run(call, False)) is not SIGNED or not call.code:
-            return 0, woken
-        woken = self.stream._send_rest(*readable(data, 0, call.code), 0)
+    def deliver(self, data: memoryview) -> Any:
+        """Through libuv's queue, which waits for the stream."""
+        woken = self.stream._send_rest(*readable(data, 0, None), 0)
         given_up = woken is not True or operation().state is CLOSE_REQUEST
-        return call.code, woken if given_up else SIGNED
+        return woken if given_up else SIGNED
