@@ -1,6 +1,10 @@
 /* Files and folders: requests for the thread pool, or calls that block. Python owns the structure that says what shall
  * be done and takes what came of it (the result, a descriptor, text, numbers), and pins it until the callback. */
 
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
+
 #define CO_ENTRIES 256       /* of a folder, read at once */
 #define CO_NAME 4096         /* more than any file system's longest name */
 #define CO_PACKED (1 << 16)  /* room for entries on their way to Python */
@@ -31,7 +35,10 @@ typedef struct {
 typedef struct {
     co_pooled pooled;
     co_fs *call;
-    uv_fs_t uv;
+    union {
+        uv_fs_t uv;
+        uv_work_t work;
+    };
 } co_fs_request;
 
 /* ---- folders: libuv writes the entries into our array; their names come from malloc, and are ours ---- */
@@ -187,6 +194,47 @@ int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, 
     int code = fs_call(&loop->uv, &request->uv, call, path, dest, on_fs);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
+}
+
+/* ---- to streams: uv_fs_sendfile would keep a thread of the pool until a full stream has room ---- */
+
+static void send_work(uv_work_t *uv) {
+    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+#ifdef __linux__
+    off_t offset = call->offset;
+    ssize_t sent;
+    sigset_t pipe, old;
+    struct timespec zero = {0, 0};
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &old);
+    do
+        sent = sendfile(call->fd, call->source, &offset, call->size < CO_PIECE_FS ? call->size : CO_PIECE_FS);
+    while (sent < 0 && errno == EINTR);
+    call->result = sent < 0 ? uv_translate_sys_error(errno) : sent;
+    while (call->result == UV_EPIPE && sigtimedwait(&pipe, NULL, &zero) < 0 && errno == EINTR) continue;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+#else
+    call->result = UV_ENOSYS;
+#endif
+}
+
+static void on_send(uv_work_t *uv, int status) {
+    co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, work));
+    if (status) request->call->result = status;
+    request->call->busy = 0;
+    pooled_done(&request->pooled, 0);
+}
+
+/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once. */
+int co_fs_send(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
+    ENTER(loop);
+    co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
+    if (!request) return UV_ENOMEM;
+    request->call = call;
+    int code = uv_queue_work(&loop->uv, &request->work, send_work, on_send);
+    call->busy = code >= 0;
+    return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
 }
 
 /* In any thread; there need not be a loop. */

@@ -55,7 +55,7 @@ class Folder:
 class Call:
     """One call of a function of libuv. It owns what the call brings (a descriptor, text) until somebody takes it."""
 
-    __slots__ = ("_encoded", "buffer", "folder", "name", "paths", "started", "struct", "users")
+    __slots__ = ("_encoded", "buffer", "folder", "name", "paths", "started", "struct", "to_stream", "users")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Call:
         """
         self.users: tuple[Any, ...] = ()
         self.started = False
+        self.to_stream = False  # of "sendfile": the target is a stream, which must not block
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
         values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True, **fields}
@@ -97,7 +98,10 @@ class Call:
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
-        code: int = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
+        if self.to_stream:
+            code: int = lib.co_fs_send(loop, slot, generation, self.struct)
+        else:
+            code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
         self.started = code >= 0
         return code
 

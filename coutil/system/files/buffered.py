@@ -15,7 +15,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..._kernel.switching import SIGNED
+from greenlet import getcurrent
+
+from ..._kernel.coroutine import home
+from ..._kernel.switching import SIGNED, Runner
 from ..._libuv import error, lib
 from ..._libuv.files import Call
 from .request import run
@@ -51,7 +54,10 @@ class _Raw(io.RawIOBase):
         return call.code
 
     def _in_finalizer(self) -> bool:
-        return self._blocking or self.__dict__.get("_finalizing", False)  # the latter is set by Python
+        """Return whether nobody can wait: we are collected (Python sets `_finalizing`), or the coroutine is."""
+        me = getcurrent()
+        collected = isinstance(me, Runner) and getattr(me, "coroutine", None) is None and me is not home().gate
+        return collected or self._blocking or self.__dict__.get("_finalizing", False)
 
     def _dealloc_warn(self, source: object) -> None:
         """Python calls this if the buffer was not closed, before it flushes and closes it."""

@@ -8,7 +8,6 @@ like other data; by the time that this is through there is room again. So nothin
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +18,15 @@ from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import readable
 from ..._libuv.files import Call
+from ...errors import UVError
 from ..files.descriptor import Descriptor
 from ..files.file import LARGEST, File
-from ..files.request import filebits, run, whole
+from ..files.request import run, whole
 from ..files.transfer import Transfer
 
 __all__ = ["send_file"]
 
+_UNABLE = (lib.UV_EINVAL, lib.UV_ENOSYS)
 PIECE = 1 << 22  # bytes that the pool sends in one call
 
 
@@ -37,11 +38,7 @@ def send_file(stream: Any, file: File, offset: int, count: int | None) -> Any:
     if count is not None:
         whole("count", count, 0, LARGEST)
     _queue_is_empty(stream._handle)  # raises if it cannot send
-    stat = file._call("fstat")
-    if (woken := run(stat, False)) is not SIGNED:
-        return woken
-    regular = stat.stat.st_mode & filebits.type == filebits.file
-    with _duplicate(stream, regular and stat.stat.st_size > 0) as output:
+    with _duplicate(stream) as output:
         return _ToStream(file, stream, output).move(offset, LARGEST - offset if count is None else count)
 
 
@@ -54,11 +51,8 @@ def _queue_is_empty(handle: Any) -> bool:
 
 
 @contextmanager
-def _duplicate(stream: Any, wanted: bool) -> Iterator[Descriptor | None]:
-    """Hold a duplicate of the stream's descriptor; None if the system shall not send: it could kill us by SIGPIPE."""
-    if not wanted or signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL:
-        yield None
-        return
+def _duplicate(stream: Any) -> Iterator[Descriptor]:
+    """Hold a duplicate of the stream's descriptor."""
     output = Descriptor(os.dup(stream.fileno()), f"duplicate of {stream._handle}")
     try:
         yield output
@@ -69,25 +63,27 @@ def _duplicate(stream: Any, wanted: bool) -> Iterator[Descriptor | None]:
 class _ToStream(Transfer):
     """To the peer of a stream."""
 
-    __slots__ = ("output", "stream")
+    __slots__ = ("able", "output", "stream")
     CHUNK = 1 << 16
 
-    def __init__(self, source: File, stream: Any, output: Descriptor | None) -> None:
+    def __init__(self, source: File, stream: Any, output: Descriptor) -> None:
         super().__init__(source, False)
-        self.stream, self.output = stream, output
+        self.stream, self.output, self.able = stream, output, True
 
     def by_system(self, offset: int, size: int) -> tuple[int, Any]:
-        """Nothing, if the stream is full."""
-        output, source = self.output, self.source._descriptor
-        if not _queue_is_empty(self.stream._handle) or output is None:
+        """Nothing, if the stream is full, or if this is no file that the system sends."""
+        if not _queue_is_empty(self.stream._handle) or not self.able:
             return 0, SIGNED
-        users = (output, source)
-        call = Call(
-            "sendfile", users=users, fd=output.number(), source=source.number(), offset=offset, size=min(size, PIECE)
-        )
+        output, source = self.output, self.source._descriptor
+        values: dict[str, Any] = {"fd": output.number(), "source": source.number(), "offset": offset, "size": min(size, PIECE)}
+        call = Call("sendfile", users=(output, source), **values)
+        call.to_stream = True
         try:
             woken = run(call, False)
-        except BlockingIOError:
+        except UVError:
+            if call.code not in (lib.UV_EAGAIN, *_UNABLE):
+                raise
+            self.able = call.code == lib.UV_EAGAIN
             return 0, SIGNED
         return call.code, woken
 
