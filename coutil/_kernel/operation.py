@@ -197,8 +197,7 @@ class Operation(Slotted, Entry):
 
     def lost(self) -> None:
         """Forget libuv: the loop is gone. A coroutine that waits is not resumed."""
-        self.generation = -1
-        self.pins = None
+        self.generation = -1  # `pins` stay until the hub forgets us: closing the loop still calls back
         self.stale = 0
         if self.state is AWAIT_REQUEST:
             self.state = CLOSE_REQUEST  # 4

@@ -4,7 +4,7 @@ Every one that waits suspends only the calling coroutine. Called from the main p
 until that one wait is over, and raise `errors.Deadlock` if nothing could end it.
 
 `stdin`, `stdout` and `stderr` are attributes that are made at their first use, in each thread: a `Terminal`, a stream
-or listener (a `ShareStreamSocket` on a Unix socket), or None.
+or listener (a `ShareStreamSocket` on a Unix socket), a `StandardFile`, or None.
 """
 
 from __future__ import annotations
@@ -14,6 +14,21 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._libuv import error, lib
 from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
+from .files.file import File, openfile
+from .files.folder import Folder, listdir
+from .files.info import FileInfo, fileinfo
+from .files.path import (
+    copyfile,
+    grantfile,
+    linkfile,
+    makedir,
+    maketemp,
+    movefile,
+    ownfile,
+    removefile,
+    touchfile,
+)
+from .files.request import filebits
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
@@ -36,7 +51,7 @@ from .random import random
 from .report import report
 from .run import excepthook, halt, isrunning, run
 from .signals import awaitsig, emitsig
-from .stdio import Standard, Terminal, standard
+from .stdio import Standard, StandardFile, Terminal, standard
 from .time import nanosecs, suspend, time
 
 __all__ = [
@@ -46,6 +61,9 @@ __all__ = [
     "CPUInfo",
     "DatagramSocket",
     "ExecSpec",
+    "File",
+    "FileInfo",
+    "Folder",
     "Interface",
     "LocalPassiveSocket",
     "LocalSocket",
@@ -58,27 +76,40 @@ __all__ = [
     "SharePassiveSocket",
     "ShareStreamSocket",
     "Socket",
+    "StandardFile",
     "StreamSocket",
     "Terminal",
     "address",
     "awaitsig",
     "connect",
+    "copyfile",
     "cpuinfo",
     "emitsig",
     "excepthook",
     "execute",
+    "filebits",
+    "fileinfo",
     "findaddr",
     "getdir",
     "getenv",
     "getpriority",
+    "grantfile",
     "halt",
     "isrunning",
+    "linkfile",
+    "listdir",
+    "makedir",
+    "maketemp",
+    "movefile",
     "nameaddr",
     "nanosecs",
     "netinfo",
+    "openfile",
+    "ownfile",
     "packenv",
     "procinfo",
     "random",
+    "removefile",
     "report",
     "run",
     "setdir",
@@ -88,6 +119,7 @@ __all__ = [
     "start",
     "suspend",
     "time",
+    "touchfile",
     "unpackenv",
 ]
 

@@ -18,17 +18,18 @@ from typing import Any, Literal
 from .._kernel.coroutine import Coroutine
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
-from .._kernel.states import ARMED, FREED
+from .._kernel.states import ARMED, CLOSE_REQUEST, FREED
 from .._kernel.switching import SIGNED, interrupt
 from .._libuv import lib
-from .._libuv.buffers import integers
+from .._libuv.buffers import Bytes, integers, readable
 from ..errors import BusyError
-from .network.bytestream import ByteStream
-from .network.handled import Opening
+from .files.file import File
+from .network.bytestream import SIZE, ByteStream
+from .network.handled import Opening, checked_size
 from .network.local import Travelling, adopted
 from .signals import Watcher, number_of
 
-__all__ = ["Standard", "Terminal", "standard"]
+__all__ = ["Standard", "StandardFile", "Terminal", "standard"]
 
 _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
@@ -133,7 +134,31 @@ class Terminal(ByteStream):
         return size[0], size[1]
 
 
-Standard = Terminal | Travelling
+class StandardFile(File):
+    """A file, or a device like /dev/null, as a standard stream: with the calls of streams beside those of files."""
+
+    __slots__ = ()
+
+    def receive(self, size: int = SIZE) -> bytes:
+        """Read at most `size` (> 0) bytes from our position on; b"" at the end. As `StreamSocket.receive`."""
+        return self.read(checked_size(size))
+
+    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
+        """Read into buffer[start:stop], return how many bytes, 0 at the end. As `StreamSocket.receive_into`."""
+        return self.read_into(buffer, start, stop)
+
+    def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
+        """Write all of data[start:stop] at our position; return True, or what an explicit resume brings. Suspends."""
+        view, _ = readable(data, start, stop)
+        while len(view):
+            written = self.write(view)
+            if operation().state is CLOSE_REQUEST:
+                return written  # type: ignore[return-value]  # what an explicit resume brought
+            view = view[written:]
+        return True
+
+
+Standard = Terminal | Travelling | StandardFile
 
 
 def standard(name: str) -> Standard | None:
@@ -179,7 +204,14 @@ def _socket(number: int) -> Travelling | None:
     return adopted(_duplicate(number), share=True)
 
 
+def _file(number: int) -> StandardFile:
+    access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    name = f"standard {('input', 'output', 'error')[number]}"
+    return StandardFile(_duplicate(number), name, access != os.O_WRONLY, access != os.O_RDONLY)
+
+
 _MAKERS: dict[int, Callable[[int], Standard | None]] = {
+    lib.CO_FD_FILE: _file,
     lib.CO_FD_TERMINAL: _terminal,
     lib.CO_FD_FIFO: _pipe,
     lib.CO_FD_LOCAL: _socket,

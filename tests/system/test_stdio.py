@@ -53,6 +53,39 @@ def test_much_through_pipes():
     assert (out == data.upper(), err, code) == (True, "", 0)
 
 
+def test_files(tmp_path):
+    """STD-1: input from a file and output to one: 13 bytes in, with the calls of a pipe; the position is shared."""
+    (tmp_path / "in").write_bytes(b"hello, world\n" * 2)
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as target:
+        script = """
+            from coutil import system
+            data = system.stdin.receive(13)
+            buffer = bytearray(20)
+            count = system.stdin.receive_into(buffer, 1)
+            assert (count, system.stdin.receive(), system.stdin.receive()) == (13, b"", b"")
+            system.stdout.send(data)
+            system.stdout.send(memoryview(buffer), 1, 1 + count)
+            assert type(system.stdin) is type(system.stdout) is system.StandardFile
+            assert system.stderr.send(b"") is True
+        """
+        assert run(script, stdin=source, stdout=target) == (None, "", 0)
+        target.write(b"after")
+    assert (tmp_path / "out").read_bytes() == b"hello, world\n" * 2 + b"after"
+
+
+def test_null_device():
+    """STD-1: /dev/null is empty, and takes everything."""
+    script = """
+        from coutil import system
+        assert system.stdin.receive() == b""
+        assert system.stdout.send(bytes(1 << 20)) is True
+        system.stderr.send(repr(system.stdin).encode())
+    """
+    out, err, code = run(script, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert (out, code) == (None, 0)
+    assert err.startswith("<File standard input r")
+
+
 def test_two_processes_share_a_pipe():
     """The mode of a pipe is not changed for the others that have it: neither while we run nor afterwards."""
     read_end, write_end = os.pipe()

@@ -8,7 +8,9 @@ from ..._kernel.operation import begun, lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
+from ..files.file import File
 from .handled import Handled, checked_size
+from .sending import send_file
 
 __all__ = ["LARGEST", "SIZE", "ByteStream", "Listener"]
 
@@ -141,6 +143,16 @@ class ByteStream(Handled):
             return code
 
         return self._request(start, "send", "uv_write", view, begun() if sent else None)
+
+    def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
+        """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.
+
+        The system sends them without their coming through this process. The file's position stays. It goes piece by
+        piece: what other coroutines send meanwhile gets in between. Suspends.
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF
+        (not open for reading), … Source: uv_fs_sendfile.
+        """
+        return send_file(self, file, offset, count)  # type: ignore[no-any-return]  # what an explicit resume brought
 
     def shutdown(self) -> bool:
         """End the sending side, after everything sent before; the peer reads the end of the stream. Suspends.

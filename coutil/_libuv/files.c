@@ -1,0 +1,257 @@
+/* Files and folders: requests for the thread pool, or calls that block. Python owns the structure that says what shall
+ * be done and takes what came of it (the result, a descriptor, text, numbers), and pins it until the callback. */
+
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
+
+#define CO_ENTRIES 256       /* of a folder, read at once */
+#define CO_NAME 4096         /* more than any file system's longest name */
+#define CO_PACKED (1 << 16)  /* room for entries on their way to Python */
+#define CO_PIECE_FS 0x7ffff000ULL /* the most that Linux reads or writes at once; others cut it to INT_MAX, which is more */
+
+typedef struct {
+    int count, next, busy, open;
+    uv_dir_t *dir;
+    uv_dirent_t entries[CO_ENTRIES];
+} co_folder;
+
+typedef struct {
+    int kind;
+    int fd, source, flags, mode;
+    int64_t offset, uid, gid;
+    uint64_t size;
+    char *data;
+    double atime, mtime;
+    co_folder *folder;
+    int busy;
+    int64_t result;
+    int opened;
+    char *text;
+    uv_stat_t stat;
+    uv_statfs_t statfs;
+} co_fs;
+
+typedef struct {
+    co_pooled pooled;
+    co_fs *call;
+    union {
+        uv_fs_t uv;
+        uv_work_t work;
+    };
+} co_fs_request;
+
+/* ---- folders: libuv writes the entries into our array; their names come from malloc, and are ours ---- */
+
+static void folder_forget(co_folder *folder) {
+    while (folder->next < folder->count) free((char *)folder->entries[folder->next++].name);
+    folder->next = folder->count = 0;
+}
+
+/* Nobody has it any more, and no call is in progress. */
+void co_folder_release(co_folder *folder) {
+    folder_forget(folder);
+    if (folder->open) {
+        uv_fs_t uv;
+        uv_fs_closedir(NULL, &uv, folder->dir, NULL);
+        uv_fs_req_cleanup(&uv);
+    }
+    folder->open = 0;
+}
+
+/* Move entries to `packed`, each as its type (a digit), its name and a zero, as many as fit; return how many bytes. */
+int co_folder_take(co_folder *folder, char *packed) {
+    char *at = packed;
+    while (folder->next < folder->count && at - packed < CO_PACKED - CO_NAME - 2) {
+        uv_dirent_t *entry = &folder->entries[folder->next++];
+        size_t size = strnlen(entry->name, CO_NAME);
+        *at++ = (char)('0' + entry->type);
+        memcpy(at, entry->name, size);
+        at += size;
+        *at++ = 0;
+        free((char *)entry->name);
+    }
+    return (int)(at - packed);
+}
+
+static int folder_read(uv_loop_t *loop, uv_fs_t *uv, co_folder *folder, uv_fs_cb done) {
+    if (!folder->open) return UV_EBADF;
+    if (folder->busy) return UV_EBUSY;
+    if (folder->next < folder->count) return UV_EALREADY; /* a call that nobody waited for has brought some */
+    folder->dir->dirents = folder->entries;
+    folder->dir->nentries = CO_ENTRIES;
+    folder->busy = 1;
+    int code = uv_fs_readdir(loop, uv, folder->dir, done);
+    if (done && code < 0) folder->busy = 0;
+    return code;
+}
+
+/* ---- calls ---- */
+
+/* Everything but `call` is libuv's own: without `done` it blocks. */
+static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, const char *dest, uv_fs_cb done) {
+    uint64_t size = call->size < CO_PIECE_FS ? call->size : CO_PIECE_FS;
+    uv_buf_t window = {.base = call->data, .len = (size_t)size};
+    uv_uid_t uid = (uv_uid_t)call->uid;
+    uv_gid_t gid = (uv_gid_t)call->gid;
+    int fd = call->fd;
+    if (!path) path = ""; /* libuv would abort */
+    if (!dest) dest = "";
+    switch (call->kind) {
+        case UV_FS_OPEN: return uv_fs_open(loop, uv, path, call->flags, call->mode, done);
+        case UV_FS_CLOSE: return uv_fs_close(loop, uv, fd, done);
+        case UV_FS_READ: return uv_fs_read(loop, uv, fd, &window, 1, call->offset, done);
+        case UV_FS_WRITE: return uv_fs_write(loop, uv, fd, &window, 1, call->offset, done);
+        case UV_FS_SENDFILE: return uv_fs_sendfile(loop, uv, fd, call->source, call->offset, (size_t)size, done);
+        case UV_FS_STAT: return uv_fs_stat(loop, uv, path, done);
+        case UV_FS_LSTAT: return uv_fs_lstat(loop, uv, path, done);
+        case UV_FS_FSTAT: return uv_fs_fstat(loop, uv, fd, done);
+        case UV_FS_STATFS: return uv_fs_statfs(loop, uv, path, done);
+        case UV_FS_READLINK: return uv_fs_readlink(loop, uv, path, done);
+        case UV_FS_REALPATH: return uv_fs_realpath(loop, uv, path, done);
+        case UV_FS_FTRUNCATE: return uv_fs_ftruncate(loop, uv, fd, call->offset, done);
+        case UV_FS_FSYNC: return uv_fs_fsync(loop, uv, fd, done);
+        case UV_FS_FDATASYNC: return uv_fs_fdatasync(loop, uv, fd, done);
+        case UV_FS_UTIME: return uv_fs_utime(loop, uv, path, call->atime, call->mtime, done);
+        case UV_FS_LUTIME: return uv_fs_lutime(loop, uv, path, call->atime, call->mtime, done);
+        case UV_FS_FUTIME: return uv_fs_futime(loop, uv, fd, call->atime, call->mtime, done);
+        case UV_FS_CHMOD: return uv_fs_chmod(loop, uv, path, call->mode, done);
+        case UV_FS_FCHMOD: return uv_fs_fchmod(loop, uv, fd, call->mode, done);
+        case UV_FS_CHOWN: return uv_fs_chown(loop, uv, path, uid, gid, done);
+        case UV_FS_LCHOWN: return uv_fs_lchown(loop, uv, path, uid, gid, done);
+        case UV_FS_FCHOWN: return uv_fs_fchown(loop, uv, fd, uid, gid, done);
+        case UV_FS_UNLINK: return uv_fs_unlink(loop, uv, path, done);
+        case UV_FS_RMDIR: return uv_fs_rmdir(loop, uv, path, done);
+        case UV_FS_MKDIR: return uv_fs_mkdir(loop, uv, path, call->mode, done);
+        case UV_FS_MKDTEMP: return uv_fs_mkdtemp(loop, uv, path, done);
+        case UV_FS_MKSTEMP: return uv_fs_mkstemp(loop, uv, path, done);
+        case UV_FS_RENAME: return uv_fs_rename(loop, uv, path, dest, done);
+        case UV_FS_LINK: return uv_fs_link(loop, uv, path, dest, done);
+        case UV_FS_SYMLINK: return uv_fs_symlink(loop, uv, path, dest, call->flags, done);
+        case UV_FS_COPYFILE: return uv_fs_copyfile(loop, uv, path, dest, call->flags, done);
+        case UV_FS_OPENDIR: return uv_fs_opendir(loop, uv, path, done);
+        case UV_FS_READDIR: return folder_read(loop, uv, call->folder, done);
+        default: return UV_EINVAL;
+    }
+}
+
+/* Take over what libuv allocated: it must not free that too. */
+static char *taken(char **pointer) {
+    char *text = *pointer;
+    *pointer = NULL;
+    return text;
+}
+
+static void fs_opened_dir(co_folder *folder, uv_dir_t *dir) {
+    folder->dir = dir;
+    folder->open = dir != NULL;
+}
+
+static void fs_read_dir(co_folder *folder, ssize_t result) {
+    folder->dir->dirents = NULL; /* the names stay when libuv cleans up */
+    folder->next = 0;
+    folder->count = result > 0 ? (int)result : 0;
+    folder->busy = 0;
+}
+
+/* Copy what a call brought, and free what libuv keeps for it. */
+static void fs_end(co_fs *call, uv_fs_t *uv) {
+    call->result = uv->result;
+    if (call->kind == UV_FS_READDIR)
+        fs_read_dir(call->folder, uv->result);
+    else if (call->kind == UV_FS_CLOSE && uv->result == UV_ECANCELED)
+        close(call->fd); /* the loop is being closed */
+    if (uv->result >= 0) switch (call->kind) {
+            case UV_FS_STAT:
+            case UV_FS_LSTAT:
+            case UV_FS_FSTAT: call->stat = uv->statbuf; break;
+            case UV_FS_STATFS: call->statfs = *(uv_statfs_t *)uv->ptr; break;
+            case UV_FS_READLINK:
+            case UV_FS_REALPATH: call->text = taken((char **)&uv->ptr); break;
+            case UV_FS_OPEN: call->opened = (int)uv->result; break;
+            case UV_FS_MKSTEMP:
+                call->opened = (int)uv->result; /* fall through */
+            case UV_FS_MKDTEMP: call->text = taken((char **)&uv->path); break;
+            case UV_FS_OPENDIR: fs_opened_dir(call->folder, uv->ptr); break;
+            default: break;
+        }
+    uv_fs_req_cleanup(uv);
+    call->busy = 0;
+}
+
+static void on_fs(uv_fs_t *uv) {
+    co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, uv));
+    fs_end(request->call, uv);
+    pooled_done(&request->pooled, 0);
+}
+
+/* The record's result is 0: the real one is in `call`. The paths are copied. */
+int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, const char *path, const char *dest) {
+    ENTER(loop);
+    co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
+    if (!request) return UV_ENOMEM;
+    request->call = call;
+    int code = fs_call(&loop->uv, &request->uv, call, path, dest, on_fs);
+    call->busy = code >= 0;
+    return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
+}
+
+/* ---- to streams: uv_fs_sendfile would keep a thread of the pool until a full stream has room ---- */
+
+static void send_work(uv_work_t *uv) {
+    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+#ifdef __linux__
+    off_t offset = call->offset;
+    ssize_t sent;
+    sigset_t pipe, old;
+    struct timespec zero = {0, 0};
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &old);
+    do
+        sent = sendfile(call->fd, call->source, &offset, call->size < CO_PIECE_FS ? call->size : CO_PIECE_FS);
+    while (sent < 0 && errno == EINTR);
+    call->result = sent < 0 ? uv_translate_sys_error(errno) : sent;
+    while (call->result == UV_EPIPE && sigtimedwait(&pipe, NULL, &zero) < 0 && errno == EINTR) continue;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+#else
+    call->result = UV_ENOSYS;
+#endif
+}
+
+static void on_send(uv_work_t *uv, int status) {
+    co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, work));
+    if (status) request->call->result = status;
+    request->call->busy = 0;
+    pooled_done(&request->pooled, 0);
+}
+
+/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once. */
+int co_fs_send(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
+    ENTER(loop);
+    co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
+    if (!request) return UV_ENOMEM;
+    request->call = call;
+    int code = uv_queue_work(&loop->uv, &request->work, send_work, on_send);
+    call->busy = code >= 0;
+    return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
+}
+
+/* In any thread; there need not be a loop. */
+void co_fs_block(co_fs *call, const char *path, const char *dest) {
+    uv_fs_t uv;
+    memset(&uv, 0, sizeof uv);
+    int code = fs_call(NULL, &uv, call, path, dest, NULL);
+    if (code < 0 && uv.result >= 0) { /* refused: there is nothing to free */
+        call->result = code;
+        call->busy = 0;
+    } else
+        fs_end(call, &uv);
+}
+
+void co_fs_release(co_fs *call) {
+    if (call->opened >= 0) close(call->opened);
+    free(call->text);
+    call->opened = -1;
+    call->text = NULL;
+}

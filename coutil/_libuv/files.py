@@ -1,0 +1,150 @@
+"""Calls of libuv's file system functions, as Python sees them: arguments, start, and what they brought."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import NULL, error, ffi, lib
+from .buffers import address_of
+
+__all__ = ["ARRIVED", "Call", "Folder", "encoded"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has brought entries
+KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.startswith("UV_FS_")}
+
+
+def encoded(path: Path, name: str = "path") -> bytes:
+    """Return `path` as the system takes it. Raises TypeError, or ValueError if it has a NUL or cannot be encoded."""
+    try:
+        found = os.fsencode(path)
+    except TypeError:
+        raise TypeError(f"{name} must be a str, bytes or os.PathLike, not {path!r}") from None
+    if b"\0" in found:
+        raise ValueError(f"{name} has a NUL character: {path!r}")
+    return found
+
+
+class Folder:
+    """An open folder. Whoever refers to it keeps it open: a reader, and a call in progress."""
+
+    __slots__ = ("pointer",)
+
+    def __init__(self) -> None:
+        """Not open yet: for a call of "opendir"."""
+        self.pointer = ffi.gc(ffi.new("co_folder *"), lib.co_folder_release)
+
+    @property
+    def busy(self) -> bool:
+        """Whether libuv reads it now."""
+        return bool(self.pointer.busy)
+
+    def take(self) -> list[bytes]:
+        """Return some of the entries that have come, each a digit for its type and its name; [] if there are none."""
+        packed = ffi.new("char[]", lib.CO_PACKED)
+        size = lib.co_folder_take(self.pointer, packed)
+        return ffi.buffer(packed, size)[:].split(b"\0")[:-1]  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close it now; not while it is busy."""
+        ffi.release(self.pointer)
+
+
+class Call:
+    """One call of a function of libuv. It owns what the call brings (a descriptor, text) until somebody takes it."""
+
+    __slots__ = ("_encoded", "buffer", "folder", "name", "paths", "started", "struct", "to_stream", "users")
+
+    def __init__(
+        self,
+        name: str,
+        *paths: Path,
+        users: tuple[Any, ...] = (),
+        buffer: memoryview | None = None,
+        folder: Folder | None = None,
+        **fields: Any,
+    ) -> None:
+        """`name` of the function ("open"), its paths and other fields of co_fs.
+
+        users: what must be told when libuv needs it no more, by end(struct). buffer, folder: what it reads or fills.
+        Raises TypeError or ValueError for a path.
+        """
+        self.users: tuple[Any, ...] = ()
+        self.started = False
+        self.to_stream = False  # of "sendfile": the target is a stream, which must not block
+        self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
+        self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
+        values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True, **fields}
+        if folder is not None:
+            values["folder"] = folder.pointer
+        if buffer is not None:
+            values["data"], values["size"] = address_of(buffer), len(buffer)
+        self.struct = ffi.gc(ffi.new("co_fs *", values), lib.co_fs_release)
+        for user in users:
+            user.begin(self.struct)
+            self.users += (user,)
+
+    def __del__(self) -> None:
+        """Tell the users of a call that was given up, and has ended since."""
+        self.end()
+
+    def end(self) -> None:
+        """Tell the users that libuv needs them no more. Twice is no error."""
+        users, self.users = self.users, ()
+        for user in users:
+            user.end(self.struct)
+
+    def start(self, loop: Any, slot: int, generation: int) -> int:
+        """Hand it to the thread pool; return libuv's code."""
+        if self.to_stream:
+            code: int = lib.co_fs_send(loop, slot, generation, self.struct)
+        else:
+            code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
+        self.started = code >= 0
+        return code
+
+    def block(self) -> None:
+        """Do it now."""
+        lib.co_fs_block(self.struct, self._encoded[0], self._encoded[1])
+
+    def __str__(self) -> str:
+        """What it does, for reports."""
+        return " ".join((self.name, *(str(what) for what in self.users), *(repr(path) for path in self.paths)))
+
+    @property
+    def syscall(self) -> str:
+        """The name of the C function."""
+        return f"uv_fs_{self.name}"
+
+    @property
+    def code(self) -> int:
+        """What it returned: negative for an error."""
+        return int(self.struct.result)
+
+    def result(self) -> int:
+        """Return what it returned. Raises what an error means."""
+        code: int = self.struct.result
+        if code < 0:
+            raise error(code, self.syscall, *self.paths)
+        return code
+
+    def take_descriptor(self) -> int:
+        """Return the descriptor that it opened, which is the caller's from now on."""
+        number, self.struct.opened = self.struct.opened, -1
+        return int(number)
+
+    def text(self) -> bytes:
+        """Return the text that it brought."""
+        return ffi.string(self.struct.text)  # type: ignore[no-any-return]
+
+    @property
+    def stat(self) -> Any:
+        """The uv_stat_t that it filled."""
+        return self.struct.stat
+
+    @property
+    def statfs(self) -> Any:
+        """The uv_statfs_t that it filled."""
+        return self.struct.statfs

@@ -1,0 +1,1 @@
+"""Files, folders and their names, through libuv's thread pool: nothing here stops the loop unless asked to."""

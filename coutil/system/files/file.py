@@ -1,0 +1,323 @@
+"""Open files."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from ..._kernel.operation import begun
+from ..._kernel.switching import SIGNED
+from ..._libuv.buffers import Bytes, readable, writable
+from ..._libuv.files import Call
+from . import buffered
+from .descriptor import Descriptor
+from .info import STAT, fields, of_stat, requested
+from .request import Path, bits, done, flag, identity, moment, run, whole
+from .transfer import ToFile
+
+__all__ = ["File", "openfile"]
+
+LARGEST = 2**63 - 1
+SHORT = 64  # bytes: what is read is copied if there may be less; CPython shares bytes of length 1
+PIECE = 2**30  # bytes that one call reads at most
+CHUNK = 65536  # bytes to ask for where nobody knows how many there are
+_ACCESS = {(True, False): os.O_RDONLY, (False, True): os.O_WRONLY, (True, True): os.O_RDWR}
+
+
+def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
+    path: Path,
+    *,
+    read: bool | None = None,
+    write: bool = False,
+    append: bool = False,
+    truncate: bool = False,
+    sync: bool = False,
+    create: bool = False,
+    exclusive: bool = False,
+    cloexec: bool = True,
+    perm: int | str | None = None,
+    blocking: bool = False,
+) -> File:
+    """Open a file and return it.
+
+    read: True unless something else implies writing. append: every write goes to the end. truncate: empty it first.
+    sync: writes return when the data are on the disk. These three imply `write`.
+    create: make it, with the permissions `perm` (see `grantfile`), if there is none; exclusive: there must be none.
+    cloexec: child processes do not inherit it.
+    blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking.
+    Raises TypeError (also for a missing `perm`), ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, EEXIST,
+    EISDIR, EMFILE, … A file that was opened after an explicit resume is closed again. Source: uv_fs_open.
+    """
+    flag(write=write, append=append, truncate=truncate, sync=sync, create=create, exclusive=exclusive, cloexec=cloexec)
+    write = write or append or truncate or sync
+    if read is None:
+        read = not write
+    flag(read=read)
+    if not (read or write):
+        raise ValueError("a file that is neither read nor written cannot be opened")
+    create = create or exclusive
+    if create and perm is None:
+        raise TypeError("perm is needed to create a file")
+    chosen = (append, os.O_APPEND), (truncate, os.O_TRUNC), (sync, os.O_SYNC), (create, os.O_CREAT)
+    flags = _ACCESS[read, write] | (os.O_EXCL if exclusive else 0) | sum(value for wanted, value in chosen if wanted)
+    call = Call("open", path, flags=flags, mode=bits(perm) if create and perm is not None else 0)
+    woken = run(call, blocking)
+    if woken is not SIGNED:
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    file = File(call.take_descriptor(), repr(path), read, write)
+    if not cloexec:
+        os.set_inheritable(file.fileno(), True)
+    return file
+
+
+class File:
+    """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is forgotten.
+
+    It belongs to no event loop: any thread may use it, and a child process its copy. Many coroutines may use it at the
+    same time; they share its position. What is called after `close` raises `Closed`, what has begun before goes on.
+
+    All methods but `fileno`, `buffered`, `text` and `lines` suspend, unless `blocking` is true: then they stop the
+    whole thread. They raise TypeError, ValueError, `Closed`, `NotYieldable`, and `UVError` as the functions of the
+    system do. An explicit resume ends the wait and is returned; what was asked for may happen nevertheless.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "_read", "_write")
+
+    def __init__(self, number: int, name: str, read: bool, write: bool) -> None:
+        """Take over the descriptor `number`, which was opened for reading, writing, or both."""
+        self._descriptor = Descriptor(number, f"file {name}")
+        self._read, self._write = read, write
+
+    def __del__(self) -> None:
+        """Close a file that nobody refers to any more."""
+        descriptor = getattr(self, "_descriptor", None)
+        if descriptor is None or descriptor.closed:
+            return
+        if sys.flags.dev_mode:
+            warnings.warn(f"unclosed {descriptor}", ResourceWarning, stacklevel=2, source=self)
+        descriptor.closed = True
+
+    def __enter__(self) -> File:
+        """Return the file; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file; an exception that leaves the block does not wait for the thread pool."""
+        self.close(blocking=kind is not None)
+
+    def __repr__(self) -> str:
+        """Name, access, and descriptor."""
+        access = "r" * self._read + "w" * self._write
+        state = "closed" if self._descriptor.closed else f"{access} fd={self._descriptor.number()}"
+        return f"<File {str(self._descriptor)[5:]} {state}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._descriptor.closed
+
+    def fileno(self) -> int:
+        """Return the descriptor, which stays ours. Raises `Closed`. Never suspends."""
+        return self._descriptor.number()
+
+    def close(self, *, blocking: bool = False) -> bool:
+        """Close the file; return True. Closing twice is no error.
+
+        Calls in progress go on: the descriptor is closed when the last of them is over. Raises also `UVError`: EIO, …;
+        it is closed then, too. Source: uv_fs_close.
+        """
+        flag(blocking=blocking)
+        own = None if blocking or self._descriptor.closed else begun()  # not behind a cancelled call
+        number = self._descriptor.give_up()
+        return True if number is None else _closed(number, blocking, own)
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    def read(self, size: int = -1, *, offset: int | None = None, blocking: bool = False) -> bytes:
+        """Return at most `size` bytes, those up to the end if it is negative; b"" at the end.
+
+        offset: where to read; the position of the file is used, and moved, only if it is None.
+        Raises `UVError`: EBADF (not open for reading), EISDIR, … Source: uv_fs_read.
+        """
+        whole("size", size, -LARGEST, LARGEST)
+        at = _offset(offset)
+        if size < 0:
+            return self._read_all(at, blocking)
+        return self._read_once(size, at, blocking)
+
+    def _read_once(self, size: int, at: int, blocking: bool) -> bytes:
+        """Have libuv write into the bytes object that is returned, so that nothing is copied unless less came."""
+        size = min(size, PIECE)
+        data = bytes(size) if size > SHORT else bytearray(size)
+        call = self._call("read", buffer=memoryview(data), offset=at)
+        woken = run(call, blocking)
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return data if isinstance(data, bytes) and call.code == size else bytes(data[: call.code])
+
+    def _read_all(self, at: int, blocking: bool) -> bytes:
+        parts: list[bytes] = []
+        woken = self._read_parts(parts, at, blocking)
+        if woken is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_parts(self, parts: list[bytes], at: int, blocking: bool) -> Any:
+        """Read all that a look at the size promises, then on to the end."""
+        stat = self._call("fstat")
+        if (woken := run(stat, blocking)) is not SIGNED:
+            return woken
+        size = max(stat.stat.st_size - (self._position() if at < 0 else at), 0) or CHUNK
+        while True:
+            size = min(size, PIECE)
+            part = bytes(max(size, SHORT + 1))
+            call = self._call("read", buffer=memoryview(part), offset=at)
+            if (woken := run(call, blocking)) is not SIGNED:
+                return woken
+            count = call.code
+            if not count:
+                return SIGNED
+            parts.append(part if count == len(part) else part[:count])
+            at = at if at < 0 else at + count
+            size = max(size - count, CHUNK)
+
+    def _position(self) -> int:
+        with suppress(OSError):  # a pipe has none
+            return os.lseek(self.fileno(), 0, os.SEEK_CUR)
+        return 0
+
+    def read_into(
+        self, buffer: Any, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
+    ) -> int:
+        """Read into buffer[start:stop]; return how many bytes, 0 at the end. Otherwise like `read`.
+
+        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized before libuv is done
+        with it, also if the caller was resumed meanwhile.
+        """
+        view = writable(buffer, start, stop)
+        return self._transfer("read", view, _offset(offset), blocking)
+
+    def write(
+        self, data: Bytes, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
+    ) -> int:
+        """Write data[start:stop]; return how many bytes were written, which may be less.
+
+        data: bytes or any contiguous buffer; it must not change meanwhile. offset: where to write; the position of the
+        file is used, and moved, only if it is None. A file opened to append ignores it.
+        Raises `UVError`: EBADF (not open for writing), ENOSPC, EFBIG, EPIPE, … Source: uv_fs_write.
+        """
+        view, _ = readable(data, start, stop)
+        return self._transfer("write", view, _offset(offset), blocking)
+
+    def write_from(self, source: File, offset: int, count: int, *, blocking: bool = False) -> int:
+        """Copy `count` bytes (> 0) of another file, from `offset` on, to our position; return how many there were.
+
+        The system copies, where it can: the data do not come through this process.
+        Raises also `UVError`: EBADF, ENOSPC, … Source: uv_fs_sendfile.
+        """
+        if not isinstance(source, File):
+            raise TypeError(f"source must be a File, not {source!r}")
+        whole("offset", offset, 0, LARGEST)
+        whole("count", count, 1, LARGEST)
+        return ToFile(source, self, blocking).move(offset, count)  # type: ignore[no-any-return]
+
+    # -- the file itself -----------------------------------------------------------------------------------------------
+
+    def resize(self, size: int, *, blocking: bool = False) -> bool:
+        """Cut the file to `size` bytes, or extend it with zeros; return True.
+
+        Raises `UVError`: EINVAL (not open for writing), EFBIG, … Source: uv_fs_ftruncate.
+        """
+        return self._done("ftruncate", blocking, offset=whole("size", size, 0, LARGEST))
+
+    def flush(self, *, data_only: bool = False, blocking: bool = False) -> bool:
+        """Wait until everything written is on the disk; return True.
+
+        data_only: not the times and other attributes that nobody needs to read the data.
+        Raises `UVError`: EIO, EINVAL (not a file that can be), … Source: uv_fs_fsync, uv_fs_fdatasync.
+        """
+        flag(data_only=data_only)
+        return self._done("fdatasync" if data_only else "fsync", blocking)
+
+    def touch(self, *, atime: float | None = None, mtime: float | None = None, blocking: bool = False) -> bool:
+        """Set the times of access and modification, now unless given (seconds since 1970); return True.
+
+        Source: uv_fs_futime.
+        """
+        return self._done("futime", blocking, atime=moment("atime", atime), mtime=moment("mtime", mtime))
+
+    def own(self, uid: int, gid: int, *, blocking: bool = False) -> bool:
+        """Give the file to a user and a group, -1: leave it; return True.
+
+        Raises `UVError`: EPERM. Source: uv_fs_fchown.
+        """
+        return self._done("fchown", blocking, uid=identity("uid", uid), gid=identity("gid", gid))
+
+    def grant(self, perm: int | str, *, blocking: bool = False) -> bool:
+        """Set the permissions, as in `grantfile`; return True. Raises `UVError`: EPERM. Source: uv_fs_fchmod."""
+        return self._done("fchmod", blocking, mode=bits(perm))
+
+    def info(self, *names: str, blocking: bool = False) -> Any:
+        """Return what is known about the file, as `fileinfo` does, but not about its path and its file system.
+
+        Source: uv_fs_fstat.
+        """
+        requested(names, STAT)
+        call = self._call("fstat")
+        woken = run(call, blocking)
+        return fields(names, of_stat(call.stat)) if woken is SIGNED else woken
+
+    # -- through buffers -----------------------------------------------------------------------------------------------
+
+    def buffered(self, size: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom:
+        """Return a buffered binary file object of Python over this file, which it closes when it is closed.
+
+        It begins at the position of the file, and keeps a position of its own. One coroutine at a time may use it: a
+        second one gets RuntimeError. A wait inside of it that is ended from outside (a timeout, or an explicit resume,
+        which makes it raise `Cancelled`) leaves it usable; but Python's buffers forget what they had of an unfinished
+        line or block by then. If that matters, note `tell()` before and `seek` there, or use `lines` or `read`.
+        """
+        return buffered.binary(self, whole("size", size, 1, 2**31 - 1))
+
+    def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
+        """Return a text file object of Python over this file; the arguments are those of `open`. See `buffered`."""
+        return io.TextIOWrapper(self.buffered(), encoding, errors, newline)
+
+    def lines(self) -> Iterator[bytes]:
+        """Return an iterator over the lines, from the position on, which stays. It suspends when it has to read."""
+        return buffered.Lines(self)
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    def _call(self, name: str, **values: Any) -> Call:
+        return Call(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)
+
+    def _done(self, name: str, blocking: bool, **values: Any) -> bool:
+        return done(self._call(name, **values), blocking)
+
+    def _transfer(self, name: str, view: memoryview, at: int, blocking: bool) -> int:
+        call = self._call(name, buffer=view, offset=at)
+        woken = run(call, blocking)
+        return call.code if woken is SIGNED else woken
+
+
+def _offset(offset: int | None) -> int:
+    return -1 if offset is None else whole("offset", offset, 0, LARGEST)
+
+
+def _closed(number: int, blocking: bool, own: Any) -> Any:
+    """Close a descriptor that nobody uses; whatever happens, it is gone then."""
+    begun_: list[bool] = []
+    try:
+        return done(Call("close", fd=number), blocking, own, lambda: begun_.append(True))
+    finally:
+        if not begun_:
+            os.close(number)

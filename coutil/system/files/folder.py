@@ -1,0 +1,131 @@
+"""The entries of a folder, a few hundred at a time."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from ..._kernel.operation import operation
+from ..._kernel.switching import SIGNED
+from ..._libuv.files import ARRIVED, Call
+from ..._libuv.files import Folder as Opened
+from ...errors import BusyError, Closed, UVError
+from .request import Path, flag, like, run
+
+__all__ = ["Folder", "listdir"]
+
+TYPES = {
+    ord("0") + number: name
+    for number, name in enumerate(("unknown", "file", "directory", "link", "pipe", "socket", "character", "block"))
+}
+
+
+def listdir(path: Path, *, blocking: bool = False) -> Folder:
+    """Open a folder and return an iterator over its entries: pairs of name and type, in no order.
+
+    type: "file", "directory", "link", "pipe", "socket", "character", "block", or "unknown" (some file systems do not
+    say: see `fileinfo`). "." and ".." are left out. Names are bytes if `path` is, else strings as `os.fsdecode` makes.
+    Entries are read as they are needed, so that a folder may have millions.
+    blocking: stop the whole thread instead of the calling coroutine, also when the iterator needs more entries.
+    Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, ENOTDIR, EACCES, …
+    Source: uv_fs_opendir, uv_fs_readdir.
+    """
+    flag(blocking=blocking)
+    opened = Opened()
+    woken = run(Call("opendir", path, folder=opened), blocking)
+    return Folder(path, opened, blocking) if woken is SIGNED else woken
+
+
+class Folder:
+    """An iterator over the entries of a folder. Made by `listdir`.
+
+    It closes itself at the end, when `close` is called, at the end of a `with` block, or when it is forgotten. A wait
+    that is ended from outside loses no entry; an explicit resume returns its value in place of one.
+    """
+
+    __slots__ = ("_blocking", "_entries", "_opened", "_over", "_path", "_waiter")
+
+    def __init__(self, path: Path, opened: Opened, blocking: bool) -> None:
+        """Take over an open folder."""
+        self._path, self._blocking = path, blocking
+        self._opened: Opened | None = opened
+        self._entries: list[tuple[Any, str]] = []  # in reverse
+        self._over = False
+        self._waiter: Any = None
+
+    def __enter__(self) -> Folder:
+        """Return the iterator; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Path and state."""
+        return f"<Folder {self._path!r} {'open' if self._opened is not None else 'over' if self._over else 'closed'}>"
+
+    def close(self) -> bool:
+        """Forget the rest; return True. Closing twice is no error. Never suspends. Source: uv_fs_closedir."""
+        opened, self._opened, self._entries = self._opened, None, []
+        self._over = False
+        _close(opened)
+        return True
+
+    def __iter__(self) -> Folder:
+        """Return the iterator itself."""
+        return self
+
+    def __next__(self) -> tuple[Any, str]:
+        """Return the next entry. Suspends when more have to be read, unless blocking.
+
+        Raises `Closed`, `BusyError` (another coroutine waits here, or the system is still at work for one that was
+        cancelled), `NotYieldable`, or `UVError`: EIO, …
+        """
+        if not self._entries and (woken := self._fill()) is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        return self._entries.pop()
+
+    def _fill(self) -> Any:
+        if self._over:
+            raise StopIteration
+        opened = self._opened
+        if opened is None:
+            raise Closed(f"the list of {self._path!r} is closed")
+        if self._waiter is not None:
+            raise BusyError(f"the list of {self._path!r} is in use: {self._waiter!r} waits for it")
+        if (woken := self._read(opened)) is not SIGNED:
+            return woken
+        if self._opened is None:
+            raise Closed(f"the list of {self._path!r} was closed by another coroutine", interrupted=True)
+        self._entries = [(like(self._path, entry[1:]), TYPES[entry[0]]) for entry in opened.take()]
+        self._entries.reverse()
+        if not self._entries:
+            self._opened, self._over = None, True
+            _close(opened)
+            raise StopIteration
+        return SIGNED
+
+    def _read(self, opened: Opened) -> Any:
+        """Have libuv read entries, unless there are some that nobody took."""
+        self._waiter = "a thread" if self._blocking else operation().coroutine
+        try:
+            return run(Call("readdir", folder=opened), self._blocking)
+        except UVError as error:
+            if error.code == ARRIVED:
+                return SIGNED
+            if error.name == "EBUSY":
+                raise BusyError(
+                    f"the list of {self._path!r} is in use: libuv still reads for a cancelled call"
+                ) from None
+            raise
+        finally:
+            self._waiter = None
+
+
+def _close(opened: Opened | None) -> None:
+    """Close a folder now, or if libuv reads it, as soon as it does no more."""
+    if opened is not None and not opened.busy:
+        opened.close()

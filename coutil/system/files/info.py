@@ -1,0 +1,177 @@
+"""What is known about files: numbers, times, permissions, and the file system they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from ..._kernel.switching import SIGNED
+from ..._libuv.files import Call
+from ...errors import UVError
+from .request import Path, filebits, flag, like, run
+
+__all__ = ["ALL", "STAT", "FileInfo", "fields", "fileinfo", "of_stat", "requested"]
+
+TYPES = {
+    filebits.file: "file",
+    filebits.directory: "directory",
+    filebits.link: "link",
+    filebits.pipe: "pipe",
+    filebits.socket: "socket",
+    filebits.character: "character",
+    filebits.block: "block",
+}
+PERMISSIONS = (
+    *("setuid", "setgid", "sticky", "ruser", "wuser", "xuser", "rgroup", "wgroup", "xgroup"),
+    *("rother", "wother", "xother"),
+)
+SYSTEMS = {  # statfs(2)
+    0x0187: "autofs",
+    0x1021994: "tmpfs",
+    0x1CD1: "devpts",
+    0x27E0EB: "cgroup",
+    0x2FC12FC1: "zfs",
+    0x3434: "nilfs",
+    0x4D44: "msdos",
+    0x517B: "smb",
+    0x58465342: "xfs",
+    0x5346544E: "ntfs",
+    0x62656572: "sysfs",
+    0x63677270: "cgroup2",
+    0x6969: "nfs",
+    0x65735546: "fuse",
+    0x73717368: "squashfs",
+    0x794C7630: "overlayfs",
+    0x858458F6: "ramfs",
+    0x9123683E: "btrfs",
+    0x9660: "iso9660",
+    0x9FA0: "proc",
+    0xEF53: "ext",
+    0xF2F52010: "f2fs",
+    0xFE534D42: "smb2",
+    0xFF534D42: "cifs",
+}
+
+
+class FileInfo(NamedTuple):
+    """What stat(2) tells about a file. Times are seconds since 1970."""
+
+    type: str  # "file", "directory", "link", "pipe", "socket", "character", "block" or "unknown"
+    mode: int  # type and permissions, as in `filebits`
+    uid: int
+    gid: int
+    inode: int
+    device: int
+    rdev: int
+    links: int
+    size: int  # bytes
+    blocks: int  # of 512 bytes
+    blocksize: int
+    flags: int  # set by the user; 0 where the system has none
+    version: int
+    atime: float  # last access
+    mtime: float  # last modification of the data
+    ctime: float  # last change of anything
+    birthtime: float  # creation, 0 where the system does not know
+
+
+STAT = frozenset((*FileInfo._fields, *PERMISSIONS))
+_STATFS: dict[str, Callable[[Any], Any]] = {
+    "fstype": lambda found: SYSTEMS.get(found.f_type, "unknown"),
+    "fsid": lambda found: int(found.f_type),
+    "fsblocksize": lambda found: int(found.f_bsize),
+    "fsblocks": lambda found: int(found.f_blocks),
+    "fsfree": lambda found: int(found.f_bfree),
+    "fsavailable": lambda found: int(found.f_bavail),
+    "fsinodes": lambda found: int(found.f_files),
+    "fsinodesfree": lambda found: int(found.f_ffree),
+}
+ALL = STAT | frozenset(_STATFS) | {"realpath", "target"}
+
+
+def requested(names: tuple[str, ...], known: Collection[str]) -> None:
+    """Raise TypeError or ValueError unless all names are known."""
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names must be strings, not {name!r}")
+        if name not in known:
+            raise ValueError(f"there is no {name!r} to ask for, but {', '.join(sorted(known))}")
+
+
+def fields(names: tuple[str, ...], info: FileInfo) -> Any:
+    """Return what was asked for out of `info`: all of it, one value, or a tuple."""
+    return chosen(names, values_of(info)) if names else info
+
+
+def chosen(names: tuple[str, ...], values: dict[str, Any]) -> Any:
+    """Return one value, or a tuple."""
+    return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
+
+
+def values_of(info: FileInfo) -> dict[str, Any]:
+    """Return all that `info` tells, by name."""
+    return info._asdict() | {name: bool(info.mode & getattr(filebits, name)) for name in PERMISSIONS}
+
+
+def of_stat(stat: Any) -> FileInfo:
+    """Return what a uv_stat_t tells."""
+    mode = stat.st_mode
+    return FileInfo(
+        TYPES.get(mode & filebits.type, "unknown"),
+        mode,
+        *(stat.st_uid, stat.st_gid, stat.st_ino, stat.st_dev, stat.st_rdev, stat.st_nlink, stat.st_size),
+        *(stat.st_blocks, stat.st_blksize, stat.st_flags, stat.st_gen),
+        *(_seconds(stat.st_atim), _seconds(stat.st_mtim), _seconds(stat.st_ctim), _seconds(stat.st_birthtim)),
+    )
+
+
+def _seconds(time: Any) -> float:
+    return time.tv_sec + time.tv_nsec / 1e9  # type: ignore[no-any-return]
+
+
+def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any:
+    """Return what is known about a file: a `FileInfo`, or if `names` are given one value, or a tuple of several.
+
+    names: the fields of `FileInfo`; permissions like "wgroup" as in `filebits`, which are bools; "realpath": the
+    absolute path without links; "target": what a symbolic link contains, else None; and about the file system
+    "fstype" ("ext", "tmpfs", …, "unknown"), "fsid", "fsblocksize", "fsblocks", "fsfree", "fsavailable" (to everybody),
+    "fsinodes", "fsinodesfree".
+    follow: ask for the file that a symbolic link leads to, not for the link.
+    blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking, once for each function
+    of the system that is needed.
+    Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ELOOP, ENOTDIR, …
+    Source: uv_fs_stat, uv_fs_lstat, uv_fs_statfs, uv_fs_realpath, uv_fs_readlink.
+    """
+    flag(follow=follow, blocking=blocking)
+    requested(names, ALL)
+    wanted, values = set(names), {}
+    if not names or wanted & STAT:
+        call = Call("stat" if follow else "lstat", path)
+        if (woken := run(call, blocking)) is not SIGNED:
+            return woken
+        info = of_stat(call.stat)
+        if not names:
+            return info
+        values = values_of(info)
+    if wanted & _STATFS.keys():
+        call = Call("statfs", path)
+        if (woken := run(call, blocking)) is not SIGNED:
+            return woken
+        values |= {name: get(call.statfs) for name, get in _STATFS.items()}
+    for name, kind in (("realpath", "realpath"), ("target", "readlink")):
+        if name in wanted:
+            call = Call(kind, path)
+            woken = _run_link(call, blocking)
+            if woken is not SIGNED:
+                return woken
+            values[name] = like(path, call.text()) if call.code >= 0 else None
+    return chosen(names, values)
+
+
+def _run_link(call: Call, blocking: bool) -> Any:
+    try:
+        return run(call, blocking)
+    except UVError as error:
+        if call.name == "readlink" and error.name == "EINVAL" and error.code == call.code:  # it is no link
+            return SIGNED
+        raise

@@ -1,0 +1,146 @@
+"""How calls of the file system run, and what their arguments may be."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..._host import interruptible
+from ..._kernel.operation import Operation, operation
+from ..._kernel.states import CLOSE_REQUEST
+from ..._kernel.switching import SIGNED
+from ..._libuv import lib
+from ..._libuv.files import Call, Path
+
+__all__ = ["Path", "bits", "done", "filebits", "flag", "identity", "like", "moment", "run", "whole"]
+
+_AGAIN: int = lib.UV_EINTR
+
+
+class filebits:  # noqa: N801  # a namespace of constants, spelled like a module
+    """The bits of a file's mode, as the system numbers them: ints to combine, and to compare with.
+
+    `type` masks those that tell what a file is: `socket`, `link`, `file`, `block`, `directory`, `character` or `pipe`.
+    """
+
+    type, socket, link, file = 0o170000, 0o140000, 0o120000, 0o100000
+    block, directory, character, pipe = 0o060000, 0o040000, 0o020000, 0o010000
+    setuid, setgid, sticky = 0o4000, 0o2000, 0o1000
+    ruser, wuser, xuser = 0o400, 0o200, 0o100
+    rgroup, wgroup, xgroup = 0o40, 0o20, 0o10
+    rother, wother, xother = 0o4, 0o2, 0o1
+
+
+_LETTERS = dict(zip("UGSrwxRWX421", (1 << shift for shift in range(11, -1, -1)), strict=True))
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def flag(**values: object) -> None:
+    """Raise TypeError for the first of the values that is no bool."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be a bool, not {value!r}")
+
+
+def bits(perm: int | str) -> int:
+    """Return permissions as bits. Raises TypeError or ValueError."""
+    if isinstance(perm, str):
+        for letter in perm:
+            if letter not in _LETTERS:
+                raise ValueError(f"perm has an invalid character: {letter!r} in {perm!r}")
+        return sum({_LETTERS[letter] for letter in perm})
+    if isinstance(perm, bool) or not isinstance(perm, int):
+        raise TypeError(f"perm must be an int or a str, not {perm!r}")
+    if not 0 <= perm <= 0o7777:
+        raise ValueError(f"perm is out of range (0 to 0o7777): {perm}")
+    return perm
+
+
+def whole(name: str, value: int, least: int, largest: int) -> int:
+    """Return an integer argument. Raises TypeError, or ValueError if it is out of range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not least <= value <= largest:
+        raise ValueError(f"{name} is out of range ({least} to {largest}): {value}")
+    return value
+
+
+def identity(name: str, value: int) -> int:
+    """Return the number of a user or group, -1 for none. Raises TypeError or ValueError."""
+    return whole(name, value, -1, 2**32 - 2)
+
+
+def moment(name: str, value: float | None) -> float:
+    """Return a time in seconds since 1970; now for None. Raises TypeError or ValueError."""
+    if value is None:
+        return time.time()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number or None, not {value!r}")
+    if not 0 <= value < 2**63 or math.isnan(value):
+        raise ValueError(f"{name} must be a time since 1970, not {value!r}")
+    return float(value)
+
+
+def like(path: Path, text: bytes) -> Any:
+    """Return `text` as bytes if `path` is given as bytes, else as a str."""
+    return text if isinstance(os.fspath(path), bytes) else os.fsdecode(text)
+
+
+# -- calls -------------------------------------------------------------------------------------------------------------
+
+
+def run(call: Call, blocking: bool, own: Operation | None = None, started: Callable[[], None] | None = None) -> Any:
+    """Run a call to its end; return SIGNED, or what an explicit resume brought. Suspends unless blocking.
+
+    started: called as soon as the call cannot be taken back. Raises TypeError, `NotYieldable`, or what an error means.
+    """
+    flag(blocking=blocking)
+    if blocking:
+        if started is not None:
+            started()
+        _block(call)
+    else:
+        own = own or operation()
+        try:
+            woken = _request(call, own, started)
+        finally:
+            if not call.started:
+                call.end()
+        if own.state is CLOSE_REQUEST:
+            return woken
+    call.end()
+    call.result()
+    return SIGNED
+
+
+def _request(call: Call, own: Operation, started: Callable[[], None] | None) -> Any:
+    pointer = own.hub.loop.pointer
+
+    def begin(slot: int, generation: int) -> int:
+        code = call.start(pointer, slot, generation)
+        if code >= 0 and started is not None:
+            started()
+        return code
+
+    while True:
+        woken = own.request(begin, str(call), call.syscall, call)
+        if own.state is CLOSE_REQUEST or call.code != _AGAIN:
+            return woken
+
+
+@interruptible
+def _block(call: Call) -> None:
+    call.block()
+    while call.code == _AGAIN:
+        call.block()
+
+
+def done(call: Call, blocking: bool, own: Operation | None = None, started: Callable[[], None] | None = None) -> bool:
+    """Run a call that brings nothing; return True, or what an explicit resume brought."""
+    woken = run(call, blocking, own, started)
+    return True if woken is SIGNED else woken
