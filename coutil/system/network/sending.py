@@ -75,7 +75,12 @@ class _ToStream(Transfer):
         if not _queue_is_empty(self.stream._handle) or not self.able:
             return 0, SIGNED
         output, source = self.output, self.source._descriptor
-        values: dict[str, Any] = {"fd": output.number(), "source": source.number(), "offset": offset, "size": min(size, PIECE)}
+        values: dict[str, Any] = {
+            "fd": output.number(),
+            "source": source.number(),
+            "offset": offset,
+            "size": min(size, PIECE),
+        }
         call = Call("sendfile", users=(output, source), **values)
         call.to_stream = True
         try:
