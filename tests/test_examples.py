@@ -294,6 +294,24 @@ def test_sysinfo_in_tables():
         assert word in output
 
 
+def test_fileinfo(tmp_path):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "inner" / "large").write_bytes(bytes(2000))
+    (tmp_path / "small").write_bytes(bytes(10))
+    (tmp_path / "link").symlink_to("small")
+    code, output, errors = run("fileinfo.py", str(tmp_path), "--coroutines", "3")
+    assert (code, errors) == (0, "")
+    lines = [line.split(maxsplit=1) for line in output.splitlines()]
+    assert lines[:4] == [["2", "directory"], ["2", "file"], ["1", "link"], ["2,010", "bytes"]]
+    assert lines[4:] == [["2,000", str(tmp_path / "folder" / "inner" / "large")], ["10", str(tmp_path / "small")]]
+
+
+def test_fileinfo_of_nothing(tmp_path):
+    code, output, errors = run("fileinfo.py", str(tmp_path / "missing"))
+    assert (code, output.split()) == (0, ["0", "bytes"])
+    assert errors.startswith("ENOENT: no such file or directory (uv_fs_opendir)")
+
+
 def test_demo():
     code, output, errors = run("demo.py", "--connections", "8", "--seconds", "0.3")
     assert (code, errors) == (0, "")

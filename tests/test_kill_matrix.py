@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -138,6 +140,7 @@ def finishing(victim: Victim) -> None:
         if event.pending("linger"):
             break
         system.run("ready")
+        system.suspend(0.0001, blocking=True)  # the thread pool needs time
     assert event.pending("linger")
     victim.kill()
 
@@ -184,7 +187,7 @@ def test_the_matrix_is_complete() -> None:
     """Each public call that says that it suspends has a row; some are others by another name."""
     same = {"condition_acquire": "lock_acquire", "condition_wait_for": "condition_wait"}
     modules = [coroutine, event, queued, mutex, promise, system, system.StreamSocket, system.PassiveSocket, Task]
-    modules += [system.Process]
+    modules += [system.Process, system.File]
     modules += [getattr(sync, name) for name in sync.__all__]
     found = {
         f"{module.__name__.rpartition('.')[2].replace('Socket', '').lower()}_{name}".removeprefix("system_").rstrip("_")
@@ -231,6 +234,116 @@ def random(clock: ManualClock) -> Iterator[Row]:
         assert any(system.random(fresh))
 
     yield Row(lambda: system.random(buffer), check=check)
+
+
+# -- rows: files. What was given up may happen nevertheless, so each call has files of its own
+
+
+def _copy(path: Path) -> bool:
+    return system.copyfile(path, path.with_suffix(".new"))
+
+
+def _remove(path: Path) -> bool:
+    return system.removefile(path)
+
+
+def _list(path: Path) -> bool:
+    with system.listdir(path.parent) as found:
+        return "file" in {kind for _, kind in found}
+
+
+def _open(path: Path) -> bool:
+    with system.openfile(path) as file:
+        return file.read() == b"data"
+
+
+FILE_CALLS: dict[str, Callable[[Path], Any]] = {
+    "copyfile": _copy,
+    "fileinfo": lambda path: system.fileinfo(path, "size", "realpath") == (4, os.path.realpath(path)),
+    "grantfile": lambda path: system.grantfile(path, 0o600),
+    "linkfile": lambda path: system.linkfile(path, path.with_suffix(".new")),
+    "listdir": _list,
+    "makedir": lambda path: system.makedir(path.with_suffix(".new"), 0o700),
+    "maketemp": lambda path: system.maketemp(path, want=("path", "file"))[1].close(),
+    "movefile": lambda path: system.movefile(path, path.with_suffix(".new")),
+    "openfile": _open,
+    "ownfile": lambda path: system.ownfile(path, -1, -1),
+    "removefile": _remove,
+    "touchfile": system.touchfile,
+}
+
+
+def _file_row(call: Callable[[Path], Any]) -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+        paths = (Path(folder, str(number)) for number in range(10))
+
+        def wait() -> Any:
+            path = next(paths)
+            path.write_bytes(b"data")
+            return call(path)
+
+        def check(got: Any, begun: bool) -> None:
+            assert got is NOTHING or got is True
+            assert wait() is True
+
+        yield Row(wait, check=check)
+
+
+def _add_file_row(name: str) -> None:
+    def make(clock: ManualClock) -> Iterator[Row]:
+        yield from _file_row(FILE_CALLS[name])
+
+    make.__name__ = name
+    row(make)
+
+
+for _name in FILE_CALLS:
+    _add_file_row(_name)
+
+
+@row
+def file_lines(clock: ManualClock) -> Iterator[Row]:
+    """A second user of an iterator gets what the first one did not."""
+    with TemporaryDirectory() as folder:
+        Path(folder, "file").write_bytes(b"one\ntwo\n")
+        with system.openfile(Path(folder, "file")) as file:
+            lines = file.lines()
+
+            def check(got: Any, begun: bool) -> None:
+                found = [] if got is NOTHING else [got]
+                assert [*found, *lines] == [b"one\n", b"two\n"]
+
+            yield Row(lambda: next(lines), check=check)
+
+
+@row
+def stream_send_file(clock: ManualClock) -> Iterator[Row]:
+    """What was sent is a part of the file, from its beginning."""
+    with TemporaryDirectory() as folder, with_plain_peer("ipv4") as (stream, peer):
+        Path(folder, "file").write_bytes(BIG)
+        with system.openfile(Path(folder, "file")) as file:
+            received, over = bytearray(), []
+
+            def drain() -> None:
+                with suppress(BlockingIOError):
+                    while data := peer.recv(1 << 20):
+                        received.extend(data)
+
+            def take() -> None:
+                while len(received) < len(BIG) and not over:
+                    drain()
+                    system.suspend()
+
+            def check(got: Any, begun: bool) -> None:
+                over.append(True)
+                stream.shutdown()
+                while system.run("step"):
+                    drain()
+                drain()
+                assert BIG.startswith(received)
+                assert got is NOTHING or got == len(BIG) == len(received)
+
+            yield Row(lambda: stream.send_file(file), lambda: spawn.call(take), check)
 
 
 # -- rows: sockets

@@ -8,6 +8,12 @@ from typing import Any
 from coutil import system
 from tests.helpers.tcp import BIG, loopback
 
+
+def _send_file(made: Any) -> object:
+    with system.openfile(__file__, blocking=True) as file:
+        return made.send_file(file)
+
+
 METHODS: dict[str, dict[str, Callable[[Any], object]]] = {
     "stream": {
         "bind": lambda made: made.bind(loopback(made.getdomain())),
@@ -24,6 +30,7 @@ METHODS: dict[str, dict[str, Callable[[Any], object]]] = {
         "send much": lambda made: made.send(BIG),
         "keepalive": lambda made: made.setoption("keepalive", 3),
         "nodelay": lambda made: made.setoption("nodelay", True),
+        "send_file": _send_file,
         "shutdown": lambda made: made.shutdown(),
     },
     "passive": {
