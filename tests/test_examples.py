@@ -2,53 +2,20 @@
 
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-LIMIT = 20  # seconds: most of them take less than one
+from tests.helpers.examples import EXAMPLES, LIMIT, command, run, serving
 
 
-def run(name, *arguments):
-    """Run an example to its end; return (exit code, output, error output)."""
-    ended = subprocess.run(command(name, arguments), capture_output=True, text=True, timeout=LIMIT, check=False)
-    return ended.returncode, ended.stdout, ended.stderr
-
-
-def command(name, arguments):
-    # -X dev: an unclosed object, a forgotten coroutine or a bad free must not go unnoticed here
-    return [sys.executable, "-X", "dev", EXAMPLES / name, *arguments]
-
-
-@contextmanager
-def running(name, *arguments):
-    """Run an example while the block runs; yields the process."""
-    with subprocess.Popen(
-        command(name, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
 def echo_server(*arguments):
-    """Run the server while the block runs; yields its port. Ctrl-C has to end it, silently and with exit code 0."""
-    with running("echo_server.py", "--port", "0", *arguments) as server:
-        greeting = server.stdout.readline()
-        assert re.fullmatch(r"listening on 127\.0\.0\.1:\d+\n", greeting), greeting
-        yield int(greeting.rpartition(":")[2])
-        server.send_signal(signal.SIGINT)
-        output, errors = server.communicate(timeout=LIMIT)
-        assert (server.returncode, output, errors) == (0, "", "")
+    """Run the server while the block runs; yields its port."""
+    return serving("echo_server.py", *arguments)
 
 
 def connection(port):
@@ -322,7 +289,7 @@ def test_demo():
 
 @pytest.mark.soak
 def test_demo_for_two_minutes():
-    ended = subprocess.run(command("demo.py", ["--connections", "200", "--seconds", "120"]), timeout=300, check=False)
+    ended = subprocess.run(command("demo.py", "--connections", "200", "--seconds", "120"), timeout=300, check=False)
     assert ended.returncode == 0
 
 

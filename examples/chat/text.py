@@ -1,0 +1,31 @@
+"""Text on its way: between the two sides of the chat, and from the keyboard."""
+
+import re
+from codecs import getincrementaldecoder
+from contextlib import suppress
+
+LONGEST = 1000  # bytes that a line may have
+ARROWS = re.compile(rb"\x1b(\[[\d;]*.|O?.)?")  # and other keys that make no character
+
+
+def lines(stream):
+    """Yield what arrives, line by line, without characters that terminals act upon; stop at a line without end."""
+    rest = b""
+    while len(rest) <= LONGEST and (data := stream.receive()):
+        *complete, rest = (rest + data).split(b"\n")
+        for line in complete:
+            yield "".join(filter(str.isprintable, line.decode(errors="replace")))
+
+
+def deliver(queue, stream):
+    """Send what is put into the queue, until the connection breaks, which whoever receives from it is told, too."""
+    with suppress(ConnectionError):
+        for line in queue:
+            stream.send(line)
+
+
+def keys(terminal):
+    """Yield the characters that are typed."""
+    decode = getincrementaldecoder("utf-8")("replace").decode
+    while data := terminal.receive():
+        yield from decode(ARROWS.sub(b"", data))

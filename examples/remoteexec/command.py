@@ -1,0 +1,28 @@
+"""A command that the server runs for a client."""
+
+from contextlib import suppress
+
+from frames import frame
+
+from coutil import system
+from coutil.scopes import scope
+
+
+def run(command, stream):
+    """Run the command and send its output; return how it has ended. Whatever it has started ends with this, too."""
+    process = system.start(*command, stdin=False, stdout="r", stderr="r", detached=True)
+    try:
+        with scope() as outputs:
+            outputs.spawn(forward, process.stdout, b"O", stream)
+            outputs.spawn(forward, process.stderr, b"E", stream)
+        return process.wait()
+    finally:
+        process.close()
+        with suppress(ProcessLookupError):  # nobody is left
+            system.emitsig(-process.pid, "TERMINATE")
+
+
+def forward(pipe, kind, stream):
+    """Send output to the client as it comes."""
+    while data := pipe.receive():
+        stream.send(frame(kind, data))

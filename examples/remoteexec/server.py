@@ -1,0 +1,59 @@
+"""Runs the commands of clients, and sends them the output. A demo: nobody is asked who they are!
+
+    python examples/remoteexec/server.py --port 7004 --limit 30
+
+Every user of this machine can do what the one who started this can do; it listens on 127.0.0.1 only, for that reason.
+A command is killed, with all it has started, when the time is up or the client has gone. Ctrl-C ends the server.
+"""
+
+import argparse
+from contextlib import suppress
+
+from command import run
+from frames import frame, frames
+
+from coutil import system
+from coutil.scopes import scope, timeout
+
+
+def serve(stream, limit):
+    """Do what a client wants."""
+    with stream:
+        try:
+            stream.send(frame(b"X", ending(stream, limit).encode()))
+        except* ConnectionError:  # in one or in several coroutines
+            pass
+
+
+def ending(stream, limit):
+    """Run the command that arrives; return how it has ended."""
+    try:
+        with timeout(limit), scope() as session:
+            _, command = next(frames(stream), (None, b""))
+            session.spawn(watch, stream)
+            how, number = run(command.split(b"\0"), stream)
+            session.cancel()
+        return f"{how} {number}"
+    except ConnectionError:
+        raise
+    except (OSError, ValueError) as error:  # it cannot be started, or has taken too long
+        return f"error: {error}"
+
+
+def watch(stream):
+    """Receive until the client has gone, which cuts everything."""
+    stream.receive()  # nothing: clients say nothing more
+    raise ConnectionAbortedError("the client has gone")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=7004)
+    parser.add_argument("--limit", type=float, default=30, metavar="SECONDS", help="for a command (default: 30)")
+    options = parser.parse_args()
+    with suppress(KeyboardInterrupt), system.socket("passive", "ipv4") as listener, scope() as sessions:
+        listener.bind(system.address("ipv4", "127.0.0.1", options.port))
+        listener.listen(128)
+        print("listening on", listener.getaddress(), flush=True)
+        while True:
+            sessions.spawn(serve, listener.accept(), options.limit)
