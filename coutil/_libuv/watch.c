@@ -144,6 +144,7 @@ static void on_event(uv_fs_event_t *uv, const char *name, int events, int status
     int kinds = events & (UV_RENAME | UV_CHANGE);
 #ifdef __linux__
     inotify_check(handle->loop);
+    if (kinds & UV_CHANGE) kinds = UV_CHANGE; /* libuv takes the flag of a folder for a renaming */
 #endif
     if (status < 0)
         changes->lost = 1;

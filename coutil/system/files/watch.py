@@ -70,8 +70,9 @@ def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False)
     if recursive:
         return _await_in_tree(path, poll)
     handle: Any = own.hub.armed
-    if handle.__class__ is not _Once or not handle.waits_again(own, key):
+    if not isinstance(handle, _Once) or not handle.waits_again(own, key):
         handle = (_Once if poll is None else _Polling)(own, path, *key)
+    handle.path = path  # names are bytes or strings, as this one
     return handle.wait_once()
 
 
