@@ -227,14 +227,14 @@ def test_several_coroutines_on_one_path(poll, path, go):
     waiters = [go(wait, name) for name in "abc"]
     assert waiters[1].resume("cancelled") is None
     assert log == ["cancelled"]
-    go(changing, path, [log] if poll is None else until_all(log))
+    go(changing, path, [log] if poll is None else UntilAll(log))
     if poll is None:
         path.write_text("other text")
     assert system.run() is False
     assert sorted(log) == ["a", "c", "cancelled"]
 
 
-class until_all(list):
+class UntilAll(list):
     """True as soon as all three are done."""
 
     def __bool__(self):
@@ -275,8 +275,7 @@ def test_patterns_of_cancellation(poll, path, go):
     log = []
 
     def wait():
-        for _ in range(3):
-            log.append(system.awaitpath(path, poll=poll))
+        log.extend(system.awaitpath(path, poll=poll) for _ in range(3))
         log.append(coroutine.yield_())
 
     waiter = go(wait)
@@ -294,8 +293,8 @@ def test_patterns_of_waiting(path, tmp_path, go, escaped):
     log = []
 
     def wait(*surplus):
-        for _ in range(2):
-            log.append(system.awaitpath(tmp_path))
+        log.append(system.awaitpath(tmp_path))
+        log.append(system.awaitpath(tmp_path))
         raise KeyError("mine")
 
     waiter = coroutine.create(wait)
@@ -340,7 +339,7 @@ def test_order_of_checks(tmp_path):
 def _raised(call, *arguments, **options):
     try:
         return call(*arguments, **options)
-    except Exception as error:
+    except (errors.CoutilError, OSError, TypeError, ValueError) as error:
         return error.with_traceback(None)
 
 
