@@ -39,9 +39,10 @@ def descriptors() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def spare_descriptor() -> None:
-    """The one that libuv opens together with a loop's first stream, and keeps: no test shall be blamed for it."""
+def spare_descriptors() -> None:
+    """Those that libuv opens together with a loop's first stream, and watch, and keeps: no test shall be blamed."""
     system.socket("stream", "ipv4").close()
+    system.watch(os.curdir).close()
     system.run("ready")
 
 

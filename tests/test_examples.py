@@ -2,6 +2,8 @@
 
 import os
 import re
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -318,3 +320,42 @@ def test_philosophers_who_take_their_forks_in_order():
     names = ["Aristotle", "Hypatia", "Kant", "Plato", "Spinoza"]
     assert sorted(line.partition(" eats with fork ")[0] for line in eaters) == names
     assert last == "everybody has eaten"
+
+
+def test_tail(tmp_path):
+    """Lines that are added, after a truncation too, and those of a file that takes the place of another one."""
+    one, two = tmp_path / "one.log", tmp_path / "two.log"
+    with running("tail.py", *touched(one, two)) as tail:
+        for path in (one, two):
+            append(path, "start\n")
+            while not select.select([tail.stdout], [], [], 0.05)[0]:  # until it watches
+                append(path, "start\n")
+            expect(tail, path, "start\n")
+        for path, text in ((one, "added\n"), (two, "more\n"), (one, "again\n")):
+            append(path, text)
+            expect(tail, path, text)
+        one.rename(tmp_path / "one.log.1")
+        one.write_text("rotated\n")
+        expect(tail, one, "rotated\n")
+        one.write_text("x\n")
+        expect(tail, one, "x\n")
+        tail.send_signal(signal.SIGINT)
+        output, errors = tail.communicate(timeout=LIMIT)
+        assert (tail.returncode, output, errors) == (0, "", "")
+
+
+def touched(*paths):
+    for path in paths:
+        path.touch()
+    return paths
+
+
+def append(path, text):
+    with open(path, "a") as file:
+        file.write(text)
+
+
+def expect(tail, path, text):
+    """Read lines until this one comes; only repetitions of the start may come before it."""
+    lines = list(iter(tail.stdout.readline, f"{path}: {text}"))
+    assert {line.rpartition(" ")[2] for line in lines} <= {"start\n"}

@@ -451,6 +451,50 @@ def stream_shutdown(clock: ManualClock) -> Iterator[Row]:
         yield Row(near.shutdown, check=check)
 
 
+# -- rows: watching files
+
+
+@row
+def awaitpath(clock: ManualClock) -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+
+        def check(got: Any, begun: bool) -> None:
+            assert got in (NOTHING, ("first", {"rename"}))
+            spawn.call(lambda: (system.suspend(), Path(folder, "second").touch()))
+            assert system.awaitpath(folder) == ("second", {"rename"})
+
+        yield Row(lambda: system.awaitpath(folder), lambda: Path(folder, "first").touch(), check)
+
+
+@row
+def watch(clock: ManualClock) -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+
+        def check(got: Any, begun: bool) -> None:
+            with system.watch(folder, recursive=True) if got is NOTHING else got as changes:
+                Path(folder, "file").touch()
+                assert next(changes) == ("file", {"rename"})
+
+        Path(folder, "inner").mkdir()
+        yield Row(lambda: system.watch(folder, recursive=True), check=check)
+
+
+@row
+def watch_next(clock: ManualClock) -> Iterator[Row]:
+    """No change is lost, and none told twice."""
+    with TemporaryDirectory() as folder, system.watch(folder, recursive=True) as changes:
+
+        def check(got: Any, begun: bool) -> None:
+            Path(folder, "second").touch()
+            found = [] if got is NOTHING else [got]
+            while len(found) < 2:
+                found.append(next(changes))
+            assert found == [("first", {"rename"}), ("second", {"rename"})]
+            assert repr(changes).endswith("open>")
+
+        yield Row(lambda: next(changes), lambda: Path(folder, "first").touch(), check)
+
+
 # -- rows: events, promises, mutexes, coroutines
 
 

@@ -48,6 +48,7 @@ typedef struct co_handle co_handle;
 typedef struct co_pooled co_pooled;
 typedef struct co_request co_request;
 typedef struct co_tap co_tap;
+typedef struct co_changes co_changes;
 
 typedef struct {
     char *records;
@@ -76,6 +77,7 @@ typedef struct {
     co_pooled *pooled; /* requests that the thread pool has */
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     co_tap *taps;      /* signals that were watched; see process.c */
+    uint32_t inotify_room, inotify_turn; /* see watch.c */
     uv_loop_t uv;
 } co_loop;
 
@@ -97,6 +99,8 @@ struct co_handle {
         uv_pipe_t pipe;
         uv_tty_t tty;
         uv_udp_t udp;
+        uv_fs_event_t fs_event;
+        uv_fs_poll_t fs_poll;
     } u;
 };
 
@@ -652,9 +656,12 @@ static void listener_mute(co_handle *listener, int muted) {
     listener->loop->muted += muted ? 1 : -1;
 }
 
+static void changes_left(co_handle *handle);
+
 static void on_close(uv_handle_t *uv) {
     co_handle *handle = HANDLE(uv);
     co_loop *loop = handle->loop;
+    if (uv->type == UV_FS_EVENT || uv->type == UV_FS_POLL) changes_left(handle);
     loop->handles[handle->slot] = NULL;
     loop->handles_freed++;
     push(loop, handle->slot, handle->generation, CO_CLOSED, 0);
@@ -901,7 +908,7 @@ int co_loop_close(co_loop *loop) {
         loop->count = 0;
         uv_run(&loop->uv, UV_RUN_NOWAIT);
         code = uv_loop_close(&loop->uv);
-        if (code && loop->pooled) usleep(1000);
+        if (code) usleep(1000); /* the thread pool has something still */
     }
     sigpipe_unblock(loop);
     if (!code) loop_free(loop);

@@ -29,6 +29,7 @@ from .files.path import (
     touchfile,
 )
 from .files.request import filebits
+from .files.watch import Change, PolledChange, Watch, awaitpath, watch
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
 from .network.address import Address, Domain, address
 from .network.connect import connect
@@ -59,6 +60,7 @@ __all__ = [
     "Address",
     "Addresses",
     "CPUInfo",
+    "Change",
     "DatagramSocket",
     "ExecSpec",
     "File",
@@ -71,6 +73,7 @@ __all__ = [
     "NetInfo",
     "PackedEnv",
     "PassiveSocket",
+    "PolledChange",
     "ProcInfo",
     "Process",
     "SharePassiveSocket",
@@ -79,7 +82,9 @@ __all__ = [
     "StandardFile",
     "StreamSocket",
     "Terminal",
+    "Watch",
     "address",
+    "awaitpath",
     "awaitsig",
     "connect",
     "copyfile",
@@ -121,6 +126,7 @@ __all__ = [
     "time",
     "touchfile",
     "unpackenv",
+    "watch",
 ]
 
 

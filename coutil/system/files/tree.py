@@ -1,0 +1,239 @@
+"""A tree of folders, each watched by a handle of its own, for systems that watch no trees.
+
+A folder is watched first and read then, so that whatever is made in it meanwhile is told or found, or both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from ..._kernel.handle import Handle
+from ..._kernel.hub import Hub, Slotted
+from ..._kernel.switching import SIGNED
+from ..._libuv import lib
+from ..._libuv.files import Call, Path
+from ..._libuv.files import Folder as Opened
+from ..._libuv.watch import branch
+from ...errors import UVError
+from .request import filebits, like, run
+
+__all__ = ["Node", "Root", "Tree"]
+
+GONE = ("ENOENT", "ENOTDIR", "ELOOP")  # it is no folder any more
+_FOLDER = ord("0") + lib.UV_DIRENT_DIR
+_UNKNOWN = ord("0") + lib.UV_DIRENT_UNKNOWN
+
+
+class Branch(Slotted):
+    """The handle of a folder below the root. Only its root ever waits."""
+
+    __slots__ = ("generation", "hub", "number", "slot")
+
+    def __init__(self, root: Root, path: bytes, shown: Path) -> None:
+        """Watch a folder for `root`. Raises `UVError`."""
+        self.hub: Hub = root.hub
+        self.slot = self.hub.take(self)
+        self.generation = self.hub.generation
+        try:
+            self.number = branch(root.pointer, self.slot, self.generation, root.slot, path, shown)
+        except BaseException:
+            self.hub.drop(self.slot)
+            raise
+
+    def close(self) -> None:
+        """Watch it no more; once."""
+        lib.co_close(self.hub.loop.pointer, self.slot)
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Give the slot back when libuv has closed the handle."""
+        if generation == self.generation and result == lib.CO_CLOSED:
+            self.hub.drop(self.slot)
+
+
+class Node:
+    """A folder of the tree: its path from the root on, and the folders in it."""
+
+    __slots__ = ("branch", "children", "path")
+
+    def __init__(self, path: bytes, branch: Branch | None) -> None:
+        """`branch` is None for the root."""
+        self.path, self.branch = path, branch
+        self.children: dict[bytes, Node] = {}
+
+
+class Root(Handle):
+    """The handle of what is watched. The handles of the folders below it end together with it."""
+
+    __slots__ = ["nodes"]
+
+    def __init__(self, *arguments: Any) -> None:
+        """As a `Handle`."""
+        self.nodes: dict[tuple[int, int], Node] = {}
+        super().__init__(*arguments)
+        self.nodes[self.slot, self.generation] = Node(b"", None)
+
+    def close(self) -> None:
+        """Close all handles; see `Handle.close`."""
+        try:
+            super().close()
+        finally:
+            if self.closed and not self.hub.forked and self.hub.loop.pointer:
+                nodes, self.nodes = self.nodes, {}
+                for node in nodes.values():
+                    if node.branch is not None:
+                        node.branch.close()
+
+
+class Tree:
+    """The folders below a root. `found` are paths that were there when a folder was read."""
+
+    __slots__ = ("_base", "_path", "_root", "_todo", "_top", "found")
+
+    def __init__(self, root: Root, base: bytes, path: Path) -> None:
+        """`base`: the root's absolute path; `path`: as the user gave it. Nothing below is watched before `read`."""
+        self._root, self._base, self._path = root, base, path
+        (self._top,) = root.nodes.values()
+        self._todo: deque[tuple[Node, bool]] = deque([(self._top, False)])
+        self.found: list[bytes] = []
+
+    @property
+    def unread(self) -> bool:
+        """Whether there are folders to be read before anything else is done."""
+        return bool(self._todo)
+
+    def restart(self) -> None:
+        """Forget all folders but the root: changes were lost."""
+        self.drop_children(self._top)
+        self._todo.clear()
+        self._todo.append((self._top, False))
+
+    def read(self) -> Any:
+        """Read the next folder, and watch those in it; return SIGNED, or what an explicit resume brought. Suspends.
+
+        Raises `UVError` if one cannot be watched, or read.
+        """
+        node, tell = self._todo[0]
+        entries: list[tuple[bytes, bool]] = []
+        if self._is_watched(node):
+            try:
+                woken = self._list(node, entries)
+            except UVError as error:
+                self._todo.popleft()
+                if error.name in GONE:
+                    return SIGNED
+                raise
+            if woken is not SIGNED:
+                return woken
+        self._todo.popleft()
+        trouble: UVError | None = None
+        for name, is_folder in entries:
+            if tell:
+                self.found.append(joined(node.path, name))
+            if is_folder:
+                try:
+                    self._adopt(node, name, tell)
+                except UVError as error:
+                    trouble = error
+        if trouble is not None:
+            raise trouble
+        return SIGNED
+
+    def look(self, node: Node, name: bytes) -> Any:
+        """See what an entry is after it was made, moved or removed; return as `read` does. Suspends."""
+        call = Call("lstat", self._full(joined(node.path, name)))
+        try:
+            woken = run(call, False)
+        except UVError as error:
+            if error.name not in GONE:
+                raise
+            woken, is_folder = SIGNED, False
+        else:
+            is_folder = woken is SIGNED and call.stat.st_mode & filebits.type == filebits.directory
+        if woken is not SIGNED:
+            return woken
+        self._check()
+        if is_folder:
+            self._adopt(node, name, True)
+        elif name in node.children:
+            self._drop(node.children.pop(name))
+        return SIGNED
+
+    def _list(self, node: Node, entries: list[tuple[bytes, bool]]) -> Any:
+        """Add the name of each entry, and whether it is a folder."""
+        opened = Opened()
+        path = self._full(node.path)
+        if (woken := run(Call("opendir", path, folder=opened), False)) is not SIGNED:
+            return woken
+        while True:
+            if (woken := run(Call("readdir", folder=opened), False)) is not SIGNED:
+                return woken
+            packed = opened.take()
+            if not packed:
+                break
+            while packed:
+                entries.extend((entry[1:], self._is_folder(path, entry)) for entry in packed)
+                packed = opened.take()
+        opened.close()
+        self._check()
+        return SIGNED
+
+    def _is_folder(self, path: bytes, entry: bytes) -> bool:
+        """Some file systems do not tell: then it is looked up at once."""
+        if entry[0] == _UNKNOWN:
+            full = os.path.join(path, entry[1:])
+            return os.path.isdir(full) and not os.path.islink(full)
+        return bool(entry[0] == _FOLDER)
+
+    def _adopt(self, parent: Node, name: bytes, tell: bool) -> None:
+        """Watch a folder, unless it is watched already. Raises `UVError`, but not if it has gone."""
+        path = joined(parent.path, name)
+        full = self._full(path)
+        try:
+            branch = Branch(self._root, full, like(self._path, full))
+        except UVError as error:
+            if error.name not in GONE:
+                raise
+            return
+        known = parent.children.get(name)
+        if known is not None and known.branch is not None and known.branch.number == branch.number:
+            branch.close()
+            return
+        if known is not None:
+            self._drop(known)
+        node = parent.children[name] = Node(path, branch)
+        self._root.nodes[branch.slot, branch.generation] = node
+        self._todo.append((node, tell))
+
+    def _drop(self, node: Node) -> None:
+        """Watch a folder no more, nor what was in it."""
+        doomed = [node]
+        while doomed:
+            one = doomed.pop()
+            doomed.extend(one.children.values())
+            if one.branch is not None:
+                del self._root.nodes[one.branch.slot, one.branch.generation]
+                one.branch.close()
+
+    def drop_children(self, node: Node) -> None:
+        """Watch no folder in this one."""
+        for child in node.children.values():
+            self._drop(child)
+        node.children.clear()
+
+    def _is_watched(self, node: Node) -> bool:
+        branch = node.branch
+        return branch is None or self._root.nodes.get((branch.slot, branch.generation)) is node
+
+    def _full(self, path: bytes) -> bytes:
+        return os.path.join(self._base, path) if path else self._base
+
+    def _check(self) -> None:
+        if self._root.closed:
+            raise self._root.interruption()
+
+
+def joined(folder: bytes, name: bytes) -> bytes:
+    """Return the path of an entry of a folder, from the root on."""
+    return folder + b"/" + name if folder else name

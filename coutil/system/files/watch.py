@@ -1,0 +1,381 @@
+"""Watching files and folders: one change (`awaitpath`), or all of them, one after the other (`watch`)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from ..._kernel.handle import Handle
+from ..._kernel.operation import lucky, operation
+from ..._kernel.states import O_ARMED, O_READY
+from ..._kernel.switching import SIGNED
+from ..._libuv import error
+from ..._libuv.files import Call, encoded
+from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, Raw, polled, polling, take, watching
+from ...errors import BusyError, Closed, UVError
+from .info import FileInfo, of_stat
+from .request import Path, filebits, flag, like, run, whole
+from .tree import Node, Root, Tree, joined
+
+__all__ = ["Change", "PolledChange", "Watch", "awaitpath", "watch"]
+
+LIMIT = 16384  # changes kept for an iterator; it is also what Linux keeps for a process by default
+TAKEN = 1024  # of them at once
+LONGEST = 2**32 - 1  # milliseconds between two looks
+_EVENTS = [frozenset(), frozenset({"rename"}), frozenset({"change"}), frozenset({"rename", "change"})]
+_LOST = frozenset({"overflow"})
+
+
+class Change(NamedTuple):
+    """Something that happened to a watched file, or in a watched folder.
+
+    name: of the entry, as bytes if the path was given as bytes; "." for the folder itself. None: no single one.
+    events: "rename" (it was made, removed, or moved here or away), "change" (of its data, times, owner or permissions),
+    "overflow" (changes were lost).
+    """
+
+    name: Any
+    events: frozenset[str]
+
+
+class PolledChange(tuple[FileInfo, FileInfo | None]):
+    """What `awaitpath` found by looking: the pair (before, after). after: None if `error` tells why there is nothing.
+
+    All of `before` is 0 if there was nothing.
+    """
+
+    error: Exception | None = None
+
+
+# -- one change --------------------------------------------------------------------------------------------------------
+
+
+def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False) -> Any:
+    """Wait until something happens to a file, or to an entry of a folder; return a `Change`. Suspends.
+
+    poll: look every so many seconds, in place of being told by the system; return a `PolledChange`, the pair of what
+    `fileinfo` tells before and after. An error is returned as well, once until it is another one.
+    recursive: what happens in folders below counts, too; the whole tree is visited by each call.
+    What happens between two calls is missed, unless the same coroutine calls again with the same arguments and has
+    waited for nothing else in between (and not `recursive`); see `watch`. An explicit resume ends the watching.
+    Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT (unless `poll`), EACCES, ENOSPC (the user watches
+    too many paths), EMFILE, … Source: uv_fs_event_start, uv_fs_poll_start.
+    """
+    own = operation()
+    flag(recursive=recursive)
+    key = (encoded(path), _milliseconds(poll))
+    if recursive:
+        return _await_in_tree(path, poll)
+    handle: Any = own.hub.armed
+    if not isinstance(handle, _Once) or not handle.waits_again(own, key):
+        handle = (_Once if poll is None else _Polling)(own, path, *key)
+    handle.path = path  # names are bytes or strings, as this one
+    return handle.wait_once()
+
+
+def _await_in_tree(path: Path, poll: float | None) -> Any:
+    if poll is not None:
+        raise ValueError("poll cannot be recursive")
+    found: Any = watch(path, recursive=True)
+    if found.__class__ is not Watch:
+        return found  # what an explicit resume brought
+    with found:
+        return next(found)
+
+
+def _milliseconds(poll: object) -> int:
+    if poll is None:
+        return 0
+    if isinstance(poll, bool) or not isinstance(poll, int | float):
+        raise TypeError(f"poll must be a number of seconds or None, not {poll!r}")
+    if not 0 < poll <= LONGEST / 1000:
+        raise ValueError(f"poll must be more than 0 and at most {LONGEST / 1000} seconds, not {poll!r}")
+    return math.ceil(poll * 1000)
+
+
+class _Once(Handle):
+    """A path that one coroutine watches. It is closed as soon as that coroutine does anything but wait for it again."""
+
+    __slots__ = ["key", "path", "user"]
+
+    def __init__(self, own: Any, path: Path, name: bytes, milliseconds: int) -> None:
+        """Begin to watch for the operation `own`. Raises `UVError`."""
+        self.user, self.path, self.key = own, path, (name, milliseconds)
+        opener = polling(name, milliseconds) if milliseconds else watching(name, LIMIT, None)
+        _named(path, super().__init__, f"path {path!r}", opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
+
+    def waits_again(self, own: Any, key: tuple[bytes, int]) -> bool:
+        """Return whether `own` was resumed by us just now, and is to wait for the same."""
+        return self.user is own and self.key == key and self.state is O_ARMED
+
+    def wait_once(self) -> Any:
+        """Return the next change, or what an explicit resume brings. Suspends unless there is one."""
+        try:
+            while (found := self.found()) is None:
+                if (woken := self.wait(1, _started)) is not SIGNED:
+                    self.close()
+                    return woken
+        except BaseException:
+            self.close()
+            raise
+        return found
+
+    def found(self) -> Any:
+        """Return a change that has come; None if there is none."""
+        for _, _, kinds, entry in take(self.pointer, self.slot, 1):
+            name = entry or os.path.basename(self.key[0].rstrip(b"/"))
+            if kinds & ITSELF and kinds & RENAME:
+                self.close()  # nothing more will come
+            return _change(self.path, name, kinds)
+        return None
+
+    def disarm(self) -> None:
+        """The coroutine that was resumed waits for something else, or has ended."""
+        super().disarm()
+        if self.state is O_READY:
+            self.close()
+
+
+class _Polling(_Once):
+    """The same, by looking again and again."""
+
+    __slots__ = ()
+
+    def found(self) -> Any:
+        """As above."""
+        stats = polled(self.pointer, self.slot)
+        if stats is None:
+            return None
+        status, before, after = stats
+        made = PolledChange((of_stat(before), of_stat(after) if status >= 0 else None))
+        if status < 0:
+            made.error = error(status, "uv_fs_stat", self.path)
+        return made
+
+
+def _started(loop: Any, slot: int) -> int:
+    """What is watched is armed as long as it is open."""
+    return 0
+
+
+def _named(path: Path, call: Any, *arguments: Any) -> Any:
+    """Call something; an error that it raises names the path."""
+    try:
+        return call(*arguments)
+    except UVError as error:
+        error.filename = path
+        raise
+
+
+def _change(path: Path, name: bytes, kinds: int) -> Change:
+    if kinds & OVERFLOW:
+        return Change(None, _LOST)
+    return Change(like(path, name) if name else None, _EVENTS[kinds & 3])
+
+
+# -- all changes -------------------------------------------------------------------------------------------------------
+
+
+def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch:
+    """Watch a file, or a folder and its entries, from now on; return an iterator of all the `Change`s. Suspends.
+
+    A file is watched under its name: it may be written, removed, made again or replaced by another one, as editors do.
+    A symbolic link is followed once, now. Of equal changes that come one after the other, one is told.
+    recursive: all folders below, too. Whatever appears in a folder that is made or moved here is told, but may be told
+    twice; links are not followed.
+    limit: how many changes to keep while nobody asks. When there are more, or more than the system keeps, one with the
+    event "overflow" stands for those that are lost: look for yourself what there is.
+    Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ENOSPC (the user watches too many
+    paths), EMFILE, … Source: uv_fs_event_start.
+    """
+    flag(recursive=recursive)
+    whole("limit", limit, 1, 2**31 - 1)
+    call = Call("realpath", path)
+    if (woken := run(call, False)) is not SIGNED:
+        return woken  # type: ignore[no-any-return]
+    real = call.text()
+    call = Call("stat", real)
+    if (woken := _named(path, run, call, False)) is not SIGNED:
+        return woken  # type: ignore[no-any-return]
+    is_folder = call.stat.st_mode & filebits.type == filebits.directory
+    base, only = (real, None) if is_folder else os.path.split(real)
+    made = Watch(path, base, only, limit, recursive and is_folder)
+    if (woken := made._begin()) is not SIGNED:
+        return woken  # type: ignore[no-any-return]
+    return made
+
+
+class Watch:
+    """An iterator of the changes of a file or folder. Made by `watch`.
+
+    It ends, after telling, when the watched folder is removed or renamed, or the one that the watched file is in. It is
+    closed then, by `close`, at the end of a `with` block, or when it is forgotten. Between two steps nothing is lost,
+    and neither by a step that is ended from outside; an explicit resume returns its value in place of a change.
+    """
+
+    __slots__ = ("_changes", "_file", "_handle", "_lost", "_over", "_path", "_raw", "_tree", "_waiter")
+
+    def __init__(self, path: Path, base: bytes, only: bytes | None, limit: int, recursive: bool) -> None:
+        """Watch the folder `base`, or one entry of it; those below it not before `_begin`. Raises `UVError`."""
+        self._path, self._file = path, only
+        self._handle: Root = _named(path, Root, f"watch of {path!r}", watching(base, limit, only), "uv_fs_event_start")
+        self._tree = Tree(self._handle, base, path) if recursive else None
+        self._raw: deque[tuple[Raw, bool]] = deque()  # as they came, and whether the entry's last renaming
+        self._changes: deque[Change] = deque()  # as they are told
+        self._over = self._lost = False
+        self._waiter: Any = None
+
+    def __del__(self) -> None:
+        """Close what nobody refers to any more; safe in any thread."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.abandon()
+
+    def __enter__(self) -> Watch:
+        """Return the iterator; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Path and state."""
+        state = "over" if self._over else "closed" if self._handle.closed else "open"
+        return f"<Watch {self._path!r} {state}>"
+
+    def close(self) -> bool:
+        """Watch no more, and forget what nobody took; return True. Closing twice is no error.
+
+        A coroutine that waits for a change is resumed first, with `Closed`. Raises `ForeignThread`, `Forked`.
+        """
+        self._handle.close()
+        self._raw.clear()
+        self._changes.clear()
+        self._over = False
+        return True
+
+    def __iter__(self) -> Watch:
+        """Return the iterator itself."""
+        return self
+
+    def __next__(self) -> Change:
+        """Return the next change. Suspends unless one is there already.
+
+        Raises `Closed`, `BusyError` (another coroutine waits here), `ForeignThread`, `Forked`, `NotYieldable`, or, if
+        `recursive` and a new folder cannot be watched, `UVError`: EACCES, ENOSPC, … It can be asked for more then.
+        """
+        handle = self._handle
+        handle.take_stash()  # which tells only that something came
+        if self._waiter is not None:
+            raise BusyError(f"{self!r} is in use: {self._waiter!r} waits for it")
+        if handle.closed and not self._over:
+            raise handle.unusable()
+        self._waiter = operation().coroutine
+        try:
+            while not self._changes:
+                if self._over:
+                    raise StopIteration
+                if (woken := self._more()) is not SIGNED:
+                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            if (woken := lucky(handle.hub)) is not True:
+                return woken  # type: ignore[no-any-return]
+            if not self._changes:
+                raise handle.interruption()  # closed meanwhile
+            return self._changes.popleft()
+        finally:
+            self._waiter = None
+
+    def _begin(self) -> Any:
+        """Watch all folders below; close everything if that is not possible."""
+        try:
+            while self._tree is not None and self._tree.unread:
+                if (woken := self._tree.read()) is not SIGNED:
+                    self.close()
+                    return woken
+        except BaseException:
+            self.close()
+            raise
+        return SIGNED
+
+    def _more(self) -> Any:
+        """Do one thing that may bring changes; return SIGNED, or what an explicit resume brought."""
+        handle, tree = self._handle, self._tree
+        if tree is not None and tree.unread:
+            return self._read(tree)
+        if self._lost:
+            self._lost = False
+            self._changes.append(Change(None, _LOST))
+        elif self._raw:
+            return self._digest(*self._raw[0])
+        elif raw := take(handle.pointer, handle.slot, TAKEN):
+            self._raw.extend(_with_last(raw))
+        else:
+            return handle.wait(1, _started)
+        return SIGNED
+
+    def _read(self, tree: Tree) -> Any:
+        try:
+            return tree.read()
+        finally:
+            found, tree.found = tree.found, []
+            self._changes.extend(Change(like(self._path, name), _EVENTS[RENAME]) for name in found)
+
+    def _digest(self, raw: Raw, is_last: bool) -> Any:
+        """Make the first of the raw changes one that can be told."""
+        slot, generation, kinds, name = raw
+        node = self._handle.nodes.get((slot, generation))
+        if kinds & OVERFLOW:
+            self._lost = True
+            if self._tree is not None:
+                self._tree.restart()
+        elif node is None or (kinds & ITSELF and node.branch is not None):
+            pass  # not watched any more; or about a folder below, which the folder that it is in tells as well
+        elif kinds & ITSELF:
+            self._digest_itself(kinds)
+        else:
+            return self._digest_entry(node, name, kinds, is_last)
+        self._raw.popleft()
+        return SIGNED
+
+    def _digest_itself(self, kinds: int) -> None:
+        self._changes.append(Change(like(self._path, self._file or b"."), _EVENTS[kinds & 3]))
+        if kinds & RENAME:
+            self._over = True
+            self._handle.close()
+
+    def _digest_entry(self, node: Node, name: bytes, kinds: int, is_last: bool) -> Any:
+        try:
+            if self._tree is not None and kinds & RENAME and is_last:
+                woken = self._tree.look(node, name)
+                if woken is not SIGNED:
+                    return woken
+        except Closed:
+            raise
+        except UVError:
+            self._tell(node, name, kinds)
+            raise
+        self._tell(node, name, kinds)
+        return SIGNED
+
+    def _tell(self, node: Node, name: bytes, kinds: int) -> None:
+        self._changes.append(Change(like(self._path, joined(node.path, name)), _EVENTS[kinds & 3]))
+        self._raw.popleft()
+
+
+def _with_last(raw: list[Raw]) -> list[tuple[Raw, bool]]:
+    """Add to each whether the entry is renamed no more by those after it: one look at it is enough then."""
+    seen: set[tuple[int, int, bytes]] = set()
+    found = []
+    for one in reversed(raw):
+        key = (one[0], one[1], one[3])
+        found.append((one, key not in seen))
+        if one[2] & RENAME:
+            seen.add(key)
+    found.reverse()
+    return found
