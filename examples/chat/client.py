@@ -50,7 +50,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if not sys.stdin.isatty():
         parser.error("this needs a terminal")
-    with system.connect("localhost", options.port) as server, system.stdin as screen, scope() as session:
+    with system.connect("127.0.0.1", options.port) as server, system.stdin as screen, scope() as session:
         server.send(f"{options.name}\n".encode())
         screen.setmode("raw")
         session.spawn(listen, server, screen, typed := [], session)

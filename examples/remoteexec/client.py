@@ -17,7 +17,7 @@ from coutil import system
 
 def run(port, command):
     """Run the command; return how it has ended."""
-    with system.connect("localhost", port) as server:
+    with system.connect("127.0.0.1", port) as server:
         server.send(frame(b"C", b"\0".join(map(os.fsencode, command))))
         for kind, data in frames(server):
             if kind == b"X":
