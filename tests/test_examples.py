@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.helpers.examples import EXAMPLES, LIMIT, command, run, serving
+from tests.helpers.examples import EXAMPLES, LIMIT, command, run, running, serving
 
 
 def echo_server(*arguments):
