@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from ._libuv import check, lib
-from .errors import Closed, Forked
+from .errors import Closed, Forked, UVError
 
 __all__ = ["RLock", "install", "interruptible", "uninstall"]
 
@@ -205,7 +205,11 @@ def _at_exit() -> None:
     _freeze_others()
     hub = _state["hub"]
     if hub is not None and get_ident() == hub.home.thread:
-        hub.close()
+        try:
+            hub.close()
+        except UVError as error:  # the thread pool is in a call that may never end; the system takes everything back
+            if error.name != "EBUSY":
+                raise
 
 
 def _after_fork_in_child() -> None:

@@ -835,7 +835,16 @@ static int descriptors_left(void) {
     return pipes == 3;
 }
 
+/* libuv aborts when it has to close descriptor 0, 1 or 2. A process that began without them must not get them for loops
+ * and sockets, which others would read and write as standard streams besides. */
+static void standard_descriptors(void) {
+    for (int fd = 0; fd < 3; fd++)
+        while (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            if (open("/dev/null", O_RDWR) < 0) return; /* takes the lowest number that is free */
+}
+
 co_loop *co_loop_new(void) {
+    standard_descriptors();
     co_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
     loop->arena = pages_new(CO_ARENA);

@@ -494,3 +494,27 @@ say(isinstance(near, system.StreamSocket))
 """
     )
     assert (code, said, errors) == (0, ["old stream", "True", "False"], "")
+
+
+@pytest.mark.parametrize("missing", [(0,), (2,), (0, 1, 2)], ids=str)
+def test_process_without_standard_streams(missing, tmp_path):
+    """A daemon that has closed descriptor 0, 1 or 2: loops and sockets get none of them, and it ends as it should."""
+    done = run_script(
+        f"""
+        import os
+        for number in {missing}:
+            os.close(number)
+        from coutil import system
+        with system.socket("passive", "ipv4") as server, system.socket("stream", "ipv4") as client:
+            server.bind(system.address("ipv4", "127.0.0.1", 0))
+            server.listen(1)
+            client.connect(server.getaddress())
+            with server.accept() as stream:
+                low = [one.fileno() for one in (server, client, stream) if one.fileno() < 3]
+        places = [os.readlink(f"/proc/self/fd/{{number}}") for number in {missing}]
+        with open({str(tmp_path / "said")!r}, "w") as said:
+            said.write(f"{{low}} {{set(places)}}")
+        """
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "said").read_text() == "[] {'/dev/null'}"
