@@ -70,6 +70,10 @@ class Terminal(ByteStream):
             interrupt(waiting, self._handle.interruption())
         return True
 
+    def shutdown(self) -> bool:
+        """Raise `UVError`: ENOTSOCK, or `Closed`: input and output of a terminal end together, by `close`."""
+        raise self._handle.failed(lib.UV_ENOTSOCK, "uv_shutdown")
+
     def setmode(self, mode: Literal["normal", "raw", "binary"] = "normal") -> bool:
         """Set the mode of the terminal, for input and output alike; return True.
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
+QUIET = ("-W", "ignore:This process:DeprecationWarning")  # Python 3.12+ warns of a fork beside threads, as libuv's are
 
 
 def run_script(text: str, *options: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
     """Run `text` in a new interpreter, from the project's folder; return its exit code and output."""
-    command = [sys.executable, *options, "-c", dedent(text)]
+    command = [sys.executable, *QUIET, *options, "-c", dedent(text)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 

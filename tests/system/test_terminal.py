@@ -136,6 +136,8 @@ def test_wrong_arguments_and_closed(terminal):
         assert not hasattr(tty, name)
     with pytest.raises(OSError, match="ENOTSOCK"):
         tty.shutdown()
+    tty.send(b"still here")
+    assert shown(master, b"still here")
     assert tty.close() is tty.close() is True
     assert repr(tty) == "<Terminal closed>"
     for call in (tty.winsize, tty.awaitwinsize, tty.setmode, tty.receive, lambda: tty.send(b"x"), tty.fileno):

@@ -1,0 +1,153 @@
+"""What the kill matrix is made of: rows, victims, and the moments at which they are ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from greenlet import GreenletExit
+
+from coutil import coroutine, errors, event, spawn, system
+from coutil._kernel.coroutine import Coroutine
+from coutil.scopes import Deadline, timeout
+from tests.helpers.tcp import with_plain_peer
+
+NOTHING: Any = object()
+ROWS: dict[str, Callable[..., Iterator[Row]]] = {}
+PATIENCE = 20  # seconds that a thread pool may be busy
+HOW = {"GreenletExit": GreenletExit, "Timeout": errors.Timeout, "KeyboardInterrupt": KeyboardInterrupt}
+
+
+@dataclass
+class Row:
+    """Something to wait for.
+
+    wait: the call. ready: makes what it waits for come. check: called with what the call returned (NOTHING if it was
+    cut) after `ready` was called, by one or the other; begun: whether the call was made at all. done: what the user
+    does afterwards, if the call has returned.
+    """
+
+    wait: Callable[[], Any]
+    ready: Callable[[], Any] = lambda: None
+    check: Callable[[Any, bool], None] = lambda got, begun: None
+    done: Callable[[], Any] = lambda: None
+
+
+def row(make: Callable[..., Iterator[Row]]) -> Callable[..., Iterator[Row]]:
+    """Add a row to the matrix, which is called with the clock."""
+    ROWS[make.__name__] = make
+    return make
+
+
+def rows(made: dict[str, Callable[..., Iterator[Row]]]) -> None:
+    """Add rows by name."""
+    ROWS.update(made)
+
+
+def row_for(*domains: str) -> Callable[[Callable[..., Iterator[Row]]], Callable[..., Iterator[Row]]]:
+    """Add a row for sockets of each domain, which is called with the domain and the clock."""
+
+    def add(make: Callable[..., Iterator[Row]]) -> Callable[..., Iterator[Row]]:
+        for domain in domains:
+            ROWS[f"{'' if domain == 'ipv4' else domain}{make.__name__}"] = partial(make, domain)
+        return make
+
+    return add
+
+
+class Victim:
+    """The first user, in a coroutine of its own."""
+
+    def __init__(self, row: Row, how: str) -> None:
+        self.row, self.how = row, how
+        self.limit: Deadline = timeout(None)
+        self.begun = False
+        self.got: Any = NOTHING
+        self.error: BaseException | None = None
+        self.lingers = False
+        self.coroutine: Coroutine = coroutine.create(self.body)
+
+    def body(self) -> None:
+        try:
+            with self.limit:
+                self.begun = self.limit.cancelled is False
+                self.got = self.row.wait()
+                try:
+                    if self.lingers:
+                        event.await_("linger")
+                finally:
+                    self.row.done()
+        except BaseException as error:
+            self.error = error.with_traceback(None)
+            if not isinstance(error, HOW[self.how]):
+                raise
+
+    def kill(self) -> None:
+        """End what the coroutine waits for, if it does."""
+        if self.coroutine.status == "dead":
+            return
+        if self.how == "Timeout":
+            self.limit.cancel()
+        else:
+            with suppress(HOW[self.how]):  # that of one that has not started
+                self.coroutine.throw(HOW[self.how])
+
+
+# -- moments: each is given a victim that has not started; `ready` may be called once
+
+
+def not_started(victim: Victim) -> None:
+    """The call is made after the block was cancelled, or never."""
+    victim.kill()
+    if victim.how == "Timeout":
+        victim.coroutine.resume()
+
+
+def waiting(victim: Victim) -> None:
+    victim.coroutine.resume()
+    victim.kill()
+
+
+def ready(victim: Victim) -> None:
+    """What it waits for has come, but nobody has noticed."""
+    victim.coroutine.resume()
+    victim.row.ready()
+    victim.kill()
+
+
+def same_turn_by_one_that_is_ready(victim: Victim) -> None:
+    """The killer stands in the ready queue while the victim's record may be on its way."""
+    victim.coroutine.resume()
+    spawn.call(lambda: (system.suspend(), victim.kill()))
+    victim.row.ready()
+    system.run("ready")
+
+
+def same_turn_by_one_with_a_record(victim: Victim) -> None:
+    """Killer and victim are woken by records of one poll, in the one or the other order."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        victim.coroutine.resume()
+        killer = spawn.call(lambda: (stream.receive(), victim.kill()))
+        peer.send(b"kill")
+        victim.row.ready()
+        while killer.status != "dead":
+            system.run("step")
+
+
+def finishing(victim: Victim) -> None:
+    """The call has returned; the victim holds what it got, and waits for something else."""
+    victim.lingers = True
+    victim.coroutine.resume()
+    victim.row.ready()
+    until = time.monotonic() + PATIENCE
+    while not event.pending("linger") and time.monotonic() < until:
+        system.run("ready")
+    assert event.pending("linger")
+    victim.kill()
+
+
+MOMENTS = [not_started, waiting, ready, same_turn_by_one_that_is_ready, same_turn_by_one_with_a_record, finishing]
