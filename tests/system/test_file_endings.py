@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from coutil import coroutine, errors, spawn, system
+from coutil._kernel.hub import this_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
 from tests.helpers.script import run_script
@@ -85,7 +86,7 @@ def test_open_that_is_given_up(when, how, path):
     else:
         worker = spawn.call(work)
         if when == "done":
-            _wait_for_a_descriptor(path)
+            _wait_until(lambda: _descriptors_of(path))
         end(worker, how)
     assert log == (["given"] if how == "resume" else [])
     system.run()
@@ -102,13 +103,13 @@ def _descriptors_of(path):
     return found
 
 
-def _wait_for_a_descriptor(path):
-    """Wait until the pool has opened the file, without turning the loop."""
+def _wait_until(done):
+    """Wait for the pool, without turning the loop."""
     for _ in range(5000):
-        if _descriptors_of(path):
+        if done():
             return
         system.suspend(0.001, blocking=True)
-    pytest.fail("the thread pool did not open the file")
+    pytest.fail("the thread pool did nothing")
 
 
 @each_end
@@ -117,6 +118,7 @@ def test_temporary_file_that_is_given_up(want, how, tmp_path):
     """FIL-40: it is made, but not open."""
     log = []
     worker = spawn.call(lambda: log.append(system.maketemp(tmp_path / "t", want=want)))
+    _wait_until(lambda: os.listdir(tmp_path))
     end(worker, how)
     system.run()
     (made,) = tmp_path.iterdir()
@@ -182,7 +184,7 @@ def test_close_while_a_call_stands_in_line(path, tmp_path):
 
 @each_end
 def test_close_after_a_call_was_given_up(how, path, tmp_path):
-    """B01: the same if the caller has left; the number is free as soon as libuv is done with it."""
+    """B01: the same if the caller has left; the write is taken out of the line."""
     file, log = system.openfile(path, write=True), []
     number = file.fileno()
 
@@ -199,7 +201,22 @@ def test_close_after_a_call_was_given_up(how, path, tmp_path):
         assert _descriptors_of(path) == [number]
     assert log == (["given", True] if how == "resume" else [])
     assert not _descriptors_of(path)
-    assert path.read_bytes()[:12] == b"YYYYYYYYYY01"
+    assert path.read_bytes()[:12] == b"012345678901"
+
+
+@each_end
+def test_given_up_in_line(how, tmp_path):
+    """A-3: what stands in line is taken out of it: it never happens, and nobody has to wait for it."""
+    with full_pool():
+        workers = [spawn.call(system.makedir, tmp_path / str(number), 0o700) for number in range(20)]
+        for worker in workers:
+            end(worker, how)
+        assert {one.status for one in workers} == {"dead"}
+        again = spawn.call(lambda: system.suspend() and system.suspend())
+        while again.status != "dead":
+            system.run("ready")
+        assert this_hub().in_flight() == POOL
+    assert os.listdir(tmp_path) == []
 
 
 def test_saved_exception_keeps_nothing_open(path):

@@ -13,9 +13,10 @@ both_modes = pytest.mark.parametrize("blocking", [False, True], ids=["awaited", 
 MANY = 3000  # entries: several times as many as are read at once
 
 
-@pytest.fixture
-def many(tmp_path):
-    """A folder with MANY entries."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder with MANY entries, which nobody changes."""
+    tmp_path = tmp_path_factory.mktemp("many")
     for number in range(MANY):
         os.close(os.open(tmp_path / f"{number:04}", os.O_CREAT | os.O_WRONLY, 0o600))
     return tmp_path
