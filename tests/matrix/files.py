@@ -127,7 +127,7 @@ def file_write_from(clock: ManualClock) -> Iterator[Row]:
 
 @row
 def file_send(clock: ManualClock) -> Iterator[Row]:
-    """What was given up has written all, or nothing."""
+    """What was given up is written completely or not at all, before the second user's data or behind them."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
         with system.StandardFile(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "file", True, True) as file:
@@ -135,7 +135,7 @@ def file_send(clock: ManualClock) -> Iterator[Row]:
             def check(got: Any, begun: bool) -> None:
                 assert got in (NOTHING, True)
                 assert file.send(b"more") is True
-                expected = [b"datamore"] if got is True else [b"more", b"datamore"][: 1 + begun]
+                expected = [b"datamore"] if got is True else [b"more", b"datamore", b"moredata"][: 1 + 2 * begun]
                 assert path.read_bytes() in expected
 
             yield Row(lambda: file.send(b"data"), check=check)
