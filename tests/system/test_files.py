@@ -13,6 +13,7 @@ import pytest
 from coutil import errors, spawn, system
 from coutil.system.files.file import CHUNK, SHORT, File
 from coutil.system.files.info import ALL, PERMISSIONS, STAT
+from tests.helpers.pool import wait_until_it_reads
 from tests.helpers.script import run_script
 
 both_modes = pytest.mark.parametrize("blocking", [False, True], ids=["awaited", "blocking"])
@@ -319,6 +320,7 @@ def test_buffer_is_held_meanwhile(path):
     buffer, log = bytearray(8), []
     with pipe() as (near, far):
         reader = spawn.call(lambda: log.append(near.read_into(buffer)))
+        wait_until_it_reads(near.fileno())
         with pytest.raises(BufferError):
             buffer.clear()
         reader.resume("enough")
