@@ -86,11 +86,12 @@ struct co_handle {
     co_loop *loop;
     co_handle *next;
     uint32_t slot, generation, turn;
-    int error, fd, muted, refused;
-    int plain;                     /* a stream on no socket: written with write(2) */
-    void (*ending)(co_handle *);   /* called before it is closed */
-    void *extra;                   /* for its part's use */
-    uint32_t width, ipv6; /* of a datagram socket: how many it takes with one call, and its family */
+    int error, fd;
+    uint8_t muted : 1, refused : 1;
+    uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
+    uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
+    void (*ending)(co_handle *); /* called before it is closed */
+    void *extra;                 /* for its part's use */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
