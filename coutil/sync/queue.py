@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from collections import deque
+from contextlib import suppress
 from queue import Empty, Full
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,7 @@ class _Get(Turn):
     """A call of `get` that waits; `item` is what it was given."""
 
     __slots__ = ("item",)
+    item: Any
     verb = "get"
 
     __init__ = object.__init__  # one is made for each wait: the caller sets what it needs
@@ -59,7 +61,7 @@ class Queue(Primitive, Generic[T]):
         self._closed = False
         self._luck = LUCK
         self._items: deque[T] = deque()
-        self._getting = Line()  # is empty unless the queue is
+        self._getting: deque[_Get] = deque()  # is empty unless the queue is
         self._putting = Line()  # is empty unless the queue is full
 
     def put(self, item: T, *, timeout: float | None = None) -> Any:
@@ -74,7 +76,7 @@ class Queue(Primitive, Generic[T]):
             return woken
         if self._thread == get_ident() and not self._closed:
             if self._getting:
-                turn, _ = self._getting.popitem(False)
+                turn = self._getting.popleft()
                 turn.item = item
                 wake(turn)
                 return True
@@ -85,7 +87,7 @@ class Queue(Primitive, Generic[T]):
 
     def _hand_over(self, item: T) -> None:
         """Give an item to the one who has waited for it longest."""
-        turn, _ = self._getting.popitem(False)
+        turn = self._getting.popleft()
         turn.item = item
         wake(turn)
 
@@ -115,17 +117,17 @@ class Queue(Primitive, Generic[T]):
         turn = _Get()
         turn.at = self
         turn.item = _NOTHING
-        self._getting[turn] = None
+        self._getting.append(turn)
         try:
             woken = wait(turn) if timeout is None else within(timeout, wait, turn)
         except BaseException:
-            self._getting.pop(turn, None)
+            self._leave(turn)
             raise
         if turn.item is not _NOTHING:
             return turn.item  # type: ignore[no-any-return]
         if woken is SERVED:
             self._check_open(interrupted=True)
-        self._getting.pop(turn, None)
+        self._leave(turn)
         return woken  # type: ignore[no-any-return]
 
     def _take(self) -> T:
@@ -248,6 +250,11 @@ class Queue(Primitive, Generic[T]):
             self._check_open(interrupted=True)
         self._putting.pop(turn, None)
         return woken
+
+    def _leave(self, turn: _Get) -> None:
+        """Wait for no item any more."""
+        with suppress(ValueError):  # it is being served, or the queue was closed
+            self._getting.remove(turn)
 
     def _admit(self, taken: T) -> None:
         """Put the item of the one who has waited longest in, now that another one was taken."""

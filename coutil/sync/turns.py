@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from greenlet import getcurrent
@@ -121,7 +121,7 @@ class Primitive:
         if self._thread != get_ident():
             raise ForeignThread(f"{self!r} belongs to another thread")
 
-    def _text(self, state: str, line: Line, doing: str = "waiting") -> str:
+    def _text(self, state: str, line: Collection[Any], doing: str = "waiting") -> str:
         """Return a repr."""
         waiting = f", {len(line)} {doing}" if line else ""
         return f"<{f'{type(self).__name__} {state}'.rstrip()}{waiting} at {self._site.rpartition('/')[2]}>"
