@@ -96,7 +96,7 @@ def _usage() -> dict[str, int | float]:
     values: dict[str, int | float] = {letter: int(getattr(found, name)) * 1024 for letter, name in _KIB.items()}
     values |= {letter: int(getattr(found, name)) for letter, name in _COUNTED.items()}
     for letter, spent in (("c", found.ru_utime), ("s", found.ru_stime)):
-        values[letter] = spent.tv_sec + spent.tv_usec / 1e6
+        values[letter] = (spent.tv_sec * 1_000_000 + spent.tv_usec) / 1e6
     return values
 
 

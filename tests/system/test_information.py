@@ -120,8 +120,11 @@ def test_usage():
         "messages_received": "msgrcv",
     }.items():
         assert getattr(before, f"ru_{theirs}") <= getattr(found, ours) <= getattr(after, f"ru_{theirs}"), ours
-    assert before.ru_utime <= found.cpu_user <= after.ru_utime
-    assert before.ru_stime <= found.cpu_system <= after.ru_stime
+    for ours, theirs in (("cpu_user", "ru_utime"), ("cpu_system", "ru_stime")):
+        low, value, high = (
+            round(1e6 * seconds) for seconds in (getattr(before, theirs), getattr(found, ours), getattr(after, theirs))
+        )
+        assert low <= value <= high, ours
     assert before.ru_maxrss * 1024 <= found.max_resident <= after.ru_maxrss * 1024
     assert 1 << 20 < found.resident < 1 << 34
 
