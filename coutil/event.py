@@ -43,7 +43,7 @@ def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
     return found
 
 
-_here = _Registry()
+here = _Registry()
 _short = Repr()
 _short.maxstring = _short.maxother = 60
 _hash: Any = object.__hash__  # of what is compared by identity anyway
@@ -100,10 +100,10 @@ def emitall(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    found = _here.waits.pop(key, None)
+    found = here.waits.pop(key, None)
     if found is None:
         return False
-    _deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
+    deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
     return True
 
 
@@ -112,7 +112,7 @@ def emitone(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    waits = _here.waits
+    waits = here.waits
     found = waits.get(key)
     if found is None:
         return False
@@ -122,13 +122,13 @@ def emitone(event: Any, *arguments: Any) -> bool:
             del waits[key]
     else:
         first = waits.pop(key)
-    _deliver((first,), key, Emission((event, *arguments)))
+    deliver((first,), key, Emission((event, *arguments)))
     return True
 
 
 def pending(event: Any) -> bool:
     """Return whether anybody waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
-    return event is not None and key_of(event) in _here.waits
+    return event is not None and key_of(event) in here.waits
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def enter(wait: Wait) -> None:
     """Put the running coroutine at the end of the lists of the events of `wait`. Raises `NotYieldable`."""
     me = running()
     me.waiting_on = wait
-    waits, entry = _here.waits, (wait, me)
+    waits, entry = here.waits, (wait, me)
     for key in wait.keys:
         found = waits.setdefault(key, entry)
         if found.__class__ is OrderedDict:
@@ -254,14 +254,14 @@ def suspend() -> Any:
     try:
         woken = rest()
     except BaseException:
-        _leave()
+        leave()
         raise
     if woken.__class__ is not Emission:
-        _leave()
+        leave()
     return woken
 
 
-def _leave() -> None:
+def leave() -> None:
     """End the wait of the running coroutine, which was resumed by something else than an emission."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
     if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
@@ -271,7 +271,7 @@ def _leave() -> None:
 
 def _withdraw(wait: Wait) -> None:
     """Remove a wait from the lists that it is in; not from detached ones, whose emission skips it."""
-    waits = _here.waits
+    waits = here.waits
     for key in wait.keys:
         found = waits.get(key)
         if found.__class__ is OrderedDict:
@@ -282,7 +282,7 @@ def _withdraw(wait: Wait) -> None:
             del waits[key]
 
 
-def _deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission: Emission) -> None:
+def deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission: Emission) -> None:
     """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
 
     See rule 1 for what escapes from them.

@@ -26,7 +26,7 @@ def pytest_collection_finish() -> None:
 
 def registered() -> list[object]:
     """Return the events that somebody waits for, those with stored emissions, and the mutexes that are locked."""
-    return [*event._here.waits, *queued._here.stored, *mutex._here.owners]
+    return [*event.here.waits, *queued._here.stored, *mutex._here.owners]
 
 
 def descriptors() -> dict[str, str]:

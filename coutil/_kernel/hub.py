@@ -3,8 +3,8 @@
 A turn: resume what is ready (first in, first out, each coroutine once), let libuv poll in one call into C, then
 drain the records that C wrote meanwhile. Nothing of libuv is on the stack while coroutines run.
 
-Rule 1: what a turn still has to do (`entries`, `records`) is kept in attributes, so that an exception raised in the
-hub by a signal handler loses nothing.
+Rule 1: what a turn still has to do (`ready`, `records`) is kept in attributes: an exception raised in the hub by a
+signal handler loses none of it, except for the one wake-up that was being taken out.
 Rule 2: the hub never waits. When nothing can wake the main program, or a coroutine raised KeyboardInterrupt or
 SystemExit, it raises in whoever drives it.
 """

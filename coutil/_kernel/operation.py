@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._libuv import error
+from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .coroutine import Coroutine, running
 from .hub import LUCK, Entry, Hub, Slotted, this_hub
@@ -62,7 +62,7 @@ class Operation(Slotted, Entry):
 
     def wait_turn(self) -> Any:
         """Do what `take_turns` cannot, through the hub."""
-        if self.state is not FREED and (woken := self._released("suspend")) is not SIGNED:
+        if self.state is not FREED and (woken := self.released("suspend")) is not SIGNED:
             return woken
         if self.hub.attention:
             self.hub.check()
@@ -107,7 +107,7 @@ class Operation(Slotted, Entry):
 
     def sleep(self, nanoseconds: int) -> Any:
         """Wait until `nanoseconds` have passed since the cached time; return True. Suspends."""
-        if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self._released("suspend")) is not SIGNED:
+        if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self.released("suspend")) is not SIGNED:
             return woken
         self._take()
         try:
@@ -147,7 +147,7 @@ class Operation(Slotted, Entry):
         nothing begins if the wait would be cut at once.
         Raises `UVError` if the request does not start, or fails.
         """
-        if self.state is not FREED and (woken := self._released(what)) is not SIGNED:
+        if self.state is not FREED and (woken := self.released(what)) is not SIGNED:
             return woken
         if self.coroutine.cancelled is not None and not partly:
             raise self.coroutine.cancelled.error()
@@ -174,8 +174,9 @@ class Operation(Slotted, Entry):
     def _abandon(self) -> None:
         if self.state is AWAIT_REQUEST:
             self.state = CLOSE_REQUEST  # 4
+            lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
 
-    def _released(self, what: str) -> Any:
+    def released(self, what: str) -> Any:
         """Free the operation, waiting for libuv to give a cancelled request back; SIGNED if it is free now."""
         if self.state is ARMED:
             self._close()  # 9

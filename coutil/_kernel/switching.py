@@ -277,7 +277,10 @@ def interrupt(coroutine: Coroutine, error: BaseException) -> None:
     """
     try:
         by_hub = coroutine.gate.__class__ is Outside and getcurrent() is coroutine.home.gate
-        throw_into(coroutine, error) if by_hub else coroutine.throw(error)
+        if by_hub:
+            throw_into(coroutine, error)
+        else:
+            coroutine.throw(error)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as escaped:  # noqa: BLE001  # reported

@@ -119,11 +119,3 @@ int co_nameaddr(co_loop *loop, uint32_t slot, uint32_t generation, const co_addr
     int code = uv_getnameinfo(&loop->uv, &request->uv, on_named, name, given);
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
-
-/* Take a request of the thread pool out of its queue, if it has not begun; its callback comes in any case. */
-int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
-    ENTER(loop);
-    for (co_pooled *one = loop->pooled; one; one = one->next)
-        if (one->head.slot == slot && one->head.generation == generation) return uv_cancel(one->uv);
-    return 0;
-}

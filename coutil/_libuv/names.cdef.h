@@ -19,4 +19,3 @@ typedef struct { int ipv6, stream, port; uint32_t scope; char binary[16]; ...; }
 
 int co_findaddr(co_loop *loop, uint32_t slot, uint32_t generation, const char *host, const char *service, int flags, co_out *out);
 int co_nameaddr(co_loop *loop, uint32_t slot, uint32_t generation, const co_address *address, int flags, co_out *out);
-int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation);

@@ -307,6 +307,16 @@ static void pooled_done(co_pooled *request, int result) {
     request_done(request, result);
 }
 
+/* Nobody waits for a request any more: take it out of the pool's queue if it has not begun. Its callback comes in any
+ * case. Only the pool's requests can be taken back, and a descriptor has to be closed even then. */
+int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
+    ENTER(loop);
+    for (co_pooled *one = loop->pooled; one; one = one->next)
+        if (one->head.slot == slot && one->head.generation == generation)
+            return one->uv->type == UV_FS && ((uv_fs_t *)one->uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(one->uv);
+    return 0;
+}
+
 void co_out_release(co_out *out) {
     if (out->fd >= 0) close(out->fd);
     free(out->memory);

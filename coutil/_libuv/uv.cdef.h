@@ -56,6 +56,8 @@ void co_update(co_loop *loop);
 void co_wake(co_loop *loop);
 int co_watch_wakeups(co_loop *loop, int fd);
 
+int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation);
+
 int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t nanoseconds);
 int co_timer_stop(co_loop *loop, uint32_t slot);
 

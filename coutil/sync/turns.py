@@ -14,7 +14,7 @@ from .._kernel.books import site
 from .._kernel.coroutine import Coroutine, running
 from .._kernel.switching import notify, rest
 from ..errors import ForeignThread
-from ..event import Emission, Wait, _deliver, _here, _leave
+from ..event import Emission, Wait, deliver, here, leave
 from ..scopes import timeout as deadline
 
 SERVED = Emission(("served",))  # what waiters are resumed with
@@ -53,15 +53,15 @@ def wait(turn: Turn) -> Any:
     except AttributeError:
         me = running()
     me.waiting_on = turn
-    _here.waits[turn] = (turn, me)
+    here.waits[turn] = (turn, me)
     del me
     try:
         woken = rest()
     except BaseException:
-        _leave()
+        leave()
         raise
     if woken is not SERVED:
-        _leave()
+        leave()
     return woken
 
 
@@ -95,7 +95,7 @@ def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[
 
 def wake(turn: Turn) -> None:
     """Resume the one who waits for `turn`, which has left its line."""
-    entry = _here.waits.pop(turn, None)
+    entry = here.waits.pop(turn, None)
     if entry is not None:  # else the thread is ending
         coroutine = entry[1]
         coroutine.waiting_on = None
@@ -104,8 +104,8 @@ def wake(turn: Turn) -> None:
 
 def wake_all(turns: Iterable[Turn]) -> None:
     """Resume everybody who waits for one of `turns`, which have left their line, as `event.emitall` does."""
-    waits = _here.waits
-    _deliver([waits.pop(turn) for turn in turns if turn in waits], None, SERVED)
+    waits = here.waits
+    deliver([waits.pop(turn) for turn in turns if turn in waits], None, SERVED)
 
 
 class Primitive:

@@ -65,7 +65,7 @@ def awaitsig(signal: str) -> Any:
     own = operation()
     watcher: Any = own.hub.armed
     if watcher.__class__ is not Watcher or not watcher.waits_again(own, number):
-        if own.state is not FREED and (woken := own._released(f"signal {signal}")) is not SIGNED:
+        if own.state is not FREED and (woken := own.released(f"signal {signal}")) is not SIGNED:
             return woken
         watcher = Watcher(own, number)
     woken = watcher.wait(own, f"signal {signal}")

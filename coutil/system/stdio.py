@@ -119,7 +119,7 @@ class Terminal(ByteStream):
         while True:
             watcher: Any = own.hub.armed
             if watcher.__class__ is not Watcher or not watcher.waits_again(own, _WINCH):
-                if own.state is not FREED and (woken := own._released("window size")) is not SIGNED:
+                if own.state is not FREED and (woken := own.released("window size")) is not SIGNED:
                     return woken
                 watcher = Watcher(own, _WINCH)
             try:

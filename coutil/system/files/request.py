@@ -111,8 +111,6 @@ def run(call: Call, blocking: bool, own: Operation | None = None, started: Calla
         finally:
             if not call.started:
                 call.end()
-            elif own.state is CLOSE_REQUEST and call.name != "close":  # given up; perhaps it has not begun yet
-                lib.co_cancel(own.hub.loop.pointer, own.slot, own.generation)
         if own.state is CLOSE_REQUEST:
             return woken
     call.end()

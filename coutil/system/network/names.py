@@ -367,13 +367,8 @@ def _name(plain: Plain, flags: int) -> tuple[Any, tuple[str, str] | None]:
 
 
 def _request(begin: Callable[[Any, int, int], int], what: str, syscall: str, pins: Any) -> tuple[Any, bool]:
-    """Run a request; return what the wait brought, and whether it is done. One that nobody waits for is cancelled."""
+    """Run a request; return what the wait brought, and whether it is done."""
     own = operation()
     pointer = own.hub.loop.pointer
-    try:
-        woken = own.request(lambda slot, generation: begin(pointer, slot, generation), what, syscall, pins)
-    finally:
-        done = own.state is FREED
-        if not done:
-            lib.co_cancel(pointer, own.slot, own.generation)
-    return woken, done
+    woken = own.request(lambda slot, generation: begin(pointer, slot, generation), what, syscall, pins)
+    return woken, own.state is FREED

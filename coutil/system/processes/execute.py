@@ -36,7 +36,7 @@ def execute(
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
     program_of(spec)  # raises
     own = operation()
-    if own.state is not FREED and (woken := own._released("execute")) is not SIGNED:
+    if own.state is not FREED and (woken := own.released("execute")) is not SIGNED:
         return woken
     if own.coroutine.cancelled is not None:
         raise own.coroutine.cancelled.error()

@@ -153,7 +153,7 @@ class Process:
         if exit_.status is None:
             exit_.check()
             own = operation()
-            if own.state is not FREED and (woken := own._released(str(exit_))) is not SIGNED:
+            if own.state is not FREED and (woken := own.released(str(exit_))) is not SIGNED:
                 return woken
         if exit_.status is None:
             woken = exit_.wait(own, exit_)
