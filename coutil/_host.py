@@ -40,7 +40,8 @@ GRACE = 0.02  # and for one which does something else now, and may never wait ag
 _hubs: set[Hub] = set()  # of all threads, until they are closed
 _interruptible: set[CodeType] = set()  # our functions that KeyboardInterrupt may leave anywhere
 _per_thread = _local()
-_state: dict[str, Any] = {"hub": None, "pipe": None, "previous": -1}  # of the main thread, which alone gets signals
+_state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, which alone gets signals
+_main: list[Hub] = []  # the hubs of the main thread
 
 
 def install(hub: Hub) -> None:
@@ -49,14 +50,16 @@ def install(hub: Hub) -> None:
         return
     _hubs.add(hub)
     if not _gets_signals():
-        if getattr(_per_thread, "end", None) is None or _per_thread.end.hub is not hub:
-            _per_thread.end = _ThreadEnd(hub)
+        if getattr(_per_thread, "end", None) is None:
+            _per_thread.end = _ThreadEnd()
+        if hub not in _per_thread.end.hubs:
+            _per_thread.end.hubs.append(hub)
         return
     if _state["pipe"] is None:
         _state["pipe"] = _pipe()
-    if _state["hub"] is not hub:
+    if hub not in _main:
         check(lib.co_watch_wakeups(hub.loop.pointer, _state["pipe"][0]), "uv_poll_init")
-        _state["hub"] = hub
+        _main.append(hub)
     previous = signal.set_wakeup_fd(_state["pipe"][1], warn_on_full_buffer=False)
     if previous != _state["pipe"][1]:
         _state["previous"] = previous
@@ -76,9 +79,14 @@ def _gets_signals() -> bool:
 
 
 def uninstall(hub: Hub) -> None:
-    """Undo `install`: the wake-up descriptor and the SIGINT handler are as they were found."""
+    """Undo `install`; after the last hub the wake-up descriptor and the SIGINT handler are as they were found."""
     _hubs.discard(hub)
-    if _state["hub"] is not hub:
+    end = getattr(_per_thread, "end", None)
+    if end is not None and hub in end.hubs:
+        end.hubs.remove(hub)
+    if hub in _main:
+        _main.remove(hub)
+    if _main or _state["pipe"] is None:
         return
     reader, writer = _state["pipe"]
     found = signal.set_wakeup_fd(-1)
@@ -87,7 +95,7 @@ def uninstall(hub: Hub) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.close(reader)
     os.close(writer)
-    _state.update(hub=None, pipe=None, previous=-1)
+    _state.update(pipe=None, previous=-1)
 
 
 def _wake(descriptor: int) -> None:
@@ -108,7 +116,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
 
     Inside our code nobody knows which of the two comes first.
     """
-    hub = _state["hub"]
+    hub = max(_main, key=lambda one: one.home.turned, default=None)  # the one that turns, or turned last
     in_hub = hub is not None and getcurrent() is hub.greenlet
     harmful = in_hub or (frame is not None and _is_ours(frame))
     if hub is not None:
@@ -138,15 +146,16 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 class _ThreadEnd:
-    """Ends the hub of a thread when the thread ends: an object in its thread-local storage."""
+    """Ends the hubs of a thread when the thread ends: an object in its thread-local storage."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    def __init__(self) -> None:
+        self.hubs: list[Hub] = []
 
     def __del__(self) -> None:
-        """End the hub; but a child process, or the interpreter's own end, clears the storage from another thread."""
-        if not sys.is_finalizing() and get_ident() == self.hub.home.thread:
-            _end(self.hub)
+        """End the hubs; but a child process, or the interpreter's own end, clears the storage from another thread."""
+        for hub in self.hubs[:]:
+            if not sys.is_finalizing() and get_ident() == hub.home.thread:
+                _end(hub)
 
 
 def _end(hub: Hub) -> None:
@@ -203,8 +212,7 @@ def _freeze_others() -> None:
 
 def _at_exit() -> None:
     _freeze_others()
-    hub = _state["hub"]
-    if hub is not None and get_ident() == hub.home.thread:
+    for hub in [one for one in _main if one.home.thread == get_ident()]:
         try:
             hub.close()
         except UVError as error:  # the thread pool is in a call that may never end; the system takes everything back
@@ -224,7 +232,8 @@ def _after_fork_in_child() -> None:
         _wake(_state["previous"])
         for end in _state["pipe"]:
             os.close(end)
-        _state.update(hub=None, pipe=None, previous=-1)
+        _state.update(pipe=None, previous=-1)
+    _main.clear()
 
 
 atexit.register(_at_exit)

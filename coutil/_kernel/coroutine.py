@@ -24,22 +24,28 @@ from .switching import Outside, Runner, Thrown, enter, retire, throw_into, top, 
 
 
 class Home(Books):
-    """What one OS thread owns: its main coroutine, idle runners, and the greenlet of its hub."""
+    """What an event loop and its coroutines own: a main coroutine, idle runners, and the greenlet of the hub.
+
+    The first one of an OS thread is that of its main program, and exists before the loop. Loops that are made besides
+    have homes of their own. A coroutine belongs to the home of its creator, and so do the calls that it waits in.
+    """
 
     __slots__ = ("gate",)
 
     start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
-    def __init__(self, top: Any) -> None:
-        """`top` is the main greenlet of the calling thread."""
+    def __init__(self, top: Any, first: bool = True) -> None:
+        """`top` is the main greenlet of the calling thread. first: the thread has no other home."""
         super().__init__()
         self.renew_gate(top)
-        self.main = Coroutine._adopt(top, self, "main")
+        self.main = stand_in(top, self, "main")
+        if first:
+            top.home, top.coroutine = self, self.main
 
     def renew_gate(self, top: Any) -> None:
         """Make the greenlet that the hub will run in; it starts when somebody waits."""
         self.gate = Runner(self._hub_body, top)
-        self.gate.coroutine = None
+        self.gate.home, self.gate.coroutine = self, None
 
     def renew(self) -> None:
         """Forget the hub; whoever waits next gets a new one."""
@@ -64,12 +70,12 @@ class Home(Books):
 
 
 def home() -> Home:
-    """Return the home of the calling thread."""
-    main = top()
+    """Return the home of the running coroutine, or hub; outside of both the first one of the calling thread."""
     try:
-        found: Home = main.coroutine.home
-    except AttributeError:
-        found = Home(main)
+        found: Home = getcurrent().home  # type: ignore[attr-defined]
+    except AttributeError:  # a greenlet that is not ours, or what the collector has left of a runner
+        main = top()
+        found = getattr(main, "home", None) or Home(main)
     return found
 
 
@@ -121,19 +127,6 @@ class Coroutine:
         self.scope: Any = None  # the innermost one around it
         self.cancelled: Any = None  # the scope whose error every wait raises
         self.site = site(sys._getframe(depth)) if DEBUG else ""
-
-    @classmethod
-    def _adopt(cls, outside: Any, where: Home, name: str) -> Coroutine:
-        """Make the coroutine that stands for a greenlet which is not ours; it is running now."""
-        self = cls.__new__(cls)
-        self.home, self._greenlet, self._name = where, outside, name
-        self._start = self._error = self.value = self.context = self.operation = self.waiting_on = None
-        self.scope = self.cancelled = None
-        self.since = 0
-        self.gate = self.resumer = Outside(self)
-        self.site = ""
-        outside.coroutine = self
-        return self
 
     @property
     def name(self) -> str:
@@ -210,7 +203,7 @@ class Coroutine:
         if values:
             self._start = (self._start[0], values)
         runner = where.runners.pop() if where.runners else Runner(work, where.main._greenlet)
-        runner.coroutine = self
+        runner.home, runner.coroutine = where, self
         runner.gr_context = self.context
         self.context = None
         self._greenlet = runner
@@ -273,6 +266,18 @@ class Coroutine:
         return self.status == "dead"
 
 
+def stand_in(outside: Any, where: Home, name: str) -> Coroutine:
+    """Make the coroutine that stands for a greenlet which is not of `where`; it is running now."""
+    made = Coroutine.__new__(Coroutine)
+    made.home, made._greenlet, made._name = where, outside, name
+    made._start = made._error = made.value = made.context = made.operation = made.waiting_on = None
+    made.scope = made.cancelled = None
+    made.since = 0
+    made.gate = made.resumer = Outside(made)
+    made.site = ""
+    return made
+
+
 def running() -> Coroutine:
     """Return the coroutine that the caller runs in; greenlets that are not ours are represented by one, too.
 
@@ -285,7 +290,10 @@ def running() -> Coroutine:
         coroutine = None  # what the collector has left of a runner
         if me.__class__ is not Runner:
             where = home()
-            return me.coroutine if me.parent is None else Coroutine._adopt(me, where, f"greenlet-{id(me):x}")
+            if me.parent is not None:
+                me.coroutine = stand_in(me, where, f"greenlet-{id(me):x}")
+            found: Coroutine = me.coroutine
+            return found
     if coroutine is None:
         raise NotYieldable("the hub, or a coroutine that is being collected, cannot wait")
     return coroutine

@@ -52,13 +52,13 @@ class Handle(Slotted):
         "where",
     ]
 
-    def __init__(self, title: str, open_: Callable[[Any, int, int], int], syscall: str) -> None:
-        """Open a handle of the calling thread's hub.
+    def __init__(self, title: str, open_: Callable[[Any, int, int], int], syscall: str, hub: Hub | None = None) -> None:
+        """Open a handle of `hub`; of the running coroutine's if it is None.
 
         title: what reports call it. open_: called with the loop, slot and generation; returns libuv's code.
         Raises `UVError` naming `syscall`; nothing is left then.
         """
-        self.hub: Hub = this_hub()
+        self.hub: Hub = hub or this_hub()
         self.title = title
         self.stash: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
@@ -95,7 +95,9 @@ class Handle(Slotted):
             coroutine = running()
             home = coroutine.home
         if home.hub is not self.hub:
-            raise self._foreign()
+            if get_ident() != self.thread or self.hub.forked or not self.hub.loop.pointer:
+                raise self._foreign()
+            coroutine = self.hub.guest(coroutine)
         state = self.state
         if state is not O_ARMED and state is not O_READY:
             raise self.unusable()

@@ -23,8 +23,8 @@ from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
-from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
-from .coroutine import Coroutine, Home, home, running
+from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
+from .coroutine import Coroutine, Home, home, running, stand_in
 from .switching import Outside, Runner, enter_hub, leave_hub, park, throw_into, wake
 
 __all__ = ["Hub", "this_hub"]
@@ -81,6 +81,7 @@ class Hub:
         "caller",
         "calls",
         "clock",
+        "early",
         "enough",
         "entered",
         "exits",
@@ -123,6 +124,7 @@ class Hub:
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
+        self.early: Callable[[], object] | None = None  # called in every turn before libuv polls
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
         self.entered = 0  # the turn in which run() was called
@@ -196,6 +198,8 @@ class Hub:
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
                 if ready:  # coroutines that hand over to each other take entries, too
                     ready.popleft().fire()
+            if self.early is not None:
+                self.early()
             self.polling = True
             status = step(loop.pointer, 0 if done or ready else self.patience)
             where.turned = loop.status[0]
@@ -291,7 +295,7 @@ class Hub:
 
     def run(self, mode: str) -> bool:
         """See `system.run`."""
-        me = running()
+        me = self.guest(running())
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
         _host.install(self)
@@ -314,6 +318,19 @@ class Hub:
                 return link.__class__ is Runner
             link = resumed.resumer
         return False
+
+    def guest(self, coroutine: Coroutine) -> Coroutine:
+        """Return the running `coroutine`, or what stands for one of another loop, which drives this loop as it waits.
+
+        Raises `ForeignThread`.
+        """
+        if coroutine.home is self.home:
+            return coroutine
+        if coroutine.home.thread != self.home.thread:
+            raise ForeignThread("the event loop belongs to another thread")
+        made = stand_in(coroutine._greenlet, self.home, coroutine.name)
+        made.cancelled = coroutine.cancelled
+        return made
 
     def halt(self) -> None:
         """See `system.halt`."""

@@ -35,7 +35,7 @@ from .states import (
 )
 from .switching import SIGNED, Runner, park, take_turns, wake
 
-__all__ = ["Operation", "begun", "lucky", "operation"]
+__all__ = ["Operation", "begun", "lucky", "operation", "operation_in"]
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
@@ -242,12 +242,25 @@ def operation() -> Operation:
     return found or _new_operation(running())
 
 
-def begun() -> Operation:
+def operation_in(hub: Hub) -> Operation:
+    """Return an operation of `hub` for the running coroutine, which may be one of another loop of the thread.
+
+    Raises `NotYieldable`, `ForeignThread`, `Forked`, `Closed`.
+    """
+    coroutine = running()
+    if coroutine.home is hub.home:
+        return operation()
+    hub.check()
+    return Operation(hub.guest(coroutine), hub)
+
+
+def begun(hub: Hub | None = None) -> Operation:
     """Return an operation for a call that has taken effect in part already, and cannot wait for its turn.
 
-    It is a new one if the coroutine's own still belongs to a cancelled request. Raises `NotYieldable` or `Forked`.
+    It is a new one if the coroutine's own still belongs to a cancelled request. hub: see `operation_in`; None: the
+    coroutine's. Raises as that.
     """
-    own = operation()
+    own = operation_in(hub) if hub is not None else operation()
     if own.state is CLOSE_REQUEST:
         own.coroutine.operation = own = Operation(own.coroutine, own.hub)
     return own

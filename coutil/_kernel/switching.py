@@ -17,7 +17,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 
 from ..errors import ForeignThread
-from .books import Books, Token
+from .books import Token
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has e
 class Runner(greenlet):
     """A greenlet that executes coroutines, one after another."""
 
-    __slots__ = ("coroutine",)
+    __slots__ = ("coroutine", "home")
     coroutine: Coroutine | None
+    home: Any
 
 
 class Outside:
@@ -95,6 +96,7 @@ def work(_: object) -> object:
         if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
             _discard(me)
             return value
+        where = me.home
         function, arguments = me.coroutine._start
         me.coroutine._start = None
         del me
@@ -109,11 +111,11 @@ def work(_: object) -> object:
         me = getcurrent()
         coroutine = getattr(me, "coroutine", None)
         if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-            books().ended += 1
+            where.ended += 1
             if error is not None:
                 raise error
             return None
-        where, resumer = coroutine.home, coroutine.resumer
+        resumer = coroutine.resumer
         coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
         coroutine.waiting_on = None  # it may still be looked for there
         if coroutine.operation is not None:
@@ -136,9 +138,9 @@ def work(_: object) -> object:
 
 def _discard(runner: Any) -> None:
     """Forget an idle runner that is about to end."""
-    runners = books().runners
-    if runner in runners:
-        runners.remove(runner)
+    where = getattr(runner, "home", None)
+    if where is not None and runner in where.runners:
+        where.runners.remove(runner)
 
 
 def park(coroutine: Coroutine, what: object) -> Any:
@@ -309,12 +311,6 @@ def top() -> Any:
     found: Any = getcurrent()
     while found.parent is not None:
         found = found.parent
-    return found
-
-
-def books() -> Books:
-    """Return what the coroutines of the calling thread share; there is one, at least."""
-    found: Books = top().coroutine.home
     return found
 
 

@@ -7,13 +7,14 @@ raise. The kernel looks at the second, and knows no more.
 from __future__ import annotations
 
 import math
+from _thread import get_ident
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
 from greenlet import getcurrent
 
-from .._kernel.coroutine import Coroutine, home, running
+from .._kernel.coroutine import Coroutine, running
 from .._kernel.hub import Hub, Slotted, this_hub
 from .._kernel.switching import Outside, interrupt
 from ..errors import ForeignThread, ScopeCancelled, Timeout
@@ -94,7 +95,7 @@ class Block:
         KeyboardInterrupt or SystemExit of those who are resumed.
         """
         host = self._inside()
-        if host is not None and host.home is not home():
+        if host is not None and host.home.thread != get_ident():
             raise ForeignThread(f"{self!r} belongs to another thread")
         if self.cancelled or self._left:
             return

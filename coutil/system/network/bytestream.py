@@ -142,7 +142,7 @@ class ByteStream(Handled):
             code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + sent, left)
             return code
 
-        return self._request(start, "send", "uv_write", view, begun() if sent else None)
+        return self._request(start, "send", "uv_write", view, begun(handle.hub) if sent else None)
 
     def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
         """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from ..._kernel.handle import Handle
-from ..._kernel.operation import Operation, operation
+from ..._kernel.operation import Operation, operation_in
 from ..._libuv import lib
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
@@ -68,9 +68,7 @@ class Handled:
         handle = self._handle
         if handle.closed:
             raise handle.unusable()
-        partly, own = own is not None, own or operation()
-        if own.hub is not handle.hub:
-            raise handle.failed(lib.CO_FOREIGN, syscall)
+        partly, own = own is not None, own or operation_in(handle.hub)
         done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
         return done
 
