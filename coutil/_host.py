@@ -27,7 +27,7 @@ from greenlet import getcurrent
 from ._libuv import check, lib
 from .errors import Closed, Forked, UVError
 
-__all__ = ["RLock", "install", "interruptible", "uninstall"]
+__all__ = ["RLock", "end", "install", "interruptible", "uninstall"]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -155,10 +155,10 @@ class _ThreadEnd:
         """End the hubs; but a child process, or the interpreter's own end, clears the storage from another thread."""
         for hub in self.hubs[:]:
             if not sys.is_finalizing() and get_ident() == hub.home.thread:
-                _end(hub)
+                end(hub)
 
 
-def _end(hub: Hub) -> None:
+def end(hub: Hub) -> None:
     """End the coroutines that wait in a hub, while their `finally` blocks can still use the loop; then close it.
 
     Their errors are reported. Whoever waits again gets a few turns for it before it is told to end once more.

@@ -41,6 +41,8 @@ class Home(Books):
         self.main = stand_in(top, self, "main")
         if first:
             top.home, top.coroutine = self, self.main
+        else:
+            self.excepthook, self.over = top.home.excepthook, top.home.over
 
     def renew_gate(self, top: Any) -> None:
         """Make the greenlet that the hub will run in; it starts when somebody waits."""

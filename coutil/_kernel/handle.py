@@ -146,7 +146,7 @@ class Handle(Slotted):
         if waiter is not None:
             wake(waiter)
         elif generation == self.generation:
-            self._unawaited(result, where)
+            self.unawaited(result, where)
 
     def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
         """Take a record that somebody waits for; return who has to be entered now. None: there is nobody."""
@@ -169,7 +169,8 @@ class Handle(Slotted):
                 want[slot] = 0
             self.state = O_READY  # 7
 
-    def _unawaited(self, result: int, where: int) -> None:
+    def unawaited(self, result: int, where: int) -> None:
+        """Take a record that nobody waits for."""
         if result == lib.CO_CLOSED:
             self.state = O_FREED  # 3
             self.hub.drop(self._closing)

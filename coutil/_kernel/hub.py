@@ -47,6 +47,9 @@ class Slotted:
     def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
         """Take a record if all that has to be done for it is to enter a coroutine; return whom."""
 
+    def call(self, generation: int, result: int, where: int) -> Any:
+        """Take a record if all that has to be done for it is to call a handler; return what the caller has to do."""
+
     def disarm(self) -> None:
         """Whoever was woken runs no more."""
 
@@ -86,6 +89,7 @@ class Hub:
         "entered",
         "exits",
         "expected",
+        "face",
         "forked",
         "free",
         "generation",
@@ -124,7 +128,8 @@ class Hub:
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
-        self.early: Callable[[], object] | None = None  # called in every turn before libuv polls
+        self.early: Callable[[], bool] | None = None  # called before libuv polls; tells whether it did anything
+        self.face: Callable[[], Any] = lambda: None  # what users have of a loop that they made
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
         self.entered = 0  # the turn in which run() was called
@@ -198,8 +203,7 @@ class Hub:
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
                 if ready:  # coroutines that hand over to each other take entries, too
                     ready.popleft().fire()
-            if self.early is not None:
-                self.early()
+            early = self.early is not None and self.early()
             self.polling = True
             status = step(loop.pointer, 0 if done or ready else self.patience)
             where.turned = loop.status[0]
@@ -212,7 +216,7 @@ class Hub:
                 if status < 0:
                     self.check()
             if self.attention or not (status or done or ready):
-                self._attend(bool(status & 1 or done), bool(status > 1 or done))
+                self._attend(bool(status & 1 or done), bool(status > 1 or done or early))
 
     def _drain(self) -> None:
         """Deliver the records of the last step."""
@@ -240,6 +244,23 @@ class Hub:
         if heir is None:
             self.records = chain((record,), self.records)
         return heir
+
+    def next_call(self, coroutine: Coroutine) -> Any:
+        """Take the next record if it is for a handler, and return what its owner's `call` says; see `heir`.
+
+        `coroutine` is the running one, which was started to call handlers: it calls this one, too.
+        """
+        if coroutine.resumer is not self.greenlet:
+            return None
+        record = next(self.records, None)
+        if record is None:
+            return None
+        slot, generation, result, where = record
+        self.luck = LUCK
+        call = self.owners[slot].call(generation, result, where)
+        if call is None:
+            self.records = chain((record,), self.records)
+        return call
 
     def _attend(self, alive: bool, happened: bool) -> None:
         """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
@@ -398,10 +419,10 @@ class Hub:
             raise Closed("the event loop is closed")
 
     def turn(self) -> None:
-        """Have the hub go on until it has done what is ready now; for the main program, when its thread ends."""
-        main = self.home.main
-        self.ready.append(_Back(main))
-        park(main, "the end of the thread")
+        """Have the hub go on until it has done what is ready now; for who ends it."""
+        me = self.guest(running())
+        self.ready.append(_Back(me))
+        park(me, "the end of the loop")
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""
@@ -439,17 +460,17 @@ class Hub:
 
 
 class _Back(Entry):
-    """The way back to the main program."""
+    """The way back to who called `turn`."""
 
-    __slots__ = ("main",)
+    __slots__ = ("caller",)
 
-    def __init__(self, main: Coroutine) -> None:
-        self.main = main
+    def __init__(self, caller: Coroutine) -> None:
+        self.caller = caller
 
     def fire(self) -> None:
         """Go back."""
-        self.main.resumer = self.main.gate
-        wake(self.main)
+        self.caller.resumer = self.caller.gate
+        wake(self.caller)
 
 
 class _Calls(Slotted):

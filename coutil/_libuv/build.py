@@ -17,7 +17,19 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 OLDEST = "1.44.2"
-PARTS: tuple[str, ...] = ("address", "random", "names", "info", "udp", "process", "files", "local", "terminal", "watch")
+PARTS: tuple[str, ...] = (
+    "address",
+    "random",
+    "handles",
+    "names",
+    "info",
+    "udp",
+    "process",
+    "files",
+    "local",
+    "terminal",
+    "watch",
+)
 
 
 def flags() -> dict[str, list[str]]:

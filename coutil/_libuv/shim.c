@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,6 +30,7 @@
 #define CO_BLOCK_ALWAYS 2
 #define CO_ARENA (1 << 22)
 #define CO_SLOTS (1 << 20)
+#define CO_FLOW 65536        /* how much a flowing handle reads at once */
 #define CO_SCRAP 4096        /* a window smaller than this, and than what is wanted, waits for the next turn */
 #define CO_TIMERS_KEPT 1024
 #define CO_CLOSING 200       /* tries to close a loop, a millisecond apart while the thread pool is busy */
@@ -88,6 +90,8 @@ struct co_handle {
     uint32_t slot, generation, turn;
     int error, fd;
     uint8_t muted : 1, refused : 1;
+    uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
+    uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
@@ -95,6 +99,10 @@ struct co_handle {
     union {
         uv_handle_t handle;
         uv_timer_t timer;
+        uv_prepare_t prepare;
+        uv_check_t check;
+        uv_idle_t idle;
+        uv_async_t async;
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
@@ -178,7 +186,7 @@ static int is_stream(co_handle *handle) {
 /* Those that are no objects: they have functions of their own, and no close callback that Python hears of. */
 static int is_no_object(co_handle *handle) {
     uv_handle_type type = handle->u.handle.type;
-    return type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS;
+    return !handle->raw && (type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS);
 }
 
 static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }
@@ -349,7 +357,7 @@ static int handle_opened(co_handle *handle, int code) {
         free(handle);
         return code;
     }
-    uv_unref(&handle->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
+    if (!handle->raw) uv_unref(&handle->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
     loop->want[handle->slot] = -1;
     return 0;
 }
@@ -467,9 +475,14 @@ int co_fileno(co_loop *loop, uint32_t slot) {
     return code ? code : fd;
 }
 
+/* Whether data for a handle shall be read now: somebody waits, or it flows and has brought none in this step. */
+static int wanted(co_handle *handle) {
+    return handle->loop->want[handle->slot] > 0 || (handle->flowing && handle->turn != handle->loop->turn);
+}
+
 /* A window of the arena as large as the waiter wants, if there is that much left. */
 static uv_buf_t window_for(co_loop *loop, uint32_t slot) {
-    uint32_t want = (uint32_t)loop->want[slot], left = CO_ARENA - loop->top;
+    uint32_t want = loop->want[slot] > 0 ? (uint32_t)loop->want[slot] : CO_FLOW, left = CO_ARENA - loop->top;
     if (left < want && left < CO_SCRAP) return uv_buf_init(NULL, 0);
     return uv_buf_init(loop->arena + loop->top, want < left ? want : left);
 }
@@ -478,7 +491,7 @@ static uv_buf_t window_for(co_loop *loop, uint32_t slot) {
 static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
     (void)suggested;
-    *window = handle->loop->want[handle->slot] > 0 ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
+    *window = wanted(handle) ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
 }
 
 static void on_data(co_handle *handle, char *data, size_t count) {
@@ -496,11 +509,11 @@ static int datagrams_take(co_handle *handle);
  * A stream, or datagram socket, that is wanted found the arena full: it comes first in the next step. */
 static void on_refused(co_handle *handle) {
     co_loop *loop = handle->loop;
-    if (loop->want[handle->slot] > 0) {
+    if (wanted(handle)) {
         if (!handle->refused) loop->refused[loop->refusals++] = handle->slot;
         handle->refused = 1;
         uv_stop(&loop->uv);
-    } else if (handle->turn != loop->turn) {
+    } else if (handle->turn != loop->turn && !handle->flowing) {
         if (handle->u.handle.type == UV_UDP)
             uv_udp_recv_stop(&handle->u.udp);
         else
@@ -517,6 +530,7 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
         on_refused(handle);
     else if (count < 0) {
         uv_read_stop(uv); /* the next wait starts afresh */
+        handle->flowing = 0;
         handle->loop->want[handle->slot] = -1;
         push(handle->loop, handle->slot, handle->generation, (int)count, 0);
     }
@@ -531,7 +545,7 @@ static void serve_refused(co_loop *loop) {
         co_handle *handle = find(loop, slot);
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
-        if (loop->want[slot] <= 0) continue;
+        if (!wanted(handle)) continue;
         if (handle->plain) continue; /* it may block */
         if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */
         if (handle->u.handle.type == UV_UDP) {
@@ -918,6 +932,8 @@ static void on_walk(uv_handle_t *uv, void *data) {
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
     signals_keep(loop);
+    for (uint32_t slot = 0; slot < loop->slots; slot++)
+        if (loop->handles[slot] && loop->handles[slot]->raw) co_close(loop, slot);
     uv_walk(&loop->uv, on_walk, loop);
     signals_put_back(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);

@@ -1,0 +1,41 @@
+"""What calls on raw handles and loops bring besides a code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import check, ffi, lib
+
+__all__ = ["async_new", "number", "printed", "timer_times"]
+
+
+def number(function: Any, syscall: str, *arguments: Any, kind: str = "uint64_t *") -> int:
+    """Return the number that a C function writes to its last argument. Raises what its code means."""
+    found = ffi.new(kind)
+    check(function(*arguments, found), syscall)
+    return int(found[0])
+
+
+def timer_times(loop: Any, slot: int) -> tuple[int, int, int]:
+    """Return libuv's code, a timer's repeat interval, and the time until it is due, in milliseconds."""
+    times = ffi.new("uint64_t[2]")
+    code: int = lib.co_raw_timer_times(loop, slot, times, times + 1)
+    return code, times[0], times[1]
+
+
+def async_new(loop: Any, slot: int, generation: int) -> tuple[int, Any]:
+    """Make an async handle; return libuv's code and the pointer for `co_async_send`."""
+    made = ffi.new("co_handle **")
+    code: int = lib.co_async_new(loop, slot, generation, made)
+    return code, made[0]
+
+
+def printed(loop: Any, active: bool) -> str:
+    """Return libuv's list of the handles of a loop. Raises MemoryError."""
+    text = lib.co_loop_print(loop, active)
+    if not text:
+        raise MemoryError("no memory for the list of handles")
+    try:
+        return str(ffi.string(text).decode("utf-8", "replace"))
+    finally:
+        lib.co_free(text)

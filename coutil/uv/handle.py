@@ -1,0 +1,260 @@
+"""Handles: what all of them have in common.
+
+Rule 1: a handle and its loop know each other from its creation until libuv's close callback, whoever else has forgotten
+it; then every call raises `Closed`.
+Rule 2: a handler is an attribute of the handle, or a method of its class, and is looked up when its event comes. The
+handle is its first argument either way. Without a handler the event is dropped.
+Rule 3: a handle that is stopped, or started anew, gets a new generation: no handler is called for what was under way.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .._kernel import handle as kernel
+from .._kernel.coroutine import Coroutine, running
+from .._kernel.hub import LUCK, Entry, Hub
+from .._kernel.switching import SIGNED, park, wake
+from .._libuv import lib
+from .flat import flat
+from .loop import Call, Loop, current_loop
+
+__all__ = ["Handle", "Own", "whole"]
+
+NOTHING: Any = (None, lambda: None, ())  # the call for an event without a handler
+Open = Callable[[Any, int, int], int]  # called with the loop, a slot and a generation; returns libuv's code
+
+
+class Own(kernel.Handle):
+    """The kernel's half of a handle, which the loop knows; it keeps the other half until the close callback."""
+
+    __slots__ = ("closers", "public")
+
+    def __init__(self, public: Handle, title: str, open_: Open, syscall: str, hub: Hub) -> None:
+        """See the kernel's."""
+        self.closers: list[_Closer] = []
+        self.public: Handle | None = None  # until it is open
+        super().__init__(title, open_, syscall, hub)
+        self.public = public
+
+    def call(self, generation: int, result: int, where: int) -> Any:
+        """Take a record that is for a handler; return the call. None: the hub has to see to it."""
+        public = self.public
+        if self.waiter is not None or generation != self.generation or public is None or result == lib.CO_CLOSED:
+            return None
+        return public._event(result, where) or NOTHING
+
+    def unawaited(self, result: int, where: int) -> None:
+        """Take a record, in the hub: have the handler called, or let everything go if the handle is closed now."""
+        public = self.public
+        if result != lib.CO_CLOSED:
+            if public is not None and (call := public._event(result, where)) is not None:
+                public.loop._begin(*call)
+            return
+        super().unawaited(result, where)
+        self.public = None
+        self.hub.ready.extend(self.closers)
+
+    def renew(self) -> int:
+        """Return the new generation, for a call that starts or stops the handle. Raises what `usable` does."""
+        self.usable()
+        self.hub.generation = self.generation = (self.hub.generation + 1) & 0xFFFFFFFF
+        return self.generation
+
+    def usable(self) -> None:
+        """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
+        if self.closed or self.hub.forked or self.thread != get_ident():
+            raise self.failed(lib.CO_FOREIGN, "")
+
+
+class Handle:
+    """Base of all handles. Attributes of your own may be assigned to each."""
+
+    kind: ClassVar[str] = "unknown"  # libuv's name of its type
+    loop: Loop
+    _own: Own
+
+    def __init__(self, loop: Loop | None, open_: Open, syscall: str) -> None:
+        """Make the handle of `loop`; of the one that the caller runs in if it is None."""
+        if loop is not None and not isinstance(loop, Loop):
+            raise TypeError(f"loop must be a Loop or None, not {loop!r}")
+        self.loop = loop or current_loop()
+        self.loop._check()
+        self._own = Own(self, self.kind, open_, syscall, self.loop._hub)
+
+    def __repr__(self) -> str:
+        """Type and state."""
+        own = getattr(self, "_own", None)
+        if own is None:
+            return f"<{type(self).__name__} not open>"
+        state = "closed" if self.closed else "closing" if own.closed else "active" if self.active else "inactive"
+        return f"<{type(self).__name__} {state}>"
+
+    def __enter__(self) -> Any:
+        """Return the handle; it is closed at the end of the block, without waiting for that."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close_soon()
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _event(self, result: int, where: int) -> Call | None:
+        """Return the handler to call for a record, and what with; None if there is none. Each class says which."""
+        raise NotImplementedError
+
+    def _call(self, name: str, *arguments: Any) -> Call | None:
+        """Return the call of the handler with this name."""
+        handler = self.__dict__.get(name)
+        if handler is not None:
+            return self, handler, (self, *arguments)
+        handler = getattr(self, name, None)
+        return None if handler is None else (self, handler, arguments)
+
+    def _c(self, function: Any, syscall: str, *arguments: Any) -> int:
+        """Call C with our loop and slot. Raises what its code means."""
+        own = self._own
+        code: int = function(own.pointer, own.slot, *arguments)
+        if code < 0:
+            raise own.failed(code, syscall)
+        return code
+
+    def _restart(self, function: Any, syscall: str, *arguments: Any) -> int:
+        """Call C with our loop, slot and a new generation: what was under way is stale."""
+        return self._c(function, syscall, self._own.renew(), *arguments)
+
+    # -- what every handle can ----------------------------------------------------------------------------------------
+
+    @property
+    def type(self) -> str:
+        """Libuv's name of the handle's type: "timer", "tcp", … Source: uv_handle_get_type, uv_handle_type_name."""
+        return self.kind
+
+    @property
+    def active(self) -> bool:
+        """Whether it is started: libuv says for each type what that means. Source: uv_is_active."""
+        return not self._own.closed and bool(self._c(lib.co_handle_flags, "uv_is_active") & 1)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is closing or closed. Source: uv_is_closing."""
+        return self._own.closed
+
+    @property
+    def closed(self) -> bool:
+        """Whether libuv has closed it: nothing refers to it any more."""
+        return self._own.public is None
+
+    def close(self) -> Any:
+        """Close the handle and wait until libuv has done so; return True. Suspends. Calling it again waits, too.
+
+        Who waits for the handle is resumed with `Closed`; its requests end with ECANCELED before.
+        Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
+        """
+        own = self._own
+        if self.closed:
+            return True
+        me = own.hub.guest(running())
+        self.close_soon()
+        closer = _Closer(own.hub, me)
+        own.closers.append(closer)
+        try:
+            woken = park(me, f"close of {own.title}")
+        except BaseException:
+            closer.waiter = None
+            raise
+        if woken is SIGNED:
+            return True
+        closer.waiter = None
+        return woken
+
+    def close_soon(self) -> None:
+        """Close the handle without waiting for that. Twice is no error. Raises `ForeignThread`, `Forked`.
+
+        Source: uv_close.
+        """
+        self._own.close()
+
+    def ref(self) -> None:
+        """Let the handle keep its loop alive while it is active, as from its creation on. Source: uv_ref."""
+        self._c(lib.co_handle_ref, "uv_ref", True)
+
+    def unref(self) -> None:
+        """Let the handle keep its loop alive no more. Source: uv_unref."""
+        self._c(lib.co_handle_ref, "uv_unref", False)
+
+    @property
+    def has_ref(self) -> bool:
+        """Whether it keeps its loop alive while it is active. Source: uv_has_ref."""
+        return not self._own.closed and bool(self._c(lib.co_handle_flags, "uv_has_ref") & 2)
+
+    def send_buffer_size(self, value: int = 0) -> int:
+        """Return the size of the socket's send buffer in bytes, after setting it unless `value` is 0.
+
+        Linux doubles what is set. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, ENOTSUP, EINVAL.
+        Source: uv_send_buffer_size.
+        """
+        return self._c(lib.co_buffer_size, "uv_send_buffer_size", 0, _size(value))
+
+    def recv_buffer_size(self, value: int = 0) -> int:
+        """Return the size of the socket's receive buffer; see `send_buffer_size`. Source: uv_recv_buffer_size."""
+        return self._c(lib.co_buffer_size, "uv_recv_buffer_size", 1, _size(value))
+
+    def fileno(self) -> int:
+        """Return the descriptor, which stays the handle's.
+
+        Raises `Closed`, `UVError`: EBADF (it has none yet), EINVAL (its type has none). Source: uv_fileno.
+        """
+        return self._c(lib.co_fileno, "uv_fileno")
+
+
+class _Closer(Entry):
+    """A coroutine that waits until a handle is closed."""
+
+    __slots__ = ("hub", "waiter")
+
+    def __init__(self, hub: Hub, waiter: Coroutine) -> None:
+        self.hub = hub
+        self.waiter: Coroutine | None = waiter
+
+    def fire(self) -> None:
+        """Wake it, unless somebody else has resumed it."""
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            waiter.resumer = waiter.gate
+            self.hub.luck = LUCK
+            wake(waiter)
+
+
+def _size(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"value must be an int, not {value!r}")
+    if not 0 <= value < 2**31:
+        raise ValueError(f"value is out of range (0 to 2**31 - 1): {value}")
+    return value
+
+
+def whole(name: str, value: int, least: int = 0, largest: int = 2**64 - 1) -> int:
+    """Return an integer argument. Raises TypeError, or ValueError if it is out of range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not least <= value <= largest:
+        raise ValueError(f"{name} is out of range ({least} to {largest}): {value}")
+    return value
+
+
+close = flat(Handle.close)
+close_soon = flat(Handle.close_soon)
+ref = flat(Handle.ref)
+unref = flat(Handle.unref)
+has_ref = flat(Handle.has_ref)
+is_active = flat(Handle.active)
+is_closing = flat(Handle.closing)
+handle_get_type = flat(Handle.type)
+send_buffer_size = flat(Handle.send_buffer_size)
+recv_buffer_size = flat(Handle.recv_buffer_size)
+fileno = flat(Handle.fileno)

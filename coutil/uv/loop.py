@@ -1,0 +1,335 @@
+"""Loops: several in one OS thread, each with the coroutines that its handlers run in.
+
+Rule 1: handlers never run below a libuv frame, and never in the hub. A *worker*, a coroutine, calls one handler after
+another; as soon as one of them waits, the hub starts another worker. So a handler may wait for whatever it likes.
+Rule 2: whatever the running coroutine waits for is waited for in the loop that it belongs to. A coroutine of another
+loop, or the main program, which waits for something of this one drives it meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from _thread import get_ident
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, TextIO
+from weakref import ref
+
+from greenlet import getcurrent
+
+from .. import _host
+from .._kernel.coroutine import Coroutine, Home, home, running
+from .._kernel.hub import Hub, this_hub
+from .._kernel.switching import top
+from .._libuv import check, error, lib
+from .._libuv.handles import number, printed
+from ..errors import ForeignThread
+from .flat import flat
+
+if TYPE_CHECKING:
+    from .handle import Handle
+
+__all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
+
+Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # whose handler, the handler, and its arguments
+
+_MODES = {"default": "loop", "once": "step", "nowait": "ready"}
+_OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
+
+
+class Loop:
+    """An event loop, bound to the thread that makes it.
+
+    A loop is closed by `close`; one that was forgotten with open handles stays until its thread ends. `onerror`, if it
+    is set, is called with each exception that escapes from a handler, and the handle; otherwise the exception ends
+    `run` and is raised there.
+    """
+
+    onerror: Any = None
+
+    def __init__(self) -> None:
+        """Make a loop. Raises `UVError` or MemoryError. Source: uv_loop_init."""
+        home()  # the thread's first, which is made now if there is none
+        self._set_up(Hub(Home(top(), first=False)))
+        self._hub.face = ref(self)
+
+    def _set_up(self, hub: Hub) -> None:
+        self._hub = hub
+        self._stopped = False
+        self._context = copy_context()
+        self._early: list[Handle] = []  # idle and prepare handles that are started, in the order of their calls
+
+    @classmethod
+    def _of(cls, hub: Hub) -> Loop:
+        made = cls.__new__(cls)
+        made._set_up(hub)
+        return made
+
+    def __repr__(self) -> str:
+        """State and number of handles."""
+        if not self._hub.loop.pointer:
+            return "<Loop closed>"
+        state = "running" if self._hub.caller is not None else "idle"
+        return f"<Loop {state}, {len(self._handles())} handles>"
+
+    def __enter__(self) -> Loop:
+        """Return the loop; it is closed by force at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it, and everything in it."""
+        self.close(force=True)
+
+    def __del__(self) -> None:
+        """Close a loop that nobody refers to any more, not even a handle of its own."""
+        hub = getattr(self, "_hub", None)
+        if hub is None or not hub.loop.pointer or hub.forked or hub.home.thread != get_ident() or _is_default(hub):
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        hub.close()
+        hub.home.retire(hub.greenlet)
+
+    def _check(self) -> Any:
+        """Return what C knows the loop by. Raises `Closed`, `Forked`, `ForeignThread`."""
+        self._hub.check()
+        if self._hub.home.thread != get_ident():
+            raise ForeignThread("the event loop belongs to another thread")
+        return self._hub.loop.pointer
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, mode: str = "default") -> bool:
+        """Run the loop.
+
+        mode: "default": until nothing referenced is active, or `stop`. "once": one turn, which waits until something
+        happens. "nowait": one turn without waiting. Returns whether anything referenced is still active.
+        Raises TypeError, ValueError, `AlreadyRunning` (called by something that this loop itself called),
+        `ForeignThread`, `Closed`, what escaped from a handler, and KeyboardInterrupt. Source: uv_run.
+        """
+        if not isinstance(mode, str):
+            raise TypeError(f"mode must be a string, not {mode!r}")
+        if mode not in _MODES:
+            raise ValueError(f'mode must be "default", "once" or "nowait", not {mode!r}')
+        self._check()
+        if self._stopped:
+            self._stopped = False
+            return self.alive
+        return self._hub.run(_MODES[mode])
+
+    @property
+    def mode(self) -> str | None:
+        """How `run` was called, while it is in progress; else None."""
+        if self._hub.caller is None:
+            return None
+        return next(name for name, kernel in _MODES.items() if kernel == self._hub.mode)
+
+    def stop(self) -> None:
+        """Let `run` return after the current turn; or the next one at once. Raises `ForeignThread`, `Closed`.
+
+        From another thread, use `call_threadsafe(loop.stop)`. Source: uv_stop.
+        """
+        self._check()
+        if self._hub.caller is None:
+            self._stopped = True
+        else:
+            self._hub.halt()
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything referenced is active, closing or ready. Source: uv_loop_alive."""
+        self._check()
+        return self._hub.alive()
+
+    def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the loop call function(*arguments) in a new coroutine; safe in any thread.
+
+        Such a call does not keep the loop alive: an `Async` does. Raises TypeError, `Closed`, `Forked`.
+        """
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {function!r}")
+        self._hub.call_threadsafe(self._begin, None, function, arguments)
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        """Start a worker, from the hub."""
+        worker = Coroutine(self._work, (handle, handler, arguments), str(handle or "call"))
+        worker.context = self._context.copy()
+        worker.launch()
+
+    def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        """Call a handler, and those of the records that follow. No frame here refers to the coroutine: it may wait."""
+        while True:
+            try:
+                handler(*arguments)
+            except Exception as escaped:  # noqa: BLE001  # handed over
+                self._failed(escaped, handle)
+            following: Call | None = self._hub.next_call(running())
+            if following is None:
+                return
+            handle, handler, arguments = following
+            getcurrent().gr_context = self._context.copy()
+
+    def _failed(self, escaped: Exception, handle: Handle | None) -> None:
+        hook = self.onerror
+        if hook is None:
+            self._hub.exit(escaped)
+            return
+        try:
+            hook(escaped, handle)
+        except Exception as broken:  # noqa: BLE001  # handed over
+            self._hub.exit(broken)
+
+    def _turn_early(self, handles: list[Handle]) -> None:
+        """Have the handlers of `handles`, in this order, called in every turn before libuv polls."""
+        self._early = handles
+        self._hub.early = self._call_early if handles else None
+
+    def _call_early(self) -> bool:
+        for handle in self._early[:]:
+            if handle in self._early and (call := handle._event(0, 0)) is not None:
+                self._begin(*call)
+        return True
+
+    # -- what it tells ------------------------------------------------------------------------------------------------
+
+    def _handles(self) -> list[Handle]:
+        return [one for own in self._hub.owners if (one := getattr(own, "public", None)) is not None]
+
+    def walk(self, function: Callable[[Handle], object] | None = None) -> list[Handle]:
+        """Return the handles that are not closed yet, after calling function(handle) for each if it is given.
+
+        Raises TypeError, `ForeignThread`, `Closed`, and what escapes from the function. Source: uv_walk.
+        """
+        self._check()
+        if function is not None and not callable(function):
+            raise TypeError(f"function must be callable or None, not {function!r}")
+        found = self._handles()
+        for handle in found if function is not None else ():
+            function(handle)  # type: ignore[misc]
+        return found
+
+    def now(self) -> int:
+        """Return the cached time in milliseconds, of an arbitrary origin. Source: uv_now."""
+        return number(lib.co_loop_now, "uv_now", self._check())
+
+    def update_time(self) -> None:
+        """Refresh the cached time. Source: uv_update_time."""
+        lib.co_update(self._check())
+
+    def backend_fd(self) -> int | None:
+        """Return the descriptor that libuv polls with, None if the platform has none. Source: uv_backend_fd."""
+        found: int = lib.co_loop_backend_fd(self._check())
+        return found if found >= 0 else None
+
+    def backend_timeout(self) -> int:
+        """Return for how many milliseconds a turn would wait; -1: until something happens.
+
+        Source: uv_backend_timeout.
+        """
+        pointer = self._check()
+        if self._hub.ready or self._stopped:
+            return 0
+        return number(lib.co_loop_backend_timeout, "uv_backend_timeout", pointer, kind="int *")
+
+    def configure(self, option: str, *arguments: int) -> None:
+        """Set an option, before the loop runs first.
+
+        option: "block_signal" (with the number of the signal, SIGPROF only) or "metrics_idle_time".
+        Raises TypeError, ValueError, `UVError`: EINVAL, ENOSYS. Source: uv_loop_configure.
+        """
+        if option not in _OPTIONS:
+            raise ValueError(f"option must be one of {', '.join(_OPTIONS)}, not {option!r}")
+        if len(arguments) != (option == "block_signal"):
+            raise TypeError(f"{option} takes {int(option == 'block_signal')} arguments, not {len(arguments)}")
+        check(lib.co_loop_configure(self._check(), _OPTIONS[option], *(arguments or (0,))), "uv_loop_configure")
+
+    def metrics_idle_time(self) -> int:
+        """Return for how many nanoseconds the loop has waited, if it was configured to count; safe in any thread.
+
+        Source: uv_metrics_idle_time.
+        """
+        with self._hub.lock:
+            self._hub.check()
+            return int(lib.co_loop_idle_time(self._hub.loop.pointer))
+
+    def print_all_handles(self, file: TextIO | None = None) -> None:
+        """Print libuv's list of the loop's handles, its own internal ones included. Source: uv_print_all_handles."""
+        (file or sys.stderr).write(printed(self._check(), False))
+
+    def print_active_handles(self, file: TextIO | None = None) -> None:
+        """Print libuv's list of those handles that are active. Source: uv_print_active_handles."""
+        (file or sys.stderr).write(printed(self._check(), True))
+
+    # -- closing ------------------------------------------------------------------------------------------------------
+
+    def close(self, force: bool = False) -> None:
+        """Close the loop. Twice is no error.
+
+        force: close all handles first, cancel what is in progress, and end the coroutines that still wait in it.
+        Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
+        is running. Source: uv_loop_close.
+        """
+        hub = self._hub
+        if not hub.loop.pointer:
+            return
+        self._check()
+        if hub.driven() or running().gate is hub.greenlet:
+            raise error(lib.UV_EBUSY, "uv_loop_close")
+        if force:
+            for handle in self._handles():
+                handle.close_soon()
+        elif hub.in_flight():
+            raise error(lib.UV_EBUSY, "uv_loop_close")
+        default = _is_default(hub)
+        _host.end(hub)
+        hub.home.over = not default  # the thread goes on, and gets a new one when it needs it
+
+
+def _is_default(hub: Hub) -> bool:
+    return getattr(top(), "home", None) is hub.home
+
+
+def default_loop() -> Loop:
+    """Return the loop of the calling thread that `coutil.system` uses, too. libuv's own default loop is never touched.
+
+    Raises `UVError` or MemoryError. Source: uv_default_loop.
+    """
+    home()
+    where = top().home
+    return _face(where.hub or Hub(where))
+
+
+def current_loop() -> Loop:
+    """Return the loop that the caller runs in: in a handler its loop, in the main program `default_loop()`."""
+    return _face(this_hub())
+
+
+def _face(hub: Hub) -> Loop:
+    found: Loop | None = hub.face()
+    if found is None:
+        found = Loop._of(hub)
+        hub.face = lambda: found
+    return found
+
+
+def new_loop() -> Loop:
+    """Return a new loop. Raises `UVError` or MemoryError. Source: uv_loop_init."""
+    return Loop()
+
+
+run = flat(Loop.run)
+stop = flat(Loop.stop)
+loop_close = flat(Loop.close)
+loop_alive = flat(Loop.alive)
+loop_mode = flat(Loop.mode)
+loop_configure = flat(Loop.configure)
+walk = flat(Loop.walk)
+now = flat(Loop.now)
+update_time = flat(Loop.update_time)
+backend_fd = flat(Loop.backend_fd)
+backend_timeout = flat(Loop.backend_timeout)
+metrics_idle_time = flat(Loop.metrics_idle_time)
+print_all_handles = flat(Loop.print_all_handles)
+print_active_handles = flat(Loop.print_active_handles)

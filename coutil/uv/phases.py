@@ -1,0 +1,122 @@
+"""Handles that have their handlers called in every turn of the loop: before libuv polls, and after it.
+
+libuv's own callbacks of idle and prepare handles do nothing: a record that they wrote would be seen after the poll, and
+that may last for ever. The hub calls the handlers before it lets libuv poll, idle ones first, each kind from the one
+started last to the one started first, as libuv does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .._libuv import lib
+from .flat import flat
+from .handle import Handle
+from .loop import Call, Loop
+
+__all__ = ["Check", "Idle", "Prepare", "new_check", "new_idle", "new_prepare"]
+
+
+class _Phase(Handle):
+    """What the three have in common."""
+
+    _run: ClassVar[Any]
+    _handler: ClassVar[str]
+
+    def _event(self, result: int, where: int) -> Call | None:
+        return self._call(self._handler)
+
+    def start(self) -> None:
+        """Have the handler called in every turn. Nothing happens to one that is started already.
+
+        Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_prepare_start, uv_check_start, uv_idle_start.
+        """
+        self._own.usable()
+        if not self.active:
+            self._restart(self._run, f"uv_{self.kind}_start", True)
+            self._listed(True)
+
+    def stop(self) -> None:
+        """Have it called no more; twice is no error. Raises `Closed`, `ForeignThread`, `Forked`.
+
+        Source: uv_prepare_stop, uv_check_stop, uv_idle_stop.
+        """
+        self._restart(self._run, f"uv_{self.kind}_stop", False)
+        self._listed(False)
+
+    def close_soon(self) -> None:
+        """See `Handle.close_soon`."""
+        super().close_soon()
+        self._listed(False)
+
+    def _listed(self, on: bool) -> None:
+        """Enter the list of handlers that are called before the poll, or leave it."""
+
+
+class _Early(_Phase):
+    """Idle and prepare handles."""
+
+    def _listed(self, on: bool) -> None:
+        handles = [one for one in self.loop._early if one is not self]
+        if on:
+            at = next((i for i, one in enumerate(handles) if one.kind == self.kind), None)
+            if at is None:
+                at = 0 if self.kind == "idle" else len(handles)
+            handles.insert(at, self)
+        self.loop._turn_early(handles)
+
+
+class Idle(_Early):
+    """Calls its handler in every turn, and keeps the turns from waiting. Handler: `onidle(idle)`."""
+
+    kind, _handler, _run = "idle", "onidle", lib.co_idle_run
+    onidle: Any = None
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Make an idle handle of `loop`; see `Timer`. Source: uv_idle_init."""
+        super().__init__(loop, lib.co_idle_new, "uv_idle_init")
+
+
+class Prepare(_Early):
+    """Calls its handler in every turn before the loop waits. Handler: `onprepare(prepare)`."""
+
+    kind, _handler, _run = "prepare", "onprepare", lib.co_prepare_run
+    onprepare: Any = None
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Make a prepare handle of `loop`; see `Timer`. Source: uv_prepare_init."""
+        super().__init__(loop, lib.co_prepare_new, "uv_prepare_init")
+
+
+class Check(_Phase):
+    """Calls its handler in every turn after the loop has waited. Handler: `oncheck(check)`."""
+
+    kind, _handler, _run = "check", "oncheck", lib.co_check_run
+    oncheck: Any = None
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Make a check handle of `loop`; see `Timer`. Source: uv_check_init."""
+        super().__init__(loop, lib.co_check_new, "uv_check_init")
+
+
+def new_idle(loop: Loop | None = None) -> Idle:
+    """Return a new `Idle`. Source: uv_idle_init."""
+    return Idle(loop)
+
+
+def new_prepare(loop: Loop | None = None) -> Prepare:
+    """Return a new `Prepare`. Source: uv_prepare_init."""
+    return Prepare(loop)
+
+
+def new_check(loop: Loop | None = None) -> Check:
+    """Return a new `Check`. Source: uv_check_init."""
+    return Check(loop)
+
+
+idle_start = flat(Idle.start)
+idle_stop = flat(Idle.stop)
+prepare_start = flat(Prepare.start)
+prepare_stop = flat(Prepare.stop)
+check_start = flat(Check.start)
+check_stop = flat(Check.stop)

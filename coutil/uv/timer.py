@@ -1,0 +1,100 @@
+"""Timers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._libuv import lib
+from .._libuv.handles import timer_times
+from .flat import flat
+from .handle import Handle, whole
+from .loop import Call, Loop
+
+__all__ = ["Timer", "new_timer"]
+
+
+class Timer(Handle):
+    """A timer. Handler: `ontimeout(timer)`.
+
+    It runs as long as its loop's time says; all times are whole milliseconds, from 0 to 2**64 - 1.
+    """
+
+    kind = "timer"
+    ontimeout: Any = None
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Make a timer of `loop`; None: of the loop that the caller runs in.
+
+        Raises TypeError, `Closed`, `ForeignThread`, `Forked`, MemoryError. Source: uv_timer_init.
+        """
+        super().__init__(loop, lib.co_raw_timer_new, "uv_timer_init")
+
+    def _event(self, result: int, where: int) -> Call | None:
+        return self._call("ontimeout")
+
+    def start(self, timeout: int, repeat: int = 0) -> None:
+        """Have the handler called in `timeout` milliseconds, then every `repeat` ones unless that is 0.
+
+        A timer that is started already begins anew. Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`.
+        Source: uv_timer_start.
+        """
+        whole("timeout", timeout)
+        whole("repeat", repeat)
+        self._restart(lib.co_raw_timer_start, "uv_timer_start", timeout, repeat)
+
+    def stop(self) -> None:
+        """Stop the timer; an expiry that nobody was told of yet is dropped. Raises `Closed`, `ForeignThread`, `Forked`.
+
+        Source: uv_timer_stop.
+        """
+        self._restart(lib.co_raw_timer_stop, "uv_timer_stop")
+
+    def again(self) -> None:
+        """Begin the interval `repeat` anew; nothing happens if that is 0.
+
+        Raises `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: never started. Source: uv_timer_again.
+        """
+        generation = self._own.renew() if self.repeat else self._own.generation
+        self._c(lib.co_raw_timer_again, "uv_timer_again", generation)
+
+    @property
+    def repeat(self) -> int:
+        """The interval in milliseconds; 0: none. Assignment counts from the next expiry on.
+
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`. Source: uv_timer_get_repeat, uv_timer_set_repeat.
+        """
+        return self._times()[1]
+
+    @repeat.setter
+    def repeat(self, milliseconds: int) -> None:
+        whole("repeat", milliseconds)
+        self._c(lib.co_raw_timer_set_repeat, "uv_timer_set_repeat", milliseconds)
+
+    def set_repeat(self, repeat: int) -> None:
+        """Set `repeat`. Source: uv_timer_set_repeat."""
+        self.repeat = repeat
+
+    @property
+    def due_in(self) -> int:
+        """In how many milliseconds, by the loop's time, it expires; 0 if it is stopped. Source: uv_timer_get_due_in."""
+        return self._times()[2]
+
+    def _times(self) -> tuple[int, int, int]:
+        own = self._own
+        times = timer_times(own.pointer, own.slot)
+        if times[0] < 0:
+            raise own.failed(times[0], "uv_timer_get_repeat")
+        return times
+
+
+def new_timer(loop: Loop | None = None) -> Timer:
+    """Return a new `Timer`. Source: uv_timer_init."""
+    return Timer(loop)
+
+
+timer_start = flat(Timer.start)
+timer_stop = flat(Timer.stop)
+timer_again = flat(Timer.again)
+timer_set_repeat = flat(Timer.set_repeat)
+timer_get_repeat = flat(Timer.repeat)
+timer_get_due_in = flat(Timer.due_in)

@@ -1,0 +1,162 @@
+"""Timers: handlers, restarting, stale expiries, arguments. Milliseconds are the loop's own: they are few here."""
+
+import pytest
+
+from coutil import errors, event, uv
+
+
+def collect(timer, log):
+    timer.ontimeout = lambda one: log.append(one.loop.now())
+    return timer
+
+
+def test_one_shot(loop):
+    """It fires once, not before its time, and the loop ends then."""
+    log, begin = [], loop.now()
+    with collect(uv.Timer(loop), log) as timer:
+        timer.start(3)
+        assert timer.active and timer.due_in == 3
+        assert loop.run() is False
+        assert len(log) == 1 and log[0] - begin >= 3
+        assert not timer.active and timer.due_in == 0
+
+
+def test_readme_in_method_and_flat_form(loop):
+    """The handler may close its timer, and goes on when libuv has done so."""
+    log = []
+
+    class Mine(uv.Timer):
+        def ontimeout(self):
+            log.append("timeout")
+            assert uv.close(self) is True
+            log.append(self.closed)
+
+    def ontimeout(timer):
+        log.append("flat")
+        uv.close(timer)
+        log.append(timer.closed)
+
+    Mine(loop).start(1)
+    timer = uv.new_timer(loop)
+    timer.ontimeout = ontimeout
+    uv.timer_start(timer, 2, 0)
+    uv.run(loop)
+    assert log == ["timeout", True, "flat", True]
+    assert loop.walk() == []
+
+
+def test_interval_and_again(loop):
+    """An interval goes on until it is stopped; `again` begins it anew, and `repeat` may be changed."""
+    log = []
+    with collect(uv.Timer(loop), log) as timer:
+        with pytest.raises(errors.UVError) as info:
+            timer.again()
+        assert info.value.name == "EINVAL"
+        timer.start(1, 2)
+        assert timer.repeat == 2 == uv.timer_get_repeat(timer)
+        while len(log) < 3:
+            loop.run("once")
+        uv.timer_set_repeat(timer, 0)
+        timer.again()  # without an interval it stops
+        assert not timer.active and loop.run() is False
+        assert len(log) == 3
+
+
+def test_expiry_under_way_is_dropped(loop):
+    """A timer that is stopped, or started anew, by the handler of another that is due does not fire for the old time."""
+    log = []
+    first, second, third = uv.Timer(loop), collect(uv.Timer(loop), log), collect(uv.Timer(loop), log)
+
+    def ontimeout(timer):
+        second.stop()
+        third.start(60_000)
+
+    first.ontimeout = ontimeout
+    for timer in (first, second, third):
+        timer.start(0)
+    loop.run("once")
+    loop.run("nowait")
+    assert log == [] and not second.active and third.active
+    for timer in (first, second, third):
+        timer.close()
+
+
+def test_same_time_fires_in_the_order_of_starts(loop):
+    """Timers that are due at the same time fire first started, first served."""
+    log = []
+    timers = [uv.Timer(loop) for _ in range(5)]
+    for number, timer in enumerate(timers):
+        timer.ontimeout = lambda one, number=number: log.append(number)
+    for timer in timers:
+        timer.start(1)
+    loop.run()
+    assert log == [0, 1, 2, 3, 4]
+    for timer in timers:
+        timer.close_soon()
+
+
+def test_handler_that_waits_does_not_hold_up_others(loop):
+    """Each handler is a coroutine: what one waits for, another may bring."""
+    log = []
+    waiting, emitting = uv.Timer(loop), uv.Timer(loop)
+
+    def ontimeout(timer):
+        log.append("waits")
+        log.append(event.await_("go"))
+        timer.close()
+
+    def emit(timer):
+        log.append("emits")
+        event.emitall("go")
+        timer.close()
+
+    waiting.ontimeout, emitting.ontimeout = ontimeout, emit
+    waiting.start(0)
+    emitting.start(0)
+    loop.run()
+    assert log == ["waits", "emits", "go"]
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 2**70])
+def test_times_out_of_range(loop, value):
+    """Nothing changes, and the message names the argument and the value."""
+    with uv.Timer(loop) as timer:
+        for call in (lambda: timer.start(value), lambda: timer.start(1, value), lambda: timer.set_repeat(value)):
+            with pytest.raises(ValueError, match=f"(timeout|repeat).*{value}"):
+                call()
+        assert not timer.active and timer.repeat == 0
+        timer.start(2**64 - 1, 2**64 - 1)
+        assert timer.due_in > 2**63 and timer.repeat == 2**64 - 1
+
+
+@pytest.mark.parametrize("value", [1.0, "1", None, True])
+def test_times_of_other_types(loop, value):
+    """A float is no number of milliseconds."""
+    with uv.Timer(loop) as timer:
+        with pytest.raises(TypeError, match="timeout must be an int"):
+            timer.start(value)
+        with pytest.raises(TypeError, match="repeat must be an int"):
+            timer.repeat = value
+
+
+def test_closed_timer(loop):
+    """Every call raises Closed; closing again is no error."""
+    timer = uv.Timer(loop)
+    timer.close()
+    assert timer.closed and timer.closing and not timer.active and not timer.has_ref
+    assert timer.close() is True
+    timer.close_soon()
+    for call in (timer.stop, timer.again, lambda: timer.start(1), lambda: timer.due_in, lambda: timer.repeat, timer.ref):
+        with pytest.raises(errors.Closed, match="timer is closed"):
+            call()
+
+
+def test_wrong_first_argument(loop):
+    """A flat function says what it needs."""
+    with uv.Idle(loop) as idle:
+        with pytest.raises(TypeError, match=r"first argument must be a Timer, not <Idle"):
+            uv.timer_start(idle, 1)
+        with pytest.raises(TypeError, match="first argument must be a Handle, not 7"):
+            uv.close(7)
+    with pytest.raises(TypeError, match="loop must be a Loop or None, not 3"):
+        uv.Timer(3)
