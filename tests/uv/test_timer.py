@@ -56,10 +56,13 @@ def test_interval_and_again(loop):
         assert timer.repeat == 2 == uv.timer_get_repeat(timer)
         while len(log) < 3:
             loop.run("once")
-        uv.timer_set_repeat(timer, 0)
-        timer.again()  # without an interval it stops
-        assert not timer.active and loop.run() is False
-        assert len(log) == 3
+        timer.repeat = 4
+        timer.again()
+        assert timer.due_in == 4
+        uv.timer_set_repeat(timer, 0)  # counts from the next expiry on
+        timer.again()  # nothing to begin anew
+        assert timer.active and loop.run() is False
+        assert len(log) == 4
 
 
 def test_expiry_under_way_is_dropped(loop):
