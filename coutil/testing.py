@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
-from ._kernel.hub import LUCK, Entry, Hub, this_hub
+from ._kernel.entries import Entry
+from ._kernel.hub import LUCK, Hub, this_hub
 from ._libuv.clock import Clock
 
 __all__ = ["ManualClock", "manual_clock"]

@@ -21,7 +21,8 @@ from greenlet import getcurrent
 from .._libuv import NULL, error, lib
 from ..errors import BusyError, Closed, ForeignThread, Forked
 from .coroutine import Coroutine, running
-from .hub import Entry, Hub, Slotted, this_hub
+from .entries import Entry, Slotted
+from .hub import Hub, this_hub
 from .states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
 from .switching import SIGNED, hand_over, interrupt, park, wake
 

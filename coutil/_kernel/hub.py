@@ -24,8 +24,10 @@ from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
+from .books import Token
 from .coroutine import Coroutine, Home, home, running, stand_in
-from .switching import Outside, Runner, enter_hub, leave_hub, park, throw_into, wake
+from .entries import NOBODY, Entry, Slotted, Wake
+from .switching import Outside, Runner, enter_hub, leave_hub, park, throw_into
 
 __all__ = ["Hub", "this_hub"]
 
@@ -33,45 +35,6 @@ READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is p
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 PLENTY = LUCK - 8  # as long as it has more luck left than this, nobody looks at the time
-
-
-class Slotted:
-    """Whom the records of a slot are for."""
-
-    __slots__ = ()
-    waiter: Any = None  # the coroutine that waits for it now
-
-    def deliver(self, generation: int, result: int, where: int) -> None:
-        """Take a record; one of another generation is stale."""
-
-    def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
-        """Take a record if all that has to be done for it is to enter a coroutine; return whom."""
-
-    def call(self, generation: int, result: int, where: int) -> Any:
-        """Take a record if all that has to be done for it is to call a handler; return what the caller has to do."""
-
-    def disarm(self) -> None:
-        """Whoever was woken runs no more."""
-
-    def lost(self) -> None:
-        """The loop is gone; touch nothing of it any more."""
-
-
-class Entry:
-    """What stands in the ready queue."""
-
-    __slots__ = ()
-    waiter: Any = None  # the coroutine that waits for it now
-    stale = 1  # not 0: no coroutine enters the first one's directly
-
-    def fire(self) -> None:
-        """Do what it is for."""
-
-    def lost(self) -> None:
-        """The loop is gone."""
-
-
-NOBODY = Slotted()
 
 
 class Hub:
@@ -420,9 +383,9 @@ class Hub:
 
     def turn(self) -> None:
         """Have the hub go on until it has done what is ready now; for who ends it."""
-        me = self.guest(running())
-        self.ready.append(_Back(me))
-        park(me, "the end of the loop")
+        me, what = self.guest(running()), Token("the end of the loop")
+        self.ready.append(Wake(me, what))
+        park(me, what)
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""
@@ -457,20 +420,6 @@ class Hub:
         self.ready.clear()
         deque(self.records, 0)  # what this turn still had to deliver
         self.tune()
-
-
-class _Back(Entry):
-    """The way back to who called `turn`."""
-
-    __slots__ = ("caller",)
-
-    def __init__(self, caller: Coroutine) -> None:
-        self.caller = caller
-
-    def fire(self) -> None:
-        """Go back."""
-        self.caller.resumer = self.caller.gate
-        wake(self.caller)
 
 
 class _Calls(Slotted):

@@ -21,7 +21,8 @@ from greenlet import getcurrent
 from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .coroutine import Coroutine, running
-from .hub import LUCK, Entry, Hub, Slotted, this_hub
+from .entries import Entry, Slotted
+from .hub import LUCK, Hub, this_hub
 from .states import (
     ARMED,
     AWAIT_HANDLE,

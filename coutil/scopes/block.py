@@ -15,7 +15,8 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .._kernel.coroutine import Coroutine, running
-from .._kernel.hub import Hub, Slotted, this_hub
+from .._kernel.entries import Slotted
+from .._kernel.hub import Hub, this_hub
 from .._kernel.switching import Outside, interrupt
 from ..errors import ForeignThread, ScopeCancelled, Timeout
 

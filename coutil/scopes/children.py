@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from .._kernel.coroutine import Coroutine, running
-from .._kernel.hub import Entry, Slotted, this_hub
-from .._kernel.switching import park, wake
+from .._kernel.entries import Slotted, Wake
+from .._kernel.hub import this_hub
+from .._kernel.switching import park
 from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
 from .block import Block, cancelling, checked_time, is_of, raise_again
 
@@ -163,8 +164,8 @@ class Scope(Block):
         host = self._inside()
         if host is not None and self._joining and not self._tasks:
             waits.append((host, self))
-        if waits:
-            this_hub().ready.extend([_Wake(waiter, what) for waiter, what in waits])
+        for waiter, what in waits:
+            (waiter.home.hub or this_hub()).ready.append(Wake(waiter, what))
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
@@ -271,23 +272,6 @@ def _park(me: Coroutine, what: object) -> None:
     finally:
         if not waiting.gone:
             hub.drop(slot)
-
-
-class _Wake(Entry):
-    """Resume a coroutine if it waits for `what` still."""
-
-    __slots__ = ("waiter", "what")
-
-    def __init__(self, waiter: Coroutine, what: object) -> None:
-        self.waiter, self.what = waiter, what
-
-    def fire(self) -> None:
-        """Resume, signed."""
-        waiter = self.waiter
-        if waiter.resumer is None and waiter.waiting_on is self.what:
-            waiter.resumer = waiter.gate
-            waiter.waiting_on = None
-            wake(waiter)
 
 
 def scope(*, deadline: float | None = None, shield: bool = False) -> Scope:

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._kernel import handle as kernel
-from .._kernel.coroutine import Coroutine, running
-from .._kernel.hub import LUCK, Entry, Hub
-from .._kernel.switching import SIGNED, park, wake
+from .._kernel.coroutine import running
+from .._kernel.entries import Wake
+from .._kernel.hub import Hub
+from .._kernel.switching import SIGNED, park
 from .._libuv import lib
 from .flat import flat
 from .loop import Call, Loop, current_loop
@@ -34,7 +35,7 @@ class Own(kernel.Handle):
 
     def __init__(self, public: Handle, title: str, open_: Open, syscall: str, hub: Hub) -> None:
         """See the kernel's."""
-        self.closers: list[_Closer] = []
+        self.closers: list[Wake] = []
         self.public: Handle | None = None  # until it is open
         super().__init__(title, open_, syscall, hub)
         self.public = public
@@ -159,17 +160,10 @@ class Handle:
             return True
         me = own.hub.guest(running())
         self.close_soon()
-        closer = _Closer(own.hub, me)
-        own.closers.append(closer)
-        try:
-            woken = park(me, f"close of {own.title}")
-        except BaseException:
-            closer.waiter = None
-            raise
-        if woken is SIGNED:
-            return True
-        closer.waiter = None
-        return woken
+        what = f"close of {own.title}"
+        own.closers.append(Wake(me, what))
+        woken = park(me, what)
+        return True if woken is SIGNED else woken
 
     def close_soon(self) -> None:
         """Close the handle without waiting for that. Twice is no error. Raises `ForeignThread`, `Forked`.
@@ -209,25 +203,6 @@ class Handle:
         Raises `Closed`, `UVError`: EBADF (it has none yet), EINVAL (its type has none). Source: uv_fileno.
         """
         return self._c(lib.co_fileno, "uv_fileno")
-
-
-class _Closer(Entry):
-    """A coroutine that waits until a handle is closed."""
-
-    __slots__ = ("hub", "waiter")
-
-    def __init__(self, hub: Hub, waiter: Coroutine) -> None:
-        self.hub = hub
-        self.waiter: Coroutine | None = waiter
-
-    def fire(self) -> None:
-        """Wake it, unless somebody else has resumed it."""
-        waiter = self.waiter
-        if waiter is not None:
-            self.waiter = None
-            waiter.resumer = waiter.gate
-            self.hub.luck = LUCK
-            wake(waiter)
 
 
 def _size(value: int) -> int:

@@ -9,8 +9,9 @@ import os
 from collections import deque
 from typing import Any
 
+from ..._kernel.entries import Slotted
 from ..._kernel.handle import Handle
-from ..._kernel.hub import Hub, Slotted
+from ..._kernel.hub import Hub
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call, Path

@@ -8,7 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from ..._kernel.hub import Entry, Hub, this_hub
+from ..._kernel.entries import Entry
+from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
 from ..._kernel.states import FREED
 from ..._kernel.switching import SIGNED

@@ -1,0 +1,66 @@
+"""What a hub has lists of: whom its records are for, and who stands in its ready queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .coroutine import Coroutine
+from .switching import wake
+
+__all__ = ["NOBODY", "Entry", "Slotted", "Wake"]
+
+
+class Slotted:
+    """Whom the records of a slot are for."""
+
+    __slots__ = ()
+    waiter: Any = None  # the coroutine that waits for it now
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take a record; one of another generation is stale."""
+
+    def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
+        """Take a record if all that has to be done for it is to enter a coroutine; return whom."""
+
+    def call(self, generation: int, result: int, where: int) -> Any:
+        """Take a record if all that has to be done for it is to call a handler; return what the caller has to do."""
+
+    def disarm(self) -> None:
+        """Whoever was woken runs no more."""
+
+    def lost(self) -> None:
+        """The loop is gone; touch nothing of it any more."""
+
+
+class Entry:
+    """What stands in the ready queue."""
+
+    __slots__ = ()
+    waiter: Any = None  # the coroutine that waits for it now
+    stale = 1  # not 0: no coroutine enters the first one's directly
+
+    def fire(self) -> None:
+        """Do what it is for."""
+
+    def lost(self) -> None:
+        """The loop is gone."""
+
+
+NOBODY = Slotted()
+
+
+class Wake(Entry):
+    """Resume a coroutine, in its own hub, if it waits for `what` still."""
+
+    __slots__ = ("waiter", "what")
+
+    def __init__(self, waiter: Coroutine, what: object) -> None:
+        self.waiter, self.what = waiter, what
+
+    def fire(self) -> None:
+        """Resume, signed."""
+        waiter = self.waiter
+        if waiter.resumer is None and waiter.waiting_on is self.what:
+            waiter.resumer = waiter.gate
+            waiter.waiting_on = None
+            wake(waiter)
