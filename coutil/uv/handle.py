@@ -45,18 +45,22 @@ class Own(kernel.Handle):
         public = self.public
         if self.waiter is not None or generation != self.generation or public is None or result == lib.CO_CLOSED:
             return None
-        return public._event(result, where) or NOTHING
+        return NOTHING if self.closed else public._event(result, where) or NOTHING
 
     def unawaited(self, result: int, where: int) -> None:
         """Take a record, in the hub: have the handler called, or let everything go if the handle is closed now."""
         public = self.public
         if result != lib.CO_CLOSED:
-            if public is not None and (call := public._event(result, where)) is not None:
+            if public is not None and not self.closed and (call := public._event(result, where)) is not None:
                 public.loop._begin(*call)
             return
         super().unawaited(result, where)
-        self.public = None
         self.hub.ready.extend(self.closers)
+
+    def lost(self) -> None:
+        """The handle, or the whole loop, is gone."""
+        super().lost()
+        self.public = None
 
     def renew(self) -> int:
         """Return the new generation, for a call that starts or stops the handle. Raises what `usable` does."""

@@ -15,10 +15,13 @@ def test_one_shot(loop):
     log, begin = [], loop.now()
     with collect(uv.Timer(loop), log) as timer:
         timer.start(3)
-        assert timer.active and timer.due_in == 3
+        assert timer.active
+        assert timer.due_in == 3
         assert loop.run() is False
-        assert len(log) == 1 and log[0] - begin >= 3
-        assert not timer.active and timer.due_in == 0
+        assert len(log) == 1
+        assert log[0] - begin >= 3
+        assert not timer.active
+        assert timer.due_in == 0
 
 
 def test_readme_in_method_and_flat_form(loop):
@@ -61,12 +64,13 @@ def test_interval_and_again(loop):
         assert timer.due_in == 4
         uv.timer_set_repeat(timer, 0)  # counts from the next expiry on
         timer.again()  # nothing to begin anew
-        assert timer.active and loop.run() is False
+        assert timer.active
+        assert loop.run() is False
         assert len(log) == 4
 
 
 def test_expiry_under_way_is_dropped(loop):
-    """A timer that is stopped, or started anew, by the handler of another that is due does not fire for the old time."""
+    """A timer that the handler of another one stops, or starts anew, does not fire for the old time."""
     log = []
     first, second, third = uv.Timer(loop), collect(uv.Timer(loop), log), collect(uv.Timer(loop), log)
 
@@ -79,7 +83,9 @@ def test_expiry_under_way_is_dropped(loop):
         timer.start(0)
     loop.run("once")
     loop.run("nowait")
-    assert log == [] and not second.active and third.active
+    assert log == []
+    assert not second.active
+    assert third.active
     for timer in (first, second, third):
         timer.close()
 
@@ -127,9 +133,11 @@ def test_times_out_of_range(loop, value):
         for call in (lambda: timer.start(value), lambda: timer.start(1, value), lambda: timer.set_repeat(value)):
             with pytest.raises(ValueError, match=f"(timeout|repeat).*{value}"):
                 call()
-        assert not timer.active and timer.repeat == 0
+        assert not timer.active
+        assert timer.repeat == 0
         timer.start(2**64 - 1, 2**64 - 1)
-        assert timer.due_in > 2**63 and timer.repeat == 2**64 - 1
+        assert timer.due_in > 2**63
+        assert timer.repeat == 2**64 - 1
 
 
 @pytest.mark.parametrize("value", [1.0, "1", None, True])
@@ -146,10 +154,20 @@ def test_closed_timer(loop):
     """Every call raises Closed; closing again is no error."""
     timer = uv.Timer(loop)
     timer.close()
-    assert timer.closed and timer.closing and not timer.active and not timer.has_ref
+    assert timer.closed
+    assert timer.closing
+    assert not timer.active
+    assert not timer.has_ref
     assert timer.close() is True
     timer.close_soon()
-    for call in (timer.stop, timer.again, lambda: timer.start(1), lambda: timer.due_in, lambda: timer.repeat, timer.ref):
+    for call in (
+        timer.stop,
+        timer.again,
+        lambda: timer.start(1),
+        lambda: timer.due_in,
+        lambda: timer.repeat,
+        timer.ref,
+    ):
         with pytest.raises(errors.Closed, match="timer is closed"):
             call()
 
