@@ -198,7 +198,7 @@ def take_turns(own: Any) -> Any:
     ready.append(own)
     own.state = AWAIT_HANDLE  # 2
     coroutine.waiting_on = "suspend"
-    coroutine.since = coroutine.home.turned
+    coroutine.since = 0  # it is about to go on
     coroutine.resumer = None
     try:
         woken = heir._greenlet.switch(SIGNED)

@@ -154,7 +154,7 @@ class Loop:
 
     def _begin(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Start a worker, from the hub."""
-        worker = Coroutine(self._work, (handle, handler, arguments), str(handle or "call"))
+        worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle.kind)
         worker.context = self._context.copy()
         worker.launch()
 
