@@ -192,7 +192,7 @@ def _made(number: int, name: str) -> Standard | None:
 def _terminal(number: int) -> Terminal:
     fd = _duplicate(number)
     return Terminal(
-        (lambda loop, slot, gen: lib.co_adopt(loop, slot, gen, fd, lib.CO_FD_TERMINAL, False), "uv_tty_init")
+        (lambda loop, slot, gen: lib.co_adopt(loop, slot, gen, fd, lib.CO_FD_TERMINAL, False), "uv_tty_init", None)
     )
 
 

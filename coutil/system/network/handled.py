@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import Any
 
 from ..._kernel.handle import Handle
+from ..._kernel.hub import Hub
 from ..._kernel.operation import Operation, operation_in
 from ..._libuv import lib
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
 Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation; returns libuv's code
-Opening = tuple[Opener, str]  # and the function of libuv that errors name
+Opening = tuple[Opener, str, Hub | None]  # the function of libuv that errors name; the hub, None: the caller's
 
 
 class Handled:
@@ -21,9 +22,9 @@ class Handled:
 
     __slots__ = ("__weakref__", "_handle")
 
-    def __init__(self, title: str, open_: Opener, syscall: str) -> None:
-        """Open the handle; reports call it `title`. Raises `UVError` naming `syscall`."""
-        self._handle = Handle(title, open_, syscall)
+    def __init__(self, title: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
+        """Open the handle; reports call it `title`. hub: None: the caller's. Raises `UVError` naming `syscall`."""
+        self._handle = Handle(title, open_, syscall, hub)
 
     def __del__(self) -> None:
         """Close the handle that nobody refers to any more; safe in any thread."""

@@ -289,7 +289,7 @@ def adopted(fd: int, share: bool = False) -> Travelling | None:
         code: int = lib.co_adopt(loop, slot, generation, fd, kind, stream_shares)
         return code
 
-    opening = open_, "uv_tcp_open"
+    opening = open_, "uv_tcp_open", None
     passive = bool(kind & lib.CO_FD_LISTENS)
     kind_of_stream = kind & ~lib.CO_FD_LISTENS
     stream_shares = share and kind == lib.CO_FD_LOCAL
@@ -307,13 +307,17 @@ def adopted(fd: int, share: bool = False) -> Travelling | None:
 
 def _new(domain: LocalDomain) -> Opening:
     share = domain == "share"
-    return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init"
+    return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init", None
 
 
 def _accepted(listener: Handle, share: bool) -> Opening:
     """Take the connection that `listener` holds."""
     at = listener.slot
-    return lambda loop, slot, generation: lib.co_local_accept(loop, at, slot, generation, share), "uv_accept"
+    return (
+        lambda loop, slot, generation: lib.co_local_accept(loop, at, slot, generation, share),
+        "uv_accept",
+        listener.hub,
+    )
 
 
 def _checked(address: Path, syscall: str) -> bytes:

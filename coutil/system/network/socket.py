@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ..._kernel.hub import Hub
 from ..._libuv import lib
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
@@ -19,10 +20,10 @@ class Socket(Handled):
     _kind = "socket"
     _domain: Any
 
-    def __init__(self, domain: str, open_: Opener, syscall: str) -> None:
+    def __init__(self, domain: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError` naming `syscall`."""
         self._domain = domain
-        super().__init__(f"{self._kind} {domain}", open_, syscall)
+        super().__init__(f"{self._kind} {domain}", open_, syscall, hub)
 
     def __repr__(self) -> str:
         """Kind, addresses, and who waits."""

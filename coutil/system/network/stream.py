@@ -93,13 +93,13 @@ class PassiveSocket(IPSocket, Listener):
 
 def _new(domain: Domain) -> Opening:
     ipv6 = domain == "ipv6"
-    return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6), "uv_tcp_init"
+    return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6), "uv_tcp_init", None
 
 
 def _accepted(listener: Handle) -> Opening:
     """Take the connection that `listener` holds."""
     at = listener.slot
-    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation), "uv_accept"
+    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation), "uv_accept", listener.hub
 
 
 def _checked_keepalive(value: object) -> int:
