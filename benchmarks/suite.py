@@ -79,6 +79,12 @@ SCOPE = Benchmark("scope", f"scope of {MANY:,}, a child that ends at once")
 SCOPE_SUSPEND = Benchmark("scope-suspend", f"scope of {MANY:,}, a child that suspends")
 
 TIMERS = Benchmark("timers", "start and end of a sleeping coroutine, CPU", meter=process_time, count=100_000)
+
+# coutil.uv beside call_later. Ours makes each timer once, as libuv has it, and starts it again and again; call_later
+# makes a new one each time.
+HANDLER = Benchmark("handler", "handler timer, start and fire, CPU", meter=process_time, count=100_000)
+HANDLER_STOP = Benchmark("handler-stop", "handler timer, start and stop, CPU", meter=process_time, count=100_000)
+
 PARKED = Benchmark("parked", "memory per parked coroutine", "KiB", 1 / 1024, resident, 10_000)
 IDLE = Benchmark("idle", "memory per idle connection", "KiB", 1 / 1024, count=10_000)  # implemented in idle.py
 

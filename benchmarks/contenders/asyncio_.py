@@ -164,6 +164,27 @@ async def timers(count: int) -> None:
     await asyncio.gather(*[asyncio.sleep(delay) for delay in suite.delays(count)])
 
 
+@suite.HANDLER
+async def handler(count: int) -> None:
+    """Start timers, and have the handlers called when all of them are due."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // suite.MANY):
+        for _ in range(suite.MANY - 1):
+            loop.call_later(0.001, int)
+        last = loop.create_future()
+        loop.call_later(0.001, last.set_result, None)
+        await last
+
+
+@suite.HANDLER_STOP
+async def handler_stop(count: int) -> None:
+    """Start timers and stop them."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // suite.MANY):
+        for timer in [loop.call_later(1, int) for _ in range(suite.MANY)]:
+            timer.cancel()
+
+
 @suite.PARKED
 async def parked(count: int) -> object:
     """Leave many tasks asleep."""

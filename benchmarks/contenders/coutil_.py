@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from benchmarks import suite
-from coutil import coroutine, event, mutex, queued, scopes, spawn, sync, system
+from coutil import coroutine, event, mutex, queued, scopes, spawn, sync, system, uv
 
 metered = suite.metered
 
@@ -174,6 +174,37 @@ def timers(count: int) -> None:
     for delay in suite.delays(count):
         spawn.call(system.suspend, delay)
     system.run()
+
+
+@contextmanager
+def handler_timers() -> Iterator[list[uv.Timer]]:
+    """Make timers with a handler that does nothing."""
+    with uv.Loop() as loop:
+        made = [uv.Timer(loop) for _ in range(suite.MANY)]
+        for timer in made:
+            timer.ontimeout = lambda timer: None
+        yield made
+
+
+@suite.HANDLER
+def handler(count: int) -> None:
+    """Start timers, and have the handlers called when all of them are due."""
+    with handler_timers() as made:
+        for _ in range(count // suite.MANY):
+            for timer in made:
+                timer.start(1)
+            made[0].loop.run()
+
+
+@suite.HANDLER_STOP
+def handler_stop(count: int) -> None:
+    """Start timers and stop them."""
+    with handler_timers() as made:
+        for _ in range(count // suite.MANY):
+            for timer in made:
+                timer.start(1000)
+            for timer in made:
+                timer.stop()
 
 
 @suite.PARKED

@@ -24,6 +24,8 @@ from .loop import Call, Loop, current_loop
 
 __all__ = ["Handle", "Own", "whole"]
 
+_CLOSED: int = lib.CO_CLOSED
+NOWHERE: int = kernel.NOWHERE
 NOTHING: Any = (None, lambda: None, ())  # the call for an event without a handler
 Open = Callable[[Any, int, int], int]  # called with the loop, a slot and a generation; returns libuv's code
 
@@ -42,15 +44,15 @@ class Own(kernel.Handle):
 
     def call(self, generation: int, result: int, where: int) -> Any:
         """Take a record that is for a handler; return the call. None: the hub has to see to it."""
-        public = self.public
-        if self.waiter is not None or generation != self.generation or public is None or result == lib.CO_CLOSED:
+        if self.waiter is not None or generation != self.generation or result == _CLOSED:
             return None
-        return NOTHING if self.closed else public._event(result, where) or NOTHING
+        public = self.public
+        return NOTHING if public is None or self.slot == NOWHERE else public._event(result, where) or NOTHING
 
     def unawaited(self, result: int, where: int) -> None:
         """Take a record, in the hub: have the handler called, or let everything go if the handle is closed now."""
         public = self.public
-        if result != lib.CO_CLOSED:
+        if result != _CLOSED:
             if public is not None and not self.closed and (call := public._event(result, where)) is not None:
                 public.loop._begin(*call)
             return
@@ -61,12 +63,6 @@ class Own(kernel.Handle):
         """The handle, or the whole loop, is gone."""
         super().lost()
         self.public = None
-
-    def renew(self) -> int:
-        """Return the new generation, for a call that starts or stops the handle. Raises what `usable` does."""
-        self.usable()
-        self.hub.generation = self.generation = (self.hub.generation + 1) & 0xFFFFFFFF
-        return self.generation
 
     def usable(self) -> None:
         """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
@@ -128,8 +124,17 @@ class Handle:
         return code
 
     def _restart(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C with our loop, slot and a new generation: what was under way is stale."""
-        return self._c(function, syscall, self._own.renew(), *arguments)
+        """Call C with our loop, slot and a new generation: what was under way is stale. Raises what its code means."""
+        own = self._own
+        hub = own.hub
+        hub.generation = generation = (hub.generation + 1) & 0xFFFFFFFF
+        code: int = function(own.pointer, own.slot, generation, *arguments)
+        if code >= 0:
+            own.generation = generation
+            return code
+        if code != lib.CO_FOREIGN:  # C has taken it over even so
+            own.generation = generation
+        raise own.failed(code, syscall)
 
     # -- what every handle can ----------------------------------------------------------------------------------------
 

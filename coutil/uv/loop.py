@@ -165,11 +165,13 @@ class Loop:
                 handler(*arguments)
             except Exception as escaped:  # noqa: BLE001  # handed over
                 self._failed(escaped, handle)
-            following: Call | None = self._hub.next_call(running())
+            me: Any = getcurrent()
+            following: Call | None = self._hub.next_call(me.coroutine)
             if following is None:
                 return
             handle, handler, arguments = following
-            getcurrent().gr_context = self._context.copy()
+            me.gr_context = self._context.copy()
+            del me
 
     def _failed(self, escaped: Exception, handle: Handle | None) -> None:
         hook = self.onerror

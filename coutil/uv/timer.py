@@ -12,6 +12,8 @@ from .loop import Call, Loop
 
 __all__ = ["Timer", "new_timer"]
 
+_start, _stop = lib.co_raw_timer_start, lib.co_raw_timer_stop
+
 
 class Timer(Handle):
     """A timer. Handler: `ontimeout(timer)`.
@@ -30,7 +32,8 @@ class Timer(Handle):
         super().__init__(loop, lib.co_raw_timer_new, "uv_timer_init")
 
     def _event(self, result: int, where: int) -> Call | None:
-        return self._call("ontimeout")
+        handler = self.__dict__.get("ontimeout")
+        return self._call("ontimeout") if handler is None else (self, handler, (self,))
 
     def start(self, timeout: int, repeat: int = 0) -> None:
         """Have the handler called in `timeout` milliseconds, then every `repeat` ones unless that is 0.
@@ -38,24 +41,27 @@ class Timer(Handle):
         A timer that is started already begins anew. Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`.
         Source: uv_timer_start.
         """
-        whole("timeout", timeout)
-        whole("repeat", repeat)
-        self._restart(lib.co_raw_timer_start, "uv_timer_start", timeout, repeat)
+        if timeout.__class__ is not int or repeat.__class__ is not int or not 0 <= timeout | repeat < 2**64:
+            whole("timeout", timeout)
+            whole("repeat", repeat)
+        self._restart(_start, "uv_timer_start", timeout, repeat)
 
     def stop(self) -> None:
         """Stop the timer; an expiry that nobody was told of yet is dropped. Raises `Closed`, `ForeignThread`, `Forked`.
 
         Source: uv_timer_stop.
         """
-        self._restart(lib.co_raw_timer_stop, "uv_timer_stop")
+        self._restart(_stop, "uv_timer_stop")
 
     def again(self) -> None:
         """Begin the interval `repeat` anew; nothing happens if that is 0.
 
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: never started. Source: uv_timer_again.
         """
-        generation = self._own.renew() if self.repeat else self._own.generation
-        self._c(lib.co_raw_timer_again, "uv_timer_again", generation)
+        if self.repeat:
+            self._restart(lib.co_raw_timer_again, "uv_timer_again")
+        else:
+            self._c(lib.co_raw_timer_again, "uv_timer_again", self._own.generation)
 
     @property
     def repeat(self) -> int:
