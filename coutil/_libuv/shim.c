@@ -315,14 +315,23 @@ static void pooled_done(co_pooled *request, int result) {
     request_done(request, result);
 }
 
-/* Nobody waits for a request any more: take it out of the pool's queue if it has not begun. Its callback comes in any
- * case. Only the pool's requests can be taken back, and a descriptor has to be closed even then. */
+/* Take a request out of the pool's queue if it has not begun; a descriptor has to be closed even so. */
+static int pooled_cancel(co_pooled *request) {
+    uv_req_t *uv = request->uv;
+    return uv->type == UV_FS && ((uv_fs_t *)uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(uv);
+}
+
+/* Nobody waits for a request any more. Only the pool's can be taken back; the callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next)
-        if (one->head.slot == slot && one->head.generation == generation)
-            return one->uv->type == UV_FS && ((uv_fs_t *)one->uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(one->uv);
+        if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one);
     return 0;
+}
+
+void co_cancel_all(co_loop *loop) {
+    if (foreign(loop)) return;
+    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one);
 }
 
 void co_out_release(co_out *out) {

@@ -57,6 +57,7 @@ void co_wake(co_loop *loop);
 int co_watch_wakeups(co_loop *loop, int fd);
 
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation);
+void co_cancel_all(co_loop *loop);
 
 int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t nanoseconds);
 int co_timer_stop(co_loop *loop, uint32_t slot);

@@ -34,6 +34,7 @@ __all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
 
 Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # whose handler, the handler, and its arguments
 
+TELLING = 3  # turns in which closed handles and cancelled requests tell who waits for them
 _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
@@ -269,7 +270,8 @@ class Loop:
     def close(self, force: bool = False) -> None:
         """Close the loop. Twice is no error.
 
-        force: close all handles first, cancel what is in progress, and end the coroutines that still wait in it.
+        force: close all handles first and cancel the requests, whose callers are told; then end the coroutines that
+        still wait in it.
         Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
         is running. Source: uv_loop_close.
         """
@@ -282,6 +284,9 @@ class Loop:
         if force:
             for handle in self._handles():
                 handle.close_soon()
+            lib.co_cancel_all(hub.loop.pointer)
+            for _ in range(TELLING):
+                hub.turn()
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)
