@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -69,6 +70,8 @@ class Handled:
         handle = self._handle
         if handle.closed:
             raise handle.unusable()
+        if handle.thread != get_ident():
+            raise handle.failed(lib.CO_FOREIGN, syscall)
         partly, own = own is not None, own or operation_in(handle.hub)
         done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
         return done
