@@ -26,7 +26,7 @@ demo: install    ## an echo server and 64 connections that load it for three sec
 	@$(RUN) examples/demo.py $(ARGS)
 
 test: install    ## all tests, with the state machines checked at every transition; ARGS go to pytest
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal)
 
 check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m ruff check .

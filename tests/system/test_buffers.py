@@ -9,6 +9,7 @@ import pytest
 from coutil import system
 from coutil.errors import Closed
 from coutil.system.network.bytestream import LARGEST
+from tests.helpers.ids import shown
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, pairs, receive_all, receive_exactly
 
@@ -16,7 +17,7 @@ WRONG_SIZES = [(0, ValueError), (-1, ValueError), (-(2**63), ValueError), (True,
 WRONG_SIZES += [("1", TypeError), (b"1", TypeError), (None, TypeError), (bytearray(3), TypeError)]
 
 
-@pytest.mark.parametrize(("size", "error"), WRONG_SIZES, ids=repr)
+@pytest.mark.parametrize(("size", "error"), WRONG_SIZES, ids=shown)
 def test_wrong_sizes(size, error):
     """STR-25: a size that is no positive int raises at once and takes no data."""
     with pairs("ipv4") as (near, far):
@@ -29,7 +30,7 @@ def test_wrong_sizes(size, error):
             near.receive(size)
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 65536, LARGEST, LARGEST + 1, 2**31, 2**32, 2**63, 2**100], ids=repr)
+@pytest.mark.parametrize("size", [1, 4, 5, 65536, LARGEST, LARGEST + 1, 2**31, 2**32, 2**63, 2**100], ids=shown)
 def test_sizes_limit_what_one_call_takes(size):
     """A call returns at most `size` bytes, however large that is; the rest comes with the next calls."""
     with pairs("ipv4") as (near, far):
@@ -67,7 +68,7 @@ def test_wrong_buffers(buffer, message):
 
 
 @pytest.mark.parametrize("name", ["start", "stop"])
-@pytest.mark.parametrize("position", [1.0, True, "1", b"1", (), 1j], ids=repr)
+@pytest.mark.parametrize("position", [1.0, True, "1", b"1", (), 1j], ids=shown)
 def test_wrong_positions_to_receive(name, position):
     """STR-25: positions are ints, also when a float or a bool would do; the buffer and the stream stay as they are."""
     with pairs("ipv4") as (near, far):
@@ -79,7 +80,7 @@ def test_wrong_positions_to_receive(name, position):
         assert near.receive() == b"kept"
 
 
-@pytest.mark.parametrize("slice_", [(0, 0), (8,), (9, 20), (5, 3), (-1, -1), (2**100,), (0, -8), (-3, 2)], ids=repr)
+@pytest.mark.parametrize("slice_", [(0, 0), (8,), (9, 20), (5, 3), (-1, -1), (2**100,), (0, -8), (-3, 2)], ids=shown)
 def test_empty_slices(slice_):
     """An empty slice cannot receive anything: ValueError; the buffer can be resized and the stream read afterwards."""
     with pairs("ipv4") as (near, far):
@@ -97,7 +98,7 @@ FILLED = [((), 0, 8), ((2,), 2, 8), ((2, 5), 2, 5), ((-3,), 5, 8), ((0, -6), 0, 
 FILLED += [((None, None), 0, 8), ((3, 2**100), 3, 8)]
 
 
-@pytest.mark.parametrize(("slice_", "first", "last"), FILLED, ids=repr)
+@pytest.mark.parametrize(("slice_", "first", "last"), FILLED, ids=shown)
 def test_received_slices_follow_python(slice_, first, last):
     """receive_into fills exactly buffer[start:stop], with Python's rules for negative and large positions."""
     with pairs("ipv4") as (near, far):
@@ -155,7 +156,7 @@ WRONG_DATA = [
 ]
 
 
-@pytest.mark.parametrize(("data", "message"), WRONG_DATA, ids=repr)
+@pytest.mark.parametrize(("data", "message"), WRONG_DATA, ids=shown)
 def test_wrong_data(data, message):
     """STR-35: what is not contiguous bytes is a TypeError, before anything else; nothing is sent."""
     with pairs("ipv4") as (near, far):
@@ -170,7 +171,7 @@ def test_wrong_data(data, message):
 
 
 @pytest.mark.parametrize("name", ["start", "stop"])
-@pytest.mark.parametrize("position", [1.1, 2.0, True, "1", b"1", (), 1j], ids=repr)
+@pytest.mark.parametrize("position", [1.1, 2.0, True, "1", b"1", (), 1j], ids=shown)
 def test_wrong_positions_to_send(name, position):
     """STR-35: positions are ints, also when a float or a bool would do; nothing is sent."""
     with pairs("ipv4") as (near, far):
@@ -184,7 +185,7 @@ def test_wrong_positions_to_send(name, position):
 SENT = [(), (2,), (2, 5), (-3,), (0, -6), (5, 3), (100,), (-100, 100), (None, None), (0, 2**100), (2**100,)]
 
 
-@pytest.mark.parametrize("slice_", SENT, ids=repr)
+@pytest.mark.parametrize("slice_", SENT, ids=shown)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview], ids=lambda kind: kind.__name__)
 def test_sent_slices_follow_python(kind, slice_):
     """Exactly data[start:stop] is sent, with Python's rules for negative and large positions."""

@@ -9,6 +9,7 @@ import pytest
 from coutil import system
 from coutil.coroutine import yield_
 from coutil.errors import Cancelled, Closed
+from tests.helpers.ids import shown
 from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
 from tests.helpers.transitions import Walked, needs_debug
 
@@ -30,7 +31,7 @@ def test_stream_lacks_what_only_listeners_have(domain):
 
 
 @both_domains
-@pytest.mark.parametrize("wrong", [None, True, 80, "127.0.0.1:80", b"\0" * 4, ("127.0.0.1", 80), object()], ids=repr)
+@pytest.mark.parametrize("wrong", [None, True, 80, "127.0.0.1:80", b"\0" * 4, ("127.0.0.1", 80), object()], ids=shown)
 def test_connect_needs_an_address(domain, wrong, go):
     """STR-16: no address, or something else, is a TypeError at once, also inside the loop; the stream is as before."""
     server, stream = server_and_client(domain)

@@ -8,6 +8,7 @@ import pytest
 
 from coutil import errors, system
 from coutil.coroutine import create
+from tests.helpers.ids import shown
 from tests.helpers.script import output_of
 
 NAMED = {"highest": -20, "high": -14, "above": -7, "normal": 0, "below": 10, "low": 19}
@@ -169,7 +170,7 @@ def test_removed_directory(tmp_path):
 # -- environment
 
 
-@pytest.mark.parametrize("bad", NO_STRINGS, ids=repr)
+@pytest.mark.parametrize("bad", NO_STRINGS, ids=shown)
 def test_names_and_values_are_strings(bad, variable):
     """ENV-1: anything else is a TypeError, also in coroutines; nothing is set."""
 

@@ -13,6 +13,7 @@ import pytest
 from coutil import errors, spawn, system
 from coutil.system.files.file import CHUNK, SHORT, File
 from coutil.system.files.info import ALL, PERMISSIONS, STAT
+from tests.helpers.ids import shown
 from tests.helpers.pool import wait_until_it_reads
 from tests.helpers.script import run_script
 
@@ -69,7 +70,7 @@ def test_bad_flags(name, path):
 
 
 @both_modes
-@pytest.mark.parametrize("perm", [None, "nonsense", 1.5, -7, object()], ids=str)
+@pytest.mark.parametrize("perm", [None, "nonsense", 1.5, -7, object()], ids=shown)
 def test_permissions_are_for_new_files(perm, blocking, path):
     """FIL-19, FIL-20: garbage is ignored unless a file is to be created; then it is refused, and nothing is made."""
     with system.openfile(path, perm=perm, blocking=blocking) as file:
@@ -108,7 +109,7 @@ ACCESS = [
 
 
 @both_modes
-@pytest.mark.parametrize(("flags", "access"), ACCESS, ids=str)
+@pytest.mark.parametrize(("flags", "access"), ACCESS, ids=shown)
 def test_access(flags, access, blocking, path):
     """FIL-21, FIL-23: reading is the default; append, truncate and sync imply writing; the rest is EBADF."""
     with system.openfile(path, **flags, blocking=blocking) as file:

@@ -10,6 +10,7 @@ import pytest
 from coutil import spawn, system
 from coutil.errors import Cancelled, Closed
 from coutil.system import LocalPassiveSocket, LocalStreamSocket, SharePassiveSocket, ShareStreamSocket
+from tests.helpers.ids import shown
 from tests.helpers.tcp import BIG, connected, listening, local_path, pairs, receive_exactly
 from tests.helpers.tcp import with_plain_peer as plain_peer
 
@@ -73,7 +74,7 @@ def test_forms_of_a_path(form):
             assert server.getaddress() == client.getaddress("peer") == path
 
 
-@pytest.mark.parametrize("wrong", [None, True, 80, 1.5, object(), ["x"], system.address("ipv4")], ids=repr)
+@pytest.mark.parametrize("wrong", [None, True, 80, 1.5, object(), ["x"], system.address("ipv4")], ids=shown)
 def test_address_must_be_a_path(wrong):
     """Anything else is a TypeError that says so, and nothing is opened."""
     with system.socket("stream", "local") as made:

@@ -12,6 +12,7 @@ from coutil._libuv.out import out
 from coutil.scopes import timeout
 from coutil.system import Address
 from coutil.system.network import names
+from tests.helpers.ids import shown
 from tests.helpers.script import output_of
 
 LITERALS = {"localhost": {"127.0.0.1", "::1"}, None: {"127.0.0.1", "::1"}, "*": {"0.0.0.0", "::"}}
@@ -108,7 +109,7 @@ def test_into_must_be_an_address():
         ({"ipv6": True}, {"::1"}),
         ({"ipv4": True, "ipv6": True}, {"127.0.0.1", "::1"}),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_families(options, literals):
     """Those that are asked for."""

@@ -6,12 +6,13 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system
 from coutil.scopes import timeout
+from tests.helpers.ids import shown
 
 WRONG = ["text", b"bytes", 7, None, memoryview(b"read only"), [1, 2]]
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-@pytest.mark.parametrize("buffer", WRONG, ids=repr)
+@pytest.mark.parametrize("buffer", WRONG, ids=shown)
 def test_wrong_buffers_are_refused(buffer, blocking):
     """NET-28: what cannot be written to is a TypeError that names the buffer."""
     with pytest.raises(TypeError, match="buffer"):

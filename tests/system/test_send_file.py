@@ -4,15 +4,17 @@ import os
 import signal
 import socket
 import threading
+from random import Random
 
 import pytest
 
 from coutil import errors, spawn, system
 from coutil.system.files.file import File
+from tests.helpers.ids import shown
 from tests.helpers.script import run_script
 from tests.helpers.tcp import as_plain, fill, pairs, receive_all, receive_exactly, reset, with_plain_peer
 
-DATA = os.urandom(1 << 20) * 8 + b"the end"
+DATA = Random(1).randbytes(1 << 20) * 8 + b"the end"
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_whole_file(path):
         (len(DATA), None, b""),
         (len(DATA) + 10**6, 5, b""),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_pieces(offset, count, expected, path):
     """From an offset, a number of bytes; short at the end of the file."""

@@ -12,6 +12,7 @@ import pytest
 from coutil import spawn, system
 from coutil.errors import Closed
 from coutil.system import DatagramSocket, PassiveSocket, StreamSocket
+from tests.helpers.ids import shown
 from tests.helpers.sockets import METHODS, failure
 from tests.helpers.tcp import (
     BIG,
@@ -32,7 +33,7 @@ PROBES = [False, True, 1, 0, -1, 0.0123, None, b"stream", [], sys, print, object
 WORDS = ["", "3.12", "\0", "STREAM", "stream ", "stream\0", "ipv4\0", "IPv4", "4", "tcp"]
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=repr)
+@pytest.mark.parametrize("probe", PROBES, ids=shown)
 def test_type_and_domain_must_be_strings(probe, hub):
     """NET-1: anything that is no string is a TypeError that names the argument; nothing is opened."""
     before = hub.in_flight()
@@ -44,7 +45,7 @@ def test_type_and_domain_must_be_strings(probe, hub):
     assert hub.in_flight() == before
 
 
-@pytest.mark.parametrize("word", WORDS, ids=repr)
+@pytest.mark.parametrize("word", WORDS, ids=shown)
 def test_type_and_domain_must_be_known(word, hub):
     """NET-1: other words, also with NUL or in capitals, are a ValueError that names the argument."""
     before = hub.in_flight()
@@ -119,7 +120,7 @@ def test_bind_twice(kind, domain):
 
 
 @both_kinds
-@pytest.mark.parametrize("wrong", [None, True, 80, "127.0.0.1:80", b"\0" * 4, ("127.0.0.1", 80), object()], ids=repr)
+@pytest.mark.parametrize("wrong", [None, True, 80, "127.0.0.1:80", b"\0" * 4, ("127.0.0.1", 80), object()], ids=shown)
 def test_bind_needs_an_address(kind, wrong):
     """NET-3: anything but an Address is a TypeError, for `into` of getaddress, too; the socket is as before."""
     with system.socket(kind, "ipv4") as made:

@@ -15,6 +15,7 @@ from coutil import spawn, system
 from coutil.coroutine import create, running, yield_
 from coutil.errors import NotYieldable
 from coutil.testing import ManualClock
+from tests.helpers.ids import shown
 from tests.helpers.script import run_script
 from tests.helpers.tcp import pair
 
@@ -118,7 +119,7 @@ def test_nanosecs_across_a_wait():
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-@pytest.mark.parametrize("bad", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize("bad", NO_NUMBERS, ids=shown)
 def test_seconds_are_a_number(bad, blocking, hub):
     """TIM-3, B64: anything else, a bool included, is a TypeError, also outside coroutines; nothing is started."""
 
@@ -142,7 +143,7 @@ def test_blocking_is_a_bool(bad):
     assert system.suspend(0, blocking=False) is True
 
 
-@pytest.mark.parametrize("bad", OUT_OF_RANGE, ids=str)
+@pytest.mark.parametrize("bad", OUT_OF_RANGE, ids=shown)
 def test_seconds_out_of_range(bad, hub):
     """TIM-3, B64: milliseconds that 64 bits cannot hold are a ValueError; if blocking, 32 bits."""
 
@@ -169,7 +170,7 @@ def test_not_a_number(hub):
     everywhere(check)
 
 
-@pytest.mark.parametrize("seconds", [2**31, 2**53, 2**54 - 1, 1e16, 2**64 / 1000 - 2000], ids=str)
+@pytest.mark.parametrize("seconds", [2**31, 2**53, 2**54 - 1, 1e16, 2**64 / 1000 - 2000], ids=shown)
 def test_very_long(seconds, hub):
     """B64: whatever is in range can be waited for, and does not end early by an overflow."""
     log = []
@@ -182,7 +183,7 @@ def test_very_long(seconds, hub):
     assert hub.in_flight() == 0
 
 
-@pytest.mark.parametrize("seconds", [None, 0, -1, 0.0, -0.0, -1e308, -math.inf, -(10**400)], ids=str)
+@pytest.mark.parametrize("seconds", [None, 0, -1, 0.0, -0.0, -1e308, -math.inf, -(10**400)], ids=shown)
 def test_no_time_at_all(seconds, clock):
     """TIM-3, B64: None, zero and less are as soon as possible; no time passes."""
     log = []
