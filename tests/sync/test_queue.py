@@ -45,7 +45,11 @@ def test_a_producer_and_its_consumer_starve_nobody(maxsize):
         items.close()
         log.append(number)
 
-    spawn.call(lambda: log.extend(["taken" for _ in items][:0]))
+    def consume():
+        for _ in items:
+            pass
+
+    spawn.call(consume)
     spawn.call(lambda: log.append(system.suspend(0)))
     spawn.call(lambda: log.append(system.suspend(1e-6)))
     spawn.call(produce)

@@ -5,7 +5,7 @@ from array import array
 import pytest
 
 from coutil import coroutine, errors, spawn, system
-from coutil.scopes import timeout
+from coutil.scopes import move_on_after
 from tests.helpers.ids import shown
 
 WRONG = ["text", b"bytes", 7, None, memoryview(b"read only"), [1, 2]]
@@ -106,11 +106,22 @@ def test_throw_ends_the_wait(error, escaped):
 
 
 def test_deadline_ends_the_wait(clock):
-    """The time being up is no exception to that."""
-    buffer = bytearray(1 << 20)
-    with pytest.raises(errors.Timeout), timeout(0):
-        system.random(buffer)
-    assert system.random(buffer) is buffer
+    """The time being up while the request is under way is no exception to that."""
+    buffer, log = bytearray(1 << 20), []
+
+    def fill():
+        with move_on_after(1) as deadline:
+            log.append(system.random(buffer))
+        log.append(deadline.expired)
+        log.append(system.random(buffer) is buffer)
+
+    filling = spawn.call(fill)
+    assert filling.operation.state.name == "Await-request"
+    clock.advance(1)
+    system.run("ready")
+    assert log == [True]
+    system.run()
+    assert log == [True, True]
 
 
 def test_cancelled_before_it_began():
