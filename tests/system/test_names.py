@@ -473,7 +473,7 @@ def test_end_of_a_program_with_look_ups():
 
 
 def test_look_up_after_fork():
-    """B61: the child of a fork can look up by itself, and the parent goes on, if nothing was looked up just then."""
+    """B61: the child of a fork can look up by itself, and the parent goes on."""
     lines = output_of(
         """
         import os, sys
@@ -489,6 +489,60 @@ def test_look_up_after_fork():
         """
     )
     assert lines == [f"{who} 127.0.0.1:80 http" for who in ("before", "child", "parent")]
+
+
+def test_look_up_after_a_fork_amid_others(tmp_path):
+    """B61: so can one that was forked while the pool was busy with look-ups, and has no threads to end them.
+
+    The parent's resolver reads a file of aliases that is a pipe, and waits for somebody who writes to it.
+    """
+    os.mkfifo(tmp_path / "aliases")
+    lines = output_of(
+        f"""
+        import os, signal, time
+        from pathlib import Path
+        from coutil import errors, spawn, system
+        os.environ["HOSTALIASES"] = {str(tmp_path / "aliases")!r}
+        def waiting():
+            stacks = [task / "wchan" for task in Path("/proc/self/task").iterdir()]
+            return sum("partner" in stack.read_text() for stack in stacks)
+        def unknown():
+            try:
+                return system.findaddr("nowhere", 80, numeric=True)
+            except errors.UVError as error:
+                return error
+        def look_up():
+            found = system.findaddr("localhost", "http", ipv4=True, stream=True)
+            return [*found], unknown(), system.nameaddr(found.getaddress()), system.nameaddr("localhost"), several()
+        def several():
+            log = []
+            looking = [spawn.call(lambda: log.append(len(system.findaddr("127.0.0.1", 1)))) for _ in range(20)]
+            looking[-1].resume("given")
+            looking[-2].close()
+            while any(one.status != "dead" for one in looking):
+                system.suspend(0.001)
+            return log
+        before = look_up()
+        for _ in range(2):
+            spawn.call(system.findaddr, "nowhere", 80)
+        until = time.monotonic() + 5
+        while waiting() < 2 and time.monotonic() < until:
+            system.suspend(0.005)
+        print(waiting(), flush=True)
+        if os.fork() == 0:
+            signal.alarm(10)
+            assert str(look_up()) == str(before), (look_up(), before)
+            if os.fork() == 0:
+                assert str(look_up()) == str(before)
+                os._exit(4)
+            os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        print(os.waitstatus_to_exitcode(os.wait()[1]), before[-1], flush=True)
+        os._exit(0)
+        """
+    )
+    if lines[0] == "0":
+        pytest.skip("the resolver reads no aliases")
+    assert lines == ["2", f"4 {[5, *[2] * 18]}"]
 
 
 def test_type_of_the_results():

@@ -142,8 +142,7 @@ def findaddr(
     ipv4, ipv6: families that are wanted; both: all; none: those that this machine is connected by. mapped: IPv6
     only, IPv4 addresses are written as such ("::ffff:1.2.3.4"): those too if `ipv4` and `ipv6` are set, else if there
     are no others. datagram, stream: what for; none: both. numeric: only literals, nothing is looked up.
-    Returns `Addresses`, or what an explicit resume brings. Suspends. In a child process that was forked while several
-    look-ups ran, libuv 1.44 may never begin another one: let such a child execute its program.
+    Returns `Addresses`, or what an explicit resume brings. Suspends.
     Raises TypeError, ValueError (a name or service with NUL, too long, or impossible to encode; neither name nor
     service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME, EAI_AGAIN,
     EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
