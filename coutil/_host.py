@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from ._libuv import check, lib
-from .errors import Closed, Forked, UVError
+from .errors import Closed, Forked
 
 __all__ = ["RLock", "end", "install", "interruptible", "uninstall"]
 
@@ -213,11 +213,7 @@ def _freeze_others() -> None:
 def _at_exit() -> None:
     _freeze_others()
     for hub in [one for one in _main if one.home.thread == get_ident()]:
-        try:
-            hub.close()
-        except UVError as error:  # the thread pool is in a call that may never end; the system takes everything back
-            if error.name != "EBUSY":
-                raise
+        hub.close()
 
 
 def _after_fork_in_child() -> None:

@@ -401,7 +401,7 @@ class Hub:
             one.lost()
         with self.lock:
             if self.loop.pointer and not self.forked:
-                self.loop.close()
+                self.loop.close(self.owners[1:])
         self.attention = True
         self.enough = LUCK
         _host.uninstall(self)

@@ -179,6 +179,24 @@ static void fs_end(co_fs *call, uv_fs_t *uv) {
     call->busy = 0;
 }
 
+/* Whether a call changes something that is there after this process. */
+static int fs_lasts(const co_fs *call) {
+    switch (call->kind) {
+        case UV_FS_OPEN: return (call->flags & (O_CREAT | O_TRUNC)) != 0;
+        case UV_FS_CLOSE: /* the end of the process closes, too */
+        case UV_FS_READ:
+        case UV_FS_STAT:
+        case UV_FS_LSTAT:
+        case UV_FS_FSTAT:
+        case UV_FS_STATFS:
+        case UV_FS_READLINK:
+        case UV_FS_REALPATH:
+        case UV_FS_OPENDIR:
+        case UV_FS_READDIR: return 0;
+        default: return 1;
+    }
+}
+
 static void on_fs(uv_fs_t *uv) {
     co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, uv));
     fs_end(request->call, uv);
@@ -191,6 +209,7 @@ int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, 
     co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     request->call = call;
+    request->pooled.lasting = fs_lasts(call);
     int code = fs_call(&loop->uv, &request->uv, call, path, dest, on_fs);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
@@ -232,6 +251,7 @@ int co_fs_send(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     request->call = call;
+    request->pooled.lasting = 1;
     int code = uv_queue_work(&loop->uv, &request->work, send_work, on_send);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);

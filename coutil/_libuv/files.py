@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from . import NULL, error, ffi, lib
@@ -86,9 +88,10 @@ class Call:
             user.begin(self.struct)
             self.users += (user,)
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Tell the users of a call that was given up, and has ended since."""
-        self.end()
+        if not ending():
+            self.end()
 
     def end(self) -> None:
         """Tell the users that libuv needs them no more. Twice is no error."""

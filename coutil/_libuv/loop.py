@@ -5,7 +5,7 @@ A `Loop` owns one `co_loop`. Its views are made once; only the ring of records m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Any
 
@@ -15,6 +15,7 @@ __all__ = ["Loop"]
 
 _record = Struct("=IIii")  # slot, generation, result, where
 _CLOCK, _ROOM = 0, 1
+_unfinished: list[Any] = []
 
 
 class Loop:
@@ -52,13 +53,19 @@ class Loop:
         """Return the cached time in nanoseconds (monotonic, arbitrary origin)."""
         return self.status[_CLOCK]
 
-    def close(self) -> None:
-        """Close every handle and free the loop; nothing of it may be used afterwards. Raises `UVError` (EBUSY)."""
+    def close(self, users: Iterable[Any] = ()) -> None:
+        """Close every handle and free the loop; nothing of it may be used afterwards.
+
+        users: those of its slots. They are kept for ever if the thread pool is in a call that may write to their memory
+        still; such a loop is never freed.
+        """
         pointer, self.pointer = self.pointer, ffi.NULL
         self.arena = self.want = self.ring = memoryview(b"")
         self.status = memoryview(bytes(16)).cast("Q")
         code = lib.co_loop_close(pointer)
-        if code:
+        if code == lib.UV_EBUSY:
+            _unfinished.extend(users)
+        elif code:
             raise error(code, "uv_loop_close")
 
     def counts(self) -> dict[str, int]:

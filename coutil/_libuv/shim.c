@@ -140,6 +140,8 @@ struct co_pooled {
     co_head head;
     co_pooled *next, **back;
     uv_req_t *uv;
+    int lasting;                /* it changes something outside of this process, which must not end before */
+    int (*cancel)(co_pooled *); /* of a request that waits elsewhere */
 };
 
 /* What a request brings besides its code. Python owns it, and keeps it until the callback; what it does not take out
@@ -297,9 +299,52 @@ static void tell_ripe(co_loop *loop) {
     loop->ripe_end = &loop->ripe;
 }
 
+/* ---- requests of the thread pool. At the end of the process libuv waits for its threads. A call may last for ever (to
+ * open a pipe that nobody else opens) or for long (to look up a name): if nobody will miss what is left, the process ends
+ * without libuv's word; so does the child of a fork that has no such threads, for libuv would look for them and crash. */
+
+static int pooled_calls, pooled_lasting; /* that are not over, in all threads of this process */
+static enum { POOL_UNUSED, POOL_USED, POOL_LOST } pool;
+
+static void pooled_count(const co_pooled *request, int by) {
+    if (request->cancel) return;
+    __atomic_add_fetch(&pooled_calls, by, __ATOMIC_RELAXED);
+    if (request->lasting) __atomic_add_fetch(&pooled_lasting, by, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
+}
+
+#ifdef __GLIBC__
+static int exit_status;
+
+static void on_exit_status(int status, void *nothing) {
+    (void)nothing;
+    exit_status = status;
+}
+
+static void pooled_forked(void) {
+    pooled_calls = pooled_lasting = 0;
+    if (pool == POOL_USED) pool = POOL_LOST;
+}
+
+__attribute__((constructor)) static void pooled_watch(void) {
+    on_exit(on_exit_status, NULL);
+    pthread_atfork(NULL, NULL, pooled_forked);
+}
+
+/* After all handlers of exit(3), Python's end among them, and before libuv's own destructor. */
+__attribute__((destructor)) static void pooled_leave(void) {
+    int calls = __atomic_load_n(&pooled_calls, __ATOMIC_RELAXED);
+    int lasting = __atomic_load_n(&pooled_lasting, __ATOMIC_RELAXED);
+    if (pool != POOL_LOST && (!calls || lasting)) return;
+    fcloseall(); /* as exit(3) does: without locks, which those threads may hold */
+    _exit(exit_status);
+}
+#endif
+
 /* A request for the thread pool: `uv` is the libuv part of it. Its callback calls pooled_done. */
 static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
     if (code < 0) return request_started(request, code);
+    pooled_count(request, 1);
     co_loop *loop = request->head.loop;
     request->uv = uv;
     request->next = loop->pooled;
@@ -310,28 +355,30 @@ static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
 }
 
 static void pooled_done(co_pooled *request, int result) {
+    pooled_count(request, -1);
     *request->back = request->next;
     if (request->next) request->next->back = request->back;
     request_done(request, result);
 }
 
-/* Take a request out of the pool's queue if it has not begun; a descriptor has to be closed even so. */
-static int pooled_cancel(co_pooled *request) {
+/* Take a request out of the pool's queue if it has not begun; unless `all`, a descriptor is closed even so. */
+static int pooled_cancel(co_pooled *request, int all) {
     uv_req_t *uv = request->uv;
-    return uv->type == UV_FS && ((uv_fs_t *)uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(uv);
+    if (request->cancel) return request->cancel(request);
+    return !all && uv->type == UV_FS && ((uv_fs_t *)uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(uv);
 }
 
 /* Nobody waits for a request any more. Only the pool's can be taken back; the callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next)
-        if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one);
+        if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one, 0);
     return 0;
 }
 
 void co_cancel_all(co_loop *loop) {
     if (foreign(loop)) return;
-    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one);
+    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, 0);
 }
 
 void co_out_release(co_out *out) {
@@ -940,12 +987,12 @@ static void on_walk(uv_handle_t *uv, void *data) {
  * in the thread pool that has begun cannot be cancelled, and may take for ever. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
+    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, 1);
     signals_keep(loop);
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->handles[slot] && loop->handles[slot]->raw) co_close(loop, slot);
     uv_walk(&loop->uv, on_walk, loop);
     signals_put_back(loop);
-    for (co_pooled *one = loop->pooled; one; one = one->next) uv_cancel(one->uv);
     loop->count = 0;
     tell_ripe(loop);
     int code = UV_EBUSY;

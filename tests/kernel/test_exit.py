@@ -5,11 +5,14 @@ Each case is a program of its own, run in Python's development mode, with an all
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.helpers.script import run_script
+from tests.helpers.script import ROOT, run_script
 
 OPTIONS = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed:ResourceWarning")  # leaving things open is the point here
 
@@ -518,3 +521,107 @@ def test_process_without_standard_streams(missing, tmp_path):
     )
     assert done.returncode == 0
     assert (tmp_path / "said").read_text() == "[] {'/dev/null'}"
+
+
+# -- the thread pool
+
+ENDLESS = {
+    "open": "spawn.call(system.openfile, path)",
+    "open, given up": "spawn.call(system.openfile, path).close()",
+    "read": "spawn.call(File(os.open(path, os.O_RDWR), 'pipe', True, False).read, 1)",
+    "look-up": "os.environ['HOSTALIASES'] = path; spawn.call(system.findaddr, 'nowhere', 80)",
+    "all threads": "[spawn.call(system.openfile, path) for _ in range(20)]",
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "thread"),
+    [("open", "main"), ("open, given up", "ended"), ("read", "ended"), ("look-up", "main"), ("all threads", "daemon")],
+)
+def test_calls_that_never_end(what, thread, tmp_path):
+    """B20: a call in the thread pool that never ends does not keep the process, if nobody can miss what it brings.
+
+    The exit code is exact, handlers have run, and what the program and the C library have to write is written.
+    """
+    os.mkfifo(tmp_path / "pipe")
+    code, said, errors = ends(
+        f"""
+from coutil.system.files.file import File
+path = {str(tmp_path / "pipe")!r}
+def begin():
+    {ENDLESS[what]}
+    system.suspend(0.02)
+    begun.set()
+    if {thread == "daemon"}:
+        system.suspend(1000)
+begun = threading.Event()
+if {thread == "main"}:
+    begin()
+else:
+    threading.Thread(target=begin, daemon={thread == "daemon"}).start()
+begun.wait()
+atexit.register(say, "handler")
+import ctypes
+c = ctypes.CDLL(None)
+c.fopen.restype = ctypes.c_void_p
+c.fputs(b"by the C library", ctypes.c_void_p(c.fopen({bytes(tmp_path / "file")!r}, b"w")))
+sys.exit(7)
+"""
+    )
+    assert (code, said, errors) == (7, ["handler"], "")
+    assert (tmp_path / "file").read_text() == "by the C library"
+
+
+def test_calls_that_change_something_are_waited_for(tmp_path):
+    """B20: a write that has begun is completed before the process ends, however long that takes."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"""
+from coutil.system.files.file import File
+data = bytes(1 << 18)
+file = File(os.open({str(path)!r}, os.O_WRONLY), "pipe", False, True)
+spawn.call(file.write, data)
+system.suspend(0.02)
+say("end")
+sys.exit(5)
+"""
+    command = [sys.executable, *OPTIONS, "-c", PRELUDE + script]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "end\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(0.4)  # longer than it tries to end the call
+        os.set_blocking(reader, True)
+        received = 0
+        while data := os.read(reader, 1 << 16):
+            received += len(data)
+        os.close(reader)
+        assert (received, program.wait(10)) == (1 << 18, 5)
+
+
+@pytest.mark.parametrize("pool", ["idle", "busy", "used by the child"])
+def test_child_of_a_process_that_has_used_the_pool(pool, tmp_path):
+    """B61, B25: a child that leaves as programs do has its own exit code, and so has a child of it."""
+    os.mkfifo(tmp_path / "pipe")
+    code, said, errors = ends(
+        f"""
+system.random(bytearray(8))
+if {pool == "busy"}:
+    spawn.call(system.openfile, {str(tmp_path / "pipe")!r})
+    system.suspend(0.02)
+def child(code, *after):
+    if os.fork() == 0:
+        if {pool == "used by the child"}:
+            say(system.fileinfo("/", "type"))
+        if after:
+            child(*after)
+        sys.exit(code)
+    say(os.waitstatus_to_exitcode(os.wait()[1]))
+atexit.register(say, "handler")
+child(3, 4)
+sys.exit(5)
+"""
+    )
+    used = ["directory"] if pool == "used by the child" else []
+    assert (code, errors) == (5, "")
+    assert said == [*used, *used, "handler", "4", "handler", "3", "handler"]

@@ -7,6 +7,8 @@ write to, a stranger's file.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -68,6 +70,7 @@ class Descriptor:
             with suppress(OSError):  # nobody is left who could be told
                 os.close(number)
 
-    def __del__(self) -> None:
-        """Close what nobody refers to any more."""
-        self.close_unused()
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Close what nobody refers to any more; at the end of the process, the system does."""
+        if not ending():
+            self.close_unused()
