@@ -26,6 +26,7 @@ PARTS: tuple[str, ...] = (
     "udp",
     "process",
     "files",
+    "ready",
     "local",
     "terminal",
     "watch",

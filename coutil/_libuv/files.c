@@ -1,6 +1,7 @@
 /* Files and folders: requests for the thread pool, or calls that block. Python owns the structure that says what shall
  * be done and takes what came of it (the result, a descriptor, text, numbers), and pins it until the callback. */
 
+#include <poll.h>
 #ifdef __linux__
 #include <sys/sendfile.h>
 #endif
@@ -238,21 +239,34 @@ static void send_work(uv_work_t *uv) {
 #endif
 }
 
-static void on_send(uv_work_t *uv, int status) {
+/* What may have to be waited for was ready a moment ago; others may have emptied it since. */
+static void read_work(uv_work_t *uv) {
+    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+    struct pollfd one = {.fd = call->fd, .events = POLLIN};
+    ssize_t count;
+    do
+        count = poll(&one, 1, 0) ? read(call->fd, call->data, call->size) : UV_EAGAIN;
+    while (count == -1 && errno == EINTR);
+    call->result = count == -1 ? uv_translate_sys_error(errno) : count;
+}
+
+static void on_worked(uv_work_t *uv, int status) {
     co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, work));
     if (status) request->call->result = status;
     request->call->busy = 0;
     pooled_done(&request->pooled, 0);
 }
 
-/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once. */
-int co_fs_send(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
+/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once; or read what
+ * is there, UV_EAGAIN if there is nothing. */
+int co_fs_work(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     ENTER(loop);
     co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     request->call = call;
-    request->pooled.lasting = 1;
-    int code = uv_queue_work(&loop->uv, &request->work, send_work, on_send);
+    int reads = call->kind == UV_FS_READ;
+    request->pooled.lasting = !reads;
+    int code = uv_queue_work(&loop->uv, &request->work, reads ? read_work : send_work, on_worked);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
 }

@@ -79,6 +79,6 @@ typedef struct {
     uv_statfs_t statfs;
 } co_fs;
 int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, const char *path, const char *dest);
-int co_fs_send(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call);
+int co_fs_work(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call);
 void co_fs_block(co_fs *call, const char *path, const char *dest);
 void co_fs_release(co_fs *call);

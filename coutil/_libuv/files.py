@@ -57,7 +57,7 @@ class Folder:
 class Call:
     """One call of a function of libuv. It owns what the call brings (a descriptor, text) until somebody takes it."""
 
-    __slots__ = ("_encoded", "buffer", "folder", "name", "paths", "started", "struct", "to_stream", "users")
+    __slots__ = ("_encoded", "awaits", "buffer", "folder", "name", "paths", "started", "struct", "to_stream", "users")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Call:
         """
         self.users: tuple[Any, ...] = ()
         self.started = False
+        self.awaits: bool | None = None  # it must not begin before the descriptor can be read (False) or written (True)
         self.to_stream = False  # of "sendfile": the target is a stream, which must not block
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
@@ -99,10 +100,16 @@ class Call:
         for user in users:
             user.end(self.struct)
 
+    def await_ready(self, loop: Any, slot: int, generation: int) -> int:
+        """Wait until the descriptor is ready; return libuv's code."""
+        code: int = lib.co_ready_start(loop, slot, generation, self.struct.fd, self.awaits)
+        self.started = code >= 0
+        return code
+
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
-        if self.to_stream:
-            code: int = lib.co_fs_send(loop, slot, generation, self.struct)
+        if self.to_stream or self.awaits is False:
+            code: int = lib.co_fs_work(loop, slot, generation, self.struct)
         else:
             code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
         self.started = code >= 0

@@ -23,6 +23,7 @@ from .._kernel.switching import SIGNED, interrupt
 from .._libuv import lib
 from .._libuv.buffers import Bytes, integers, readable
 from ..errors import BusyError
+from .files.descriptor import has_position
 from .files.file import File
 from .network.bytestream import SIZE, ByteStream
 from .network.handled import Opening, checked_size
@@ -211,7 +212,8 @@ def _socket(number: int) -> Travelling | None:
 def _file(number: int) -> StandardFile:
     access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     name = f"standard {('input', 'output', 'error')[number]}"
-    return StandardFile(_duplicate(number), name, access != os.O_WRONLY, access != os.O_RDONLY)
+    waits = not has_position(number)
+    return StandardFile(_duplicate(number), name, access != os.O_WRONLY, access != os.O_RDONLY, waits)
 
 
 _MAKERS: dict[int, Callable[[int], Standard | None]] = {

@@ -126,6 +126,22 @@ def file_write_from(clock: ManualClock) -> Iterator[Row]:
 
 
 @row
+def pipe_read(clock: ManualClock) -> Iterator[Row]:
+    """Who was cut has read all, or nothing."""
+    with TemporaryDirectory() as folder:
+        os.mkfifo(Path(folder, "pipe"))
+        with system.openfile(Path(folder, "pipe"), read=True, write=True) as file:
+
+            def check(got: Any, begun: bool) -> None:
+                assert got in (NOTHING, b"data")
+                assert file.write(b"more") == 4
+                expected = [b"more"] if got == b"data" else [b"datamore", b"more"][: 1 + begun]
+                assert file.read(8) in expected
+
+            yield Row(lambda: file.read(4), lambda: os.write(file.fileno(), b"data"), check)
+
+
+@row
 def file_send(clock: ManualClock) -> Iterator[Row]:
     """What was given up is written completely or not at all, before the second user's data or behind them."""
     with TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import Closed
 
-__all__ = ["Descriptor"]
+__all__ = ["Descriptor", "has_position"]
 
 
 class Descriptor:
@@ -74,3 +74,12 @@ class Descriptor:
         """Close what nobody refers to any more; at the end of the process, the system does."""
         if not ending():
             self.close_unused()
+
+
+def has_position(number: int) -> bool:
+    """Return whether a descriptor has a position; those of pipes and terminals have none."""
+    try:
+        os.lseek(number, 0, os.SEEK_CUR)
+    except OSError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from ..._kernel.switching import SIGNED
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.files import Call
 from . import buffered
-from .descriptor import Descriptor
+from .descriptor import Descriptor, has_position
 from .info import STAT, fields, of_stat, requested
 from .request import Path, bits, done, flag, identity, moment, run, whole
 from .transfer import ToFile
@@ -27,6 +27,7 @@ LARGEST = 2**63 - 1
 SHORT = 64  # bytes: what is read is copied if there may be less; CPython shares bytes of length 1
 PIECE = 2**30  # bytes that one call reads at most
 CHUNK = 65536  # bytes to ask for where nobody knows how many there are
+_DATA = ("read", "write")
 _ACCESS = {(True, False): os.O_RDONLY, (False, True): os.O_WRONLY, (True, True): os.O_RDWR}
 
 
@@ -70,7 +71,8 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     woken = run(call, blocking)
     if woken is not SIGNED:
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-    file = File(call.take_descriptor(), repr(path), read, write)
+    number = call.take_descriptor()
+    file = File(number, repr(path), read, write, waits=not has_position(number))
     if not cloexec:
         os.set_inheritable(file.fileno(), True)
     return file
@@ -85,14 +87,21 @@ class File:
     All methods but `fileno`, `buffered`, `text` and `lines` suspend, unless `blocking` is true: then they stop the
     whole thread. They raise TypeError, ValueError, `Closed`, `NotYieldable`, and `UVError` as the functions of the
     system do. An explicit resume ends the wait and is returned; what was asked for may happen nevertheless.
+
+    Pipes and devices that may never bring anything are waited for without the thread pool, on Linux; from one that is
+    read elsewhere at the same time, a thread may have to wait nevertheless. Opening a pipe keeps a thread of the pool
+    until somebody opens its other end.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "_read", "_write")
+    __slots__ = ("__weakref__", "_descriptor", "_read", "_waits", "_write")
 
-    def __init__(self, number: int, name: str, read: bool, write: bool) -> None:
-        """Take over the descriptor `number`, which was opened for reading, writing, or both."""
+    def __init__(self, number: int, name: str, read: bool, write: bool, waits: bool = False) -> None:
+        """Take over the descriptor `number`, which was opened for reading, writing, or both.
+
+        waits: it may have to be waited for, like a pipe.
+        """
         self._descriptor = Descriptor(number, f"file {name}")
-        self._read, self._write = read, write
+        self._read, self._write, self._waits = read, write, waits
 
     def __del__(self) -> None:
         """Close a file that nobody refers to any more."""
@@ -298,7 +307,10 @@ class File:
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _call(self, name: str, **values: Any) -> Call:
-        return Call(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)
+        call = Call(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)
+        if self._waits and name in _DATA and values.get("offset", -1) < 0:
+            call.awaits = name == "write"
+        return call
 
     def _done(self, name: str, blocking: bool, **values: Any) -> bool:
         return done(self._call(name, **values), blocking)

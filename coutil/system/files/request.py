@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..._host import interruptible
@@ -14,10 +15,12 @@ from ..._kernel.states import CLOSE_REQUEST
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call, Path
+from ...errors import UVError
 
 __all__ = ["Path", "bits", "done", "filebits", "flag", "identity", "like", "moment", "run", "whole"]
 
 _AGAIN: int = lib.UV_EINTR
+_NOTHING: int = lib.UV_EAGAIN
 
 
 class filebits:  # noqa: N801  # a namespace of constants, spelled like a module
@@ -107,7 +110,7 @@ def run(call: Call, blocking: bool, own: Operation | None = None, started: Calla
     else:
         own = own or operation()
         try:
-            woken = _request(call, own, started)
+            woken = (_request if call.awaits is None else _when_ready)(call, own, started)
         finally:
             if not call.started:
                 call.end()
@@ -116,6 +119,23 @@ def run(call: Call, blocking: bool, own: Operation | None = None, started: Calla
     call.end()
     call.result()
     return SIGNED
+
+
+def _when_ready(call: Call, own: Operation, started: Callable[[], None] | None) -> Any:
+    """Run a call when a thread of the pool need not wait."""
+    pointer = own.hub.loop.pointer
+    while True:
+        try:
+            woken = own.request(partial(call.await_ready, pointer), str(call), "epoll_ctl", call)
+        except UVError:
+            if own.state is CLOSE_REQUEST:  # somebody has thrown it
+                raise
+            call.awaits = None  # nobody can wait for it, or there is no descriptor left for that
+        if own.state is not CLOSE_REQUEST:
+            call.started = False
+            woken = _request(call, own, started)
+        if own.state is CLOSE_REQUEST or call.code != _NOTHING or call.awaits is None:
+            return woken
 
 
 def _request(call: Call, own: Operation, started: Callable[[], None] | None) -> Any:
