@@ -152,7 +152,8 @@ class _Race:
     def _failed(self) -> UVError:
         """Return what to raise when all is over."""
         if not self.failures:
-            return self.unknown["ipv4"]
+            literal = self.unknown["ipv4"].name == "EAI_ADDRFAMILY"  # of IPv6, in an unknown zone
+            return self.unknown["ipv6" if literal else "ipv4"]
         first, *others = self.failures
         for other in others:
             first.add_note(f"also tried: {other}")
