@@ -1,0 +1,207 @@
+"""Descriptors that our objects take over: one object owns one number, and closes it once.
+
+The probe is a pipe that gets the number as soon as it is free, as the next file of any program would. It must outlive
+whatever is done with the object afterwards.
+"""
+
+import fcntl
+import gc
+import os
+import socket
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from coutil import spawn, system
+from coutil.system.files.file import File
+from coutil.system.network.local import adopted
+from tests.helpers.script import ROOT, run_script
+
+
+def pipe():
+    """Return (our object, what keeps the other end)."""
+    reader, writer = os.pipe()
+    return adopted(reader), os.fdopen(writer, "wb", buffering=0)
+
+
+def tcp():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        other = socket.create_connection(server.getsockname())
+        return adopted(server.accept()[0].detach()), other
+
+
+def local():
+    near, far = socket.socketpair()
+    return adopted(near.detach()), far
+
+
+def listener():
+    made = adopted(socket.create_server(("127.0.0.1", 0)).detach())
+    made.listen(8)
+    return made, None
+
+
+def file():
+    reader, writer = os.pipe()
+    return File(reader, "'pipe'", True, False, waits=True), os.fdopen(writer, "wb", buffering=0)
+
+
+KINDS = {"pipe": pipe, "tcp": tcp, "local": local, "listener": listener, "file": file}
+each_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+@contextmanager
+def probe(number):
+    """Open a pipe whose reading end has `number`, which must be free; at the end it must work."""
+    assert not os.path.exists(f"/proc/self/fd/{number}"), "nobody has closed it"
+    reader, low = os.pipe()
+    writer = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 200)
+    os.close(low)
+    if reader != number:
+        os.dup2(reader, number, inheritable=False)
+        os.close(reader)
+    try:
+        before = os.readlink(f"/proc/self/fd/{number}")
+        yield
+        gc.collect()
+        system.run("ready")
+        assert os.readlink(f"/proc/self/fd/{number}") == before
+        os.write(writer, b"probe")
+        assert os.read(number, 10) == b"probe"
+    finally:
+        os.close(number)
+        os.close(writer)
+
+
+def end_other(other):
+    if other is not None:
+        other.close()
+
+
+@each_kind
+def test_closed_then_forgotten(make):
+    """B02: what was closed by hand is not closed once more: not by hand, not at the end of a block, not by the GC."""
+    made, other = make()
+    number = made.fileno()
+    assert made.close() is True
+    with probe(number):
+        assert made.close() is True
+        with made:
+            pass
+        del made
+    end_other(other)
+
+
+@each_kind
+@pytest.mark.parametrize("how", ["forgotten", "in a cycle"])
+def test_forgotten(make, how):
+    """B02: whoever forgets the object gives the number back, and the loop does not touch it any more."""
+    made, other = make()
+    number = made.fileno()
+    if how == "in a cycle":
+        holder = [made]
+        holder.append(holder)
+        del holder
+    del made
+    gc.collect()
+    with probe(number):
+        system.run("ready")
+    end_other(other)
+
+
+@each_kind
+def test_closed_by_the_end_of_its_loop(make):
+    """B02: the loop of a thread that ends closes what it has; a file belongs to no loop, and stays open."""
+    kept = []
+
+    def work():
+        kept.extend(make())
+        kept.append(kept[0].fileno())
+        system.suspend(0.0001)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    made, other, number = kept
+    del kept[:]
+    if make is file:
+        made.close()
+        return end_other(other)
+    assert made._handle.closed
+    with probe(number):
+        assert made.close() is True
+        del made
+    return end_other(other)
+
+
+@each_kind
+def test_closed_under_a_waiter(make):
+    """B02: the number is free once, and the wait that is over does not come back to it."""
+    made, other = make()
+    number, log = made.fileno(), []
+
+    def wait():
+        call = getattr(made, "accept", None) or getattr(made, "receive", None) or partial(made.read, 9)
+        try:
+            log.append(call())
+        except OSError as error:
+            log.append(error.name)
+
+    waiter = spawn.call(wait)
+    system.run("ready")
+    made.close()
+    if make is file:  # what has begun goes on, on the same descriptor
+        assert os.readlink(f"/proc/self/fd/{number}").startswith("pipe:")
+        other.write(b"last")
+        other.close()
+        while waiter.status != "dead":
+            system.run("step")
+    with probe(number):
+        assert waiter.status == "dead"
+        made = None
+    assert log == ([b"last"] if make is file else ["EBADF"])
+    end_other(other)
+
+
+def test_refused_is_closed_too():
+    """B02: a descriptor of a kind that cannot be waited for is closed by whoever refuses it, once."""
+    number = os.open(ROOT, os.O_RDONLY)
+    assert adopted(number) is None
+    with probe(number):
+        pass
+
+
+def test_standard_streams_have_numbers_of_their_own():
+    """B02: neither Python's objects for the standard streams nor ours close the other's descriptors."""
+    done = run_script(
+        """
+        import gc, os, subprocess, sys
+        child = '''
+        import gc, os, sys
+        from coutil import system
+        stdin, stdout = system.stdin, system.stdout
+        assert 0 != stdin.fileno() > 2 < stdout.fileno()
+        assert stdin.receive(1) == b"a"
+        sys.stdin.close()
+        os.close(0)
+        reader, writer = os.pipe()       # the probe
+        assert reader == 0
+        assert stdin.receive(1) == b"b"
+        stdin.close()
+        stdout.send(b"ours ")
+        stdout.close()
+        del stdin, stdout
+        gc.collect()
+        system.run("ready")
+        os.write(writer, b"probe")
+        print(os.read(0, 9).decode())
+        '''
+        from textwrap import dedent
+        command = [sys.executable, "-c", dedent(child)]
+        done = subprocess.run(command, input=b"abc", capture_output=True, timeout=10)
+        print(done.returncode, done.stdout, done.stderr)
+        """
+    )
+    assert (done.stdout, done.stderr) == ("0 b'ours probe\\n' b''\n", "")
