@@ -25,7 +25,8 @@ def listdir(path: Path, *, blocking: bool = False) -> Folder:
 
     type: "file", "directory", "link", "pipe", "socket", "character", "block", or "unknown" (some file systems do not
     say: see `fileinfo`). "." and ".." are left out. Names are bytes if `path` is, else strings as `os.fsdecode` makes.
-    Entries are read as they are needed, so that a folder may have millions.
+    Entries are read as they are needed, so that a folder may have millions: no more than 256 are held at once, beside
+    the block that the C library reads ahead.
     blocking: stop the whole thread instead of the calling coroutine, also when the iterator needs more entries.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, ENOTDIR, EACCES, …
     Source: uv_fs_opendir, uv_fs_readdir.
