@@ -45,7 +45,9 @@ class Namespace:
         """Make it. hosts: what stands in its /etc/hosts."""
         ip(f"netns add {self.name}")
         ip("link set lo up", "-n", self.name)
-        (HOSTS / self.name).mkdir(parents=True)
+        while not (HOSTS / self.name).exists():
+            with suppress(FileNotFoundError):  # another process has just removed the empty parent
+                (HOSTS / self.name).mkdir(parents=True)
         (HOSTS / self.name / "hosts").write_text(dedent(hosts))
         (HOSTS / self.name / "resolv.conf").write_text("")
 
