@@ -183,7 +183,7 @@ def serving(server: Server, core: int | None, where: str = "0") -> Iterator[tupl
 
 
 def listening(child: subprocess.Popen[str]) -> str:
-    """Wait for the line `listening on HOST:PORT`, or on a path; return where. Raises Failed if another or none comes."""
+    """Wait for the line `listening on HOST:PORT`, or a path; return where. Raises Failed if another or none comes."""
     assert child.stdout
     ready, _, _ = select.select([child.stdout], [], [], START_LIMIT)
     line = child.stdout.readline() if ready else ""

@@ -34,7 +34,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """`count` operations of the function `name`, in `unit`s each; `coroutines` of them do it at once, each its share."""
+    """`count` operations of the function `name`, in `unit`s each; `coroutines` do it at once, each its share."""
 
     title: str
     name: str
