@@ -61,11 +61,14 @@ def servers(family: str) -> Mapping[str, common.Server]:
 
 
 def client() -> Path:
-    """Return the load client, compiled anew if its source is newer."""
+    """Return the load client, compiled anew if its source is newer; another process may do that, too."""
     source = common.HERE / "load.c"
     if not CLIENT.exists() or CLIENT.stat().st_mtime < source.stat().st_mtime:
         CLIENT.parent.mkdir(exist_ok=True)
-        subprocess.run(["cc", "-O2", "-Wall", "-o", CLIENT, source], check=True)
+        with TemporaryDirectory(dir=CLIENT.parent) as folder:
+            made = Path(folder, CLIENT.name)
+            subprocess.run(["cc", "-O2", "-Wall", "-o", made, source], check=True)
+            made.replace(CLIENT)
     return CLIENT
 
 
