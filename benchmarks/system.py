@@ -94,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     names = common.chosen(options.contenders, jobs.CONTENDERS)
     known = common.print_versions()
     names = common.installed({name: jobs.CONTENDERS[name] for name in names})
+    if options.part != 1:
+        print(f"only {options.part:g} of each job is done")
     record = {}
     with TemporaryDirectory(dir=options.folder) as folder:
         if any(jobs.JOBS[name].copies for name in chosen):

@@ -58,6 +58,7 @@ def test_system_measures_each_job_and_leaves_no_file(tmp_path):
         assert ours[0]["cpu"] > 0
         assert (plain == [None]) == (job.coroutines > 1)
         assert f"\n{job.title}, median of 1 rounds\n" in text
+    assert "\nonly 0.001 of each job is done\n" in text
     assert rows_of(text).count("coutil") == 6
     assert rows_of(text).count("blocking") == 4
 
