@@ -1,15 +1,16 @@
-"""All benchmarks, or one of the two programs with its own options.
+"""All benchmarks, or one of the programs with its own options.
 
 python -m benchmarks
 python -m benchmarks echo --rounds 5 --connections 1,64,1000
 python -m benchmarks micro --benchmarks suspend,spawn
+python -m benchmarks system --jobs copy,execute
 """
 
 import sys
 
-from benchmarks import echo, micro
+from benchmarks import echo, micro, system
 
-PROGRAMS = {"echo": echo.main, "micro": micro.main}
+PROGRAMS = {"echo": echo.main, "micro": micro.main, "system": system.main}
 
 
 def main(arguments: list[str]) -> int:

@@ -155,8 +155,9 @@ SERVERS = {
     OURS: Server("coutil_.py", OURS),
     "gevent": Server("gevent_.py", "gevent"),
     "gevent-libuv": Server("gevent_.py", "gevent", {"GEVENT_LOOP": "libuv-cffi"}),
-    "uvloop-protocol": Server("uvloop_protocol.py", "uvloop"),
+    "uvloop-protocol": Server("asyncio_protocol.py", "uvloop", {"ECHO_LOOP": "uvloop"}),
     "uvloop-streams": Server("uvloop_streams.py", "uvloop"),
+    "asyncio-protocol": Server("asyncio_protocol.py", "asyncio"),
     "asyncio-streams": Server("asyncio_streams.py", "asyncio"),
     "trio": Server("trio_.py", "trio"),
     "threads": Server("threads.py", "threading"),
@@ -171,20 +172,24 @@ DATAGRAM_SERVERS = {
 
 
 @contextmanager
-def serving(server: Server, core: int | None) -> Iterator[tuple[int, int]]:
-    """Run a server during the block, which gets its process number and port. Raises Failed if it crashes."""
-    with process([str(HERE / "servers" / server.file), "0"], core, server.extra) as child:
-        yield child.pid, listening_port(child)
+def serving(server: Server, core: int | None, where: str = "0") -> Iterator[tuple[int, int]]:
+    """Run a server on a port, 0 for any, or a path, during the block, which gets its process number, and its port or 0.
+
+    Raises Failed if it crashes.
+    """
+    with process([str(HERE / "servers" / server.file), where], core, server.extra) as child:
+        place = listening(child)
+        yield child.pid, 0 if place == where else int(place.rpartition(":")[2])
 
 
-def listening_port(child: subprocess.Popen[str]) -> int:
-    """Wait for the line `listening on HOST:PORT`. Raises Failed if another or none comes."""
+def listening(child: subprocess.Popen[str]) -> str:
+    """Wait for the line `listening on HOST:PORT`, or a path; return where. Raises Failed if another or none comes."""
     assert child.stdout
     ready, _, _ = select.select([child.stdout], [], [], START_LIMIT)
     line = child.stdout.readline() if ready else ""
     if not line.startswith("listening on "):
         raise Failed(f"did not listen, but wrote {line.strip()!r}")
-    return int(line.rpartition(":")[2])
+    return line.removeprefix("listening on ").strip()
 
 
 # -- Rounds

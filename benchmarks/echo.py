@@ -2,6 +2,7 @@
 
     python -m benchmarks echo --rounds 5 --seconds 2 --connections 1,64,1000 --size 64,1024 --size 65536
     python -m benchmarks echo --udp
+    python -m benchmarks echo --unix
 
 Every round measures each server once, in a fresh process, beginning with another server each time. The server has one
 core, the C client (load.c, compiled when needed) another one. The table shows medians; in its ratios, more than 1 says
@@ -13,11 +14,13 @@ import argparse
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from benchmarks import common
 from benchmarks.common import Failed, Trials
@@ -34,6 +37,8 @@ COLUMNS = {  # figure and digits behind the point
     "user µs/req": ("user_us", 2),
     "busy %": ("busy", 0),
 }
+FAMILIES = {"tcp": "connections", "udp": "UDP clients", "unix": "Unix connections"}
+SWITCH = {"tcp": [], "udp": ["-u"], "unix": ["-x"]}  # of the client
 HEAD = ("server", *COLUMNS, "ratio req/s", "ratio CPU")
 
 
@@ -43,33 +48,39 @@ class Case:
 
     connections: int
     size: int
-    udp: bool
+    family: str
 
     def __str__(self) -> str:
         """Name the case in reports."""
-        return f"{self.connections} {'UDP clients' if self.udp else 'connections'} x {self.size} bytes"
+        return f"{self.connections} {FAMILIES[self.family]} x {self.size} bytes"
 
 
-def servers(udp: bool) -> Mapping[str, common.Server]:
+def servers(family: str) -> Mapping[str, common.Server]:
     """Return what can be measured."""
-    return common.DATAGRAM_SERVERS if udp else common.SERVERS
+    return common.DATAGRAM_SERVERS if family == "udp" else common.SERVERS
 
 
 def client() -> Path:
-    """Return the load client, compiled anew if its source is newer."""
+    """Return the load client, compiled anew if its source is newer; another process may do that, too."""
     source = common.HERE / "load.c"
     if not CLIENT.exists() or CLIENT.stat().st_mtime < source.stat().st_mtime:
         CLIENT.parent.mkdir(exist_ok=True)
-        subprocess.run(["cc", "-O2", "-Wall", "-o", CLIENT, source], check=True)
+        with TemporaryDirectory(dir=CLIENT.parent) as folder:
+            made = Path(folder, CLIENT.name)
+            subprocess.run(["cc", "-O2", "-Wall", "-o", made, source], check=True)
+            made.replace(CLIENT)
     return CLIENT
 
 
 def measure(case: Case, seconds: float, warmup: float, name: str) -> Sample:
     """Run one server and load it. Raises Failed if either fails or any echo is missing."""
     server_core, client_core = common.cores()
-    with common.serving(servers(case.udp)[name], server_core) as (pid, port):
+    with ExitStack() as stack:
+        path = f"{stack.enter_context(TemporaryDirectory())}/echo"
+        where, host = (path, path) if case.family == "unix" else ("0", "127.0.0.1")
+        pid, port = stack.enter_context(common.serving(servers(case.family)[name], server_core, where))
         settings = (port, case.connections, case.size, seconds, warmup, pid)
-        command = [str(client()), *(["-u"] if case.udp else []), "127.0.0.1", *map(str, settings)]
+        command = [str(client()), *SWITCH[case.family], host, *map(str, settings)]
         sample: Sample = json.loads(common.run(command, client_core, seconds + warmup + PATIENCE))
         if sample["errors"] or not sample["requests"]:
             raise Failed(f"{sample['errors']:.0f} connections failed, {sample['requests']:.0f} requests succeeded")
@@ -122,7 +133,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--servers", type=common.words, action="append", metavar="NAME,...", help=", ".join(common.SERVERS)
     )
-    parser.add_argument("--udp", action="store_true", help="datagrams; a message must fit into one")
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("--udp", action="store_const", const="udp", dest="family", help="a message must fit into one")
+    family.add_argument("--unix", action="store_const", const="unix", dest="family", help="Unix sockets")
+    parser.set_defaults(family="tcp")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to a file")
     return parser.parse_args(arguments)
 
@@ -130,13 +144,13 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Measure each case, print its table, and return 1 if anything failed."""
     options = parsed(arguments)
-    those = servers(options.udp)
+    those = servers(options.family)
     names = common.chosen(options.servers, those)
     known = common.print_versions()
     names = common.installed({name: those[name].module for name in names})
     record = []
     for pair in product(common.given(options.connections, [64]), common.given(options.size, [1024])):
-        case = Case(*pair, options.udp)
+        case = Case(*pair, options.family)
         results = common.compare(
             str(case), names, options.rounds, partial(measure, case, options.seconds, options.warmup)
         )

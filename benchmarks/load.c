@@ -1,7 +1,8 @@
 /*
  * TCP echo load: one thread, one epoll, many connections. With -u, UDP: connected sockets, and a message is a datagram.
+ * With -x, Unix sockets: HOST is the path, PORT is not looked at.
  *
- *     load [-u] HOST PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]
+ *     load [-u | -x] HOST PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]
  *
  * Each connection sends a message, waits for the whole echo, compares it byte for byte and only then sends the next.
  * Every message is another slice of one random text, so an echo that is late, or another connection's, differs.
@@ -24,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,7 +56,12 @@ typedef struct {
 } Result;
 
 static struct {
-    struct sockaddr_in address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_un local;
+    } address;
+    socklen_t length; /* of the address */
     size_t count, size;
     uint64_t duration, warmup;
     pid_t server;
@@ -225,11 +232,12 @@ static void finish_connect(Connection *c)
 static void start_connect(Connection *c)
 {
     int on = 1;
-    c->fd = socket(AF_INET, (options.datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int family = options.address.any.sa_family, type = options.datagrams ? SOCK_DGRAM : SOCK_STREAM;
+    c->fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) die("socket");
-    if (!options.datagrams) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (family == AF_INET && !options.datagrams) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     expect(c);
-    if (connect(c->fd, (struct sockaddr *)&options.address, sizeof options.address) && errno != EINPROGRESS)
+    if (connect(c->fd, &options.address.any, options.length) && errno != EINPROGRESS)
         return lose(c, &errors);
     watch(c, EPOLLOUT);
 }
@@ -336,26 +344,42 @@ static void print(Result r)
     printf("\"errors\": %zu, \"mismatches\": %zu}\n", errors, mismatches);
 }
 
+static int parse_ipv4(const char *host, const char *port)
+{
+    struct sockaddr_in *address = &options.address.ipv4;
+    address->sin_family = AF_INET;
+    address->sin_port = htons((uint16_t)atoi(port));
+    options.length = sizeof *address;
+    return inet_pton(AF_INET, host, &address->sin_addr) == 1;
+}
+
+static int parse_path(const char *path)
+{
+    struct sockaddr_un *address = &options.address.local;
+    address->sun_family = AF_UNIX;
+    options.length = sizeof *address;
+    return snprintf(address->sun_path, sizeof address->sun_path, "%s", path) < (int)sizeof address->sun_path;
+}
+
 static int parse(int argc, char **argv)
 {
+    int local = argc > 1 && !strcmp(argv[1], "-x");
     options.datagrams = argc > 1 && !strcmp(argv[1], "-u");
-    argc -= options.datagrams;
-    argv += options.datagrams;
+    argc -= options.datagrams | local;
+    argv += options.datagrams | local;
     if (argc < 7 || argc > 8) return 0;
-    options.address.sin_family = AF_INET;
-    options.address.sin_port = htons((uint16_t)atoi(argv[2]));
     options.count = strtoul(argv[3], NULL, 10);
     options.size = strtoul(argv[4], NULL, 10);
     options.duration = (uint64_t)(atof(argv[5]) * SECOND);
     options.warmup = (uint64_t)(atof(argv[6]) * SECOND);
     options.server = argc == 8 ? atoi(argv[7]) : 0;
-    return inet_pton(AF_INET, argv[1], &options.address.sin_addr) == 1 && options.count && options.size;
+    return (local ? parse_path(argv[1]) : parse_ipv4(argv[1], argv[2])) && options.count && options.size;
 }
 
 int main(int argc, char **argv)
 {
     if (!parse(argc, argv)) {
-        fprintf(stderr, "usage: load [-u] IPV4 PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]\n");
+        fprintf(stderr, "usage: load [-u | -x] IPV4-OR-PATH PORT CONNECTIONS BYTES SECONDS WARMUP [SERVER-PID]\n");
         return 1;
     }
     write_text();

@@ -1,26 +1,27 @@
 """Echo server on threads: one for each connection."""
 
-import socket
 import sys
+from socket import socket
 from threading import Thread
 
+from listening import at_once, listening  # type: ignore[import-not-found]  # beside this script
 
-def echo(connection: socket.socket) -> None:
+
+def echo(connection: socket) -> None:
     """Send back what arrives, until the end of the stream."""
     with connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at_once(connection)
         while data := connection.recv(65536):
             connection.sendall(data)
 
 
-def serve(port: int) -> None:
+def serve(where: str) -> None:
     """Accept for ever."""
-    server = socket.create_server(("127.0.0.1", port), backlog=1024)
-    print(f"listening on 127.0.0.1:{server.getsockname()[1]}", flush=True)
+    server = listening(where)
     while True:
         connection, _ = server.accept()
         Thread(target=echo, args=(connection,), daemon=True).start()
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(sys.argv[1])

@@ -6,4 +6,4 @@ import uvloop
 from asyncio_streams import serve  # type: ignore[import-not-found]  # beside this script
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(sys.argv[1]))
