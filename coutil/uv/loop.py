@@ -21,9 +21,11 @@ from greenlet import getcurrent
 from .. import _host
 from .._kernel.coroutine import Coroutine, Home, home, running
 from .._kernel.hub import Hub, this_hub
+from .._kernel.operation import operation_in
 from .._kernel.switching import top
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
+from .._libuv.info import metrics
 from ..errors import ForeignThread
 from .flat import flat
 
@@ -35,6 +37,7 @@ __all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
 Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # whose handler, the handler, and its arguments
 
 TELLING = 3  # turns in which closed handles and cancelled requests tell who waits for them
+_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
 _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
@@ -195,6 +198,21 @@ class Loop:
                 self._begin(*call)
         return True
 
+    def sleep(self, milliseconds: int) -> Any:
+        """Wait until some whole milliseconds have passed by the loop's time; return True. Suspends.
+
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
+        """
+        if isinstance(milliseconds, bool) or not isinstance(milliseconds, int):
+            raise TypeError(f"milliseconds must be an int, not {milliseconds!r}")
+        if not 0 <= milliseconds < 2**64:
+            raise ValueError(f"milliseconds is out of range (0 to 2**64 - 1): {milliseconds}")
+        pointer = self._check()
+        own = operation_in(self._hub)
+        if self._hub.caller is None:
+            lib.co_update(pointer)  # the loop may not have run for long
+        return own.sleep(min(milliseconds * 1_000_000, _LONGEST))
+
     # -- what it tells ------------------------------------------------------------------------------------------------
 
     def _handles(self) -> list[Handle]:
@@ -256,6 +274,13 @@ class Loop:
         with self._hub.lock:
             self._hub.check()
             return int(lib.co_loop_idle_time(self._hub.loop.pointer))
+
+    def metrics(self) -> tuple[int, int, int]:
+        """Return how many turns there were, how many events, and how many of these waited in the kernel.
+
+        Raises `ForeignThread`, `Closed`, `UVError` ENOSYS (libuv is older than 1.45). Source: uv_metrics_info.
+        """
+        return metrics(self._check())
 
     def print_all_handles(self, file: TextIO | None = None) -> None:
         """Print libuv's list of the loop's handles, its own internal ones included. Source: uv_print_all_handles."""
@@ -337,6 +362,7 @@ now = flat(Loop.now)
 update_time = flat(Loop.update_time)
 backend_fd = flat(Loop.backend_fd)
 backend_timeout = flat(Loop.backend_timeout)
+metrics_info = flat(Loop.metrics)
 metrics_idle_time = flat(Loop.metrics_idle_time)
 print_all_handles = flat(Loop.print_all_handles)
 print_active_handles = flat(Loop.print_active_handles)
