@@ -28,7 +28,7 @@ _SMALLEST = 1 << 17  # bytes of a stack that the interpreter needs
 _LARGEST = 1 << 40
 
 _here = _local()
-_running: set[Thread] = set()  # started by us, until their functions have ended
+_running: dict[int, Thread] = {}  # started by us, by id, until their functions have ended
 _unjoined: list[Any] = []  # what C knows threads by that dropped the last reference to themselves
 
 
@@ -56,12 +56,12 @@ class Thread:
         self._done.acquire()
         self._c = threads.room("co_thread")
         self._state = "joinable"
-        _running.add(self)
+        _running[id(self)] = self
         try:
             threads.start(self._c, self._run, stack_size)
         except BaseException:
             self._state = "not started"
-            _running.discard(self)
+            _running.pop(id(self), None)
             raise
 
     @classmethod
@@ -83,7 +83,7 @@ class Thread:
         finally:
             del function, arguments, self._call, _here.thread
             _host.end_thread()
-            _running.discard(self)
+            _running.pop(id(self), None)
             self._done.release()
 
     def __del__(self) -> None:
@@ -97,7 +97,7 @@ class Thread:
 
     def __repr__(self) -> str:
         """State."""
-        running = " running" if self in _running else ""
+        running = " running" if id(self) in _running else ""
         return f"<Thread {self._state}{running}>"
 
     def __eq__(self, other: object) -> bool:
@@ -135,7 +135,7 @@ class Thread:
         self._needs("joinable", "uv_thread_detach")
         check(lib.co_thread_detach(self._c), "uv_thread_detach")
         self._state = "detached"
-        _running.discard(self)
+        _running.pop(id(self), None)
 
     def _needs(self, state: str, syscall: str) -> None:
         if self._pid != os.getpid():
@@ -244,7 +244,7 @@ thread_setpriority = flat(Thread.set_priority)
 
 
 def _at_exit() -> None:
-    for thread in list(_running):
+    for thread in list(_running.values()):
         _wait_for(thread._done)
 
 

@@ -46,17 +46,17 @@ def test_zones():
 def test_no_addresses(text):
     """They raise EINVAL, in either family."""
     for function in (lambda ip: uv.ip4_addr(ip, 0), lambda ip: uv.ip6_addr(ip, 0)):
-        with pytest.raises(uv.UVError, match="EINVAL.*uv_ip[46]_addr"):
+        with pytest.raises(uv.UVError, match=r"EINVAL.*uv_ip[46]_addr"):
             function(text)
     for family in ("inet", "inet6"):
-        with pytest.raises(uv.UVError, match="EINVAL.*uv_inet_pton"):
+        with pytest.raises(uv.UVError, match=r"EINVAL.*uv_inet_pton"):
             uv.inet_pton(family, text)
 
 
 def test_arguments():
     """Types, ranges and NULs are refused before C sees them."""
     for function in (uv.ip4_addr, uv.ip6_addr):
-        with pytest.raises(ValueError, match="port is out of range .*: 65536"):
+        with pytest.raises(ValueError, match=r"port is out of range .*: 65536"):
             function("::1", 65536)
         with pytest.raises(TypeError, match="port must be an int, not '80'"):
             function("::1", "80")
@@ -83,7 +83,7 @@ def test_structures_that_are_too_short():
     """C never reads behind the bytes that it was given."""
     for whole in (uv.ip4_addr("1.2.3.4", 5), uv.ip6_addr("::1", 5)):
         for size in range(len(whole)):
-            with pytest.raises(uv.UVError, match="EINVAL.*uv_ip_name"):
+            with pytest.raises(uv.UVError, match=r"EINVAL.*uv_ip_name"):
                 uv.ip_name(whole[:size])
     with pytest.raises(uv.UVError, match="EINVAL"):
         uv.ip_name(bytes(1000))

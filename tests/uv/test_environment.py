@@ -108,7 +108,7 @@ def test_children_inherit_variables(variable):
 def test_names_of_variables_are_checked():
     """What no variable can be named is refused, before or by the system."""
     for name in ("", "a=b"):
-        with pytest.raises(uv.UVError, match="EINVAL.*uv_os_setenv"):
+        with pytest.raises(uv.UVError, match=r"EINVAL.*uv_os_setenv"):
             uv.os_setenv(name, "value")
     assert uv.os_getenv("") is None
     for function in (uv.os_getenv, uv.os_unsetenv, lambda name: uv.os_setenv(name, "value")):

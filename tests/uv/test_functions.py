@@ -63,7 +63,9 @@ def test_what_the_table_says_of_versions_is_true_of_the_library(library):
     assert {row.name for row in ROWS} - promised <= NEWER_NAMES
     if uv.version() == uv.HEADER_VERSION:
         assert there == promised
-    assert all(tuple(map(int, functions()[name].since.split("."))) <= uv.version_info for name in promised & NEWER_NAMES)
+    assert all(
+        tuple(map(int, functions()[name].since.split("."))) <= uv.version_info for name in promised & NEWER_NAMES
+    )
 
 
 def found(library, row):

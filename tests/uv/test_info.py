@@ -34,7 +34,7 @@ def test_cpumask_size():
     if uv.has("cpumask_size"):
         assert uv.cpumask_size() >= os.cpu_count()
         return
-    with pytest.raises(uv.UVError, match="ENOSYS.*uv_cpumask_size") as raised:
+    with pytest.raises(uv.UVError, match=r"ENOSYS.*uv_cpumask_size") as raised:
         uv.cpumask_size()
     assert raised.value.name == "ENOSYS"
 
@@ -82,7 +82,7 @@ def test_clocks():
 
 def test_clocks_are_named():
     """There are two."""
-    with pytest.raises(ValueError, match='clock must be "monotonic" or "realtime", not "?\'utc\'"?'):
+    with pytest.raises(ValueError, match=r"clock must be .*, not 'utc'"):
         uv.clock_gettime("utc")
     with pytest.raises(TypeError, match="clock must be a string, not 1"):
         uv.clock_gettime(1)
@@ -146,7 +146,7 @@ def test_sleep_of_a_closed_loop():
 def test_metrics(loop):
     """Turns and events are counted; libuv before 1.45 does not."""
     if not uv.has("metrics_info"):
-        with pytest.raises(uv.UVError, match="ENOSYS.*uv_metrics_info"):
+        with pytest.raises(uv.UVError, match=r"ENOSYS.*uv_metrics_info"):
             loop.metrics()
         with pytest.raises(uv.UVError) as raised:
             uv.metrics_info(loop)

@@ -27,7 +27,7 @@ def test_flat_functions():
         assert uv.dlsym(library, "PyInit__lib") > 0
         uv.dlclose(library)
         uv.dlclose(library)  # twice is no error
-        with pytest.raises(uv.Closed, match="the library .* is closed"):
+        with pytest.raises(uv.Closed, match=r"the library .* is closed"):
             uv.dlsym(library, "PyInit__lib")
         assert repr(library) == f"<Lib {path!r} closed>"
 

@@ -27,15 +27,18 @@ def test_every_error_has_a_negative_number_and_a_name():
 
 @pytest.mark.parametrize("name", ["ECONNREFUSED", "EOF", "EAI_NONAME", "UNKNOWN"])
 def test_names_and_texts(name):
-    """libuv's name and text of an error, and of an exception with that number."""
+    """Libuv's name and text of an error, and of an exception with that number."""
     code = getattr(uv.errno, name)
     assert uv.err_name(code) == name
-    assert uv.strerror(code) == {
-        "ECONNREFUSED": "connection refused",
-        "EOF": "end of file",
-        "EAI_NONAME": "unknown node or service",
-        "UNKNOWN": "unknown error",
-    }[name]
+    assert (
+        uv.strerror(code)
+        == {
+            "ECONNREFUSED": "connection refused",
+            "EOF": "end of file",
+            "EAI_NONAME": "unknown node or service",
+            "UNKNOWN": "unknown error",
+        }[name]
+    )
     assert errors.uv_error_class(name).name == name
 
 
@@ -69,7 +72,16 @@ def test_translate_sys_error():
 
 def test_exceptions_are_those_of_coutil():
     """One family for all modules: whoever uses coutil.uv alone finds it there."""
-    for name in ("UVError", "Cancelled", "Closed", "BusyError", "AlreadyRunning", "Deadlock", "ForeignThread", "Forked"):
+    for name in (
+        "UVError",
+        "Cancelled",
+        "Closed",
+        "BusyError",
+        "AlreadyRunning",
+        "Deadlock",
+        "ForeignThread",
+        "Forked",
+    ):
         assert getattr(uv, name) is getattr(errors, name)
     with pytest.raises(FileNotFoundError) as raised:
         uv.chdir("/nonexistent")
