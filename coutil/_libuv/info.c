@@ -9,6 +9,9 @@ void co_interface(const uv_interface_address_t *interface, co_address *address, 
     memcpy(&netmask->storage, &interface->netmask, sizeof interface->netmask);
 }
 
+/* Its type depends on the version. */
+const char *co_cpu_model(const uv_cpu_info_t *info) { return info->model; }
+
 /* ---- what came after 1.44.2 ---- */
 
 #define SINCE(major, minor) (UV_VERSION_HEX >= ((major) << 16 | (minor) << 8))

@@ -2,9 +2,10 @@
  * uv_sleep. */
 
 struct uv_cpu_times_s { uint64_t user, nice, sys, idle, irq; ...; };
-typedef struct { char *model; int speed; struct uv_cpu_times_s cpu_times; ...; } uv_cpu_info_t;
+typedef struct { int speed; struct uv_cpu_times_s cpu_times; ...; } uv_cpu_info_t;
 int uv_cpu_info(uv_cpu_info_t **infos, int *count);
 void uv_free_cpu_info(uv_cpu_info_t *infos, int count);
+const char *co_cpu_model(const uv_cpu_info_t *info);
 
 typedef struct { char *name; char phys_addr[6]; int is_internal; ...; } uv_interface_address_t;
 int uv_interface_addresses(uv_interface_address_t **addresses, int *count);

@@ -246,10 +246,14 @@ def cpus() -> list[tuple[str | int, ...]]:
     infos, count = ffi.new("uv_cpu_info_t **"), ffi.new("int *")
     check(lib.uv_cpu_info(infos, count), "uv_cpu_info")
     try:
-        found = [infos[0][at] for at in range(count[0])]
-        return [(_text(one.model), one.speed, *(int(getattr(one.cpu_times, name)) for name in _TIMES)) for one in found]
+        return [_cpu(infos[0] + at) for at in range(count[0])]
     finally:
         lib.uv_free_cpu_info(infos[0], count[0])
+
+
+def _cpu(one: Any) -> tuple[str | int, ...]:
+    times = (int(getattr(one.cpu_times, name)) for name in _TIMES)
+    return _text(lib.co_cpu_model(one)), one.speed, *times
 
 
 def interfaces() -> list[Interface]:
