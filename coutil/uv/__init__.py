@@ -18,7 +18,6 @@ from ..errors import (
     NotYieldable,
     UVError,
 )
-from .address import if_indextoiid, if_indextoname, inet_ntop, inet_pton, ip4_addr, ip6_addr, ip_name
 from .async_ import Async, async_send, new_async
 from .environment import (
     Group,
@@ -148,6 +147,7 @@ from .phases import (
     prepare_start,
     prepare_stop,
 )
+from .sockaddr import if_indextoiid, if_indextoname, inet_ntop, inet_pton, ip4_addr, ip6_addr, ip_name
 from .text import utf16_length_as_wtf8, utf16_to_wtf8, wtf8_length_as_utf16, wtf8_to_utf16
 from .thread import (
     Thread,
