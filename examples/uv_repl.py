@@ -40,8 +40,8 @@ def repl(stream):
     interpreter = code.InteractiveInterpreter({"uv": uv, "loop": uv.default_loop()})
     pending, source = bytearray(), []
     while True:
-        print("... " if source else ">>> ", end="", flush=True)
         try:
+            print("... " if source else ">>> ", end="", flush=True)
             if (line := read_line(stream, pending)) is None:
                 return
             source.append(line)

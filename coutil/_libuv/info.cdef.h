@@ -1,5 +1,4 @@
-/* What the system tells about itself, and this process. None of these calls waits for anything but
- * uv_sleep. */
+/* What the system tells about itself, and this process. None of these calls waits for anything. */
 
 struct uv_cpu_times_s { uint64_t user, nice, sys, idle, irq; ...; };
 typedef struct { int speed; struct uv_cpu_times_s cpu_times; ...; } uv_cpu_info_t;
@@ -66,7 +65,6 @@ int uv_os_unsetenv(const char *name);
 typedef struct { int64_t tv_sec; int32_t tv_usec; } uv_timeval64_t;
 int uv_gettimeofday(uv_timeval64_t *found);
 int co_clock(int realtime, int64_t *seconds, int32_t *nanoseconds);
-void uv_sleep(unsigned int milliseconds);
 int co_loop_metrics(co_loop *loop, uint64_t *turns, uint64_t *events, uint64_t *waiting);
 
 int uv_get_osfhandle(int fd);

@@ -79,7 +79,6 @@ from .info import (
     loadavg,
     os_gethostname,
     os_uname,
-    sleep_blocking,
     uptime,
 )
 from .library import Lib, dlclose, dlopen, dlsym
@@ -327,7 +326,6 @@ __all__ = [
     "sem_wait",
     "send_buffer_size",
     "set_process_title",
-    "sleep_blocking",
     "stop",
     "strerror",
     "thread_detach",

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 from .._libuv import check, info, lib
 from .functions import has
-from .handle import whole
 
 __all__ = [
     "CPUInfo",
@@ -28,7 +27,6 @@ __all__ = [
     "loadavg",
     "os_gethostname",
     "os_uname",
-    "sleep_blocking",
     "uptime",
 ]
 
@@ -177,11 +175,3 @@ def clock_gettime(clock: Literal["monotonic", "realtime"]) -> tuple[int, int]:
         return info.clock(clock == "realtime")
     number = time.CLOCK_REALTIME if clock == "realtime" else time.CLOCK_MONOTONIC
     return divmod(time.clock_gettime_ns(number), 1_000_000_000)
-
-
-def sleep_blocking(milliseconds: int) -> None:
-    """Stop the thread, and every coroutine in it, for some whole milliseconds. `Loop.sleep` does not.
-
-    Raises TypeError, ValueError. Source: uv_sleep.
-    """
-    lib.uv_sleep(whole("milliseconds", milliseconds, 0, 2**32 - 1))

@@ -21,7 +21,6 @@ from greenlet import getcurrent
 from .. import _host
 from .._kernel.coroutine import Coroutine, Home, home, running
 from .._kernel.hub import Hub, this_hub
-from .._kernel.operation import operation_in
 from .._kernel.switching import top
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
@@ -37,7 +36,6 @@ __all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
 Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # whose handler, the handler, and its arguments
 
 TELLING = 3  # turns in which closed handles and cancelled requests tell who waits for them
-_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
 _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
@@ -197,21 +195,6 @@ class Loop:
             if handle in self._early and (call := handle._event(0, 0)) is not None:
                 self._begin(*call)
         return True
-
-    def sleep(self, milliseconds: int) -> Any:
-        """Wait until some whole milliseconds have passed by the loop's time; return True. Suspends.
-
-        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
-        """
-        if isinstance(milliseconds, bool) or not isinstance(milliseconds, int):
-            raise TypeError(f"milliseconds must be an int, not {milliseconds!r}")
-        if not 0 <= milliseconds < 2**64:
-            raise ValueError(f"milliseconds is out of range (0 to 2**64 - 1): {milliseconds}")
-        pointer = self._check()
-        own = operation_in(self._hub)
-        if self._hub.caller is None:
-            lib.co_update(pointer)  # the loop may not have run for long
-        return own.sleep(min(milliseconds * 1_000_000, _LONGEST))
 
     # -- what it tells ------------------------------------------------------------------------------------------------
 

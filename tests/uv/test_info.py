@@ -103,9 +103,10 @@ def test_sleep_blocking_stops_everything(loop):
     loop.run()
 
 
-@pytest.mark.parametrize("call", [uv.sleep_blocking, lambda ms: uv.default_loop().sleep(ms)])
-def test_sleeping_times_are_checked(call):
+@pytest.mark.parametrize("blocking", [False, True])
+def test_sleeping_times_are_checked(blocking):
     """Whole milliseconds, as many as C can count."""
+    call = uv.sleep_blocking if blocking else uv.default_loop().sleep
     for wrong in (-1, 2**64):
         with pytest.raises(ValueError, match=f"milliseconds is out of range .*: {wrong}"):
             call(wrong)
