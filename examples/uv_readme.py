@@ -1,6 +1,8 @@
 """The first program of luv's first readme: only the syntax is another.
 
-python examples/uv_readme.py
+    python examples/uv_readme.py
+
+A timer, its handler, and a loop to run it in: everything else is made of the same parts.
 """
 
 import argparse
