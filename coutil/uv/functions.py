@@ -101,7 +101,7 @@ SECTIONS: dict[str, tuple[Function, ...]] = {
         _("req_get_data", "", "X", "attributes of your own serve"),
         _("req_set_data", "", "X", "as req_get_data"),
         _("req_get_type", "Request.type", "N", "of the requests that were not waited for"),
-        _("req_type_name", "Request.type", "N", "", "req_get_type"),
+        _("req_type_name", "Request.type", "N", "", ""),
         _("cancel", "Request.cancel", "N", "EBUSY: it runs; a coroutine that gives its call up cancels it, too"),
         _("buf_init", "", "X", "bytes and buffers serve"),
     ),
