@@ -16,7 +16,7 @@ NATIVE := $(wildcard coutil/_libuv/*.h) $(filter-out %/_lib.c,$(wildcard coutil/
 
 export PYTHON COUTIL_LIBUV
 
-.PHONY: help demo test check bench soak fuzz wheel clean
+.PHONY: help demo test check bench soak fuzz docs wheel clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -42,6 +42,9 @@ soak: install    ## tests that run for minutes and look for leaks
 
 fuzz: install    ## tests with many random examples
 	$(PYTEST) -m fuzz -o faulthandler_timeout=900 $(ARGS)
+
+docs: install    ## write docs/uv-reference.md from the table of libuv's functions
+	$(RUN) docs/uv_reference.py
 
 wheel: install   ## dist/coutil-*.whl
 	rm -rf build dist

@@ -27,7 +27,7 @@ from greenlet import getcurrent
 from ._libuv import check, lib
 from .errors import Closed, Forked
 
-__all__ = ["RLock", "end", "install", "interruptible", "uninstall"]
+__all__ = ["RLock", "end", "end_thread", "install", "interruptible", "uninstall"]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -156,6 +156,11 @@ class _ThreadEnd:
         for hub in self.hubs[:]:
             if not sys.is_finalizing() and get_ident() == hub.home.thread:
                 end(hub)
+
+
+def end_thread() -> None:
+    """End the hubs of the calling thread now; Python may clear the storage of a thread it did not start much later."""
+    _per_thread.__dict__.pop("end", None)
 
 
 def end(hub: Hub) -> None:

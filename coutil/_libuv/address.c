@@ -32,3 +32,23 @@ int co_address_get(const co_address *address, char *binary, int *port, uint32_t 
     *port = ntohs(in->sin_port);
     return 4;
 }
+
+/* The same for addresses as text; returns the size of the structure, or libuv's code. */
+int co_address_parse(co_address *address, int ipv6, const char *text, int port) {
+    memset(address, 0, sizeof *address);
+    int code = ipv6 ? uv_ip6_addr(text, port, (struct sockaddr_in6 *)&address->storage)
+                    : uv_ip4_addr(text, port, (struct sockaddr_in *)&address->storage);
+    if (code) return code;
+    return ipv6 ? (int)sizeof(struct sockaddr_in6) : (int)sizeof(struct sockaddr_in);
+}
+
+/* `binary` has `size` bytes, and need not be aligned. */
+int co_address_text(const char *binary, size_t size, char *into, size_t room) {
+    co_address address;
+    memset(&address, 0, sizeof address);
+    if (size < offsetof(struct sockaddr, sa_data) || size > sizeof address.storage) return UV_EINVAL;
+    memcpy(&address.storage, binary, size);
+    if (address.storage.ss_family == AF_INET6 && size < sizeof(struct sockaddr_in6)) return UV_EINVAL;
+    if (address.storage.ss_family == AF_INET && size < sizeof(struct sockaddr_in)) return UV_EINVAL;
+    return uv_ip_name((const struct sockaddr *)&address.storage, into, room);
+}

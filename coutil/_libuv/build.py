@@ -30,6 +30,8 @@ PARTS: tuple[str, ...] = (
     "local",
     "terminal",
     "watch",
+    "library",
+    "thread",
 )
 
 

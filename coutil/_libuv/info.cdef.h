@@ -1,9 +1,10 @@
 /* What the system tells about itself, and this process. None of these calls waits for anything. */
 
 struct uv_cpu_times_s { uint64_t user, nice, sys, idle, irq; ...; };
-typedef struct { char *model; int speed; struct uv_cpu_times_s cpu_times; ...; } uv_cpu_info_t;
+typedef struct { int speed; struct uv_cpu_times_s cpu_times; ...; } uv_cpu_info_t;
 int uv_cpu_info(uv_cpu_info_t **infos, int *count);
 void uv_free_cpu_info(uv_cpu_info_t *infos, int count);
+const char *co_cpu_model(const uv_cpu_info_t *info);
 
 typedef struct { char *name; char phys_addr[6]; int is_internal; ...; } uv_interface_address_t;
 int uv_interface_addresses(uv_interface_address_t **addresses, int *count);
@@ -12,9 +13,15 @@ void co_interface(const uv_interface_address_t *interface, co_address *address, 
 int uv_if_indextoname(unsigned int index, char *buffer, size_t *size);
 int uv_if_indextoiid(unsigned int index, char *buffer, size_t *size);
 
-typedef struct { char *username; char *shell; char *homedir; ...; } uv_passwd_t;
+typedef struct { char *username; long uid; long gid; char *shell; char *homedir; ...; } uv_passwd_t;
 int uv_os_get_passwd(uv_passwd_t *passwd);
+int co_passwd_of(uv_passwd_t *passwd, unsigned int user);
 void uv_os_free_passwd(uv_passwd_t *passwd);
+typedef struct { char *groupname; unsigned long gid; char **members; } co_group;
+int co_group_of(co_group *group, unsigned int number);
+void co_group_release(co_group *group);
+int uv_os_getpid(void);
+int uv_os_getppid(void);
 
 typedef struct { char sysname[...]; char release[...]; char version[...]; char machine[...]; ...; } uv_utsname_t;
 int uv_os_uname(uv_utsname_t *buffer);
@@ -27,9 +34,11 @@ typedef struct {
     ...;
 } uv_rusage_t;
 int uv_getrusage(uv_rusage_t *rusage);
+int co_getrusage_thread(uv_rusage_t *rusage);
 
 int uv_exepath(char *buffer, size_t *size);
 int uv_os_gethostname(char *buffer, size_t *size);
+int uv_os_homedir(char *buffer, size_t *size);
 int uv_os_tmpdir(char *buffer, size_t *size);
 int uv_resident_set_memory(size_t *size);
 int uv_uptime(double *seconds);
@@ -37,3 +46,26 @@ void uv_loadavg(double averages[3]);
 uint64_t uv_get_free_memory(void);
 uint64_t uv_get_total_memory(void);
 uint64_t uv_get_constrained_memory(void);
+int co_available_memory(uint64_t *size);
+unsigned int uv_available_parallelism(void);
+int co_cpumask_size(void);
+
+#define CO_TITLE ...
+int uv_get_process_title(char *buffer, size_t size);
+int uv_set_process_title(const char *title);
+int co_title_room(const char *first);
+
+typedef struct { char *name; char *value; } uv_env_item_t;
+int uv_os_environ(uv_env_item_t **items, int *count);
+void uv_os_free_environ(uv_env_item_t *items, int count);
+int uv_os_getenv(const char *name, char *buffer, size_t *size);
+int uv_os_setenv(const char *name, const char *value);
+int uv_os_unsetenv(const char *name);
+
+typedef struct { int64_t tv_sec; int32_t tv_usec; } uv_timeval64_t;
+int uv_gettimeofday(uv_timeval64_t *found);
+int co_clock(int realtime, int64_t *seconds, int32_t *nanoseconds);
+int co_loop_metrics(co_loop *loop, uint64_t *turns, uint64_t *events, uint64_t *waiting);
+
+int uv_get_osfhandle(int fd);
+int uv_open_osfhandle(int handle);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import check, ffi, lib
@@ -11,20 +11,31 @@ from .sockaddr import Plain, room, unpack
 
 __all__ = [
     "Interface",
+    "available_memory",
+    "clock",
     "cpus",
+    "environment",
     "exepath",
+    "group_of",
+    "homedir",
     "hostname",
     "interface_id",
     "interface_name",
     "interfaces",
     "load",
     "memory",
+    "metrics",
     "passwd",
+    "passwd_of",
     "resident",
+    "thread_usage",
+    "time_of_day",
+    "title",
     "tmpdir",
     "uname",
     "uptime",
     "usage",
+    "variable",
 ]
 
 _LONGEST = 1 << 16  # characters of a path or name
@@ -46,10 +57,15 @@ def _text(pointer: Any) -> str:
 
 
 def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
-    """Return the string that libuv writes into a buffer."""
-    buffer, size = ffi.new("char[]", _LONGEST), ffi.new("size_t *", _LONGEST)
-    check(function(*arguments, buffer, size), syscall)
-    return _text(buffer)
+    """Return the string that libuv writes into a buffer; it tells if that is too small."""
+    room = _LONGEST
+    while True:
+        buffer, size = ffi.new("char[]", room), ffi.new("size_t *", room)
+        code = function(*arguments, buffer, size)
+        if code != lib.UV_ENOBUFS or size[0] <= room:
+            check(code, syscall)
+            return _text(buffer)
+        room = size[0] + 1  # some calls do not count the NUL
 
 
 def exepath() -> str:
@@ -60,6 +76,11 @@ def exepath() -> str:
 def hostname() -> str:
     """Return the name of this machine."""
     return _named(lib.uv_os_gethostname, "uv_os_gethostname")
+
+
+def homedir() -> str:
+    """Return the home directory of the user."""
+    return _named(lib.uv_os_homedir, "uv_os_homedir")
 
 
 def tmpdir() -> str:
@@ -87,6 +108,92 @@ def passwd() -> tuple[str, str, str]:
         lib.uv_os_free_passwd(entry)
 
 
+def passwd_of(user: int | None) -> tuple[str, int, int, str, str]:
+    """Return name, user and group number, shell and home directory of a user, None: of the one we are."""
+    entry = ffi.new("uv_passwd_t *")
+    if user is None:
+        check(lib.uv_os_get_passwd(entry), "uv_os_get_passwd")
+    else:
+        check(lib.co_passwd_of(entry, user), "uv_os_get_passwd2")
+    try:
+        numbers = entry.uid & 0xFFFFFFFF, entry.gid & 0xFFFFFFFF
+        return _text(entry.username), *numbers, _text(entry.shell), _text(entry.homedir)
+    finally:
+        lib.uv_os_free_passwd(entry)
+
+
+def group_of(number: int) -> tuple[str, int, tuple[str, ...]]:
+    """Return name, number and members of a group."""
+    entry = ffi.new("co_group *")
+    check(lib.co_group_of(entry, number), "uv_os_get_group")
+    try:
+        return _text(entry.groupname), entry.gid, tuple(map(_text, _until_null(entry.members)))
+    finally:
+        lib.co_group_release(entry)
+
+
+def _until_null(strings: Any) -> Iterator[Any]:
+    at = 0
+    while strings and strings[at]:
+        yield strings[at]
+        at += 1
+
+
+def variable(name: bytes) -> str | None:
+    """Return the value of an environment variable, None if there is none."""
+    try:
+        return _named(lib.uv_os_getenv, "uv_os_getenv", name)
+    except FileNotFoundError:
+        return None
+
+
+def environment() -> dict[str, str]:
+    """Return all environment variables."""
+    items, count = ffi.new("uv_env_item_t **"), ffi.new("int *")
+    check(lib.uv_os_environ(items, count), "uv_os_environ")
+    try:
+        return {_text(items[0][at].name): _text(items[0][at].value) for at in range(count[0])}
+    finally:
+        lib.uv_os_free_environ(items[0], count[0])
+
+
+def title(first: bytes) -> str:
+    """Return the title of the process; `first` is what it shall be if nobody has set it yet."""
+    buffer = ffi.new("char[]", _LONGEST)
+    if lib.uv_get_process_title(buffer, _LONGEST) == lib.UV_ENOBUFS:
+        check(lib.co_title_room(first), "uv_setup_args")
+        check(lib.uv_get_process_title(buffer, _LONGEST), "uv_get_process_title")
+    return _text(buffer)
+
+
+def clock(realtime: bool) -> tuple[int, int]:
+    """Return seconds and nanoseconds of a clock of the system."""
+    seconds, nanoseconds = ffi.new("int64_t *"), ffi.new("int32_t *")
+    check(lib.co_clock(realtime, seconds, nanoseconds), "uv_clock_gettime")
+    return seconds[0], nanoseconds[0]
+
+
+def time_of_day() -> tuple[int, int]:
+    """Return seconds and microseconds since 1970."""
+    found = ffi.new("uv_timeval64_t *")
+    check(lib.uv_gettimeofday(found), "uv_gettimeofday")
+    return found.tv_sec, found.tv_usec
+
+
+def available_memory() -> int:
+    """Return how many bytes the process may still use."""
+    size = ffi.new("uint64_t *")
+    check(lib.co_available_memory(size), "uv_get_available_memory")
+    return int(size[0])
+
+
+def metrics(loop: Any) -> tuple[int, int, int]:
+    """Return a loop's turns, its events, and those of them that waited for their turn."""
+    turns, events, waiting = (ffi.new("uint64_t *") for _ in range(3))
+    check(lib.co_loop_metrics(loop, turns, events, waiting), "uv_metrics_info")
+    return turns[0], events[0], waiting[0]
+
+
 def uname() -> tuple[str, str, str, str]:
     """Return machine, kernel, release and version."""
     found = ffi.new("uv_utsname_t *")
@@ -98,6 +205,13 @@ def usage() -> Any:
     """Return a structure with the fields of getrusage(2)."""
     found = ffi.new("uv_rusage_t *")
     check(lib.uv_getrusage(found), "uv_getrusage")
+    return found
+
+
+def thread_usage() -> Any:
+    """Return the same structure for the calling thread."""
+    found = ffi.new("uv_rusage_t *")
+    check(lib.co_getrusage_thread(found), "uv_getrusage_thread")
     return found
 
 
@@ -132,10 +246,14 @@ def cpus() -> list[tuple[str | int, ...]]:
     infos, count = ffi.new("uv_cpu_info_t **"), ffi.new("int *")
     check(lib.uv_cpu_info(infos, count), "uv_cpu_info")
     try:
-        found = [infos[0][at] for at in range(count[0])]
-        return [(_text(one.model), one.speed, *(int(getattr(one.cpu_times, name)) for name in _TIMES)) for one in found]
+        return [_cpu(infos[0] + at) for at in range(count[0])]
     finally:
         lib.uv_free_cpu_info(infos[0], count[0])
+
+
+def _cpu(one: Any) -> tuple[str | int, ...]:
+    times = (int(getattr(one.cpu_times, name)) for name in _TIMES)
+    return _text(lib.co_cpu_model(one)), one.speed, *times
 
 
 def interfaces() -> list[Interface]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from . import ffi, lib
+from . import check, ffi, lib
 
-__all__ = ["Plain", "pack", "room", "unpack"]
+__all__ = ["Plain", "name", "pack", "parse", "room", "to_binary", "to_text", "unpack"]
 
 
 class Plain(NamedTuple):
@@ -34,3 +34,36 @@ def unpack(packed: Any) -> Plain | None:
     binary, port, scope = ffi.new("char[16]"), ffi.new("int *"), ffi.new("uint32_t *")
     version = lib.co_address_get(packed, binary, port, scope)
     return Plain(ffi.buffer(binary, 4 if version == 4 else 16)[:], port[0], scope[0]) if version else None
+
+
+# -- structures in bytes ----------------------------------------------------------------------------------------------
+
+_LONGEST = 128  # characters of an address
+
+
+def parse(ipv6: bool, text: bytes, port: int) -> bytes:
+    """Return the C structure, in bytes, of an address that is given as text. Raises `UVError`."""
+    packed = room()
+    size = check(lib.co_address_parse(packed, ipv6, text, port), "uv_ip6_addr" if ipv6 else "uv_ip4_addr")
+    return bytes(ffi.buffer(packed)[:size])
+
+
+def name(structure: bytes) -> str:
+    """Return the address of a C structure in bytes as text. Raises `UVError`."""
+    text = ffi.new("char[]", _LONGEST)
+    check(lib.co_address_text(structure, len(structure), text, _LONGEST), "uv_ip_name")
+    return str(ffi.string(text).decode())
+
+
+def to_text(family: int, binary: bytes) -> str:
+    """Return an address as text; `binary` has as many bytes as C takes for this family. Raises `UVError`."""
+    text = ffi.new("char[]", _LONGEST)
+    check(lib.uv_inet_ntop(family, binary, text, _LONGEST), "uv_inet_ntop")
+    return str(ffi.string(text).decode())
+
+
+def to_binary(family: int, text: bytes) -> bytes:
+    """Return the bytes of an address, and zeros behind. Raises `UVError`."""
+    binary = ffi.new("char[16]")
+    check(lib.uv_inet_pton(family, text, binary), "uv_inet_pton")
+    return bytes(ffi.buffer(binary))

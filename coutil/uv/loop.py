@@ -24,6 +24,7 @@ from .._kernel.hub import Hub, this_hub
 from .._kernel.switching import top
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
+from .._libuv.info import metrics
 from ..errors import ForeignThread
 from .flat import flat
 
@@ -257,6 +258,13 @@ class Loop:
             self._hub.check()
             return int(lib.co_loop_idle_time(self._hub.loop.pointer))
 
+    def metrics(self) -> tuple[int, int, int]:
+        """Return how many turns there were, how many events, and how many of these waited in the kernel.
+
+        Raises `ForeignThread`, `Closed`, `UVError` ENOSYS (libuv is older than 1.45). Source: uv_metrics_info.
+        """
+        return metrics(self._check())
+
     def print_all_handles(self, file: TextIO | None = None) -> None:
         """Print libuv's list of the loop's handles, its own internal ones included. Source: uv_print_all_handles."""
         (file or sys.stderr).write(printed(self._check(), False))
@@ -337,6 +345,7 @@ now = flat(Loop.now)
 update_time = flat(Loop.update_time)
 backend_fd = flat(Loop.backend_fd)
 backend_timeout = flat(Loop.backend_timeout)
+metrics_info = flat(Loop.metrics)
 metrics_idle_time = flat(Loop.metrics_idle_time)
 print_all_handles = flat(Loop.print_all_handles)
 print_active_handles = flat(Loop.print_active_handles)

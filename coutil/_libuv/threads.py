@@ -1,0 +1,90 @@
+"""Threads, and the memory of what synchronises them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import check, error, ffi, lib
+
+__all__ = ["affinity", "current", "name", "priority", "renew", "room", "set_affinity", "start"]
+
+_starting: dict[int, Callable[[], None]] = {}  # by token, until the thread runs
+_LONGEST_NAME = 256
+
+
+def room(kind: str) -> Any:
+    """Return zeroed memory for a C structure: "co_mutex", …"""
+    return ffi.new(f"{kind} *")
+
+
+def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
+    """Call a function, which lets no exception pass, in a new thread. Raises `UVError`.
+
+    thread: room for C's thread, which the function may use after it has called `renew` with it.
+    """
+    token = id(function)
+    _starting[token] = function
+    code = lib.co_thread_start(thread, stack_size, token)
+    if code < 0:
+        del _starting[token]
+        raise error(code, "uv_thread_create_ex")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def co_thread_run(token: Any) -> None:
+    """Run what `start` was given; called by C, in the new thread."""
+    _starting.pop(int(ffi.cast("uintptr_t", token)))()
+
+
+def renew(thread: Any) -> Any:
+    """Write to C's thread that it is the one that calls; return it."""
+    lib.co_thread_self(thread)
+    return thread
+
+
+def current() -> Any:
+    """Return C's thread for the one that calls."""
+    return renew(room("co_thread"))
+
+
+def name(thread: Any) -> bytes:
+    """Return the name of a thread. Raises `UVError`."""
+    buffer = ffi.new("char[]", _LONGEST_NAME)
+    check(lib.co_thread_get_name(thread, buffer, _LONGEST_NAME), "uv_thread_getname")
+    return bytes(ffi.string(buffer))
+
+
+def priority(thread: Any) -> int:
+    """Return the priority of a thread. Raises `UVError`."""
+    found = ffi.new("int *")
+    check(lib.co_thread_get_priority(thread, found), "uv_thread_getpriority")
+    return int(found[0])
+
+
+def _size() -> int:
+    return check(lib.co_cpumask_size(), "uv_cpumask_size")
+
+
+def _processors(mask: Any) -> set[int]:
+    return {at for at, chosen in enumerate(ffi.buffer(mask)[:]) if chosen}
+
+
+def affinity(thread: Any) -> set[int]:
+    """Return the processors that a thread may run on. Raises `UVError`."""
+    size = _size()
+    mask = ffi.new("char[]", size)
+    check(lib.co_thread_get_affinity(thread, mask, size), "uv_thread_getaffinity")
+    return _processors(mask)
+
+
+def set_affinity(thread: Any, processors: set[int]) -> set[int]:
+    """Set these processors; return those before. Raises `UVError`."""
+    size = _size()
+    mask, old = ffi.new("char[]", size), ffi.new("char[]", size)
+    for at in processors:
+        if at >= size:
+            raise error(lib.UV_EINVAL, "uv_thread_setaffinity")
+        mask[at] = b"\1"
+    check(lib.co_thread_set_affinity(thread, mask, old, size), "uv_thread_setaffinity")
+    return _processors(old)

@@ -1,0 +1,177 @@
+"""What the system tells about the machine. None of it waits for anything."""
+
+from __future__ import annotations
+
+import time
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any, Literal, NamedTuple
+
+from .._libuv import check, info, lib
+from .functions import has
+
+__all__ = [
+    "CPUInfo",
+    "IfAddr",
+    "Uname",
+    "available_parallelism",
+    "clock_gettime",
+    "cpu_info",
+    "cpumask_size",
+    "get_available_memory",
+    "get_constrained_memory",
+    "get_free_memory",
+    "get_total_memory",
+    "gettimeofday",
+    "hrtime",
+    "interface_addresses",
+    "loadavg",
+    "os_gethostname",
+    "os_uname",
+    "uptime",
+]
+
+
+class Uname(NamedTuple):
+    """What `os_uname` returns."""
+
+    sysname: str
+    release: str
+    version: str
+    machine: str
+
+
+class CPUInfo(NamedTuple):
+    """A processor: model, clock in MHz, and for how many milliseconds it did what since the system started."""
+
+    model: str
+    speed: int
+    user: int
+    nice: int
+    sys: int
+    irq: int
+    idle: int
+
+
+class IfAddr(NamedTuple):
+    """An address of a network interface.
+
+    internal: it leads nowhere but to this machine. family: "inet" or "inet6". prefix: how many bits of the address are
+    those of the network.
+    """
+
+    name: str
+    internal: bool
+    mac: str
+    family: str
+    ip: str
+    netmask: str
+    prefix: int
+
+
+# -- machine ----------------------------------------------------------------------------------------------------------
+
+
+def os_gethostname() -> str:
+    """Return the name of this machine. Raises `UVError`. Source: uv_os_gethostname."""
+    return info.hostname()
+
+
+def os_uname() -> Uname:
+    """Return the names of system and machine. Raises `UVError`. Source: uv_os_uname."""
+    machine, sysname, release, version = info.uname()
+    return Uname(sysname, release, version, machine)
+
+
+def uptime() -> float:
+    """Return for how many seconds the system has been running. Raises `UVError`. Source: uv_uptime."""
+    return info.uptime()
+
+
+def loadavg() -> tuple[float, float, float]:
+    """Return the load averages of 1, 5 and 15 minutes; zeros where there are none. Source: uv_loadavg."""
+    found: Any = info.load()
+    return (*found,)
+
+
+def available_parallelism() -> int:
+    """Return how many threads can run at the same time, 1 at least. Source: uv_available_parallelism."""
+    return int(lib.uv_available_parallelism())
+
+
+def cpumask_size() -> int:
+    """Return how many processors a set of them may have. Raises `UVError`: ENOSYS (older than 1.45), ENOTSUP.
+
+    Source: uv_cpumask_size.
+    """
+    return check(lib.co_cpumask_size(), "uv_cpumask_size")
+
+
+def cpu_info() -> list[CPUInfo]:
+    """Return the processors. Blocks for a moment: it reads files. Raises `UVError`. Source: uv_cpu_info."""
+    return [CPUInfo._make(one) for one in info.cpus()]
+
+
+def interface_addresses() -> list[IfAddr]:
+    """Return the addresses of the network interfaces that are up. Raises `UVError`. Source: uv_interface_addresses."""
+    return [_address(one) for one in info.interfaces()]
+
+
+def _address(one: info.Interface) -> IfAddr:
+    number, family = (AF_INET6, "inet6") if len(one.mask) == 16 else (AF_INET, "inet")
+    prefix = int.from_bytes(one.mask).bit_count()
+    ip, netmask = inet_ntop(number, one.address.binary), inet_ntop(number, one.mask)
+    return IfAddr(one.name, one.internal, one.mac.hex(":"), family, ip, netmask, prefix)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def get_free_memory() -> int:
+    """Return how many bytes of the machine's memory are free. Source: uv_get_free_memory."""
+    return info.memory()[1]
+
+
+def get_total_memory() -> int:
+    """Return how many bytes of memory the machine has. Source: uv_get_total_memory."""
+    return info.memory()[0]
+
+
+def get_constrained_memory() -> int:
+    """Return how many bytes the process may use; 0 or 2**64 - 1: no limit. Source: uv_get_constrained_memory."""
+    return info.memory()[2]
+
+
+def get_available_memory() -> int:
+    """Return how many bytes the process may still use.
+
+    With a libuv older than 1.45: free memory, but not more than the limit. Source: uv_get_available_memory.
+    """
+    if has("get_available_memory"):
+        return info.available_memory()
+    _, free, limit = info.memory()
+    return min(free, limit or free)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def hrtime() -> int:
+    """Return a monotonic time in nanoseconds, of arbitrary origin. Source: uv_hrtime."""
+    return int(lib.uv_hrtime())
+
+
+def gettimeofday() -> tuple[int, int]:
+    """Return seconds and microseconds since 1970. Raises `UVError`. Source: uv_gettimeofday."""
+    return info.time_of_day()
+
+
+def clock_gettime(clock: Literal["monotonic", "realtime"]) -> tuple[int, int]:
+    """Return seconds and nanoseconds of a clock. Raises TypeError, ValueError, `UVError`. Source: uv_clock_gettime."""
+    if not isinstance(clock, str):
+        raise TypeError(f"clock must be a string, not {clock!r}")
+    if clock not in ("monotonic", "realtime"):
+        raise ValueError(f'clock must be "monotonic" or "realtime", not {clock!r}')
+    if has("clock_gettime"):
+        return info.clock(clock == "realtime")
+    number = time.CLOCK_REALTIME if clock == "realtime" else time.CLOCK_MONOTONIC
+    return divmod(time.clock_gettime_ns(number), 1_000_000_000)

@@ -1,0 +1,290 @@
+"""What synchronises threads: mutexes, read-write locks, semaphores, conditions and barriers.
+
+Rule 1: whoever waits here stops his whole thread, with every coroutine and loop in it. Coroutines that wait for each
+other use `coutil.sync`, or `coutil.mutex`.
+Rule 2: what libuv would abort the process for raises: `Deadlock` if a thread would wait for itself, RuntimeError if it
+gives back what it does not have. Owners are threads: the coroutines of one thread are one owner.
+Rule 3: a wait for another thread cannot be interrupted: handlers of Python's signals run when it is over.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from typing import Any, ClassVar
+
+from .._libuv import check, error, lib, threads
+from ..errors import Deadlock
+from .flat import flat
+from .handle import whole
+
+__all__ = ["Barrier", "Cond", "Mutex", "RWLock", "Sem"]
+
+_MOST = 2**31 - 1
+_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
+
+
+class _Primitive:
+    """Memory of C, which lives as long as the object."""
+
+    __slots__ = ("__weakref__", "_c")
+    _memory: ClassVar[str]
+    _destroy: ClassVar[Any]
+
+    def __init__(self, init: Any, *arguments: int) -> None:
+        self._c: Any = None
+        memory = threads.room(self._memory)
+        name = self._memory.removeprefix("co_")
+        check(init(memory, *arguments), f"uv_{name}_init")
+        self._c = memory
+
+    def __del__(self) -> None:
+        """Release what the system keeps for it, unless somebody has it still."""
+        if getattr(self, "_c", None) is not None:
+            self._destroy(self._c)
+
+
+class Mutex(_Primitive):
+    """A lock that one thread has at a time: that thread must unlock it. Also a context manager.
+
+    recursive: a thread may lock it several times, and has to unlock it as often.
+    """
+
+    __slots__ = ()
+    _memory, _destroy = "co_mutex", lib.co_mutex_destroy
+
+    def __init__(self, recursive: bool = False) -> None:
+        """Make a mutex. Raises TypeError, `UVError`. Source: uv_mutex_init, uv_mutex_init_recursive."""
+        if not isinstance(recursive, bool):
+            raise TypeError(f"recursive must be a bool, not {recursive!r}")
+        super().__init__(lib.co_mutex_init, recursive)
+
+    def __repr__(self) -> str:
+        """Who has it."""
+        return f"<Mutex {('free', 'locked by another thread', 'locked by this thread')[lib.co_mutex_state(self._c)]}>"
+
+    def __enter__(self) -> Mutex:
+        """Lock it."""
+        self.lock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unlock it."""
+        self.unlock()
+
+    def lock(self) -> None:
+        """Lock it, as soon as nobody else has it. Blocks the thread. Raises `Deadlock`. Source: uv_mutex_lock."""
+        code = lib.co_mutex_lock(self._c, True)
+        if code == lib.UV_EBUSY:
+            raise Deadlock("this thread has locked the mutex, which is not recursive")
+        check(code, "uv_mutex_lock")
+
+    def trylock(self) -> bool:
+        """Lock it if nobody has it; return whether it is locked now. Source: uv_mutex_trylock."""
+        code = lib.co_mutex_lock(self._c, False)
+        return code != lib.UV_EBUSY and check(code, "uv_mutex_trylock") == 0
+
+    def unlock(self) -> None:
+        """Unlock it. Raises RuntimeError if this thread has not locked it. Source: uv_mutex_unlock."""
+        if lib.co_mutex_unlock(self._c):
+            raise RuntimeError("the mutex is not locked by this thread")
+
+
+class RWLock(_Primitive):
+    """A lock that several threads have for reading, or one for writing."""
+
+    __slots__ = ("_readers", "_writer")
+    _memory, _destroy = "co_rwlock", lib.co_rwlock_destroy
+
+    def __init__(self) -> None:
+        """Make a lock. Raises `UVError`. Source: uv_rwlock_init."""
+        self._readers: dict[int, int] = {}  # how often each thread has it
+        self._writer: int | None = None
+        super().__init__(lib.co_rwlock_init)
+
+    def __repr__(self) -> str:
+        """Who has it."""
+        state = "written" if self._writer is not None else f"{len(self._readers)} readers" if self._readers else "free"
+        return f"<RWLock {state}>"
+
+    def rdlock(self) -> None:
+        """Lock it for reading, as soon as nobody has it for writing; a thread may do so several times.
+
+        Blocks the thread. Raises `Deadlock`. Source: uv_rwlock_rdlock.
+        """
+        if self._writer == get_ident():
+            raise Deadlock("this thread has locked it for writing")
+        lib.co_rwlock_read(self._c)
+        self._reads()
+
+    def tryrdlock(self) -> bool:
+        """Lock it for reading if nobody has it for writing; return whether. Source: uv_rwlock_tryrdlock."""
+        if lib.co_rwlock_try_read(self._c):
+            return False
+        self._reads()
+        return True
+
+    def _reads(self) -> None:
+        me = get_ident()
+        self._readers[me] = self._readers.get(me, 0) + 1
+
+    def rdunlock(self) -> None:
+        """Give it back. Raises RuntimeError: this thread has not locked it for reading. Source: uv_rwlock_rdunlock."""
+        me = get_ident()
+        if me not in self._readers:
+            raise RuntimeError("this thread has not locked it for reading")
+        self._readers[me] -= 1
+        if not self._readers[me]:
+            del self._readers[me]
+        lib.co_rwlock_end_read(self._c)
+
+    def wrlock(self) -> None:
+        """Lock it for writing, as soon as nobody has it. Blocks the thread. Raises `Deadlock`.
+
+        Source: uv_rwlock_wrlock.
+        """
+        me = get_ident()
+        if self._writer == me or me in self._readers:
+            raise Deadlock("this thread has locked it already")
+        lib.co_rwlock_write(self._c)
+        self._writer = me
+
+    def trywrlock(self) -> bool:
+        """Lock it for writing if nobody has it; return whether. Source: uv_rwlock_trywrlock."""
+        if lib.co_rwlock_try_write(self._c):
+            return False
+        self._writer = get_ident()
+        return True
+
+    def wrunlock(self) -> None:
+        """Give it back. Raises RuntimeError: this thread has not locked it for writing. Source: uv_rwlock_wrunlock."""
+        if self._writer != get_ident():
+            raise RuntimeError("this thread has not locked it for writing")
+        self._writer = None
+        lib.co_rwlock_end_write(self._c)
+
+
+class Sem(_Primitive):
+    """A semaphore: a number that never gets less than 0."""
+
+    __slots__ = ()
+    _memory, _destroy = "co_sem", lib.co_sem_destroy
+
+    def __init__(self, value: int = 0) -> None:
+        """Make a semaphore. Raises TypeError, ValueError, `UVError`. Source: uv_sem_init."""
+        super().__init__(lib.co_sem_init, whole("value", value, 0, _MOST))
+
+    def post(self) -> None:
+        """Add 1; a thread that waits goes on. Raises `UVError`: EOVERFLOW. Source: uv_sem_post."""
+        check(lib.co_sem_post(self._c), "uv_sem_post")
+
+    def wait(self) -> None:
+        """Subtract 1, as soon as there is something. Blocks the thread. Source: uv_sem_wait."""
+        lib.co_sem_wait(self._c, True)
+
+    def trywait(self) -> bool:
+        """Subtract 1 if there is something; return whether. Source: uv_sem_trywait."""
+        return bool(lib.co_sem_wait(self._c, False) == 0)
+
+
+class Cond(_Primitive):
+    """A condition: threads wait for it with a mutex locked, which is unlocked meanwhile."""
+
+    __slots__ = ()
+    _memory, _destroy = "co_cond", lib.co_cond_destroy
+
+    def __init__(self) -> None:
+        """Make a condition. Raises `UVError`. Source: uv_cond_init."""
+        super().__init__(lib.co_cond_init)
+
+    def signal(self) -> None:
+        """Let one of the threads that wait go on. Source: uv_cond_signal."""
+        lib.co_cond_signal(self._c)
+
+    def broadcast(self) -> None:
+        """Let all threads that wait go on. Source: uv_cond_broadcast."""
+        lib.co_cond_broadcast(self._c)
+
+    def wait(self, mutex: Mutex, timeout: int | None = None) -> bool:
+        """Wait, which may end for no reason; return False if the time was up. Blocks the thread.
+
+        mutex: locked by this thread, once; it is again when this returns. timeout: nanoseconds; None: for ever.
+        Raises TypeError, ValueError, RuntimeError (not locked by this thread), `Deadlock` (locked more than once).
+        Source: uv_cond_wait, uv_cond_timedwait.
+        """
+        if not isinstance(mutex, Mutex):
+            raise TypeError(f"mutex must be a Mutex, not {mutex!r}")
+        limit = 0 if timeout is None else min(whole("timeout", timeout), _LONGEST)
+        code = lib.co_cond_wait(self._c, mutex._c, timeout is not None, limit)
+        if code == lib.UV_EPERM:
+            raise RuntimeError("the mutex is not locked by this thread")
+        if code == lib.UV_EBUSY:
+            raise Deadlock("the mutex is locked more than once: nobody else could lock it meanwhile")
+        return code != lib.UV_ETIMEDOUT and check(code, "uv_cond_timedwait") == 0
+
+
+class Barrier(_Primitive):
+    """A place where threads wait until all of them are there. It can be used again and again."""
+
+    __slots__ = ()
+    _memory, _destroy = "co_barrier", lib.co_barrier_destroy
+
+    def __init__(self, count: int) -> None:
+        """Make a barrier for `count` threads. Raises TypeError, ValueError, `UVError`: EINVAL.
+
+        Source: uv_barrier_init.
+        """
+        if whole("count", count, 0, _MOST) == 0:
+            raise error(lib.UV_EINVAL, "uv_barrier_init")
+        super().__init__(lib.co_barrier_init, count)
+
+    def wait(self) -> bool:
+        """Wait until `count` threads do; return True in one of them. Blocks the thread. Source: uv_barrier_wait."""
+        return check(lib.co_barrier_wait(self._c), "uv_barrier_wait") > 0
+
+
+def new_mutex(recursive: bool = False) -> Mutex:
+    """Return a new `Mutex`. Source: uv_mutex_init, uv_mutex_init_recursive."""
+    return Mutex(recursive)
+
+
+def new_rwlock() -> RWLock:
+    """Return a new `RWLock`. Source: uv_rwlock_init."""
+    return RWLock()
+
+
+def new_sem(value: int = 0) -> Sem:
+    """Return a new `Sem`. Source: uv_sem_init."""
+    return Sem(value)
+
+
+def new_cond() -> Cond:
+    """Return a new `Cond`. Source: uv_cond_init."""
+    return Cond()
+
+
+def new_barrier(count: int) -> Barrier:
+    """Return a new `Barrier`. Source: uv_barrier_init."""
+    return Barrier(count)
+
+
+def cond_timedwait(cond: Cond, mutex: Mutex, timeout: int) -> bool:
+    """Wait for a condition for at most `timeout` nanoseconds; see `Cond.wait`. Source: uv_cond_timedwait."""
+    return cond_wait(cond, mutex, whole("timeout", timeout))
+
+
+mutex_lock = flat(Mutex.lock)
+mutex_trylock = flat(Mutex.trylock)
+mutex_unlock = flat(Mutex.unlock)
+rwlock_rdlock = flat(RWLock.rdlock)
+rwlock_tryrdlock = flat(RWLock.tryrdlock)
+rwlock_rdunlock = flat(RWLock.rdunlock)
+rwlock_wrlock = flat(RWLock.wrlock)
+rwlock_trywrlock = flat(RWLock.trywrlock)
+rwlock_wrunlock = flat(RWLock.wrunlock)
+sem_post = flat(Sem.post)
+sem_wait = flat(Sem.wait)
+sem_trywait = flat(Sem.trywait)
+cond_signal = flat(Cond.signal)
+cond_broadcast = flat(Cond.broadcast)
+cond_wait = flat(Cond.wait)
+barrier_wait = flat(Barrier.wait)

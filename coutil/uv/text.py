@@ -1,0 +1,54 @@
+"""UTF-16 as other systems have it, with surrogates that have no partner, and WTF-8, the UTF-8 for such text.
+
+Python's codecs do what libuv's functions do, with every libuv; UTF-16 is in the byte order of the machine.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .._libuv import error, lib
+
+__all__ = ["utf16_length_as_wtf8", "utf16_to_wtf8", "wtf8_length_as_utf16", "wtf8_to_utf16"]
+
+_UTF16 = f"utf-16-{sys.byteorder[0]}e"
+Data = bytes | bytearray | memoryview
+
+
+def utf16_to_wtf8(utf16: Data) -> bytes:
+    """Return UTF-16 as WTF-8. Raises TypeError, ValueError (an odd number of bytes). Source: uv_utf16_to_wtf8."""
+    found = _bytes("utf16", utf16)
+    if len(found) % 2:
+        raise ValueError(f"utf16 must have an even number of bytes, not {len(found)}")
+    return found.decode(_UTF16, "surrogatepass").encode("utf-8", "surrogatepass")
+
+
+def wtf8_to_utf16(wtf8: Data) -> bytes:
+    """Return WTF-8 as UTF-16. Raises TypeError, `UVError`: EINVAL. Source: uv_wtf8_to_utf16."""
+    return _decoded(wtf8, "uv_wtf8_to_utf16")
+
+
+def utf16_length_as_wtf8(utf16: Data) -> int:
+    """Return how many bytes `utf16_to_wtf8` would; raises as it. Source: uv_utf16_length_as_wtf8."""
+    return len(utf16_to_wtf8(utf16))
+
+
+def wtf8_length_as_utf16(wtf8: Data) -> int:
+    """Return how many units, of two bytes each, `wtf8_to_utf16` would; raises as it.
+
+    Source: uv_wtf8_length_as_utf16.
+    """
+    return len(_decoded(wtf8, "uv_wtf8_length_as_utf16")) // 2
+
+
+def _bytes(name: str, value: Data) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be bytes, not {value!r}")
+    return bytes(value)
+
+
+def _decoded(wtf8: Data, syscall: str) -> bytes:
+    try:
+        return _bytes("wtf8", wtf8).decode("utf-8", "surrogatepass").encode(_UTF16, "surrogatepass")
+    except UnicodeDecodeError:
+        raise error(lib.UV_EINVAL, syscall) from None

@@ -1,0 +1,257 @@
+"""Threads.
+
+Rule 1: a thread runs one function of Python's; loops and coroutines that it makes end with it.
+Rule 2: a `Thread` that runs is kept; the memory of one that has ended goes with it, joined or not. When the interpreter
+ends, it waits for those that were not detached.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from _thread import _local, allocate_lock
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import _host
+from .._host import interruptible
+from .._libuv import check, error, lib, threads
+from .._libuv.files import encoded
+from ..errors import Deadlock, Forked
+from .flat import flat
+from .handle import whole
+
+__all__ = ["Thread", "new_thread", "thread_getcpu", "thread_self", "thread_setname"]
+
+_SMALLEST = 1 << 17  # bytes of a stack that the interpreter needs
+_LARGEST = 1 << 40
+
+_here = _local()
+_running: dict[int, Thread] = {}  # started by us, by id, until their functions have ended
+_unjoined: list[Any] = []  # what C knows threads by that dropped the last reference to themselves
+
+
+class Thread:
+    """A thread. Comparing two tells whether they are the same."""
+
+    __slots__ = ("__weakref__", "_c", "_call", "_done", "_pid", "_state")
+
+    def __init__(self, function: Callable[..., object], *arguments: Any, stack_size: int = 0) -> None:
+        """Call function(*arguments) in a new thread.
+
+        An exception that escapes from it is given to `threading.excepthook`. stack_size: bytes; 0: as usual.
+        Raises TypeError, ValueError, `UVError`: EAGAIN, ENOMEM. Source: uv_thread_create_ex.
+        """
+        self._state = "not started"
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {function!r}")
+        if whole("stack_size", stack_size, 0, _LARGEST) and stack_size < _SMALLEST:
+            raise ValueError(f"stack_size must be 0, or {_SMALLEST} at least, not {stack_size}")
+        while _unjoined:
+            lib.co_thread_join(_unjoined.pop())
+        self._pid = os.getpid()
+        self._call = function, arguments
+        self._done = allocate_lock()
+        self._done.acquire()
+        self._c = threads.room("co_thread")
+        self._state = "joinable"
+        _running[id(self)] = self
+        try:
+            threads.start(self._c, self._run, stack_size)
+        except BaseException:
+            self._state = "not started"
+            _running.pop(id(self), None)
+            raise
+
+    @classmethod
+    def _of_caller(cls) -> Thread:
+        made = cls.__new__(cls)
+        made._c, made._state, made._pid = threads.current(), "not ours", os.getpid()
+        return made
+
+    def _run(self) -> None:
+        threads.renew(self._c)  # it may not have been told yet
+        _here.thread = self
+        function, arguments = self._call
+        try:
+            function(*arguments)
+        except SystemExit:
+            pass
+        except BaseException as escaped:  # noqa: BLE001  # handed over
+            threading.excepthook(threading.ExceptHookArgs((type(escaped), escaped, escaped.__traceback__, None)))
+        finally:
+            del function, arguments, self._call, _here.thread
+            _host.end_thread()
+            _running.pop(id(self), None)
+            self._done.release()
+
+    def __del__(self) -> None:
+        """Let C forget a thread that has ended."""
+        if self._state != "joinable" or self._pid != os.getpid():
+            return
+        if lib.co_thread_equal(self._c, threads.current()):
+            _unjoined.append(self._c)
+        else:
+            lib.co_thread_join(self._c)
+
+    def __repr__(self) -> str:
+        """State."""
+        running = " running" if id(self) in _running else ""
+        return f"<Thread {self._state}{running}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same thread. Source: uv_thread_equal."""
+        if not isinstance(other, Thread):
+            return NotImplemented
+        if self is other or "joined" in (self._state, other._state):
+            return self is other  # its number may be that of another one now
+        return bool(lib.co_thread_equal(self._c, other._c))
+
+    def __hash__(self) -> int:
+        """Equal threads have the same."""
+        return hash(int(lib.co_thread_number(self._c))) if hasattr(self, "_c") else id(self)
+
+    def join(self) -> bool:
+        """Wait until it has ended; return True. Blocks the calling thread: `Loop.queue_work(thread.join)` does not.
+
+        Raises `Deadlock` (it is the caller itself), `Forked`, `UVError`: EINVAL (joined already, detached, or not
+        started by `Thread`). Source: uv_thread_join.
+        """
+        self._needs("joinable", "uv_thread_join")
+        if getattr(_here, "thread", None) is self:
+            raise Deadlock("a thread cannot wait for its own end")
+        _wait_for(self._done)
+        self._needs("joinable", "uv_thread_join")  # somebody else may have joined it meanwhile
+        self._state = "joined"
+        check(lib.co_thread_join(self._c), "uv_thread_join")
+        return True
+
+    def detach(self) -> None:
+        """Let the system forget it when it ends; the interpreter does not wait for it, either.
+
+        Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.50). Source: uv_thread_detach.
+        """
+        self._needs("joinable", "uv_thread_detach")
+        check(lib.co_thread_detach(self._c), "uv_thread_detach")
+        self._state = "detached"
+        _running.pop(id(self), None)
+
+    def _needs(self, state: str, syscall: str) -> None:
+        if self._pid != os.getpid():
+            raise Forked("the thread belongs to the parent process")
+        if self._state != state:
+            raise error(lib.UV_EINVAL, syscall)
+
+    def _usable(self, syscall: str) -> Any:
+        """Return what C knows a thread by that certainly exists."""
+        if self._state != "not ours" or self != thread_self():
+            self._needs("joinable", syscall)
+        return self._c
+
+    @property
+    def name(self) -> str:
+        """Its name; see `thread_setname`. Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.50).
+
+        Source: uv_thread_getname.
+        """
+        return os.fsdecode(threads.name(self._usable("uv_thread_getname")))
+
+    def get_affinity(self) -> set[int]:
+        """Return the processors that it may run on.
+
+        Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.45), ENOTSUP.
+        Source: uv_thread_getaffinity.
+        """
+        return threads.affinity(self._usable("uv_thread_getaffinity"))
+
+    def set_affinity(self, cpus: Iterable[int]) -> set[int]:
+        """Set the processors that it may run on; return those before. Raises TypeError, ValueError, as `get_affinity`.
+
+        Source: uv_thread_setaffinity.
+        """
+        wanted = {whole("a processor", one, 0, 2**31 - 1) for one in cpus}
+        return threads.set_affinity(self._usable("uv_thread_setaffinity"), wanted)
+
+    def get_priority(self) -> int:
+        """Return its priority. Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.48).
+
+        Source: uv_thread_getpriority.
+        """
+        return threads.priority(self._usable("uv_thread_getpriority"))
+
+    def set_priority(self, priority: int) -> None:
+        """Set its priority, -2 (lowest) to 2. Raises TypeError, ValueError, as `get_priority`, EPERM.
+
+        Source: uv_thread_setpriority.
+        """
+        whole("priority", priority, -2, 2)
+        check(lib.co_thread_set_priority(self._usable("uv_thread_setpriority"), priority), "uv_thread_setpriority")
+
+
+@interruptible
+def _wait_for(lock: Any) -> None:
+    lock.acquire()
+    lock.release()
+
+
+def new_thread(function: Callable[..., object], *arguments: Any, stack_size: int = 0) -> Thread:
+    """Return a new `Thread`. Source: uv_thread_create_ex."""
+    return Thread(function, *arguments, stack_size=stack_size)
+
+
+def thread_self() -> Thread:
+    """Return the calling thread, which need not have been made by `Thread`. Source: uv_thread_self."""
+    found: Thread | None = getattr(_here, "thread", None)
+    if found is None or found._pid != os.getpid():
+        _here.thread = found = Thread._of_caller()
+    return found
+
+
+def thread_equal(one: Thread, other: Thread) -> bool:
+    """Return whether two are the same thread. Raises TypeError. Source: uv_thread_equal."""
+    for each in (one, other):
+        if not isinstance(each, Thread):
+            raise TypeError(f"a Thread is needed, not {each!r}")
+    return one == other
+
+
+def thread_getcpu() -> int:
+    """Return the processor that the caller runs on. Raises `UVError`: ENOSYS (older than 1.45), ENOTSUP.
+
+    Source: uv_thread_getcpu.
+    """
+    return check(lib.co_thread_cpu(), "uv_thread_getcpu")
+
+
+def thread_setname(name: str) -> None:
+    """Set the name of the calling thread; Linux keeps 15 bytes.
+
+    Raises TypeError, ValueError (a NUL), `UVError`: ENOSYS (older than 1.50). Source: uv_thread_setname.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {name!r}")
+    check(lib.co_thread_set_name(encoded(name, "name")), "uv_thread_setname")
+
+
+thread_join = flat(Thread.join)
+thread_detach = flat(Thread.detach)
+thread_getname = flat(Thread.name)
+thread_getaffinity = flat(Thread.get_affinity)
+thread_setaffinity = flat(Thread.set_affinity)
+thread_getpriority = flat(Thread.get_priority)
+thread_setpriority = flat(Thread.set_priority)
+
+
+def _at_exit() -> None:
+    for thread in list(_running.values()):
+        _wait_for(thread._done)
+
+
+def _after_fork() -> None:
+    _running.clear()  # they do not exist here
+    _unjoined.clear()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_after_fork)

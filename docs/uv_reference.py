@@ -1,0 +1,54 @@
+"""Write uv-reference.md from the table of functions: python docs/uv_reference.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from coutil.uv.functions import HOW, SECTIONS, Function, functions  # noqa: E402
+
+INTRODUCTION = """\
+# libuv's functions in `coutil.uv`
+
+Written by `docs/uv_reference.py` from the table in `coutil/uv/functions.py`: change that, then run `make docs`.
+
+Every function that has an object is there twice: flat, with libuv's name and the object as its first argument
+(`uv.timer_start(timer, 1000)`), and as a method (`timer.start(1000)`). The docstrings tell about arguments and errors.
+*since*: the version of libuv that brought the function, if that is not older than 1.44.2 or the same;
+`uv.has("udp_try_send2")` tells whether the libuv that coutil was built against has it.
+
+{total} functions: {exposed} are exposed, {left_out} are not.
+
+| how | a call |
+|---|---|
+{how}
+"""
+HEAD = "| libuv | flat | method | how | since | remark |\n|---|---|---|---|---|---|"
+
+
+def names(text: str) -> str:
+    """Return names as the table shows them."""
+    return "<br>".join(f"`{name}`" for name in text.split())
+
+
+def line(row: Function) -> str:
+    """Return a row of the reference."""
+    flat = names(row.flat) if row.flat != row.name else "same"
+    return f"| `uv_{row.name}` | {flat} | {names(row.methods)} | {row.how} | {row.since} | {row.remark} |"
+
+
+def reference() -> str:
+    """Return the text of the file."""
+    rows = functions().values()
+    left_out = sum(row.how == "X" for row in rows)
+    how = "\n".join(f"| {letter} | {meaning} |" for letter, meaning in HOW.items())
+    begin = INTRODUCTION.format(total=len(rows), exposed=len(rows) - left_out, left_out=left_out, how=how)
+    sections = ("\n".join([f"## {title}", "", HEAD, *map(line, found)]) for title, found in SECTIONS.items())
+    return "\n\n".join([begin.rstrip(), *sections]) + "\n"
+
+
+if __name__ == "__main__":
+    (FOLDER / "uv-reference.md").write_text(reference(), encoding="utf-8")
