@@ -35,10 +35,12 @@ def test_run_of_an_empty_loop(loop):
 def test_modes(loop):
     """ "nowait" does not wait, "once" waits for one thing, "default" for all."""
     log = []
+    with uv.Timer(loop) as far:
+        far.start(60_000)
+        assert loop.run("nowait") is True
+    loop.run()
     once(loop, lambda: log.append(loop.mode), 5)
-    assert loop.run("nowait") is True
-    assert log == []
-    assert loop.run("once") in (True, False)
+    loop.run("once")
     assert log == ["once"]
     once(loop, lambda: log.append(loop.mode), 1)
     once(loop, lambda: log.append(uv.loop_mode(loop)), 2)
@@ -57,9 +59,10 @@ def test_stop(loop):
     """Run returns after the turn, with what is left; it can go on later."""
     log = []
     once(loop, lambda: (log.append("first"), loop.stop()), 1)
-    once(loop, lambda: log.append("second"), 20)
+    second = once(loop, lambda: log.append("second"), 60_000)
     assert loop.run() is True
     assert log == ["first"]
+    second.start(0)
     assert loop.run() is False
     assert log == ["first", "second"]
 

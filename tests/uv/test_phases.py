@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from coutil import errors, system, uv
+from coutil import errors, event, uv
 
 KINDS = [(uv.Idle, "onidle"), (uv.Prepare, "onprepare"), (uv.Check, "oncheck")]
 kinds = pytest.mark.parametrize(("kind", "handler"), KINDS)
@@ -139,13 +139,13 @@ def test_handlers_may_wait(loop):
         def onidle(one):
             log.append("in")
             if len(log) == 1:
-                system.suspend(0.001)
+                event.await_("enough")
                 one.stop()
                 log.append("out")
+            elif len(log) == 5:
+                event.emitall("enough")
 
         idle.onidle = onidle
         idle.start()
         loop.run()
-    assert log[0] == "in"
-    assert log[-1] == "out"
-    assert len(log) > 2
+    assert log == ["in"] * 5 + ["out"]
