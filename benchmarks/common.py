@@ -153,6 +153,7 @@ class Server:
 
 SERVERS = {
     OURS: Server("coutil_.py", OURS),
+    "coutil-uv": Server("coutil_uv.py", OURS),
     "gevent": Server("gevent_.py", "gevent"),
     "gevent-libuv": Server("gevent_.py", "gevent", {"GEVENT_LOOP": "libuv-cffi"}),
     "uvloop-protocol": Server("asyncio_protocol.py", "uvloop", {"ECHO_LOOP": "uvloop"}),

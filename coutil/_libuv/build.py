@@ -29,6 +29,7 @@ PARTS: tuple[str, ...] = (
     "ready",
     "local",
     "terminal",
+    "streams",
     "watch",
     "library",
     "thread",

@@ -86,6 +86,7 @@ int co_local_bind(co_loop *loop, uint32_t slot, const char *name, size_t size) {
     OF_KIND(pipe, UV_NAMED_PIPE, loop, slot);
     socklen_t length = local_address(&address, name, size);
     if (!length) return UV_ENAMETOOLONG;
+    if (!size) length = offsetof(struct sockaddr_un, sun_path); /* Linux chooses an abstract name */
     if (pipe->u.pipe.io_watcher.fd >= 0) return UV_EINVAL; /* bound, or connected */
     int fd = local_socket();
     if (fd < 0) return fd;
@@ -104,7 +105,7 @@ int co_local_name(co_loop *loop, uint32_t slot, int peer, char *into, size_t roo
     socklen_t length = sizeof address;
     OF_KIND(pipe, UV_NAMED_PIPE, loop, slot);
     int fd = pipe->u.pipe.io_watcher.fd;
-    if (fd < 0) return peer ? UV_ENOTCONN : 0;
+    if (fd < 0) return pipe->raw ? UV_EBADF : peer ? UV_ENOTCONN : 0;
     memset(&address, 0, sizeof address);
     if ((peer ? getpeername : getsockname)(fd, (struct sockaddr *)&address, &length))
         return uv_translate_sys_error(errno);

@@ -93,6 +93,7 @@ struct co_handle {
     uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
     uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
+    uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
@@ -557,6 +558,10 @@ static void on_data(co_handle *handle, char *data, size_t count) {
     loop->want[handle->slot] = 0;
     handle->turn = loop->turn;
     push(loop, handle->slot, handle->generation, (int)count, where);
+    if (handle->raw && !handle->flowing) { /* it is active, and keeps the loop alive, only while somebody waits */
+        uv_read_stop(&handle->u.stream);
+        loop->want[handle->slot] = -1;
+    }
 }
 
 static int datagrams_take(co_handle *handle);
@@ -602,7 +607,7 @@ static void serve_refused(co_loop *loop) {
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
         if (!wanted(handle)) continue;
-        if (handle->plain) continue; /* it may block */
+        if (handle->plain || handle->blocking) continue;
         if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */
         if (handle->u.handle.type == UV_UDP) {
             if (datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
@@ -649,9 +654,9 @@ static void sigpipe_unblock(co_loop *loop) {
 /* What the kernel takes at once, without SIGPIPE; UV_EAGAIN if it takes nothing or others are queued before. */
 int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     STREAM(stream, loop, slot);
-    if (stream->u.stream.write_queue_size > 0) return UV_EAGAIN;
+    if (stream->u.stream.write_queue_size > 0 || stream->u.stream.connect_req) return UV_EAGAIN;
     int fd = stream->u.stream.io_watcher.fd;
-    if (fd < 0) return UV_EPIPE; /* a Unix socket that is not connected */
+    if (fd < 0) return stream->raw ? UV_EBADF : UV_EPIPE; /* a Unix socket that is not connected */
     if (!uv_is_writable(&stream->u.stream)) {
         uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
         return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */

@@ -1,0 +1,232 @@
+"""Pipes: Unix sockets and pipes, and handles that travel through them between processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .._libuv import error, lib
+from .._libuv.buffers import filled, integers, readable
+from .flat import flat
+from .handle import Handle
+from .loop import Loop
+from .stream import Data, Stream, joined
+from .tcp import TCP, descriptor, pair_flags
+
+__all__ = ["Pipe", "new_pipe", "pipe"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_KINDS = {lib.UV_TCP: "tcp", lib.UV_NAMED_PIPE: "pipe", lib.UV_UDP: "udp"}
+_MODES = {"r": (True, False), "w": (False, True), "rw": (True, True), "wr": (True, True)}
+
+
+class Pipe(Stream):
+    """A Unix socket, or a pipe. Handlers: those of `Stream`.
+
+    A name is a path, or on Linux an abstract name: bytes or str that begin with a null character. Names are never cut
+    short. A path that `bind` made is removed when the handle is closed.
+    """
+
+    kind = "pipe"
+    makers: ClassVar[dict[str, Callable[[Loop], Handle]]] = {"tcp": TCP}  # of what `accept_pending` returns
+
+    def __init__(self, loop: Loop | None = None, ipc: bool = False) -> None:
+        """Make a pipe handle of `loop`; see `Timer`. ipc: handles travel through it. Source: uv_pipe_init."""
+        share = bool(ipc)
+        super().__init__(
+            loop, lambda pointer, slot, gen: lib.co_raw_pipe_new(pointer, slot, gen, share), "uv_pipe_init"
+        )
+
+    def open(self, file: Any) -> None:
+        """Use a pipe or a Unix socket: a descriptor, or an object with `fileno`, which is detached if it can be.
+
+        It is the handle's from now on, and does not block. Nobody else may use, or close, the descriptor. If this
+        raises, it is the caller's still. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle of
+        the loop has it), EBUSY (the handle is open), EINVAL (a file). Source: uv_pipe_open.
+        """
+        self._c(lib.co_raw_open, "uv_pipe_open", descriptor(file))
+        detach = getattr(file, "detach", None)
+        if detach is not None and hasattr(file, "getsockname"):  # what files call detach is something else
+            detach()
+
+    def bind(self, name: Path, no_truncate: bool = True) -> None:
+        """Bind to a path that does not exist, or to an abstract name; "": Linux chooses one.
+
+        no_truncate: always so. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE, EACCES (also if the
+        folder does not exist), EINVAL (bound already), ENAMETOOLONG. Source: uv_pipe_bind, uv_pipe_bind2.
+        """
+        found = _checked(name, "uv_pipe_bind")
+        own = self._own
+        code = lib.co_local_bind(own.pointer, own.slot, found, len(found))
+        if code < 0:
+            raise self._failed(lib.UV_EACCES if code == lib.UV_ENOENT else code, "uv_pipe_bind", found)
+
+    def connect(self, name: Path, no_truncate: bool = True) -> Any:
+        """Connect to a name; return True. Suspends.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: ENOENT, ECONNREFUSED, EAGAIN (the listener has no room),
+        EINVAL (""), EISCONN, ENAMETOOLONG, ECANCELED (closed meanwhile), … Source: uv_pipe_connect, uv_pipe_connect2.
+        """
+        found = _checked(name, "uv_pipe_connect")
+        if not found:
+            raise error(lib.UV_EINVAL, "uv_pipe_connect")
+        failed = lambda code, syscall: self._failed(code, syscall, found)  # noqa: E731
+        return self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
+
+    def _failed(self, code: int, syscall: str, name: bytes) -> Exception:
+        own = self._own
+        if own.closed or code == lib.CO_FOREIGN:
+            return own.failed(code, syscall)
+        return error(code, syscall, os.fsdecode(name))
+
+    def getsockname(self) -> str | bytes:
+        """Return the name that the handle is bound to, "" if it has none; an abstract one as bytes.
+
+        Raises `Closed`, `UVError`: EBADF (not open). Source: uv_pipe_getsockname.
+        """
+        return self._name(False, "uv_pipe_getsockname")
+
+    def getpeername(self) -> str | bytes:
+        """Return the peer's name; see `getsockname`. Raises `UVError` ENOTCONN, too. Source: uv_pipe_getpeername."""
+        return self._name(True, "uv_pipe_getpeername")
+
+    def _name(self, peer: bool, syscall: str) -> str | bytes:
+        own = self._own
+
+        def fill(into: Any, size: int) -> int:
+            code: int = lib.co_local_name(own.pointer, own.slot, peer, into, size)
+            return code
+
+        found = filled(fill, lib.CO_SUN_PATH + 1)
+        if isinstance(found, int):
+            raise own.failed(found, syscall)
+        return found if found.startswith(b"\0") else os.fsdecode(found)
+
+    def chmod(self, mode: str) -> None:
+        """Let everybody read ("r"), write ("w") or both ("rw") what the handle is bound to. Blocks for a moment.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
+        """
+        if not isinstance(mode, str):
+            raise TypeError(f"mode must be a string, not {mode!r}")
+        if mode not in _MODES:
+            raise ValueError(f'mode must be "r", "w" or "rw", not {mode!r}')
+        self._c(lib.co_local_permit, "uv_pipe_chmod", *_MODES[mode])
+
+    def pending_instances(self, count: int) -> None:
+        """Nothing, but on Windows. Source: uv_pipe_pending_instances."""
+        self._own.usable()
+
+    # -- handles that travel ------------------------------------------------------------------------------------------
+
+    def write2(self, data: Data, send_handle: Handle) -> Any:
+        """Write `data`, at least one byte, and send a handle along; return True. Suspends.
+
+        send_handle: a TCP, pipe or UDP handle of the same loop. The receiver gets another descriptor of what it is on.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not an ipc pipe), EBADF (send_handle is not open),
+        EPIPE, … Source: uv_write2.
+        """
+        view, at = self._sendable(data, send_handle)
+        return self._request(
+            lib.co_share_send, "uv_write2", at, len(view), send_handle._own.slot, pins=(view, send_handle)
+        )
+
+    def try_write2(self, data: Data, send_handle: Handle) -> int:
+        """As `write2`, as far as the system takes the data at once; return how many bytes: 0 if none.
+
+        The handle has been sent unless that is 0. Source: uv_try_write2.
+        """
+        view, at = self._sendable(data, send_handle)
+        own = self._own
+        sent: int = lib.co_try_write2(own.pointer, own.slot, at, len(view), send_handle._own.slot)
+        if sent < 0 and sent != lib.UV_EAGAIN:
+            raise own.failed(sent, "uv_try_write2")
+        return max(sent, 0)
+
+    def _sendable(self, data: Data, other: Handle) -> tuple[memoryview, Any]:
+        own = self._own
+        own.usable()
+        self._same_loop("send_handle", other)
+        if other.kind not in _KINDS.values():
+            raise TypeError(f"send_handle must be a TCP, pipe or UDP handle, not {other!r}")
+        view, at = readable(joined(data), 0, None)
+        if not len(view):
+            raise ValueError("data must not be empty: a handle travels with one byte at least")
+        return view, at
+
+    @property
+    def pending_count(self) -> int:
+        """How many handles have come, and wait to be accepted. Source: uv_pipe_pending_count."""
+        return self._pending()[0]
+
+    @property
+    def pending_type(self) -> str | None:
+        """What the next one is: "tcp", "pipe" or "udp"; None if there is none. Source: uv_pipe_pending_type."""
+        return self._pending()[1]
+
+    def _pending(self) -> tuple[int, str | None]:
+        found = integers(1)
+        count = self._c(lib.co_pending, "uv_pipe_pending_count", found)
+        return count, _KINDS.get(found[0]) if count else None
+
+    def accept_pending(self) -> Handle:
+        """Return a new handle for the next one that has come.
+
+        Raises `Closed`, `UVError`: EAGAIN (none has come), EINVAL (of another type). Source: uv_accept.
+        """
+        found = self.pending_type
+        if found is None:
+            raise error(lib.UV_EAGAIN if not self.pending_count else lib.UV_EINVAL, "uv_accept")
+        return self._accepted(self.makers[found](self.loop))
+
+    def _new(self) -> Pipe:
+        return Pipe(self.loop)
+
+
+Pipe.makers["pipe"] = Pipe
+
+
+def _checked(name: Path, syscall: str) -> bytes:
+    """Return the bytes of a name. Raises TypeError, ValueError, `UVError`."""
+    if not isinstance(name, str | bytes | os.PathLike):
+        raise TypeError(f"name must be a path (str, bytes or os.PathLike), not {name!r}")
+    found = os.fsencode(name)
+    abstract = found.startswith(b"\0")
+    if b"\0" in found and not abstract:
+        raise ValueError(f"name has a null character inside a path: {name!r}")
+    if len(found) > lib.CO_SUN_PATH + abstract:
+        raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(found))
+    return found
+
+
+def new_pipe(loop: Loop | None = None, ipc: bool = False) -> Pipe:
+    """Return a new `Pipe`. Source: uv_pipe_init."""
+    return Pipe(loop, ipc)
+
+
+def pipe(read_flags: int = 0, write_flags: int = 0) -> tuple[int, int]:
+    """Return the descriptors of a new pipe, for reading and for writing; they are the caller's.
+
+    read_flags, write_flags: `NONBLOCK_PIPE`, or 0. Raises TypeError, ValueError, `UVError`: EMFILE. Source: uv_pipe.
+    """
+    ends = integers(2)
+    code = lib.co_pipe(ends, pair_flags("read_flags", read_flags), pair_flags("write_flags", write_flags))
+    if code < 0:
+        raise error(code, "uv_pipe")
+    return ends[0], ends[1]
+
+
+pipe_open = flat(Pipe.open)
+pipe_bind = flat(Pipe.bind)
+pipe_bind2 = flat(Pipe.bind)
+pipe_connect = flat(Pipe.connect)
+pipe_connect2 = flat(Pipe.connect)
+pipe_getsockname = flat(Pipe.getsockname)
+pipe_getpeername = flat(Pipe.getpeername)
+pipe_pending_instances = flat(Pipe.pending_instances)
+pipe_pending_count = flat(Pipe.pending_count)
+pipe_pending_type = flat(Pipe.pending_type)
+pipe_chmod = flat(Pipe.chmod)
+write2 = flat(Pipe.write2)
+try_write2 = flat(Pipe.try_write2)

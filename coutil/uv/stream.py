@@ -1,0 +1,434 @@
+"""Streams: what TCP, pipe and TTY handles have in common.
+
+Rule 1: data go to the coroutine that waits in `read`, else to `onread` if `read_start` was called. What comes while
+there is neither is kept, at most one chunk, and no more is read until somebody takes it.
+Rule 2: what came before `read_stop` and was not told yet belongs to whoever reads next: it is neither lost nor late.
+Rule 3: a write first tries, and suspends for what the system does not take. The data of several writes follow one
+another in the order of the calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._kernel.entries import Entry
+from .._kernel.operation import begun, lucky, operation_in
+from .._kernel.switching import SIGNED
+from .._libuv import error, lib
+from .._libuv.buffers import Bytes, readable, writable
+from .._libuv.handles import number
+from .flat import flat
+from .handle import Handle, whole
+from .loop import Call
+from .request import Request
+
+__all__ = ["Data", "Stream", "joined"]
+
+_EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
+_try_write = lib.co_try_write
+SIZE = 65536  # bytes that read() takes at most unless told otherwise
+LARGEST: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
+_SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
+_PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
+
+Data = Bytes | list[Bytes] | tuple[Bytes, ...]
+
+
+class Stream(Handle):
+    """Base of the streams. Handlers: `onread(stream, err, data)`, `onconnection(server, err)`.
+
+    onread: `data` is None and `err` an exception if reading failed; both are None at the end of the stream. Reading has
+    stopped then. A handler that waits does not keep the next chunk from being read: stop reading, or use `read`.
+    onconnection: a connection waits for `accept`, unless `err` is an exception: the process is short of something.
+    """
+
+    _reading = False  # read_start was called, and neither read_stop nor the end has come
+    _listening = False
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    @property
+    def onread(self) -> Any:
+        """The handler for what is read. It gets what has come since `read_start`, also if it is assigned later."""
+        return self.__dict__.get("onread")
+
+    @onread.setter
+    def onread(self, handler: Any) -> None:
+        self.__dict__["onread"] = handler
+        if self._reading and self._own.stash is not None:
+            self._flush_later()
+
+    @property
+    def onconnection(self) -> Any:
+        """The handler for connections. It is told of one that waits already, too."""
+        return self.__dict__.get("onconnection")
+
+    @onconnection.setter
+    def onconnection(self, handler: Any) -> None:
+        self.__dict__["onconnection"] = handler
+        if self._listening and not self._own.closed and self._state() & lib.CO_PENDING:
+            self._flush_later()
+
+    def _event(self, result: int, where: int) -> Call | None:
+        if result > 0 and self._reading:
+            handler = self.__dict__.get("onread")
+            if handler is not None:
+                return self, handler, (self, None, self._own.arena[where : where + result])
+        if self._listening:
+            return self._call("onconnection", None if result == 0 else error(result, "uv_accept"))
+        if not self._reading or self._unhandled():
+            self._keep(result, where)
+            return None
+        return self._told(self._own.arena[where : where + result] if result > 0 else result)
+
+    def _unhandled(self) -> bool:
+        return self.__dict__.get("onread") is None and self.onread is None
+
+    def _told(self, what: Any) -> Call | None:
+        """Return the call of `onread` with data, or with libuv's code for their end."""
+        if what.__class__ is bytes:
+            return self._call("onread", None, what)
+        self._reading = False
+        return self._call("onread", None if what == _EOF else error(what, "uv_read"), None)
+
+    def _keep(self, result: int, where: int) -> None:
+        """Keep what nobody takes now, and read no more."""
+        own = self._own
+        data = own.arena[where : where + result] if result > 0 else result
+        if own.stash is None:
+            own.stash = data
+        elif own.stash.__class__ is bytes and data.__class__ is bytes:
+            own.stash += data  # of the same turn
+        # else it is the end, which comes again when somebody reads on
+        if self._reading:
+            lib.co_raw_read_stop(own.pointer, own.slot)
+
+    def _drained(self) -> None:
+        """Nothing is kept any more: read on if a handler wants it."""
+        own = self._own
+        if self._reading and own.stash is None:
+            code = lib.co_raw_read_start(own.pointer, own.slot, True)
+            if code < 0:
+                own.stash = code
+                self._flush_later()
+
+    def _flush_later(self) -> None:
+        self._own.usable()
+        self._own.hub.ready.append(_Flush(self))
+
+    def _flush(self) -> None:
+        """Call the handler, from the hub, for what came before there was one."""
+        own = self._own
+        if own.closed:
+            return
+        if self._listening:
+            call = self._call("onconnection", None) if self._state() & lib.CO_PENDING else None
+        elif own.stash is None or not self._reading or own.waiter is not None or self._unhandled():
+            return
+        else:
+            call, own.stash = self._told(own.stash), None
+            self._drained()
+        if call is not None:
+            self.loop._begin(*call)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read_start(self) -> None:
+        """Have `onread` called with what arrives.
+
+        Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EALREADY (started), ENOTCONN (not connected or not
+        readable). Source: uv_read_start.
+        """
+        own = self._own
+        own.usable()
+        if self._reading:
+            raise error(lib.UV_EALREADY, "uv_read_start")
+        if own.stash is None:
+            self._c(lib.co_raw_read_start, "uv_read_start", True)
+            self._reading = True
+        else:
+            self._reading = True
+            self._flush_later()
+
+    def read_stop(self) -> None:
+        """Have `onread` called no more; twice is no error. Raises `Closed`, `ForeignThread`, `Forked`.
+
+        Source: uv_read_stop.
+        """
+        self._own.usable()
+        self._reading = False
+        self._c(lib.co_raw_read_stop, "uv_read_stop")
+
+    def _read(self, size: int) -> Any:
+        """Return what there is, or comes: data, or what an explicit resume brings. Suspends."""
+        own = self._own
+        if own.stash is not None:
+            return self._take_stash(size)
+        try:
+            woken = own.wait(size, lib.co_raw_read_once)
+        except BaseException:
+            self._left()
+            raise
+        if woken is not SIGNED:
+            self._left()
+            return woken
+        count, where = own.result, own.where
+        if 0 < count <= size:
+            return own.arena[where : where + count]
+        if count > 0:  # it came for the handler, in the same turn
+            self._keep(count, where)
+            return self._take_stash(size)
+        return self._ended(count)
+
+    def _left(self) -> None:
+        """A reader has left: nothing is to be read for it."""
+        own = self._own
+        if not self._reading and not own.closed and own.waiter is None:
+            lib.co_raw_read_stop(own.pointer, own.slot)
+
+    def _take_stash(self, size: int) -> Any:
+        own = self._own
+        stash = own.take_stash()
+        if stash.__class__ is int:
+            return self._ended(stash)
+        if len(stash) > size:
+            own.stash = stash[size:]
+        else:
+            self._drained()
+        return stash[:size]
+
+    def _ended(self, code: int) -> bytes:
+        self._reading = False
+        if code == _EOF:
+            return b""
+        raise self._own.failed(code, "uv_read")
+
+    def read(self, n: int = SIZE) -> bytes:
+        """Wait for data and return them: at least 1 and at most `n` (> 0) bytes; b"" at the end of the stream.
+
+        Suspends. One coroutine at a time may read. It gets the data in place of `onread`.
+        Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
+        ECONNRESET, … Source: uv_read_start.
+        """
+        return self._read(min(whole("n", n, 1), LARGEST))  # type: ignore[no-any-return]
+
+    def read_into(self, buffer: Any) -> int:
+        """Wait for data and write them into a buffer; return how many bytes, 0 at the end of the stream. Suspends.
+
+        buffer: writable and contiguous, not empty; it cannot be resized meanwhile. Raises as `read`.
+        Source: uv_read_start.
+        """
+        with writable(buffer, 0, None) as view:
+            data = self._read(min(len(view), LARGEST))
+            if data.__class__ is not bytes:
+                return data  # type: ignore[no-any-return]  # what an explicit resume brought
+            view[: len(data)] = data
+            return len(data)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, data: Data) -> Any:
+        """Write all of `data`; return True when the system has taken them. Suspends unless it does so at once.
+
+        data: bytes or any contiguous buffer, or a list of them; they must not change meanwhile. What an explicit resume
+        leaves unwritten is written in the background.
+        Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF (not open),
+        ECANCELED (closed meanwhile). Source: uv_write, uv_try_write.
+        """
+        own = self._own
+        if data.__class__ is bytes:
+            sent = _try_write(own.pointer, own.slot, data, len(data))
+            if sent == len(data):
+                hub = own.hub
+                hub.luck -= 1
+                return True if hub.luck > 0 else lucky(hub)
+            return self._write_rest(*readable(data, 0, None), sent)
+        view, at = readable(joined(data), 0, None)
+        sent = _try_write(own.pointer, own.slot, at, len(view))
+        return lucky(own.hub) if sent == len(view) else self._write_rest(view, at, sent)
+
+    def _write_rest(self, view: memoryview, at: Any, sent: int) -> Any:
+        """Queue what the system did not take at once."""
+        own = self._own
+        start = self._queued(view, at, sent)
+        request = begun(own.hub) if sent > 0 else operation_in(own.hub)
+        return request.request(start, f"{own.title} write", "uv_write", view, own.failed, partly=sent > 0)
+
+    def _queued(self, view: memoryview, at: Any, sent: int) -> Any:
+        """Return what starts the request for everything but the first `sent` bytes. Raises if that is an error."""
+        own = self._own
+        if sent < 0 and sent != _EAGAIN:
+            raise own.failed(sent, "uv_write")
+        skip = max(sent, 0)
+
+        def start(slot: int, generation: int) -> int:
+            code: int = lib.co_write(own.pointer, own.slot, slot, generation, at + skip, len(view) - skip)
+            return code
+
+        return start
+
+    def write_nowait(self, data: Data) -> Request:
+        """Write `data`, and return a request that tells when the system has taken them, without waiting for it.
+
+        As `write` otherwise, `data` must not change before that. Source: uv_write.
+        """
+        own = self._own
+        view, at = readable(joined(data), 0, None)
+        sent = _try_write(own.pointer, own.slot, at, len(view))
+        start = None if sent == len(view) else self._queued(view, at, sent)
+        return Request(own.hub, "write", "uv_write", view, start, own.failed)
+
+    def try_write(self, data: Data) -> int:
+        """Write what the system takes at once; return how many bytes: 0 if none, or others are queued before.
+
+        Raises TypeError, `Closed`, `ForeignThread`, `UVError`: EPIPE, ECONNRESET, EBADF. Source: uv_try_write.
+        """
+        own = self._own
+        view, at = readable(joined(data), 0, None)
+        sent: int = _try_write(own.pointer, own.slot, at, len(view))
+        if sent < 0 and sent != _EAGAIN:
+            raise own.failed(sent, "uv_try_write")
+        return max(sent, 0)
+
+    def shutdown(self) -> Any:
+        """End the writing side, after everything written before; return True. The peer reads the end. Suspends.
+
+        Raises `Closed`, `UVError`: ENOTCONN (not writable, or shut down already), ECANCELED (closed meanwhile).
+        Source: uv_shutdown.
+        """
+        return self._request(lib.co_shutdown, "uv_shutdown")
+
+    def _request(self, function: Any, syscall: str, *arguments: Any, pins: Any = None, failed: Any = None) -> Any:
+        """Run a request on the handle to its end."""
+        own = self._own
+        own.usable()
+
+        def start(slot: int, generation: int) -> int:
+            code: int = function(own.pointer, own.slot, slot, generation, *arguments)
+            return code
+
+        what = f"{own.title} {syscall.rpartition('_')[2]}"
+        return operation_in(own.hub).request(start, what, syscall, pins or arguments, failed or own.failed)
+
+    # -- what it is able to -------------------------------------------------------------------------------------------
+
+    def _state(self) -> int:
+        return self._c(lib.co_stream_state, "uv_stream")
+
+    @property
+    def readable(self) -> bool:
+        """Whether it can be read. Source: uv_is_readable."""
+        return not self._own.closed and bool(self._state() & lib.CO_READABLE)
+
+    @property
+    def writable(self) -> bool:
+        """Whether it can be written. Source: uv_is_writable."""
+        return not self._own.closed and bool(self._state() & lib.CO_WRITABLE)
+
+    @property
+    def write_queue_size(self) -> int:
+        """How many bytes wait for the system to take them. Source: uv_stream_get_write_queue_size."""
+        own = self._own
+        own.usable()
+        return number(lib.co_stream_queue, "uv_stream_get_write_queue_size", own.pointer, own.slot)
+
+    def set_blocking(self, on: bool) -> None:
+        """Have writes block the OS thread, or not. Raises `Closed`, `UVError` EBADF. Source: uv_stream_set_blocking."""
+        self._c(lib.co_stream_blocking, "uv_stream_set_blocking", bool(on))
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def listen(self, backlog: int = 128) -> None:
+        """Listen: `onconnection` is called, or `accept` returns, for each connection.
+
+        backlog: how many the system keeps. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE (of `bind`,
+        too), EINVAL (not bound, connected, or a terminal), ENOTSUP. Source: uv_listen.
+        """
+        self._c(lib.co_listen, "uv_listen", whole("backlog", backlog, 0, 2**31 - 1))
+        self._listening = True
+
+    def accept(self, client: Handle | None = None) -> Any:
+        """Take a connection over.
+
+        client: a stream of the same type and loop that is not open yet gets the connection that waits, and is returned.
+        None: wait for a connection, in place of `onconnection`, and return a new stream. Suspends then.
+        Raises TypeError, ValueError (client of another loop), `Closed`, `BusyError`, `NotYieldable`, `UVError`: EAGAIN
+        (none waits), EBUSY (client is open), EINVAL (client of another type, or not listening). Source: uv_accept.
+        """
+        own = self._own
+        if client is not None:
+            self._same_loop("client", client)
+            self._c(lib.co_raw_accept, "uv_accept", client._own.slot)
+            return client
+        own.usable()
+        if not self._listening:
+            raise error(lib.UV_EINVAL, "uv_accept")
+        while not self._state() & lib.CO_PENDING:
+            woken = own.wait(1, _never_started)
+            if woken is not SIGNED:
+                return woken
+            code = own.result
+            if code < 0 and code not in _SHORTAGE and code not in _PASSING:
+                raise own.failed(code, "uv_accept")
+        return self._accepted(self._new())
+
+    def _new(self) -> Handle:
+        """Return a handle for `accept`."""
+        raise NotImplementedError
+
+    def _accepted(self, client: Handle) -> Handle:
+        try:
+            self.accept(client)
+        except BaseException:
+            client.close_soon()
+            raise
+        return client
+
+    def _same_loop(self, name: str, other: Handle) -> None:
+        """Raise unless `other` is an open handle of our loop."""
+        if not isinstance(other, Handle):
+            raise TypeError(f"{name} must be a handle, not {other!r}")
+        if other.loop is not self.loop:
+            raise ValueError(f"{name} belongs to another loop: {other!r}")
+        other._own.usable()
+
+
+class _Flush(Entry):
+    """Have a stream tell its handler what came before there was one."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def fire(self) -> None:
+        """In the hub."""
+        self.stream._flush()
+
+
+def _never_started(loop: Any, slot: int) -> int:
+    """A listener is armed by `listen`, for ever."""
+    return 0
+
+
+def joined(data: Any) -> Any:
+    """Return data in one piece."""
+    if not isinstance(data, list | tuple):
+        return data
+    try:
+        return data[0] if len(data) == 1 else b"".join(data)
+    except TypeError:
+        raise TypeError(f"data must be a bytes-like object, or a list of them, not {data!r:.200}") from None
+
+
+listen = flat(Stream.listen)
+accept = flat(Stream.accept)
+read_start = flat(Stream.read_start)
+read_stop = flat(Stream.read_stop)
+write = flat(Stream.write)
+try_write = flat(Stream.try_write)
+shutdown = flat(Stream.shutdown)
+is_readable = flat(Stream.readable)
+is_writable = flat(Stream.writable)
+stream_get_write_queue_size = flat(Stream.write_queue_size)
+stream_set_blocking = flat(Stream.set_blocking)

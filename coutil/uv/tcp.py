@@ -1,0 +1,183 @@
+"""TCP: connections and listeners."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from .._libuv import error, lib
+from .._libuv.buffers import integers
+from .._libuv.sockaddr import room
+from .address import Name, numeric, told
+from .flat import flat
+from .handle import whole
+from .loop import Loop
+from .stream import Stream
+
+__all__ = ["NONBLOCK_PIPE", "TCP", "descriptor", "new_tcp", "pair_flags", "socketpair"]
+
+NONBLOCK_PIPE: int = lib.UV_NONBLOCK_PIPE  # flag of `pipe` and `socketpair`
+_FAMILIES = {None: socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_TYPES = {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM}
+
+
+class TCP(Stream):
+    """A TCP connection or listener. Handlers: those of `Stream`.
+
+    The socket is made by `bind` or `connect`, unless there is a family. Addresses are numeric; `Loop.getaddrinfo` finds
+    those of a name.
+    """
+
+    kind = "tcp"
+
+    def __init__(self, loop: Loop | None = None, family: str | None = None) -> None:
+        """Make a TCP handle of `loop`; see `Timer`. family: "inet", "inet6" or None.
+
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: EMFILE. Source: uv_tcp_init,
+        uv_tcp_init_ex.
+        """
+        if family is not None and not isinstance(family, str):
+            raise TypeError(f"family must be a string or None, not {family!r}")
+        if family not in _FAMILIES:
+            raise ValueError(f'family must be "inet", "inet6" or None, not {family!r}')
+        number = int(_FAMILIES[family])
+        super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tcp_new(pointer, slot, gen, number), "uv_tcp_init")
+
+    def open(self, sock: Any) -> None:
+        """Use a socket: a descriptor, or an object with `fileno`, which is detached. It is the handle's from now on.
+
+        Nobody else may use, or close, the descriptor. If this raises, it is the caller's still.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle of the loop has it), EBUSY (the
+        handle is open), EINVAL, ENOTSOCK. Source: uv_tcp_open.
+        """
+        self._c(lib.co_raw_open, "uv_tcp_open", descriptor(sock))
+        detach = getattr(sock, "detach", None)
+        if detach is not None:
+            detach()
+
+    def nodelay(self, on: bool = True) -> None:
+        """Send small packets at once, or not. Raises `Closed`, `UVError`. Source: uv_tcp_nodelay."""
+        self._c(lib.co_nodelay, "uv_tcp_nodelay", bool(on))
+
+    def keepalive(self, on: bool, idle: int = 60, interval: int | None = None, count: int | None = None) -> None:
+        """Probe a silent peer, or not.
+
+        idle: seconds of silence before that. interval: seconds between probes. count: how many are unanswered before
+        the connection fails. None: as the system has it; else the socket must exist.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL, EBADF. Source: uv_tcp_keepalive, uv_tcp_keepalive_ex.
+        """
+        whole("idle", idle, 0, 2**31 - 1)
+        if interval is None and count is None:
+            self._c(lib.co_keepalive, "uv_tcp_keepalive", bool(on), idle)
+            return
+        seconds = whole("interval", 75 if interval is None else interval, 1, 2**31 - 1)
+        probes = whole("count", 9 if count is None else count, 1, 2**31 - 1)
+        self._c(lib.co_keepalive_ex, "uv_tcp_keepalive_ex", bool(on), idle, seconds, probes)
+
+    def simultaneous_accepts(self, on: bool) -> None:
+        """Let Windows accept several connections at once, or not. Source: uv_tcp_simultaneous_accepts."""
+        self._c(lib.co_simultaneous_accepts, "uv_tcp_simultaneous_accepts", bool(on))
+
+    def bind(self, host: str, port: int, ipv6only: bool = False, reuseport: bool = False) -> None:
+        """Bind to a numeric address.
+
+        ipv6only: no IPv4 connections. reuseport: several listeners may have it, and the system spreads connections.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EADDRNOTAVAIL, EACCES, EINVAL (bound already, or ipv6only for
+        IPv4). EADDRINUSE comes from `listen` or `connect`. Source: uv_tcp_bind.
+        """
+        flags = lib.UV_TCP_IPV6ONLY if ipv6only else 0
+        self._c(lib.co_raw_bind, "uv_tcp_bind", numeric(host, port), flags, bool(reuseport))
+
+    def connect(self, host: str, port: int) -> Any:
+        """Connect to a numeric address; return True. Suspends.
+
+        After an explicit resume the attempt goes on in the background.
+        Raises TypeError, ValueError, `Closed`, `UVError`: ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EALREADY, EISCONN,
+        EADDRINUSE (of `bind`), ECANCELED (closed meanwhile), … Source: uv_tcp_connect.
+        """
+        return self._request(lib.co_connect, "uv_tcp_connect", numeric(host, port))
+
+    def getsockname(self) -> Name:
+        """Return the local address: (host, port), for IPv6 (host, port, flow information, scope).
+
+        Raises `Closed`, `UVError`: EBADF (no socket yet). Source: uv_tcp_getsockname.
+        """
+        return self._name(False, "uv_tcp_getsockname")
+
+    def getpeername(self) -> Name:
+        """Return the peer's address; see `getsockname`. Raises `UVError` ENOTCONN, too. Source: uv_tcp_getpeername."""
+        return self._name(True, "uv_tcp_getpeername")
+
+    def _name(self, peer: bool, syscall: str) -> Name:
+        into = room()
+        self._c(lib.co_name, syscall, peer, into)
+        found = told(into)
+        if found is None:
+            raise error(lib.UV_EINVAL, syscall)
+        return found
+
+    def close_reset(self) -> Any:
+        """Close the handle, and reset the connection; return True. Suspends, like `close`.
+
+        Raises `Closed`, `UVError`: EINVAL (a shutdown is in progress), EBADF (no socket); the handle is open then.
+        Source: uv_tcp_close_reset.
+        """
+        self._c(lib.co_reset, "uv_tcp_close_reset")
+        return self.close()
+
+    def _new(self) -> TCP:
+        return TCP(self.loop)
+
+
+def descriptor(source: Any) -> int:
+    """Return the descriptor that an int or an object with `fileno` stands for. Raises TypeError, ValueError."""
+    number = source
+    if isinstance(source, bool) or not isinstance(source, int):
+        fileno = getattr(source, "fileno", None)
+        if fileno is None:
+            raise TypeError(f"a descriptor, or an object with fileno(), is needed, not {source!r}")
+        number = fileno()
+    return whole("descriptor", number, 0, 2**31 - 1)
+
+
+def new_tcp(loop: Loop | None = None, family: str | None = None) -> TCP:
+    """Return a new `TCP`. Source: uv_tcp_init, uv_tcp_init_ex."""
+    return TCP(loop, family)
+
+
+def socketpair(type: str | int = "stream", protocol: int = 0, flags0: int = 0, flags1: int = 0) -> tuple[int, int]:
+    """Return two descriptors of sockets that are connected to each other; they are the caller's.
+
+    type: "stream", "dgram" or a number of `socket`. flags0, flags1: `NONBLOCK_PIPE`, or 0, for each end.
+    Raises TypeError, ValueError, `UVError`: EMFILE, EPROTONOSUPPORT, … Source: uv_socketpair.
+    """
+    if isinstance(type, str):
+        if type not in _TYPES:
+            raise ValueError(f'type must be "stream", "dgram" or a number, not {type!r}')
+        type = int(_TYPES[type])
+    whole("type", type, 0, 2**31 - 1)
+    whole("protocol", protocol, 0, 2**31 - 1)
+    ends = integers(2)
+    code = lib.co_socketpair(type, protocol, ends, pair_flags("flags0", flags0), pair_flags("flags1", flags1))
+    if code < 0:
+        raise error(code, "uv_socketpair")
+    return ends[0], ends[1]
+
+
+def pair_flags(name: str, flags: int) -> int:
+    """Return the flags of one end. Raises TypeError, ValueError."""
+    if whole(name, flags) & ~NONBLOCK_PIPE:
+        raise ValueError(f"{name} must be 0 or NONBLOCK_PIPE, not {flags}")
+    return flags
+
+
+tcp_open = flat(TCP.open)
+tcp_nodelay = flat(TCP.nodelay)
+tcp_keepalive = flat(TCP.keepalive)
+tcp_keepalive_ex = flat(TCP.keepalive)
+tcp_simultaneous_accepts = flat(TCP.simultaneous_accepts)
+tcp_bind = flat(TCP.bind)
+tcp_connect = flat(TCP.connect)
+tcp_getsockname = flat(TCP.getsockname)
+tcp_getpeername = flat(TCP.getpeername)
+tcp_close_reset = flat(TCP.close_reset)

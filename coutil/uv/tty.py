@@ -1,0 +1,96 @@
+"""Terminals."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from .._libuv import check, lib
+from .._libuv.buffers import integers
+from .flat import flat
+from .loop import Loop
+from .stream import Stream
+from .tcp import descriptor
+
+__all__ = ["TTY", "guess_handle", "new_tty", "tty_get_vterm_state", "tty_reset_mode", "tty_set_vterm_state"]
+
+_MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "io": lib.CO_BINARY, "raw_vt": lib.CO_RAW}
+_KINDS = {lib.UV_TTY: "tty", lib.UV_NAMED_PIPE: "pipe", lib.UV_TCP: "tcp", lib.UV_UDP: "udp", lib.UV_FILE: "file"}
+_STATES = ("unsupported", "supported")
+
+
+class TTY(Stream):
+    """A terminal. Handlers: those of `Stream`. `shutdown` ends neither half of it: it raises `UVError`."""
+
+    kind = "tty"
+
+    def __init__(self, loop: Loop | None, fd: Any, readable: bool = False) -> None:
+        """Make a handle of `loop` for the terminal that a descriptor belongs to; the descriptor stays the caller's.
+
+        fd: a descriptor, or an object with `fileno`. readable: of no effect, as in libuv.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no terminal), EBADF. Source: uv_tty_init.
+        """
+        found = descriptor(fd)
+        super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tty_new(pointer, slot, gen, found), "uv_tty_init")
+
+    def set_mode(self, mode: str) -> None:
+        """Set the mode of the terminal, for all its handles.
+
+        mode: "normal": as it was found. "raw", "raw_vt": each key is read at once, without echo, and none is a signal.
+        "io": nothing at all is done to the bytes. The mode is restored when this handle is closed, and when the process
+        ends. Raises TypeError, ValueError, `Closed`, `UVError`: EIO. Source: uv_tty_set_mode.
+        """
+        if not isinstance(mode, str):
+            raise TypeError(f"mode must be a string, not {mode!r}")
+        if mode not in _MODES:
+            raise ValueError(f'mode must be "normal", "raw", "io" or "raw_vt", not {mode!r}')
+        self._c(lib.co_terminal_mode, "uv_tty_set_mode", _MODES[mode])
+
+    @property
+    def winsize(self) -> tuple[int, int]:
+        """The width and height of the window in characters, (0, 0) if it has none. Source: uv_tty_get_winsize."""
+        size = integers(2)
+        self._c(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
+        return size[0], size[1]
+
+    def shutdown(self) -> Any:
+        """Raise `UVError`: ENOTSOCK, or `Closed`: input and output end together, by `close`. Source: uv_shutdown."""
+        raise self._own.failed(lib.UV_ENOTSOCK, "uv_shutdown")
+
+
+def new_tty(loop: Loop | None, fd: Any, readable: bool = False) -> TTY:
+    """Return a new `TTY`. Source: uv_tty_init."""
+    return TTY(loop, fd, readable)
+
+
+def tty_reset_mode() -> None:
+    """Restore all terminals; may be called again and again, and at exit. Source: uv_tty_reset_mode."""
+    lib.co_terminals_restore()
+
+
+def tty_set_vterm_state(state: str) -> None:
+    """Nothing, but on Windows. state: "supported" or "unsupported". Source: uv_tty_set_vterm_state."""
+    if state not in _STATES:
+        raise ValueError(f'state must be "supported" or "unsupported", not {state!r}')
+    lib.co_vterm_set(state == "supported")
+
+
+def tty_get_vterm_state() -> str:
+    """Return what Windows says; raises `UVError` ENOTSUP elsewhere. Source: uv_tty_get_vterm_state."""
+    found = integers(1)
+    check(lib.co_vterm_state(found), "uv_tty_get_vterm_state")
+    return _STATES[found[0]]
+
+
+def guess_handle(fd: Any) -> str:
+    """Return which handle fits a descriptor: "tty", "pipe", "tcp", "udp", "file" or "unknown".
+
+    fd: a descriptor, or an object with `fileno`. Raises TypeError, ValueError. Source: uv_guess_handle.
+    """
+    return _KINDS.get(lib.co_guess_handle(descriptor(fd)), "unknown")
+
+
+atexit.register(lib.co_terminals_restore)
+
+tty_set_mode = flat(TTY.set_mode)
+tty_get_winsize = flat(TTY.winsize)
