@@ -7,7 +7,6 @@ The first line says where it listens; clients are told the process that serves t
 
 import argparse
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,8 +17,7 @@ from coutil import uv
 
 def work():
     """Take the listener that comes through the pipe, and serve until the parent goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the pipe tells
-    with uv.Pipe(ipc=True) as parent:
+    with suppress(KeyboardInterrupt), uv.Pipe(ipc=True) as parent:
         parent.open(0)
         parent.read()
         with parent.accept_pending() as server:
