@@ -76,6 +76,7 @@ class Handle:
     kind: ClassVar[str] = "unknown"  # libuv's name of its type
     loop: Loop
     _own: Own
+    _kernels: ClassVar[type[Own]] = Own  # its class
 
     def __init__(self, loop: Loop | None, open_: Open, syscall: str) -> None:
         """Make the handle of `loop`; of the one that the caller runs in if it is None."""
@@ -83,7 +84,7 @@ class Handle:
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self.loop = loop or current_loop()
         self.loop._check()
-        self._own = Own(self, self.kind, open_, syscall, self.loop._hub)
+        self._own = self._kernels(self, self.kind, open_, syscall, self.loop._hub)
 
     def __repr__(self) -> str:
         """Type and state."""

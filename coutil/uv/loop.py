@@ -162,6 +162,7 @@ class Loop:
 
     def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Call a handler, and those of the records that follow. No frame here refers to the coroutine: it may wait."""
+        context = getcurrent().gr_context
         while True:
             try:
                 handler(*arguments)
@@ -172,7 +173,8 @@ class Loop:
             if following is None:
                 return
             handle, handler, arguments = following
-            me.gr_context = self._context.copy()
+            if context != self._context:  # the handler before has set something
+                me.gr_context = context = self._context.copy()
             del me
 
     def _failed(self, escaped: Exception, handle: Handle | None) -> None:

@@ -18,7 +18,7 @@ from .._libuv import error, lib
 from .._libuv.buffers import Bytes, readable, writable
 from .._libuv.handles import number
 from .flat import flat
-from .handle import Handle, whole
+from .handle import Handle, Own, whole
 from .loop import Call
 from .request import Request
 
@@ -34,6 +34,21 @@ _PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which i
 Data = Bytes | list[Bytes] | tuple[Bytes, ...]
 
 
+class _Own(Own):
+    """The kernel's half of a stream."""
+
+    __slots__ = ()
+
+    def call(self, generation: int, result: int, where: int) -> Any:
+        """As the others; data for a handler that was assigned, which is what comes most, take a shorter way."""
+        public: Any = self.public
+        if result > 0 and self.waiter is None and public is not None and public._reading:
+            handler = public.__dict__.get("onread")
+            if handler is not None:
+                return public, handler, (public, None, self.arena[where : where + result])
+        return super().call(generation, result, where)
+
+
 class Stream(Handle):
     """Base of the streams. Handlers: `onread(stream, err, data)`, `onconnection(server, err)`.
 
@@ -42,7 +57,8 @@ class Stream(Handle):
     onconnection: a connection waits for `accept`, unless `err` is an exception: the process is short of something.
     """
 
-    _reading = False  # read_start was called, and neither read_stop nor the end has come
+    _kernels = _Own
+    _reading = False  # read_start was called, and neither read_stop, close nor the end has come
     _listening = False
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -70,10 +86,6 @@ class Stream(Handle):
             self._flush_later()
 
     def _event(self, result: int, where: int) -> Call | None:
-        if result > 0 and self._reading:
-            handler = self.__dict__.get("onread")
-            if handler is not None:
-                return self, handler, (self, None, self._own.arena[where : where + result])
         if self._listening:
             return self._call("onconnection", None if result == 0 else error(result, "uv_accept"))
         if not self._reading or self._unhandled():
@@ -130,6 +142,11 @@ class Stream(Handle):
             self._drained()
         if call is not None:
             self.loop._begin(*call)
+
+    def close_soon(self) -> None:
+        """See `Handle.close_soon`."""
+        super().close_soon()
+        self._reading = False
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
