@@ -175,10 +175,11 @@ class Pipe(Stream):
 
         Raises `Closed`, `UVError`: EAGAIN (none has come), EINVAL (of another type). Source: uv_accept.
         """
-        found = self.pending_type
-        if found is None:
-            raise error(lib.UV_EAGAIN if not self.pending_count else lib.UV_EINVAL, "uv_accept")
-        return self._accepted(self.makers[found](self.loop))
+        count, found = self._pending()
+        maker = self.makers.get(found or "")
+        if maker is None:
+            raise error(lib.UV_EINVAL if count else lib.UV_EAGAIN, "uv_accept")
+        return self._accepted(maker(self.loop))
 
     def _new(self) -> Pipe:
         return Pipe(self.loop)

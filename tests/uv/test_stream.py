@@ -1,5 +1,6 @@
 """Streams with handlers: reading, writing, connections, and what the two styles of reading owe each other."""
 
+import contextvars
 import gc
 import socket
 import threading
@@ -582,3 +583,119 @@ def test_base_functions_refuse_other_handles(loop):
         for function in (uv.read_start, uv.read_stop, uv.listen, uv.shutdown, uv.is_readable):
             with pytest.raises(TypeError, match="must be a Stream"):
                 function(timer)
+
+
+# -- memory, and who keeps whom
+
+
+def test_more_data_than_a_turn_has_room_for(loop):
+    """Streams that find no room in one turn come in the next; nothing is lost, or out of order."""
+    ends, seen, piece = [pair(loop) for _ in range(100)], {}, bytes(range(256)) * 400
+
+    def onread(stream, err, data):
+        seen[stream] = seen.get(stream, b"") + data
+
+    for one, other in ends:
+        one.write(piece)
+        other.onread = onread
+    for _, other in ends:
+        other.read_start()
+    turn(loop, lambda: sum(map(len, seen.values())) == len(piece) * 100)
+    assert set(seen.values()) == {piece}
+    for one, other in ends:
+        closed(one, other)
+
+
+def test_nobody_refers_to_a_stream(loop):
+    """It stays, with its handler, until it is closed."""
+    seen = []
+
+    def serve():
+        server = listening(loop)
+        server.onconnection = lambda server, err: begin(server.accept(uv.TCP(server.loop)))
+        return server.getsockname()
+
+    def begin(stream):
+        stream.onread = lambda stream, err, data: (gc.collect(), seen.append(data))
+        stream.read_start()
+
+    name = serve()
+    gc.collect()
+    with socket.create_connection(name) as client:
+        client.sendall(b"x")
+        turn(loop, lambda: seen)
+    turn(loop, lambda: len(seen) == 2)
+    assert seen == [b"x", None]
+    assert len(loop.walk()) == 2
+    loop.walk(uv.close_soon)
+
+
+def test_two_close_the_same_stream(loop):
+    """A handler waits in close; another coroutine closes the same handle meanwhile, and both go on."""
+    one, other = pair(loop)
+    order = []
+
+    def onread(stream, err, data):
+        loop.call_threadsafe(lambda: order.append(("second", stream.close())))
+        order.append(("first", stream.close()))
+
+    other.onread = onread
+    other.read_start()
+    one.write(b"x")
+    turn(loop, lambda: len(order) == 2)
+    assert sorted(order) == [("first", True), ("second", True)]
+    assert other.closed
+    closed(one)
+
+
+def test_close_under_all_who_wait(loop):
+    """The reader gets Closed, writers ECANCELED; a handler that closes its own stream is not called again."""
+    one, other = pair(loop)
+    told = []
+
+    def tell(call, *arguments):
+        try:
+            call(*arguments)
+        except errors.UVError as error:
+            told.append("closed" if isinstance(error, errors.Closed) else error.name)
+
+    loop.call_threadsafe(tell, one.read)
+    for _ in range(2):
+        loop.call_threadsafe(tell, one.write, bytes(1 << 24))
+    turn(loop, lambda: one._own.waiter is not None)
+    settle(loop)
+    assert told == []
+    one.close()
+    assert told == ["closed", "ECANCELED", "ECANCELED"]
+    closed(other)
+
+
+def test_a_handler_closes_its_stream(loop, log):
+    """What came behind is not told."""
+    one, other = pair(loop)
+    other.onread = lambda stream, err, data: (log.append(data), stream.close_soon())
+    other.read_start()
+    one.write(b"x" * 200_000)
+    turn(loop, lambda: other.closed)
+    assert len(log) == 1
+    assert len(log[0]) <= 65536
+    closed(one)
+
+
+def test_context_of_a_handler(loop):
+    """What a handler sets in its context no other one sees."""
+    variable, seen = contextvars.ContextVar("variable", default="unset"), []
+    ends = [pair(loop) for _ in range(3)]
+
+    def onread(stream, err, data):
+        seen.append(variable.get())
+        variable.set(data)
+
+    for one, other in ends:
+        other.onread = onread
+        other.read_start()
+        one.write(b"x")
+    turn(loop, lambda: len(seen) == 3)
+    assert seen == ["unset"] * 3
+    for one, other in ends:
+        closed(one, other)
