@@ -1,7 +1,7 @@
 """Build the extension module `coutil._libuv._lib`: shim.c and its parts against the libuv of the system.
 
 A part is a pair of files: NAME.c, compiled together with shim.c and after it, so that it sees its static functions; and
-NAME.cdef.h, what Python sees of it.
+NAME.cdef.h, what Python sees of it, if it sees anything.
 
 `COUTIL_LIBUV=/prefix` builds against the libuv under that prefix; otherwise pkg-config tells where it is.
 """
@@ -24,7 +24,10 @@ PARTS: tuple[str, ...] = (
     "names",
     "info",
     "udp",
+    "signals",
     "process",
+    "spawn_linux",
+    "spawn_uv",
     "files",
     "ready",
     "local",
@@ -60,7 +63,8 @@ def text(name: str) -> str:
 
 
 ffibuilder = FFI()
-ffibuilder.cdef("\n".join([text("uv.cdef.h"), *(text(f"{part}.cdef.h") for part in PARTS)]))
+SEEN = [f"{part}.cdef.h" for part in ("uv", *PARTS)]
+ffibuilder.cdef("\n".join(text(name) for name in SEEN if (HERE / name).exists()))
 ffibuilder.set_source(
     "coutil._libuv._lib",
     "\n".join(f'#line 1 "{name}.c"\n{text(f"{name}.c")}' for name in ("shim", *PARTS)),

@@ -1,4 +1,4 @@
-/* Signals and child processes. */
+/* Child processes, and what a process is to the system. */
 
 #define CO_IGNORE ...
 #define CO_INHERIT ...
@@ -24,9 +24,7 @@ typedef struct {
     int pid;
 } co_program;
 
-int co_signal_start(co_loop *loop, uint32_t slot, uint32_t generation, int number);
-int co_signal_stop(co_loop *loop, uint32_t slot);
-int co_child_pipe(co_loop *loop, uint32_t slot, uint32_t generation);
+int co_child_pipe(co_loop *loop, uint32_t slot, uint32_t generation, int share);
 int co_spawn(co_loop *loop, uint32_t slot, uint32_t generation, co_program *program);
 int co_kill(co_loop *loop, uint32_t slot, int number);
 

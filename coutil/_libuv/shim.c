@@ -78,7 +78,7 @@ typedef struct {
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
-    co_tap *taps;      /* signals that were watched; see process.c */
+    co_tap *taps;      /* signals that were watched; see signals.c */
     uint32_t inotify_room, inotify_turn; /* see watch.c */
     uv_loop_t uv;
 } co_loop;
@@ -94,6 +94,7 @@ struct co_handle {
     uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
     uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
+    uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
@@ -109,6 +110,7 @@ struct co_handle {
         uv_pipe_t pipe;
         uv_tty_t tty;
         uv_udp_t udp;
+        uv_poll_t poll;
         uv_fs_event_t fs_event;
         uv_fs_poll_t fs_poll;
     } u;
@@ -189,7 +191,7 @@ static int is_stream(co_handle *handle) {
 /* Those that are no objects: they have functions of their own, and no close callback that Python hears of. */
 static int is_no_object(co_handle *handle) {
     uv_handle_type type = handle->u.handle.type;
-    return !handle->raw && (type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS);
+    return !handle->raw && (type == UV_TIMER || type == UV_SIGNAL || type == UV_PROCESS || type == UV_POLL);
 }
 
 static int foreign(co_loop *loop) { return !loop || loop->forked || !pthread_equal(loop->thread, pthread_self()); }

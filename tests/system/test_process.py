@@ -342,20 +342,22 @@ def test_handlers_of_sigchld(handler, when):
 
 
 def test_python_handler_of_sigchld():
-    """T-27: a handler of Python for SIGCHLD works again when no child is left; before and after a wait for "child"."""
+    """T-27, B55: a handler of Python for SIGCHLD stays, and is told of our children, too; except by a wait for "child"."""
     seen = []
-    before = signal.signal(signal.SIGCHLD, lambda number, frame: seen.append(number))
+    before = signal.signal(signal.SIGCHLD, handler := lambda number, frame: seen.append(number))
     try:
         assert system.execute("true") == ("exit", 0)
+        assert seen == [signal.SIGCHLD]
         os.kill(os.getpid(), signal.SIGCHLD)
-        assert len(seen) == 1
+        assert len(seen) == 2
+        assert signal.getsignal(signal.SIGCHLD) is handler
         log = []
         spawn.call(lambda: log.append(system.awaitsig("child")))
         assert system.execute("true") == ("exit", 0)
         assert system.run() is False
-        assert log == ["child"]
+        assert (log, len(seen)) == (["child"], 2)
         os.kill(os.getpid(), signal.SIGCHLD)
-        assert len(seen) == 2
+        assert len(seen) == 3
     finally:
         signal.signal(signal.SIGCHLD, before)
 

@@ -16,7 +16,7 @@ class Pipe(ByteStream):
     def __init__(self, title: str) -> None:
         """Open our end; it is connected when the child is started. Raises `UVError`."""
         self._title = title
-        super().__init__(f"pipe {title}", lib.co_child_pipe, "uv_pipe_init")
+        super().__init__(f"pipe {title}", lambda loop, slot, generation: lib.co_child_pipe(loop, slot, generation, 0), "uv_pipe_init")
 
     def __repr__(self) -> str:
         """Which stream of the child it is, and who waits."""

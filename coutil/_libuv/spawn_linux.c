@@ -1,0 +1,316 @@
+/* Starting programs on Linux: a child that borrows our memory until it runs the program, and a pidfd, which can be polled
+ * when it has ended.
+ *
+ * uv_spawn forks: that copies the page tables, write-protects all memory, and each page that is written to afterwards is
+ * a fault: 50 ms for each GiB. Its SIGCHLD handler takes the place of the program's own, and is called for the children
+ * of everybody. Here nothing of ours is shared with others: not a signal, and no status but that of our child is taken.
+ *
+ * The child runs on a stack of its own in our memory, while the calling thread waits until it has called execve or _exit
+ * (CLONE_VFORK). So all signals are blocked before, and their handlers reset in the child before it unblocks them; it
+ * calls nothing but what is safe in a signal handler, and writes to nothing but its co_birth. One that changes its user
+ * gets a copy of our memory: another user must not have ours in his hands, nor change its being dumpable.
+ */
+
+#ifdef __linux__
+
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+#define CO_P_PIDFD ((idtype_t)3)
+#define CO_BIRTH_STACK 32768
+#ifdef SYS_setuid32 /* where SYS_setuid takes 16 bits */
+#define CO_SETUID SYS_setuid32
+#define CO_SETGID SYS_setgid32
+#define CO_SETGROUPS SYS_setgroups32
+#else
+#define CO_SETUID SYS_setuid
+#define CO_SETGID SYS_setgid
+#define CO_SETGROUPS SYS_setgroups
+#endif
+
+/* ---- in the child ---- */
+
+/* What a child is made of. It is followed by a stack, and the room that the pointers point to. */
+typedef struct {
+    const co_program *program;
+    int stdio[3];       /* descriptors; -1: the null device */
+    char **environment; /* a copy: another thread may change ours meanwhile */
+    const char *path;   /* folders to look in */
+    char *name;         /* room for the longest of them with the program's name */
+    char **script;      /* arguments for the shell: room for its own name, the file's, and those of the program */
+    volatile int error; /* is set if the program cannot be run */
+} co_birth;
+
+/* Run a file; as execvp does, one that says not how by the shell. Returns errno. */
+static int exec_file(co_birth *birth, const char *file) {
+    execve(file, birth->program->arguments, birth->environment);
+    if (errno != ENOEXEC) return errno;
+    birth->script[1] = (char *)file;
+    execve(birth->script[0], birth->script, birth->environment);
+    return errno;
+}
+
+/* Look for the program as execvp does, in the PATH that the program will have. Returns errno. */
+static int exec_program(co_birth *birth) {
+    const char *file = birth->program->file;
+    size_t length = strlen(file);
+    int denied = 0;
+    if (memchr(file, '/', length)) return exec_file(birth, file);
+    if (length > NAME_MAX) return ENAMETOOLONG;
+    for (const char *at = birth->path, *end;; at = end + 1) {
+        for (end = at; *end && *end != ':';) end++;
+        size_t size = (size_t)(end - at);
+        memcpy(birth->name, at, size);
+        if (size) birth->name[size++] = '/';
+        memcpy(birth->name + size, file, length + 1);
+        int error = exec_file(birth, birth->name);
+        if (error == EACCES)
+            denied = 1;
+        else if (error != ENOENT && error != ENOTDIR && error != ENAMETOOLONG && error != ESTALE && error != ENODEV &&
+                 error != ETIMEDOUT)
+            return error;
+        if (!*end) return denied ? EACCES : ENOENT;
+    }
+}
+
+/* A descriptor that is itself to be overwritten before it is copied goes out of the way first. */
+static int stdio_set(co_birth *birth) {
+    for (int i = 0; i < 3; i++)
+        if (birth->stdio[i] >= 0 && birth->stdio[i] < i && (birth->stdio[i] = fcntl(birth->stdio[i], F_DUPFD_CLOEXEC, 3)) < 0)
+            return errno;
+    for (int i = 0; i < 3; i++) {
+        int fd = birth->stdio[i], flags;
+        if (fd < 0 && (fd = open("/dev/null", (i ? O_RDWR : O_RDONLY) | O_CLOEXEC)) < 0) return errno;
+        if ((fd == i ? fcntl(fd, F_SETFD, 0) : dup2(fd, i)) < 0) return errno;
+        flags = fcntl(i, F_GETFL); /* programs expect to wait */
+        if (flags >= 0 && flags & O_NONBLOCK) fcntl(i, F_SETFL, flags & ~O_NONBLOCK);
+    }
+    return 0;
+}
+
+/* By system calls of this thread alone: the library's functions would tell the threads of our parent. */
+static int user_set(const co_program *program) {
+    int changes = program->flags & (UV_PROCESS_SETUID | UV_PROCESS_SETGID);
+    if (changes) syscall(CO_SETGROUPS, 0, NULL); /* only root can, and has to */
+    if (changes & UV_PROCESS_SETGID && syscall(CO_SETGID, program->group)) return errno;
+    if (changes & UV_PROCESS_SETUID && syscall(CO_SETUID, program->user)) return errno;
+    return 0;
+}
+
+static void signals_reset(void) {
+    struct sigaction action;
+    sigset_t none;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL); /* some cannot, and need not */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int on_birth(void *data) {
+    co_birth *birth = data;
+    const co_program *program = birth->program;
+    if (program->flags & UV_PROCESS_DETACHED) setsid();
+    birth->error = stdio_set(birth);
+    if (!birth->error && program->directory && chdir(program->directory)) birth->error = errno;
+    if (!birth->error) birth->error = user_set(program);
+    if (!birth->error) {
+        signals_reset();
+        birth->error = exec_program(birth);
+    }
+    _exit(127);
+}
+
+/* ---- in the parent: all that takes memory is done before ---- */
+
+static size_t strings(char **array) {
+    size_t count = 0;
+    while (array[count]) count++;
+    return count;
+}
+
+static const char *path_of(char **environment, char *fallback, size_t room) {
+    for (; *environment; environment++)
+        if (!strncmp(*environment, "PATH=", 5)) return *environment + 5;
+    return confstr(_CS_PATH, fallback, room) ? fallback : "";
+}
+
+/* Returns NULL without memory. The child has its own copy of it if `copied`, except for what it writes into it. */
+static co_birth *birth_new(const co_program *program, int copied, size_t *size) {
+    extern char **environ;
+    static char shell[] = "/bin/sh";
+    char fallback[256];
+    char **environment = program->environment ? program->environment : environ;
+    size_t variables = strings(environment), arguments = strings(program->arguments);
+    const char *path = path_of(environment, fallback, sizeof fallback);
+    size_t pointers = (variables + 1 + arguments + 2) * sizeof(char *), length = strlen(path) + 1;
+    *size = CO_BIRTH_STACK + sizeof(co_birth) + pointers + 2 * length + strlen(program->file) + 1;
+    char *room = mmap(NULL, *size, PROT_READ | PROT_WRITE, (copied ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return NULL;
+    co_birth *birth = (co_birth *)(room + CO_BIRTH_STACK);
+    birth->program = program;
+    birth->environment = (char **)(birth + 1);
+    memcpy(birth->environment, environment, variables * sizeof(char *));
+    birth->script = birth->environment + variables + 1;
+    birth->script[0] = shell;
+    if (arguments) memcpy(birth->script + 2, program->arguments + 1, arguments * sizeof(char *)); /* and the NULL */
+    birth->path = memcpy((char *)birth->environment + pointers, path, length);
+    birth->name = (char *)birth->path + length;
+    return birth;
+}
+
+/* Start the child; returns its pidfd. It has ended by itself if there is an error. */
+static int birth_give(co_birth *birth, int copied, pid_t *pid) {
+    sigset_t all, before;
+    int pidfd = -1, flags = CLONE_VFORK | CLONE_PIDFD | (copied ? 0 : CLONE_VM) | SIGCHLD;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    *pid = clone(on_birth, birth, flags, birth, &pidfd);
+    int error = *pid < 0 ? errno : birth->error;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!error) return pidfd;
+    if (*pid > 0) {
+        while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR) continue;
+        close(pidfd);
+    }
+    return uv_translate_sys_error(error);
+}
+
+/* libuv looks at the descriptor, and takes a socket for readable and writable; a pipe that is not has to say so. The bits
+ * are those behind uv_is_readable and uv_is_writable. */
+static int pipe_connect(uv_pipe_t *pipe, int fd, int kind) {
+    enum { READABLE = 0x4000, WRITABLE = 0x8000 };
+    uv_stream_t *stream = (uv_stream_t *)pipe;
+    int code = uv_pipe_open(pipe, fd);
+    if (code) return code;
+    unsigned int flags = stream->flags;
+    stream->flags = flags & ~((kind & CO_CHILD_READS ? 0 : WRITABLE) | (kind & CO_CHILD_WRITES ? 0 : READABLE));
+    if (uv_is_readable(stream) != !!(kind & CO_CHILD_WRITES) || uv_is_writable(stream) != !!(kind & CO_CHILD_READS))
+        stream->flags = flags; /* another libuv */
+    return 0;
+}
+
+/* Make the child's descriptors; those from pipes are ours to close. */
+static int stdio_open(co_loop *loop, co_birth *birth, const co_stdio *stdio) {
+    int code = 0;
+    for (int i = 0; i < 3; i++) birth->stdio[i] = stdio[i].kind == CO_INHERIT ? stdio[i].fd : -1;
+    for (int i = 0; i < 3 && !code; i++) {
+        int ends[2];
+        if (stdio[i].kind <= CO_INHERIT) continue;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) return uv_translate_sys_error(errno);
+        birth->stdio[i] = ends[1];
+        code = pipe_connect(&find(loop, stdio[i].slot)->u.pipe, ends[0], stdio[i].kind);
+        if (code) close(ends[0]);
+    }
+    return code;
+}
+
+static void stdio_close(co_birth *birth, const co_stdio *stdio) {
+    for (int i = 0; i < 3; i++)
+        if (stdio[i].kind > CO_INHERIT && birth->stdio[i] >= 0) close(birth->stdio[i]);
+}
+
+/* ---- its end ---- */
+
+/* Before the handle is closed. */
+static void pidfd_forget(co_handle *child) {
+    uv_poll_stop(&child->u.poll);
+    close(child->fd);
+}
+
+static void on_pidfd(uv_poll_t *uv, int status, int events) {
+    co_handle *child = HANDLE(uv);
+    siginfo_t end;
+    int failed;
+    memset(&end, 0, sizeof end);
+    do
+        failed = waitid(CO_P_PIDFD, (id_t)child->fd, &end, WEXITED | WNOHANG);
+    while (failed && errno == EINTR);
+    if (failed)
+        child_ended(child, -ECHILD, 0); /* somebody else has taken the status, or SIGCHLD is ignored */
+    else if (end.si_pid) /* else a debugger has it still */
+        child_ended(child, end.si_code == CLD_EXITED ? end.si_status : 0, end.si_code == CLD_EXITED ? 0 : end.si_status);
+}
+
+static int pidfd_kill(co_handle *child, int number) {
+    return syscall(SYS_pidfd_send_signal, child->fd, number, NULL, 0) ? uv_translate_sys_error(errno) : 0;
+}
+
+/* Linux 5.4; a sandbox may forbid it. */
+static int pidfds_work(void) {
+    static int works = -1; /* two threads would find the same */
+    if (works < 0) {
+        siginfo_t end;
+        int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE)) return 1; /* we shall see */
+        works = fd >= 0 && !syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) &&
+                waitid(CO_P_PIDFD, (id_t)fd, &end, WEXITED | WNOHANG) && errno == ECHILD; /* it is no child of ours */
+        if (fd >= 0) close(fd);
+    }
+    return works;
+}
+
+/* While SIGCHLD is ignored, the system takes the status itself, so then it must not be. */
+static int child_heeded(co_handle *child) {
+    struct sigaction now;
+    if (sigaction(SIGCHLD, NULL, &now) || (now.sa_handler != SIG_IGN && !(now.sa_flags & SA_NOCLDWAIT))) return 0;
+    return child_tap(child);
+}
+
+/* A start that fails is a handle that was closed. */
+static int birth_failed(co_handle *child, int code) {
+    co_loop *loop = child->loop;
+    child_untap(child);
+    loop->handles_closed++;
+    loop->handles_freed++;
+    loop->handles[child->slot] = NULL;
+    free(child);
+    return code;
+}
+
+/* Returns the pidfd. */
+static int birth(co_loop *loop, co_program *program) {
+    size_t size;
+    pid_t pid;
+    int copied = !!(program->flags & (UV_PROCESS_SETUID | UV_PROCESS_SETGID));
+    co_birth *birth = birth_new(program, copied, &size);
+    if (!birth) return UV_ENOMEM;
+    int code = stdio_open(loop, birth, program->stdio);
+    if (!code) code = birth_give(birth, copied, &pid);
+    stdio_close(birth, program->stdio);
+    munmap((char *)birth - CO_BIRTH_STACK, size);
+    if (code >= 0) program->pid = pid;
+    return code;
+}
+
+static int spawn_linux(co_handle *child, co_program *program) {
+    int code = child_heeded(child);
+    if (code) return birth_failed(child, code);
+    int pidfd = birth(child->loop, program);
+    if (pidfd < 0) return birth_failed(child, pidfd);
+    code = uv_poll_init(&child->loop->uv, &child->u.poll, pidfd);
+    if (code) { /* without it nobody would be told of the end */
+        kill(program->pid, SIGKILL);
+        while (waitpid(program->pid, NULL, 0) < 0 && errno == EINTR) continue;
+        close(pidfd);
+        return birth_failed(child, code);
+    }
+    child->fd = pidfd;
+    child->extra = (void *)(intptr_t)program->pid;
+    child->ending = pidfd_forget;
+    uv_poll_start(&child->u.poll, UV_READABLE, on_pidfd); /* cannot fail */
+    return 0;
+}
+
+#endif
