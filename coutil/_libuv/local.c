@@ -1,4 +1,4 @@
-/* Unix sockets, descriptors that travel through them, and streams on descriptors that exist already.
+/* Unix sockets, descriptors that travel through them, and handles on descriptors that exist already.
  *
  * Names are handled here, not by libuv: 1.44 cuts long ones short, has no abstract ones, cannot use a bound stream or
  * repeat a failed attempt to connect, and unlinks whatever bears the name when a listener is closed.
@@ -10,7 +10,19 @@
 #define CO_SUN_PATH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define CO_FIRST 3 /* descriptors below are the standard streams, which libuv refuses to close */
 
-enum { CO_FD_OTHER, CO_FD_IPV4, CO_FD_IPV6, CO_FD_LOCAL, CO_FD_FIFO, CO_FD_TERMINAL, CO_FD_FILE, CO_FD_LISTENS = 16 }; /* of descriptors */
+/* Kinds of descriptors. */
+enum {
+    CO_FD_OTHER,
+    CO_FD_IPV4,
+    CO_FD_IPV6,
+    CO_FD_LOCAL,
+    CO_FD_FIFO,
+    CO_FD_TERMINAL,
+    CO_FD_FILE,
+    CO_FD_UDP4,
+    CO_FD_UDP6,
+    CO_FD_LISTENS = 16
+};
 
 /* The file that a bound socket has made, to be removed with it. */
 typedef struct {
@@ -228,22 +240,55 @@ int co_kind(int fd) {
     socklen_t length = sizeof name;
     int listens = 0;
     socklen_t size = sizeof listens;
-    switch (uv_guess_handle(fd)) {
+    uv_handle_type type = uv_guess_handle(fd);
+    switch (type) {
     case UV_TTY: return CO_FD_TERMINAL;
     case UV_FILE: return CO_FD_FILE;
     case UV_TCP:
-    case UV_NAMED_PIPE: break;
+    case UV_NAMED_PIPE:
+    case UV_UDP: break;
     default: return CO_FD_OTHER;
     }
     if (getsockname(fd, (struct sockaddr *)&name, &length)) return CO_FD_FIFO;
+    if (type == UV_UDP) return name.ss_family == AF_INET6 ? CO_FD_UDP6 : CO_FD_UDP4;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
     int kind = name.ss_family == AF_UNIX ? CO_FD_LOCAL : name.ss_family == AF_INET6 ? CO_FD_IPV6 : CO_FD_IPV4;
     return kind | (listens ? CO_FD_LISTENS : 0);
 }
 
+/* libuv would let others bind to the address as well; the sender of the socket has not asked for that. */
+static void udp_take(co_handle *udp, int fd) {
+    int names[] = {SO_REUSEADDR, SO_REUSEPORT}, before[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        socklen_t size = sizeof before[i];
+        getsockopt(fd, SOL_SOCKET, names[i], &before[i], &size);
+    }
+    uv_udp_open(&udp->u.udp, fd);
+    for (int i = 0; i < 2; i++) setsockopt(fd, SOL_SOCKET, names[i], &before[i], sizeof before[i]);
+    udp->u.udp.io_watcher.fd = fd; /* what libuv cannot use, it says at the first use */
+    udp->width = 1;
+}
+
+static uv_handle_type type_of(int kind) {
+    switch (kind) {
+    case CO_FD_TERMINAL: return UV_TTY;
+    case CO_FD_FIFO:
+    case CO_FD_LOCAL: return UV_NAMED_PIPE;
+    case CO_FD_UDP4:
+    case CO_FD_UDP6: return UV_UDP;
+    default: return UV_TCP;
+    }
+}
+
 static int adopted_init(co_loop *loop, co_handle *handle, int fd, int kind, int share) {
     int code;
     if (kind == CO_FD_TERMINAL) return uv_tty_init(&loop->uv, &handle->u.tty, fd, 0);
+    if (kind == CO_FD_UDP4 || kind == CO_FD_UDP6) {
+        uv_udp_init(&loop->uv, &handle->u.udp);
+        udp_take(handle, fd);
+        handle->ipv6 = kind == CO_FD_UDP6;
+        return 0;
+    }
     if (kind == CO_FD_FIFO || kind == CO_FD_LOCAL) {
         uv_pipe_init(&loop->uv, &handle->u.pipe, share);
         code = uv_pipe_open(&handle->u.pipe, fd);
@@ -256,7 +301,7 @@ static int adopted_init(co_loop *loop, co_handle *handle, int fd, int kind, int 
     return 0;
 }
 
-/* Make a stream or listener on a descriptor of `kind`, which is ours from now on, whatever comes of it. */
+/* Make a stream, listener or datagram socket on a descriptor of `kind`, which is ours from now on, whatever comes of it. */
 int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind, int share) {
     co_handle *handle = NULL;
     if (foreign(loop)) {
@@ -271,10 +316,11 @@ int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind
         if (code) return code;
         fd = higher;
     }
-    uv_handle_type type = kind == CO_FD_TERMINAL ? UV_TTY : kind == CO_FD_FIFO || kind == CO_FD_LOCAL ? UV_NAMED_PIPE : UV_TCP;
+    uv_handle_type type = type_of(kind);
     int code = handle_open(loop, slot, generation, type, &handle);
     if (!code) code = handle_opened(handle, adopted_init(loop, handle, fd, kind, share));
     if (!code) handle->plain = kind == CO_FD_TERMINAL || kind == CO_FD_FIFO;
-    if (code || handle->u.stream.io_watcher.fd != fd) close(fd); /* libuv opens terminals again */
+    int again = !code && type == UV_TTY && handle->u.tty.io_watcher.fd != fd; /* libuv opens terminals again */
+    if (code || again) close(fd);
     return code;
 }

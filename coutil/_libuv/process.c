@@ -130,7 +130,7 @@ static void child_ended(co_handle *child, int status, int number) {
 int co_kill(co_loop *loop, uint32_t slot, int number) {
     ENTER(loop);
     co_handle *child = find(loop, slot);
-    if (!child || uv_is_closing(&child->u.handle)) return UV_ESRCH;
+    if (!child || child->raw || uv_is_closing(&child->u.handle)) return UV_ESRCH;
     if (child->u.handle.type == UV_POLL) return pidfd_kill(child, number);
     return child->u.handle.type == UV_PROCESS ? uv_process_kill((uv_process_t *)&child->u, number) : UV_ESRCH;
 }

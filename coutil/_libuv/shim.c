@@ -585,12 +585,22 @@ static void on_refused(co_handle *handle) {
     }
 }
 
+/* When the peer has hung up, libuv takes a read that brought less than it might for the last one. Data that descriptors
+ * come with are read one message at a time, though, so there may be more. */
+static int ended_too_early(co_handle *handle) {
+    char byte;
+    return handle->u.handle.type == UV_NAMED_PIPE && !handle->plain &&
+           recv(handle->u.pipe.io_watcher.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
     if (count > 0)
         on_data(handle, window->base, (size_t)count);
     else if (count == UV_ENOBUFS)
         on_refused(handle);
+    else if (count == UV_EOF && ended_too_early(handle))
+        uv_read_start(uv, on_alloc, on_read);
     else if (count < 0) {
         uv_read_stop(uv); /* the next wait starts afresh */
         handle->flowing = 0;

@@ -34,18 +34,13 @@ from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, ne
 from .network.address import Address, Domain, address
 from .network.connect import connect
 from .network.datagram import DatagramSocket
-from .network.local import (
-    LocalDomain,
-    LocalPassiveSocket,
-    LocalSocket,
-    LocalStreamSocket,
-    SharePassiveSocket,
-    ShareStreamSocket,
-)
+from .network.local import LocalDomain, LocalPassiveSocket, LocalSocket, LocalStreamSocket
 from .network.names import Addresses, findaddr, nameaddr
+from .network.share import SharePassiveSocket, ShareStreamSocket
 from .network.socket import Socket
 from .network.stream import PassiveSocket, StreamSocket
 from .processes.execute import execute
+from .processes.pipe import Pipe, SharePipe
 from .processes.process import Process, start
 from .processes.spec import ExecSpec
 from .random import random
@@ -73,10 +68,12 @@ __all__ = [
     "NetInfo",
     "PackedEnv",
     "PassiveSocket",
+    "Pipe",
     "PolledChange",
     "ProcInfo",
     "Process",
     "SharePassiveSocket",
+    "SharePipe",
     "ShareStreamSocket",
     "Socket",
     "StandardFile",
@@ -164,8 +161,8 @@ def socket(type: Literal["stream", "passive", "datagram"], domain: Domain | Loca
     """Return a new socket.
 
     type: "stream" connects, sends and receives; "passive" listens and accepts; "datagram" sends and receives single
-    messages. domain: "ipv4" or "ipv6"; "local", a Unix socket; "share", one through which streams and listeners travel
-    between processes.
+    messages. domain: "ipv4" or "ipv6"; "local", a Unix socket; "share", one through which sockets travel between
+    processes.
     Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
     "share"). Source: uv_tcp_init_ex, uv_udp_init_ex, uv_pipe_init.
     """

@@ -27,7 +27,7 @@ from .files.descriptor import has_position
 from .files.file import File
 from .network.bytestream import SIZE, ByteStream
 from .network.handled import Opening, checked_size
-from .network.local import Travelling, adopted
+from .network.share import Travelling, adopted
 from .signals import Watcher, number_of
 
 __all__ = ["Standard", "StandardFile", "Terminal", "standard"]
@@ -223,6 +223,8 @@ _MAKERS: dict[int, Callable[[int], Standard | None]] = {
     lib.CO_FD_LOCAL: _socket,
     lib.CO_FD_IPV4: _socket,
     lib.CO_FD_IPV6: _socket,
+    lib.CO_FD_UDP4: _socket,
+    lib.CO_FD_UDP6: _socket,
 }
 
 

@@ -18,6 +18,8 @@ import pytest
 
 from coutil import system
 from coutil.system import PassiveSocket, Socket, StreamSocket
+from coutil.system.network.share import adopted
+from tests.helpers.pipes import LETTERS, child_end
 
 LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
@@ -69,7 +71,10 @@ def connected(server: PassiveSocket) -> StreamSocket:
 
 
 def pair(domain: str) -> tuple[StreamSocket, StreamSocket]:
-    """Return both ends of a connection. Waits."""
+    """Return both ends of a connection; of a pipe to a child, the child's as a socket of ours. Waits."""
+    if domain in LETTERS:
+        near, peer = child_end(domain)
+        return near, adopted(peer.detach(), share=True)
     with listening(domain) as server:
         near = connected(server)
         return near, server.accept()
@@ -98,6 +103,12 @@ def plain_client(address: Any) -> socket.socket:
 @contextmanager
 def with_plain_peer(domain: str) -> Iterator[tuple[StreamSocket, socket.socket]]:
     """Yield a stream of ours and its peer, a non-blocking Python socket; close both at the end."""
+    if domain in LETTERS:
+        stream, peer = child_end(domain)
+        peer.setblocking(False)
+        with stream, peer:
+            yield stream, peer
+        return
     with listening(domain) as server:
         peer = plain_client(server.getaddress())
         peer.setblocking(False)

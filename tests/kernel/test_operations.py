@@ -24,6 +24,7 @@ from coutil._libuv import lib
 from coutil.system.files.file import File
 from coutil.system.network import datagram
 from tests.helpers.pool import wait_until_it_reads
+from tests.helpers.pipes import child_end
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -299,8 +300,11 @@ class Connect(Kind):
 class OnStreams(Kind):
     """Base of what needs two connected streams."""
 
+    def pair(self) -> tuple[Any, socket.socket]:
+        return self.bench.pair()
+
     def prepare(self) -> None:
-        pairs = [self.bench.pair(), self.bench.pair()]
+        pairs = [self.pair(), self.pair()]
         self.objects = [stream for stream, _ in pairs]
         self.peers = [peer for _, peer in pairs]
         for peer in self.peers:
@@ -429,6 +433,27 @@ class ReceiveInto(Receive):
         assert (result, bytes(self.buffer)) == (10, (b"\0\0" + TEXT).ljust(64, b"\0"))
 
 
+class OnPipes(OnStreams):
+    """Pipes to children in place of connections."""
+
+    def pair(self) -> tuple[Any, socket.socket]:
+        ends = child_end("pipe")
+        self.bench.opened += ends
+        return ends
+
+
+class SendToChild(OnPipes, Send):
+    pass
+
+
+class ShutdownPipe(OnPipes, Shutdown):
+    pass
+
+
+class ReceiveFromChild(OnPipes, Receive):
+    pass
+
+
 class OnDatagrams(Kind):
     """Base of what needs two datagram sockets; the peer is a socket of the standard library."""
 
@@ -537,6 +562,11 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "accept, closed": (Accept, True),
     "receive": (Receive, False),
     "receive, closed": (Receive, True),
+    "receive from a child": (ReceiveFromChild, False),
+    "receive from a child, closed": (ReceiveFromChild, True),
+    "send to a child": (SendToChild, False),
+    "send to a child, closed": (SendToChild, True),
+    "shutdown of a pipe": (ShutdownPipe, False),
     "receive_into": (ReceiveInto, False),
     "receive_into, closed": (ReceiveInto, True),
     "receive a datagram": (ReceiveDatagram, False),
@@ -889,10 +919,12 @@ def judge(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hu
     assert (bench.stage, bench.paused, bench.tested.status) == (stages, True, "suspended")
     assert system.run() is False
     assert bench.tested.operation is None or bench.tested.operation.state.name == "Freed"
-    objects = [each._handle for each in bench.kind.objects if isinstance(each, system.Socket)]
+    objects = [each._handle for each in bench.kind.objects if isinstance(each, system.Socket | system.Pipe)]
     seen = (walked.by(bench.tested.operation), *(walked.by(handle) for handle in objects))
     assert (*seen, "", "")[:3] == traces
-    sockets = [each for each in bench.opened if isinstance(each, system.Socket) and not each._handle.closed]
+    sockets = [
+        each for each in bench.opened if isinstance(each, system.Socket | system.Pipe) and not each._handle.closed
+    ]
     bench.kind.finish()
     assert hub.in_flight() == len(sockets), "something beside the open sockets is in flight"
 
@@ -923,9 +955,10 @@ def test_nothing_happens(sequence: Callable[..., int], kind: str, mode: str, ben
     Stands for its case of channels, which do not exist yet. A send that is cancelled goes on in the background until
     its stream is closed: that is its end here.
     """
-    if kind == "send":
+    sends = isinstance(bench.kind, Send)
+    if sends:
         spawn.call(lambda: system.suspend() and bench.kind.objects[0].close())
     with Walked() as walked:
         stages = sequence(bench, trigger=False)
         traces = expected(sequence, bench.kind)
-        judge(bench, walked, stages, (traces[0], "1 3", "") if kind == "send" else traces, hub)
+        judge(bench, walked, stages, (traces[0], "1 3", "") if sends else traces, hub)

@@ -194,7 +194,7 @@ def file_lines(clock: ManualClock) -> Iterator[Row]:
             yield Row(lambda: next(lines), check=check)
 
 
-@row_for("ipv4", "local", "share")
+@row_for("ipv4", "local", "share", "pipe", "sharepipe")
 def stream_send_file(domain: str, clock: ManualClock) -> Iterator[Row]:
     """What was sent is a part of the file, from its beginning."""
     with TemporaryDirectory() as folder, with_plain_peer(domain) as (stream, peer):

@@ -49,11 +49,13 @@ def rows(made: dict[str, Callable[..., Iterator[Row]]]) -> None:
 
 
 def row_for(*domains: str) -> Callable[[Callable[..., Iterator[Row]]], Callable[..., Iterator[Row]]]:
-    """Add a row for sockets of each domain, which is called with the domain and the clock."""
+    """Add a row for sockets of each domain, or ends of each kind of pipe, which is called with that and the clock."""
 
     def add(make: Callable[..., Iterator[Row]]) -> Callable[..., Iterator[Row]]:
         for domain in domains:
-            ROWS[f"{'' if domain == 'ipv4' else domain}{make.__name__}"] = partial(make, domain)
+            name = make.__name__
+            name = name.replace("stream", domain, 1) if domain.endswith("pipe") else domain.removesuffix("ipv4") + name
+            ROWS[name] = partial(make, domain)
         return make
 
     return add

@@ -1,4 +1,4 @@
-"""Rows of the kill matrix: streams and listeners of all kinds."""
+"""Rows of the kill matrix: streams, pipes to children, and listeners of all kinds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from coutil.testing import ManualClock
 from tests.helpers.tcp import BIG, as_plain, connected, listening, pairs, receive_exactly, with_plain_peer
 from tests.matrix.row import NOTHING, Row, row, row_for
 
+CONNECTED = ("ipv4", "local", "share", "pipe", "sharepipe")
 
-@row_for("ipv4", "local", "share")
+
+@row_for(*CONNECTED)
 def stream_receive(domain: str, clock: ManualClock) -> Iterator[Row]:
     with with_plain_peer(domain) as (stream, peer):
 
@@ -25,7 +27,7 @@ def stream_receive(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(stream.receive, lambda: peer.send(b"data"), check)
 
 
-@row_for("ipv4", "local", "share")
+@row_for(*CONNECTED)
 def stream_receive_into(domain: str, clock: ManualClock) -> Iterator[Row]:
     with with_plain_peer(domain) as (stream, peer):
         buffer = bytearray(64)
@@ -39,7 +41,7 @@ def stream_receive_into(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(lambda: stream.receive_into(buffer), lambda: peer.send(b"data"), check)
 
 
-@row_for("ipv4", "local", "share")
+@row_for(*CONNECTED)
 def stream_send(domain: str, clock: ManualClock) -> Iterator[Row]:
     """What has begun goes on in the background, so that the peer never reads half of it."""
     with pairs(domain) as (near, far):
@@ -99,7 +101,7 @@ def passive_accept(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(server.accept, lambda: client.connect(server.getaddress()), check)
 
 
-@row_for("ipv4", "local", "share")
+@row_for(*CONNECTED)
 def stream_shutdown(domain: str, clock: ManualClock) -> Iterator[Row]:
     with pairs(domain) as (near, far):
 
@@ -118,11 +120,11 @@ def stream_shutdown(domain: str, clock: ManualClock) -> Iterator[Row]:
 # -- what travels on share sockets
 
 
-@row
-def sharestream_receive_stream(clock: ManualClock) -> Iterator[Row]:
+@row_for("share", "sharepipe")
+def stream_receive_stream(domain: str, clock: ManualClock) -> Iterator[Row]:
     """The data and the stream come once, though perhaps apart."""
     outer, inner = socket.socketpair()
-    with with_plain_peer("share") as (stream, peer), outer, inner:
+    with with_plain_peer(domain) as (stream, peer), outer, inner:
         data, arrived = bytearray(), []
 
         def take(got: tuple[bytes, Any]) -> None:
@@ -144,10 +146,10 @@ def sharestream_receive_stream(clock: ManualClock) -> Iterator[Row]:
         yield Row(stream.receive_stream, lambda: socket.send_fds(peer, [b"data"], [inner.fileno()]), check)
 
 
-@row
-def sharestream_send_stream(clock: ManualClock) -> Iterator[Row]:
+@row_for("share", "sharepipe")
+def stream_send_stream(domain: str, clock: ManualClock) -> Iterator[Row]:
     """What has begun goes on in the background, with the stream."""
-    with pairs("share") as (near, far), pairs("ipv4") as (outer, inner):
+    with pairs(domain) as (near, far), pairs("ipv4") as (outer, inner):
 
         def send() -> Any:
             return near.send(b"data", stream=inner)

@@ -342,7 +342,7 @@ def test_handlers_of_sigchld(handler, when):
 
 
 def test_python_handler_of_sigchld():
-    """T-27, B55: a handler of Python for SIGCHLD stays, and is told of our children, too; except by a wait for "child"."""
+    """T-27, B55: a handler of Python for SIGCHLD stays, and is told of our children; but for a wait for "child"."""
     seen = []
     before = signal.signal(signal.SIGCHLD, handler := lambda number, frame: seen.append(number))
     try:

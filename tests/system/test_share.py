@@ -10,10 +10,22 @@ import pytest
 
 from coutil import system
 from coutil.errors import BusyError, Closed
-from coutil.system import LocalPassiveSocket, LocalStreamSocket, PassiveSocket, StreamSocket
+from coutil.system import DatagramSocket, LocalPassiveSocket, LocalStreamSocket, PassiveSocket, StreamSocket
 from tests.helpers.script import ROOT
-from tests.helpers.tcp import BIG, all_domains, as_plain, listening, local_path, loopback, pair, pairs, receive_exactly
+from tests.helpers.tcp import (
+    BIG,
+    all_domains,
+    as_plain,
+    both_domains,
+    listening,
+    local_path,
+    loopback,
+    pair,
+    pairs,
+    receive_exactly,
+)
 from tests.helpers.tcp import with_plain_peer as plain_peer
+from tests.helpers.udp import connected_sockets, sockets
 
 STREAMS = {"ipv4": StreamSocket, "ipv6": StreamSocket, "local": LocalStreamSocket, "share": LocalStreamSocket}
 PASSIVE = {"ipv4": PassiveSocket, "ipv6": PassiveSocket, "local": LocalPassiveSocket, "share": LocalPassiveSocket}
@@ -149,6 +161,62 @@ def test_link_closed_under_a_send(go):
         outer.close()
 
 
+@both_domains
+def test_datagram_socket_travels(domain):
+    """T-55: a UDP socket arrives as one, bound where it was; each datagram goes to whoever of both takes it."""
+    with pairs("share") as (near, far), sockets(domain) as (ours, peer):
+        assert near.send(b"parent", stream=ours) is True
+        data, arrived = far.receive_stream()
+        with arrived:
+            assert (data, type(arrived), arrived.getdomain()) == (b"parent", DatagramSocket, domain)
+            assert arrived.getaddress() == ours.getaddress()
+            peer.send(b"first", ours.getaddress())
+            assert arrived.receive() == (b"first", peer.getaddress())
+            with pytest.raises(TypeError, match="address is needed"):
+                arrived.send(b"x")
+            assert arrived.send(b"second", peer.getaddress()) is True
+            assert peer.receive() == (b"second", ours.getaddress())
+            ours.close()
+            peer.send(b"third", arrived.getaddress())
+            assert arrived.receive_into(bytearray(3)) == (3, peer.getaddress(), True)
+            assert arrived.setoption("ttl", 3) is arrived.setoption("mcastloop", False) is True
+
+
+@both_domains
+def test_connected_datagram_socket_travels(domain):
+    """A UDP socket that is connected arrives connected, and can be disconnected; one that has no name yet gets it."""
+    with pairs("share") as (near, far), connected_sockets(domain) as (ours, peer):
+        near.send(b"x", stream=ours)
+        with far.receive_stream()[1] as arrived:
+            assert arrived.send(b"no address") is True
+            assert peer.receive() == (b"no address", ours.getaddress())
+            assert arrived.getaddress("peer") == peer.getaddress()
+            with pytest.raises(OSError, match="EISCONN"):
+                arrived.connect(peer.getaddress())
+            assert arrived.connect(None) is True
+        with system.socket("datagram", domain) as fresh:
+            near.send(b"x", stream=fresh)
+            with far.receive_stream()[1] as arrived:
+                assert arrived.bind(loopback(domain)) is True
+                assert fresh.getaddress() == arrived.getaddress() != loopback(domain)
+
+
+def test_a_received_datagram_socket_keeps_its_address():
+    """Nobody else can bind to the address of a UDP socket because it has travelled; if they could before, they can."""
+    options = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+    for shared in (0, 1):
+        with plain_peer("share") as (stream, peer), socket.socket(type=socket.SOCK_DGRAM) as theirs:
+            for option in options:
+                theirs.setsockopt(socket.SOL_SOCKET, option, shared)
+            theirs.bind(("127.0.0.1", 0))
+            send_descriptors(peer, b"x", [theirs.fileno()])
+            with stream.receive_stream()[1] as arrived, system.socket("datagram", "ipv4") as other:
+                assert [theirs.getsockopt(socket.SOL_SOCKET, option) for option in options] == [shared, shared]
+                if not shared:
+                    with pytest.raises(OSError, match="EADDRINUSE"):
+                        other.bind(arrived.getaddress(), reuse=True)
+
+
 def test_several_streams_at_once():
     """T-55: what came with the same data is handed out one by one; then more data are waited for."""
     with plain_peer("share") as (stream, peer):
@@ -167,7 +235,7 @@ def test_several_streams_at_once():
 
 
 def test_what_is_no_stream_is_closed(tmp_path):
-    """Files, pipes and datagram sockets that somebody sends: pipes are streams, the others are closed at once."""
+    """Files, pipes and Unix datagram sockets that somebody sends: pipes are streams, the others are closed at once."""
     read_end, write_end = os.pipe()
     with (
         plain_peer("share") as (stream, peer),
@@ -186,6 +254,36 @@ def test_what_is_no_stream_is_closed(tmp_path):
         peer.close()
         assert stream.receive_stream() == (b"", None)
     os.close(write_end)
+
+
+@pytest.mark.parametrize("domain", ["local", "share"])
+def test_messages_before_the_end(domain):
+    """What the peer sent before it closed comes before the end, although descriptors cut it into messages."""
+    with plain_peer(domain) as (stream, peer):
+        ends = [socket.socketpair() for _ in range(4)]
+        for number, (ours, _) in enumerate(ends):
+            send_descriptors(peer, bytes([number]), [ours.fileno()])
+            ours.close()
+        peer.close()
+        assert receive_exactly(stream, 9) == b"\0\1\2\3"
+        assert stream.receive() == stream.receive() == b""
+        stream.close()
+        for _, theirs in ends:
+            assert theirs.recv(1) == b""
+            theirs.close()
+
+
+def test_messages_with_streams_before_the_end():
+    """So do the streams, each with its data; the end is told only then, and again and again."""
+    with plain_peer("share") as (stream, peer):
+        for number in range(4):
+            with socket.socket(socket.AF_UNIX) as one:
+                send_descriptors(peer, bytes([number]), [one.fileno()])
+        peer.close()
+        for number in range(4):
+            data, taken = stream.receive_stream()
+            assert (data, taken.close()) == (bytes([number]), True)
+        assert stream.receive_stream() == stream.receive_stream() == (b"", None)
 
 
 def test_plain_receive_keeps_few():
@@ -252,7 +350,7 @@ def test_arguments_of_send(go):
     """No stream, no data, wrong types, closed and unconnected ones: each is refused before anything is sent."""
     with pairs("share") as (near, far), system.socket("stream", "local") as idle:
         for wrong in (True, 1, "x", object(), sys.stdout, socket):
-            with pytest.raises(TypeError, match="stream must be a stream or passive socket"):
+            with pytest.raises(TypeError, match="stream must be a stream, passive or datagram socket"):
                 near.send(b"x", stream=wrong)
         for data, arguments in ((b"", ()), (b"abc", (2, 2))):
             with pytest.raises(ValueError, match="is empty"):

@@ -173,13 +173,34 @@ def test_tcp_socket(listens):
             assert process.wait(20) == 0
 
 
+def test_datagram_sockets():
+    """STD-1: a UDP socket as a standard stream is a datagram socket, connected or not."""
+    script = """
+        from coutil import system
+        data, sender = system.stdin.receive()
+        system.stdin.send(data.upper(), sender)
+        system.stdout.send(type(system.stdout).__name__.encode())
+    """
+    ours, theirs, connected = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
+    with ours, theirs, connected:
+        ours.settimeout(20)
+        ours.bind(("127.0.0.1", 0))
+        theirs.bind(("127.0.0.1", 0))
+        connected.connect(ours.getsockname())
+        with started(script, stdin=theirs.fileno(), stdout=connected.fileno()) as process:
+            ours.sendto(b"first", theirs.getsockname())
+            assert process.wait(20) == 0
+        assert ours.recvfrom(99) == (b"FIRST", theirs.getsockname())
+        assert ours.recvfrom(99) == (b"DatagramSocket", connected.getsockname())
+
+
 def test_closed_and_unsupported_descriptors():
-    """What is closed, or a datagram socket: None, with one warning that says which; the others work."""
+    """What is closed, or a Unix datagram socket: None, with one warning that says which; the others work."""
     script = """
         import os, socket, warnings
         from coutil import system
         system.run("ready")  # the loop's descriptors are there before one of ours is free
-        with socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram:
             os.dup2(datagram.fileno(), 2)
         holder = os.dup(0), os.dup(0)
         os.close(0)

@@ -16,7 +16,7 @@ from ..._kernel.switching import SIGNED
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
 from .address import Address, Domain
-from .handled import checked_size
+from .handled import Opening, checked_size
 from .socket import IPSocket
 
 __all__ = ["DatagramSocket"]
@@ -50,12 +50,11 @@ class DatagramSocket(IPSocket):
     _family = "uv_udp"
     _getname = lib.co_udp_name
 
-    def __init__(self, domain: Domain) -> None:
-        """Open a socket. Raises `UVError`."""
-        self._connected = False
+    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+        """Open a socket, or take one that exists. Raises `UVError`."""
         self._unpack = _HEADS[domain].unpack_from
-        ipv6 = domain == "ipv6"
-        super().__init__(domain, lambda loop, slot, gen: lib.co_udp_new(loop, slot, gen, ipv6), "uv_udp_init")
+        super().__init__(domain, *(opening or _new(domain)))
+        self._connected = opening is not None and self._name("peer") is not None
 
     def bind(self, address: Address, *, reuse: bool = False) -> bool:
         """Bind to a local address of the socket's family; return True.
@@ -266,6 +265,11 @@ class DatagramSocket(IPSocket):
         where = NULL if iface is None else _literal("iface", iface)
         whose = NULL if source is None else _literal("source", source)
         self._call(lib.co_udp_membership, syscall, join, _literal("value", group), where, whose)
+
+
+def _new(domain: Domain) -> Opening:
+    ipv6 = domain == "ipv6"
+    return lambda loop, slot, generation: lib.co_udp_new(loop, slot, generation, ipv6), "uv_udp_init", None
 
 
 def _literal(name: str, text: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Unix sockets: local ones, and share sockets, through which streams and listeners travel between processes."""
+"""Unix sockets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from ..._kernel.operation import operation
 from ..._kernel.states import ARMED
 from ..._kernel.switching import SIGNED
 from ..._libuv import error, lib
-from ..._libuv.buffers import Bytes, filled, readable
-from .bytestream import LARGEST, SIZE, ByteStream, Listener
-from .handled import Opening, checked_size
+from ..._libuv.buffers import filled
+from .bytestream import ByteStream, Listener
+from .handled import Opening
 from .socket import Socket, checked_site
-from .stream import PassiveSocket, StreamSocket
 
 __all__ = [
     "LocalDomain",
@@ -22,16 +21,11 @@ __all__ = [
     "LocalSocket",
     "LocalStreamSocket",
     "Path",
-    "SharePassiveSocket",
-    "ShareStreamSocket",
-    "Travelling",
-    "adopted",
+    "accepted",
 ]
 
 LocalDomain = Literal["local", "share"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-_read_start = lib.co_read_start
-_WAITING = 64  # descriptors that came with data, and that nobody has asked for
 _PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a listener that has no room: first, last
 
 
@@ -168,141 +162,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
         woken = self._accept()
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        return LocalStreamSocket(self._domain, _accepted(self._handle, share=False))
-
-
-class ShareStreamSocket(LocalStreamSocket):
-    """One end of a connection through which streams and listeners travel between processes, together with data.
-
-    What travels is the descriptor: the sender has the stream still, and closes it or not. What a stream has received
-    but not handed out stays where it is.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
-        super().__init__(domain, opening)
-
-    def receive(self, size: int = SIZE) -> bytes:
-        """As `StreamSocket.receive`. What comes along waits for `receive_stream`: at most 64, older ones are closed."""
-        data = super().receive(size)
-        self._limit()
-        return data
-
-    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
-        """As `StreamSocket.receive_into`; what comes along is treated as by `receive`."""
-        count = super().receive_into(buffer, start, stop)
-        self._limit()
-        return count
-
-    def receive_stream(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:
-        """Wait for data; return them, and the stream or listener that came along, or None.
-
-        What came before is returned first, with b""; (b"", None) is the end of the stream. A listener begins to accept
-        with `listen`. What comes along that is neither is closed. An explicit resume ends the wait and is returned as
-        it is. Suspends and raises as `StreamSocket.receive`. Source: uv_read_start, uv_accept.
-        """
-        size, handle = min(checked_size(size), LARGEST), self._handle
-        if handle.stash.__class__ is bytes:
-            return self._take_stash(size), self._taken()
-        taken = self._taken()
-        if taken is not None:
-            return b"", taken
-        if handle.stash is not None:
-            return self._take_stash(size), None
-        woken = handle.wait(size, _read_start)
-        return (self._arrived(size), self._taken()) if woken is SIGNED else woken
-
-    def _taken(self) -> Travelling | None:
-        """Return the next stream or listener that has come; descriptors of other kinds are closed."""
-        handle = self._handle
-        while (fd := lib.co_share_take(handle.pointer, handle.slot, 1)) >= 0:
-            taken = adopted(fd)
-            if taken is not None:
-                return taken
-        return None
-
-    def _limit(self) -> None:
-        """Close what came long ago."""
-        handle = self._handle
-        while (fd := lib.co_share_take(handle.pointer, handle.slot, _WAITING + 1)) >= 0:
-            os.close(fd)
-
-    def send(self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None) -> bool:
-        """Send data[start:stop], and a `stream` or listener along with the first byte; return True.
-
-        The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
-        The path that a socket is bound to is not removed any more when we close it.
-        Without `stream` the same as `StreamSocket.send`. With one it always suspends, and raises also TypeError (not a
-        socket), ValueError (no data), `Closed` or `ForeignThread` for the `stream`, and `UVError`: EBADF (it was never
-        bound or connected), EMFILE. Source: uv_write2.
-        """
-        if stream is None:
-            return super().send(data, start, stop)
-        if not isinstance(stream, StreamSocket | PassiveSocket | LocalStreamSocket | LocalPassiveSocket):
-            raise TypeError(f"stream must be a stream or passive socket, not {stream!r}")
-        view, at = readable(data, start, stop)
-        if not len(view):
-            raise ValueError("data[start:stop] is empty: a stream travels with one byte at least")
-        handle, passed = self._handle, stream._handle
-        if passed.closed:
-            raise passed.unusable()
-        if passed.hub is not handle.hub:
-            raise passed.failed(lib.CO_FOREIGN, "uv_write2")
-
-        def begin(slot: int, generation: int) -> int:
-            code: int = lib.co_share_send(handle.pointer, handle.slot, slot, generation, at, len(view), passed.slot)
-            return code
-
-        return self._request(begin, "send", "uv_write2", view)
-
-
-class SharePassiveSocket(LocalPassiveSocket):
-    """A socket that listens for connections through which streams travel."""
-
-    __slots__ = ()
-
-    def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
-        super().__init__(domain, opening)
-
-    def accept(self) -> ShareStreamSocket:
-        """Wait for a connection and return it. As `LocalPassiveSocket.accept`."""
-        woken = self._accept()
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        return ShareStreamSocket("share", _accepted(self._handle, share=True))
-
-
-Travelling = StreamSocket | PassiveSocket | LocalStreamSocket | LocalPassiveSocket
-
-
-def adopted(fd: int, share: bool = False) -> Travelling | None:
-    """Return a stream or listener that owns the descriptor from now on; None for what is neither, which is closed.
-
-    share: make a share stream of a Unix socket. Raises `UVError`; the descriptor is closed then, too.
-    """
-    kind = lib.co_kind(fd)
-
-    def open_(loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_adopt(loop, slot, generation, fd, kind, stream_shares)
-        return code
-
-    opening = open_, "uv_tcp_open", None
-    passive = bool(kind & lib.CO_FD_LISTENS)
-    kind_of_stream = kind & ~lib.CO_FD_LISTENS
-    stream_shares = share and kind == lib.CO_FD_LOCAL
-    if kind_of_stream == lib.CO_FD_IPV4:
-        return PassiveSocket("ipv4", opening) if passive else StreamSocket("ipv4", opening)
-    if kind_of_stream == lib.CO_FD_IPV6:
-        return PassiveSocket("ipv6", opening) if passive else StreamSocket("ipv6", opening)
-    if kind_of_stream in (lib.CO_FD_LOCAL, lib.CO_FD_FIFO):
-        if passive:
-            return SharePassiveSocket("share", opening) if share else LocalPassiveSocket("local", opening)
-        return ShareStreamSocket("share", opening) if stream_shares else LocalStreamSocket("local", opening)
-    os.close(fd)
-    return None
+        return LocalStreamSocket(self._domain, accepted(self._handle, share=False))
 
 
 def _new(domain: LocalDomain) -> Opening:
@@ -310,7 +170,7 @@ def _new(domain: LocalDomain) -> Opening:
     return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init", None
 
 
-def _accepted(listener: Handle, share: bool) -> Opening:
+def accepted(listener: Handle, share: bool) -> Opening:
     """Take the connection that `listener` holds."""
     at = listener.slot
     return (

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from ..._libuv import lib
 from ..network.bytestream import ByteStream
+from ..network.share import Sharing
 
-__all__ = ["Pipe"]
+__all__ = ["Pipe", "SharePipe"]
 
 
 class Pipe(ByteStream):
     """A stream to or from a child, or both; it receives, sends and shuts down as sockets do."""
 
     __slots__ = ("_title",)
+    _shares = False
 
     def __init__(self, title: str) -> None:
         """Open our end; it is connected when the child is started. Raises `UVError`."""
         self._title = title
-        super().__init__(f"pipe {title}", lambda loop, slot, generation: lib.co_child_pipe(loop, slot, generation, 0), "uv_pipe_init")
+        shares = self._shares
+        super().__init__(
+            f"pipe {title}",
+            lambda loop, slot, generation: lib.co_child_pipe(loop, slot, generation, shares),
+            "uv_pipe_init",
+        )
 
     def __repr__(self) -> str:
         """Which stream of the child it is, and who waits."""
         waiter = self._handle.waiter
         state = " closed" if self._handle.closed else f" awaited by {waiter.name}" if waiter is not None else ""
-        return f"<Pipe {self._title}{state}>"
+        return f"<{type(self).__name__} {self._title}{state}>"
+
+
+class SharePipe(Sharing, Pipe):
+    """A pipe through which sockets travel to the child, or from it, together with data.
+
+    A child that uses coutil has the other end as `system.stdin`, `stdout` or `stderr`, a `ShareStreamSocket`.
+    """
+
+    __slots__ = ()
+    _shares = True

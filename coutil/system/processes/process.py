@@ -237,7 +237,7 @@ def start(  # noqa: PLR0913  # so much can be said about a program
     runpath: the directory to start in. detached: start a new session. user, group: their numbers, to change to.
     stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
     belongs to the program from then on. A string: a new pipe, an attribute of the process: "r" we can receive from it,
-    "w" we can send to it, "rw" both.
+    "w" we can send to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets travel, too.
     Raises TypeError, ValueError (a NUL, a bad name of a variable, …), or `UVError`: ENOENT (no such program, or no
     `runpath`), EACCES, E2BIG, EPERM, EMFILE, … Source: uv_spawn.
     """

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..._libuv.spawning import IGNORE, Program, Stdio, inherit, pipe
 from ..environment import PackedEnv, Path, encoded, packed_lines
-from .pipe import Pipe
+from .pipe import Pipe, SharePipe
 
 __all__ = ["ExecSpec", "HasFileno", "StandardStream", "opened", "program_of"]
 
@@ -88,12 +88,14 @@ def _stdio(number: int, value: Any) -> Stdio:
     if value is False:
         return IGNORE
     if isinstance(value, str):
-        if not value or not set(value) <= set("rw"):
-            raise ValueError(f'{name} must be made of "r" and "w" if it is a string, not {value!r}')
+        if not set(value) <= set("rws") or not set(value) & set("rw"):
+            raise ValueError(f'{name} must be made of "r", "w", and "s" beside them, if it is a string, not {value!r}')
         return pipe(0, "w" in value, "r" in value)
     fileno = getattr(value, "fileno", None)
     if not callable(fileno):
-        raise TypeError(f'{name} must be None, False, "r", "w", "rw", or have a method fileno(), not {value!r}')
+        raise TypeError(
+            f'{name} must be None, False, made of "r", "w" and "s", or have a method fileno(), not {value!r}'
+        )
     fd = fileno()
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"fileno() of {name} must return an int, not {fd!r}")
@@ -110,7 +112,7 @@ def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, 
         stdio = list(program.stdio)
         for number, value in enumerate(streams):
             if isinstance(value, str):
-                made = pipes[number] = Pipe(STREAMS[number])
+                made = pipes[number] = (SharePipe if "s" in value else Pipe)(STREAMS[number])
                 stdio[number] = stdio[number]._replace(slot=made._handle.slot)
         yield program._replace(stdio=stdio), pipes
     except BaseException:

@@ -1,0 +1,40 @@
+"""Pipes to children, whose other end is held by the test: it was taken from a child, which has ended."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+from typing import Any
+
+from coutil import system
+
+_PIDFD_GETFD = 438  # the same on all machines
+_HAND_BACK = "import socket, sys; socket.send_fds(socket.socket(fileno=1), [b'x'], [0])"
+LETTERS = {"pipe": "rw", "sharepipe": "rws"}
+
+
+def child_end(kind: str) -> tuple[system.Pipe, socket.socket]:
+    """Return our end of a "pipe" or "sharepipe", and the child's as a Python socket. Waits."""
+    child = system.start("sleep", "100", stdin=LETTERS[kind])
+    pidfd = os.pidfd_open(child.pid)
+    fd = ctypes.CDLL(None).syscall(_PIDFD_GETFD, pidfd, 0, 0)
+    os.close(pidfd)
+    child.kill("TERMINATE")
+    child.wait()
+    ours: Any = child.stdin
+    if fd >= 0:
+        return ours, socket.socket(fileno=fd)
+    ours.close()
+    return _handed_back(kind)
+
+
+def _handed_back(kind: str) -> tuple[system.Pipe, socket.socket]:
+    """The same where descriptors of others cannot be taken: the child sends its own."""
+    near, far = socket.socketpair()
+    with near, far:
+        child = system.start(sys.executable, "-S", "-c", _HAND_BACK, stdin=LETTERS[kind], stdout=near)
+        assert child.wait() == ("exit", 0)
+        _, (fd,), _, _ = socket.recv_fds(far, 1, 1)
+    return child.stdin, socket.socket(fileno=fd)
