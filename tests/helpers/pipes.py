@@ -18,9 +18,7 @@ LETTERS = {"pipe": "rw", "sharepipe": "rws"}
 def child_end(kind: str) -> tuple[system.Pipe, socket.socket]:
     """Return our end of a "pipe" or "sharepipe", and the child's as a Python socket. Waits."""
     child = system.start("sleep", "100", stdin=LETTERS[kind])
-    pidfd = os.pidfd_open(child.pid)
-    fd = ctypes.CDLL(None).syscall(_PIDFD_GETFD, pidfd, 0, 0)
-    os.close(pidfd)
+    fd = _taken(child.pid)
     child.kill("TERMINATE")
     child.wait()
     ours: Any = child.stdin
@@ -28,6 +26,17 @@ def child_end(kind: str) -> tuple[system.Pipe, socket.socket]:
         return ours, socket.socket(fileno=fd)
     ours.close()
     return _handed_back(kind)
+
+
+def _taken(pid: int) -> int:
+    """Return a duplicate of another process's standard input, or -1."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+    fd: int = ctypes.CDLL(None).syscall(_PIDFD_GETFD, pidfd, 0, 0)
+    os.close(pidfd)
+    return fd
 
 
 def _handed_back(kind: str) -> tuple[system.Pipe, socket.socket]:

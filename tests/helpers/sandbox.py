@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import struct
+
+import pytest
 
 PIDFD_OPEN = 434  # the same on all machines
 
@@ -22,3 +25,14 @@ def forbid(number: int, code: int = errno.ENOSYS) -> bool:
     if prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         return False
     return not prctl(_SECCOMP, _FILTER, ctypes.c_void_p(ctypes.addressof(program)), 0, 0)
+
+
+def _pidfds() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+needs_pidfds = pytest.mark.skipif(not _pidfds(), reason="the system has no pidfds, so libuv starts the programs")

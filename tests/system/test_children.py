@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import errors, scopes, spawn, system
-from tests.helpers.sandbox import PIDFD_OPEN, forbid
+from tests.helpers.sandbox import PIDFD_OPEN, forbid, needs_pidfds
 from tests.helpers.script import output_of
 from tests.helpers.tcp import receive_all
 from tests.system.test_execute import children
@@ -40,7 +40,7 @@ both_ways = pytest.mark.parametrize(
 SANDBOX = """
     import errno, os, signal, sys
     sys.path.insert(0, os.getcwd())
-    from tests.helpers.sandbox import PIDFD_OPEN, forbid
+    from tests.helpers.sandbox import PIDFD_OPEN, forbid, needs_pidfds
     {sandbox}
     from coutil import errors, spawn, system
 """
@@ -370,6 +370,7 @@ def test_without_pidfds():
     assert lines == ["0 1 2 3 4 5 6 7 8 9", "b'words'", "TERMINATE 9", "userdef1 10", "ENOENT", "[]"]
 
 
+@needs_pidfds
 def test_memory_is_not_copied():
     """A start does not write-protect our memory: what is written to afterwards is no page fault each."""
     size = 64 << 20
@@ -425,6 +426,7 @@ def test_script_without_an_interpreter(tmp_path):
     assert system.execute("coutil-script", "a", "b", environment=environment) == ("exit", 6)
 
 
+@needs_pidfds
 def test_where_commands_are_looked_for(tmp_path, monkeypatch):
     """EXE-10: folder by folder; what cannot be executed there is passed over, and told of if there is no other."""
     denied = script(tmp_path / "denied" / "coutil-command", "#!/bin/sh\nexit 1", stat.S_IRUSR)

@@ -13,6 +13,7 @@ import pytest
 
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import create
+from tests.helpers.sandbox import needs_pidfds
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import receive_all, receive_exactly
 from tests.system.test_execute import children, end
@@ -310,6 +311,7 @@ def test_a_spec_can_be_used_again():
 # -- SIGCHLD, threads, fork, the end
 
 
+@needs_pidfds
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: None", "signal.SIG_IGN"])
 def test_handlers_of_sigchld(handler, when):
@@ -341,6 +343,7 @@ def test_handlers_of_sigchld(handler, when):
     assert lines == (["ECHILD"] if (handler, when) == ("signal.SIG_IGN", "after") else ["exit 3"]) * 3
 
 
+@needs_pidfds
 def test_python_handler_of_sigchld():
     """T-27, B55: a handler of Python for SIGCHLD stays, and is told of our children; but for a wait for "child"."""
     seen = []
@@ -362,6 +365,7 @@ def test_python_handler_of_sigchld():
         signal.signal(signal.SIGCHLD, before)
 
 
+@needs_pidfds
 def test_status_that_somebody_else_took(hub):
     """B55: if the program itself waits for the child, wait() is ECHILD, which is ChildProcessError, each time."""
     sleeper = system.start("sleep", "100")

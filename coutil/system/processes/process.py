@@ -125,7 +125,7 @@ class Process:
 
     @property
     def stdin(self) -> Pipe | None:
-        """Our end of the pipe to the standard input; None if that is no pipe."""
+        """Our end of the pipe to the standard input, a `SharePipe` if "s" was asked for; None if that is no pipe."""
         return self._pipes[0]
 
     @property
