@@ -23,8 +23,8 @@ from coutil._kernel.hub import Hub, this_hub
 from coutil._libuv import lib
 from coutil.system.files.file import File
 from coutil.system.network import datagram
-from tests.helpers.pool import wait_until_it_reads
 from tests.helpers.pipes import child_end
+from tests.helpers.pool import wait_until_it_reads
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug

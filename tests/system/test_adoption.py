@@ -16,7 +16,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil.system.files.file import File
-from coutil.system.network.local import adopted
+from coutil.system.network.share import adopted
 from tests.helpers.script import ROOT, run_script
 
 
@@ -43,12 +43,18 @@ def listener():
     return made, None
 
 
+def udp():
+    made = socket.socket(type=socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return adopted(made.detach()), None
+
+
 def file():
     reader, writer = os.pipe()
     return File(reader, "'pipe'", True, False, waits=True), os.fdopen(writer, "wb", buffering=0)
 
 
-KINDS = {"pipe": pipe, "tcp": tcp, "local": local, "listener": listener, "file": file}
+KINDS = {"pipe": pipe, "tcp": tcp, "local": local, "listener": listener, "udp": udp, "file": file}
 each_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 
 
