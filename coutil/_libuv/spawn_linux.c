@@ -146,7 +146,7 @@ static const char *path_of(char **environment, char *fallback, size_t room) {
     return confstr(_CS_PATH, fallback, room) ? fallback : "";
 }
 
-/* Returns NULL without memory. The child has its own copy of it if `copied`, except for what it writes into it. */
+/* Returns NULL without memory. What a child with a copy of our memory writes into it has to be shared. */
 static co_birth *birth_new(const co_program *program, int copied, size_t *size) {
     extern char **environ;
     static char shell[] = "/bin/sh";
@@ -156,9 +156,10 @@ static co_birth *birth_new(const co_program *program, int copied, size_t *size) 
     const char *path = path_of(environment, fallback, sizeof fallback);
     size_t pointers = (variables + 1 + arguments + 2) * sizeof(char *), length = strlen(path) + 1;
     *size = CO_BIRTH_STACK + sizeof(co_birth) + pointers + 2 * length + strlen(program->file) + 1;
-    char *room = mmap(NULL, *size, PROT_READ | PROT_WRITE, (copied ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED) return NULL;
+    char *room = copied ? mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) : malloc(*size);
+    if (!room || room == MAP_FAILED) return NULL;
     co_birth *birth = (co_birth *)(room + CO_BIRTH_STACK);
+    memset(birth, 0, sizeof *birth + pointers);
     birth->program = program;
     birth->environment = (char **)(birth + 1);
     memcpy(birth->environment, environment, variables * sizeof(char *));
@@ -168,6 +169,14 @@ static co_birth *birth_new(const co_program *program, int copied, size_t *size) 
     birth->path = memcpy((char *)birth->environment + pointers, path, length);
     birth->name = (char *)birth->path + length;
     return birth;
+}
+
+static void birth_free(co_birth *birth, int copied, size_t size) {
+    char *room = (char *)birth - CO_BIRTH_STACK;
+    if (copied)
+        munmap(room, size);
+    else
+        free(room);
 }
 
 /* Start the child; returns its pidfd. It has ended by itself if there is an error. */
@@ -289,7 +298,7 @@ static int birth(co_loop *loop, co_program *program) {
     int code = stdio_open(loop, birth, program->stdio);
     if (!code) code = birth_give(birth, copied, &pid);
     stdio_close(birth, program->stdio);
-    munmap((char *)birth - CO_BIRTH_STACK, size);
+    birth_free(birth, copied, size);
     if (code >= 0) program->pid = pid;
     return code;
 }

@@ -34,10 +34,12 @@ def execute(
     spec = spec_of(command, arguments, {"environment": environment, "runpath": runpath, **streams})
     if spec is not command and any(isinstance(one, str) for one in spec.streams()):
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
-    program_of(spec)  # raises
+    program = program_of(spec)  # raises
     own = operation()
-    if own.state is not FREED and (woken := own.released("execute")) is not SIGNED:
-        return woken
+    if own.state is not FREED:
+        if (woken := own.released("execute")) is not SIGNED:
+            return woken
+        program = program_of(spec)  # it may be another one by now
     if own.coroutine.cancelled is not None:
         raise own.coroutine.cancelled.error()
-    return Process(spec).wait()
+    return Process(spec, program).wait()
