@@ -32,6 +32,7 @@ PARTS: tuple[str, ...] = (
     "watch",
     "library",
     "thread",
+    "work",
 )
 
 

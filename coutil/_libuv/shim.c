@@ -361,19 +361,21 @@ static void pooled_done(co_pooled *request, int result) {
     request_done(request, result);
 }
 
-/* Take a request out of the pool's queue if it has not begun; unless `all`, a descriptor is closed even so. */
+/* Take a request out of the pool's queue if it has not begun; unless `all`, what it closes is closed even so. */
 static int pooled_cancel(co_pooled *request, int all) {
     uv_req_t *uv = request->uv;
     if (request->cancel) return request->cancel(request);
-    return !all && uv->type == UV_FS && ((uv_fs_t *)uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(uv);
+    uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
+    return !all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR) ? UV_EBUSY : uv_cancel(uv);
 }
 
-/* Nobody waits for a request any more. Only the pool's can be taken back; the callback comes in any case. */
+/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (UV_EBUSY); the
+ * callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next)
         if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one, 0);
-    return 0;
+    return UV_EBUSY;
 }
 
 void co_cancel_all(co_loop *loop) {

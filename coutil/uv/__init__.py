@@ -7,6 +7,7 @@ with the handle first, and run in coroutines: they may wait.
 
 from __future__ import annotations
 
+from .._libuv.stat import Stat
 from ..errors import (
     AlreadyRunning,
     BusyError,
@@ -19,6 +20,7 @@ from ..errors import (
     UVError,
 )
 from .async_ import Async, async_send, new_async
+from .dir import Dir, fs_closedir, fs_readdir
 from .environment import (
     Group,
     Passwd,
@@ -45,6 +47,44 @@ from .environment import (
     os_unsetenv,
     resident_set_memory,
     set_process_title,
+)
+from .fs import FS, StatFS
+from .fs_flat import (
+    fs_access,
+    fs_chmod,
+    fs_chown,
+    fs_close,
+    fs_copyfile,
+    fs_fchmod,
+    fs_fchown,
+    fs_fdatasync,
+    fs_fstat,
+    fs_fsync,
+    fs_ftruncate,
+    fs_futime,
+    fs_lchown,
+    fs_link,
+    fs_lstat,
+    fs_lutime,
+    fs_mkdir,
+    fs_mkdtemp,
+    fs_mkstemp,
+    fs_open,
+    fs_opendir,
+    fs_read,
+    fs_readinto,
+    fs_readlink,
+    fs_realpath,
+    fs_rename,
+    fs_rmdir,
+    fs_scandir,
+    fs_sendfile,
+    fs_stat,
+    fs_statfs,
+    fs_symlink,
+    fs_unlink,
+    fs_utime,
+    fs_write,
 )
 from .functions import has
 from .handle import (
@@ -132,6 +172,7 @@ from .loop import (
     update_time,
     walk,
 )
+from .names import getaddrinfo, getnameinfo
 from .phases import (
     Check,
     Idle,
@@ -146,6 +187,7 @@ from .phases import (
     prepare_start,
     prepare_stop,
 )
+from .request import Request, cancel, req_get_type
 from .sockaddr import if_indextoiid, if_indextoname, inet_ntop, inet_pton, ip4_addr, ip6_addr, ip_name
 from .text import utf16_length_as_wtf8, utf16_to_wtf8, wtf8_length_as_utf16, wtf8_to_utf16
 from .thread import (
@@ -184,8 +226,10 @@ from .version import (
     version_info,
     version_string,
 )
+from .work import queue_work, random, sleep_blocking
 
 __all__ = [
+    "FS",
     "HEADER_VERSION",
     "AlreadyRunning",
     "Async",
@@ -197,6 +241,7 @@ __all__ = [
     "Closed",
     "Cond",
     "Deadlock",
+    "Dir",
     "ForeignThread",
     "Forked",
     "Group",
@@ -211,7 +256,10 @@ __all__ = [
     "Prepare",
     "RUsage",
     "RWLock",
+    "Request",
     "Sem",
+    "Stat",
+    "StatFS",
     "Thread",
     "Timer",
     "UVError",
@@ -221,6 +269,7 @@ __all__ = [
     "backend_fd",
     "backend_timeout",
     "barrier_wait",
+    "cancel",
     "chdir",
     "check_start",
     "check_stop",
@@ -244,12 +293,51 @@ __all__ = [
     "errno",
     "exepath",
     "fileno",
+    "fs_access",
+    "fs_chmod",
+    "fs_chown",
+    "fs_close",
+    "fs_closedir",
+    "fs_copyfile",
+    "fs_fchmod",
+    "fs_fchown",
+    "fs_fdatasync",
+    "fs_fstat",
+    "fs_fsync",
+    "fs_ftruncate",
+    "fs_futime",
+    "fs_lchown",
+    "fs_link",
+    "fs_lstat",
+    "fs_lutime",
+    "fs_mkdir",
+    "fs_mkdtemp",
+    "fs_mkstemp",
+    "fs_open",
+    "fs_opendir",
+    "fs_read",
+    "fs_readdir",
+    "fs_readinto",
+    "fs_readlink",
+    "fs_realpath",
+    "fs_rename",
+    "fs_rmdir",
+    "fs_scandir",
+    "fs_sendfile",
+    "fs_stat",
+    "fs_statfs",
+    "fs_symlink",
+    "fs_unlink",
+    "fs_utime",
+    "fs_write",
     "get_available_memory",
     "get_constrained_memory",
     "get_free_memory",
     "get_osfhandle",
     "get_process_title",
     "get_total_memory",
+    "getaddrinfo",
+    "getnameinfo",
     "getrusage",
     "getrusage_thread",
     "gettimeofday",
@@ -311,8 +399,11 @@ __all__ = [
     "prepare_stop",
     "print_active_handles",
     "print_all_handles",
+    "queue_work",
+    "random",
     "recv_buffer_size",
     "ref",
+    "req_get_type",
     "resident_set_memory",
     "run",
     "rwlock_rdlock",
@@ -326,6 +417,7 @@ __all__ = [
     "sem_wait",
     "send_buffer_size",
     "set_process_title",
+    "sleep_blocking",
     "stop",
     "strerror",
     "thread_detach",

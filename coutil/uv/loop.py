@@ -27,6 +27,9 @@ from .._libuv.handles import number, printed
 from .._libuv.info import metrics
 from ..errors import ForeignThread
 from .flat import flat
+from .fs import FS
+from .names import Names
+from .work import Work
 
 if TYPE_CHECKING:
     from .handle import Handle
@@ -40,7 +43,7 @@ _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
 
-class Loop:
+class Loop(Names, Work):
     """An event loop, bound to the thread that makes it.
 
     A loop is closed by `close`; one that was forgotten with open handles stays until its thread ends. `onerror`, if it
@@ -98,6 +101,11 @@ class Loop:
         if self._hub.home.thread != get_ident():
             raise ForeignThread("the event loop belongs to another thread")
         return self._hub.loop.pointer
+
+    @property
+    def fs(self) -> FS:
+        """The functions of the file system: `loop.fs.open(path)`."""
+        return FS(self)
 
     # -- running ------------------------------------------------------------------------------------------------------
 
