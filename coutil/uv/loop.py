@@ -29,7 +29,7 @@ from ..errors import ForeignThread
 from .flat import flat
 from .fs import FS
 from .names import Names
-from .work import Work
+from .work import Work, at_work
 
 if TYPE_CHECKING:
     from .handle import Handle
@@ -286,8 +286,8 @@ class Loop(Names, Work):
     def close(self, force: bool = False) -> None:
         """Close the loop. Twice is no error.
 
-        force: close all handles first and cancel the requests, whose callers are told; then end the coroutines that
-        still wait in it.
+        force: close all handles first and cancel the requests, whose callers are told; wait for Python functions that
+        the thread pool has begun; then end the coroutines that still wait in it.
         Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
         is running. Source: uv_loop_close.
         """
@@ -303,6 +303,8 @@ class Loop(Names, Work):
             lib.co_cancel_all(hub.loop.pointer)
             for _ in range(TELLING):
                 hub.turn()
+            while at_work(hub):
+                self.sleep(1)
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)

@@ -62,6 +62,9 @@ class Job:
         """Return what it brought, once; `code` is libuv's. Raises what an error means."""
         raise NotImplementedError
 
+    def give_up(self) -> None:
+        """Nobody will take what it brings."""
+
 
 # -- three ways to do it ----------------------------------------------------------------------------------------------
 
@@ -75,8 +78,13 @@ def wait(hub: Hub, job: Job) -> Any:
             woken = own.request(start, str(job), job.syscall, job)
         except UVError as failure:
             if own.state is not FREED or failure.code != own.result:  # it has not ended, or not begun
+                job.give_up()
                 raise
+        except BaseException:
+            job.give_up()
+            raise
         if own.state is CLOSE_REQUEST:
+            job.give_up()
             return woken
         if not job.again():
             return job.value(own.result)
@@ -224,6 +232,10 @@ class Request:
     def __init__(self, flight: Any) -> None:
         """Made by the methods `…_nowait`."""
         self._flight: _Flight = flight
+
+    def __del__(self) -> None:
+        """Nobody can ask for its result any more."""
+        self._flight.job.give_up()
 
     def __repr__(self) -> str:
         """What it does, and its state."""

@@ -22,7 +22,7 @@ from .._libuv.work import registered
 from ..errors import Closed, Forked
 from .request import Job, Later, Request, Requests, on_loop
 
-__all__ = ["Work", "queue_work", "random", "sleep_blocking"]
+__all__ = ["Work", "at_work", "queue_work", "random", "sleep_blocking"]
 
 _MOST_RANDOM = 2**31 - 1
 _LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
@@ -43,7 +43,8 @@ class _Work(Job):
         self.name = getattr(function, "__qualname__", None) or repr(function)
         self.call: Any = (copy_context(), function, arguments, named)
         self.result: Any = None
-        self.failure: BaseException | None = None
+        self.failures: list[BaseException] = []  # at most one; whoever pops it has it
+        self.given_up = False
 
     def __str__(self) -> str:
         return f"{self.name} in the thread pool"
@@ -58,26 +59,33 @@ class _Work(Job):
         try:
             self.result = context.run(function, *arguments, **named)
         except BaseException as failure:  # noqa: BLE001  # handed to whoever waits
-            self.failure = failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
+            self.failures.append(failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next))
         finally:
             del context, function, arguments, named
             _host.end_thread()  # if it has used a loop
+        if self.given_up:
+            self.report()
 
     def value(self, code: int) -> Any:
         if code < 0:
             raise error(code, self.syscall)
-        failure, self.failure = self.failure, None
-        if failure is None:
+        if not self.failures:
             return self.result
+        failure = self.failures.pop()
         try:
             raise failure
         finally:
             del failure  # its traceback refers to this frame
 
-    def __del__(self) -> None:
-        """Report the exception that nobody took."""
-        failure, self.failure = self.failure, None
-        if failure is None:
+    def give_up(self) -> None:
+        self.given_up = True
+        self.report()
+
+    def report(self) -> None:
+        """Report an exception that nobody will take; in any thread, and only once."""
+        try:
+            failure = self.failures.pop()
+        except IndexError:
             return
         failure.add_note(f"raised by {self}, which nobody waits for any more")
         hub = self.hub
@@ -88,6 +96,15 @@ class _Work(Job):
                 hub.call_threadsafe(hub.report, None, failure)
         except (Closed, Forked):
             hub.home.report(None, failure)
+
+    def __del__(self) -> None:
+        """Its loop is gone."""
+        self.report()
+
+
+def at_work(hub: Hub) -> bool:
+    """Return whether the thread pool has functions that were begun for this loop."""
+    return any(isinstance(getattr(one, "pins", getattr(one, "job", None)), _Work) for one in hub.owners)
 
 
 class _Random(Job):
