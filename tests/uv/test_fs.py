@@ -3,16 +3,21 @@
 import errno
 import fcntl
 import os
+import signal
 import socket
 import stat
+import subprocess
 import sys
 import threading
 import time
 from functools import partial
+from textwrap import dedent
 
 import pytest
 
 from coutil import errors, system, uv
+from tests.helpers.script import ROOT as SCRIPTS
+from tests.helpers.script import output_of
 
 ROOT = os.geteuid() == 0
 
@@ -717,3 +722,57 @@ def test_closing_what_the_loop_polls():
         assert (caught.value.name, caught.value.syscall) == ("EBUSY", "uv_fs_close")
         with socket.create_connection(("127.0.0.1", server.getaddress().port)):
             server.accept().close()
+
+
+def test_signals_during_a_read():
+    """A signal that a thread of the pool gets while it reads does not end the call: it begins anew."""
+    lines = output_of(
+        """
+        import os, signal, threading
+        os.environ["UV_THREADPOOL_SIZE"] = "1"
+        from coutil import spawn, uv
+        from tests.helpers.pool import wait_until_it_reads
+        loop, seen = uv.default_loop(), []
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append("signal"))
+        thread = loop.queue_work(threading.get_ident)
+        reader, writer = os.pipe()
+        def interrupt():
+            wait_until_it_reads(reader)
+            signal.pthread_kill(thread, signal.SIGUSR1)
+            wait_until_it_reads(reader)
+            os.write(writer, b"hello")
+        def begin_to_read():
+            return spawn.call(lambda: print(loop.fs.read(reader, 9)))
+        for begin in (begin_to_read, lambda: loop.fs.read_nowait(reader, 9)):
+            begun = begin()
+            loop.run("nowait")
+            interrupter = threading.Thread(target=interrupt)
+            interrupter.start()
+            loop.run()
+            interrupter.join()
+        print(begun.result(), set(seen) <= {"signal"})
+        """
+    )
+    assert lines == ["b'hello'", "b'hello' True"]
+
+
+def test_interrupt_without_a_loop():
+    """Ctrl-C ends a read that stops the thread; other signals do not."""
+    program = """
+        import os, signal
+        from coutil import uv
+        reader, writer = os.pipe()
+        signal.signal(signal.SIGALRM, lambda *_: print("alarm", flush=True))
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        try:
+            uv.fs_read(None, reader, 1)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    command = [sys.executable, "-c", dedent(program)]
+    with subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "alarm\n"
+        time.sleep(0.02)  # until it reads again
+        process.send_signal(signal.SIGINT)
+        output, said = process.communicate(timeout=20)
+    assert (output, said) == ("interrupted\n", "")
