@@ -58,7 +58,7 @@ class UVError(CoutilError, OSError):
 
 
 class Cancelled(UVError):
-    """libuv gave the operation up (ECANCELED), for instance because its stream was closed meanwhile."""
+    """libuv gave the operation up (ECANCELED; look-ups: EAI_CANCELED), for instance because its stream was closed."""
 
     name = "ECANCELED"
 
@@ -172,7 +172,8 @@ def uv_error_class(name: str) -> type[UVError]:
     """Return the class of libuv's error `name` (str, "ECONNREFUSED"); made once, named after the error."""
     if name not in _classes:
         builtin: type = gaierror if name.startswith("EAI_") else _BUILTIN.get(name, UVError)
-        bases = (UVError,) if builtin is UVError else (UVError, builtin)
+        ours = Cancelled if name == "EAI_CANCELED" else UVError
+        bases = (ours,) if builtin is UVError else (ours, builtin)
         doc = f"libuv's {name}."
         _classes[name] = type(name, bases, {"name": name, "__module__": __name__, "__doc__": doc})
     return _classes[name]

@@ -36,6 +36,7 @@ PARTS: tuple[str, ...] = (
     "watch",
     "library",
     "thread",
+    "work",
 )
 
 

@@ -5,17 +5,27 @@
 #ifdef __linux__
 #include <sys/sendfile.h>
 #endif
+#include <sys/stat.h>
 
-#define CO_ENTRIES 256       /* of a folder, read at once */
+#define CO_ENTRIES 256       /* of a folder, read at once: the most */
 #define CO_NAME 4096         /* more than any file system's longest name */
+#define CO_GIVEN 1           /* flags of a time, atime's; those of mtime are two bits further */
+#define CO_NOW 2
 #define CO_PACKED (1 << 16)  /* room for entries on their way to Python */
 #define CO_PIECE_FS 0x7ffff000ULL /* the most that Linux reads or writes at once; others cut it to INT_MAX, which is more */
 
 typedef struct {
     int count, next, busy, open;
+    int limit; /* entries to read at once; 0: as many as there is room for */
     uv_dir_t *dir;
     uv_dirent_t entries[CO_ENTRIES];
 } co_folder;
+
+/* A part of what is read or written at once. */
+typedef struct {
+    char *data;
+    size_t size;
+} co_piece;
 
 typedef struct {
     int kind;
@@ -23,12 +33,16 @@ typedef struct {
     int64_t offset, uid, gid;
     uint64_t size;
     char *data;
+    co_piece *pieces;
+    int count;
+    const char *path; /* for co_fs_own */
     double atime, mtime;
     co_folder *folder;
     int busy;
     int64_t result;
     int opened;
     char *text;
+    size_t length;
     uv_stat_t stat;
     uv_statfs_t statfs;
 } co_fs;
@@ -80,14 +94,64 @@ static int folder_read(uv_loop_t *loop, uv_fs_t *uv, co_folder *folder, uv_fs_cb
     if (folder->busy) return UV_EBUSY;
     if (folder->next < folder->count) return UV_EALREADY; /* a call that nobody waited for has brought some */
     folder->dir->dirents = folder->entries;
-    folder->dir->nentries = CO_ENTRIES;
+    folder->dir->nentries = folder->limit > 0 && folder->limit < CO_ENTRIES ? (size_t)folder->limit : CO_ENTRIES;
     folder->busy = 1;
     int code = uv_fs_readdir(loop, uv, folder->dir, done);
     if (done && code < 0) folder->busy = 0;
     return code;
 }
 
+/* The folder closes in any case, and nobody can read it from now on. */
+static int folder_close(uv_loop_t *loop, uv_fs_t *uv, co_folder *folder, uv_fs_cb done) {
+    if (!folder->open) return UV_EBADF;
+    if (folder->busy) return UV_EBUSY;
+    folder_forget(folder);
+    folder->busy = 1;
+    int code = uv_fs_closedir(loop, uv, folder->dir, done);
+    if (done && code < 0) folder->busy = 0;
+    return code;
+}
+
 /* ---- calls ---- */
+
+/* Read or write several pieces; libuv copies the list. */
+static int fs_pieces(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, uv_fs_cb done) {
+    uv_buf_t *buffers = malloc((size_t)call->count * sizeof *buffers);
+    if (!buffers) return UV_ENOMEM;
+    for (int i = 0; i < call->count; i++) {
+        buffers[i].base = call->pieces[i].data;
+        buffers[i].len = call->pieces[i].size;
+    }
+    unsigned count = (unsigned)call->count;
+    int code = call->kind == UV_FS_READ ? uv_fs_read(loop, uv, call->fd, buffers, count, call->offset, done)
+                                        : uv_fs_write(loop, uv, call->fd, buffers, count, call->offset, done);
+    free(buffers);
+    return code;
+}
+
+/* The entries of a folder as co_folder_take has them: each is its type (a digit), its name and a zero. */
+static int fs_scanned(co_fs *call, uv_fs_t *uv) {
+    uv_dirent_t entry;
+    size_t room = 0;
+    while (uv_fs_scandir_next(uv, &entry) != UV_EOF) {
+        size_t size = strlen(entry.name) + 2;
+        if (call->length + size > room) {
+            room = 2 * room + size + 1024;
+            char *text = realloc(call->text, room);
+            if (!text) return UV_ENOMEM;
+            call->text = text;
+        }
+        call->text[call->length] = (char)('0' + entry.type);
+        memcpy(call->text + call->length + 1, entry.name, size - 1);
+        call->length += size;
+    }
+    return 0;
+}
+
+/* A descriptor that a handle of this loop polls: if it is closed, libuv aborts the process sooner or later. */
+static int is_polled(uv_loop_t *loop, int fd) {
+    return loop && fd >= 0 && (unsigned)fd < loop->nwatchers && loop->watchers[fd];
+}
 
 /* Everything but `call` is libuv's own: without `done` it blocks. */
 static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, const char *dest, uv_fs_cb done) {
@@ -98,9 +162,10 @@ static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, 
     int fd = call->fd;
     if (!path) path = ""; /* libuv would abort */
     if (!dest) dest = "";
+    if (call->pieces) return fs_pieces(loop, uv, call, done);
     switch (call->kind) {
         case UV_FS_OPEN: return uv_fs_open(loop, uv, path, call->flags, call->mode, done);
-        case UV_FS_CLOSE: return uv_fs_close(loop, uv, fd, done);
+        case UV_FS_CLOSE: return is_polled(loop, fd) ? UV_EBUSY : uv_fs_close(loop, uv, fd, done);
         case UV_FS_READ: return uv_fs_read(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_WRITE: return uv_fs_write(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_SENDFILE: return uv_fs_sendfile(loop, uv, fd, call->source, call->offset, (size_t)size, done);
@@ -116,6 +181,7 @@ static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, 
         case UV_FS_UTIME: return uv_fs_utime(loop, uv, path, call->atime, call->mtime, done);
         case UV_FS_LUTIME: return uv_fs_lutime(loop, uv, path, call->atime, call->mtime, done);
         case UV_FS_FUTIME: return uv_fs_futime(loop, uv, fd, call->atime, call->mtime, done);
+        case UV_FS_ACCESS: return uv_fs_access(loop, uv, path, call->mode, done);
         case UV_FS_CHMOD: return uv_fs_chmod(loop, uv, path, call->mode, done);
         case UV_FS_FCHMOD: return uv_fs_fchmod(loop, uv, fd, call->mode, done);
         case UV_FS_CHOWN: return uv_fs_chown(loop, uv, path, uid, gid, done);
@@ -130,8 +196,10 @@ static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, 
         case UV_FS_LINK: return uv_fs_link(loop, uv, path, dest, done);
         case UV_FS_SYMLINK: return uv_fs_symlink(loop, uv, path, dest, call->flags, done);
         case UV_FS_COPYFILE: return uv_fs_copyfile(loop, uv, path, dest, call->flags, done);
+        case UV_FS_SCANDIR: return uv_fs_scandir(loop, uv, path, 0, done);
         case UV_FS_OPENDIR: return uv_fs_opendir(loop, uv, path, done);
         case UV_FS_READDIR: return folder_read(loop, uv, call->folder, done);
+        case UV_FS_CLOSEDIR: return folder_close(loop, uv, call->folder, done);
         default: return UV_EINVAL;
     }
 }
@@ -155,11 +223,20 @@ static void fs_read_dir(co_folder *folder, ssize_t result) {
     folder->busy = 0;
 }
 
+static void fs_closed_dir(co_folder *folder, ssize_t result) {
+    folder->busy = folder->open = 0;
+    if (result != UV_ECANCELED) return;
+    folder->open = 1; /* the loop is being closed */
+    co_folder_release(folder);
+}
+
 /* Copy what a call brought, and free what libuv keeps for it. */
 static void fs_end(co_fs *call, uv_fs_t *uv) {
     call->result = uv->result;
     if (call->kind == UV_FS_READDIR)
         fs_read_dir(call->folder, uv->result);
+    else if (call->kind == UV_FS_CLOSEDIR)
+        fs_closed_dir(call->folder, uv->result);
     else if (call->kind == UV_FS_CLOSE && uv->result == UV_ECANCELED)
         close(call->fd); /* the loop is being closed */
     if (uv->result >= 0) switch (call->kind) {
@@ -173,6 +250,9 @@ static void fs_end(co_fs *call, uv_fs_t *uv) {
             case UV_FS_MKSTEMP:
                 call->opened = (int)uv->result; /* fall through */
             case UV_FS_MKDTEMP: call->text = taken((char **)&uv->path); break;
+            case UV_FS_SCANDIR:
+                if (fs_scanned(call, uv)) call->result = UV_ENOMEM;
+                break;
             case UV_FS_OPENDIR: fs_opened_dir(call->folder, uv->ptr); break;
             default: break;
         }
@@ -192,8 +272,11 @@ static int fs_lasts(const co_fs *call) {
         case UV_FS_STATFS:
         case UV_FS_READLINK:
         case UV_FS_REALPATH:
+        case UV_FS_ACCESS:
+        case UV_FS_SCANDIR:
         case UV_FS_OPENDIR:
-        case UV_FS_READDIR: return 0;
+        case UV_FS_READDIR:
+        case UV_FS_CLOSEDIR: return 0;
         default: return 1;
     }
 }
@@ -216,10 +299,11 @@ int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, 
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
 
-/* ---- to streams: uv_fs_sendfile would keep a thread of the pool until a full stream has room ---- */
+/* ---- what libuv does not do, or not well: functions of our own for the pool ---- */
 
-static void send_work(uv_work_t *uv) {
-    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+/* Send from the file `source` what the stream `fd`, which does not block, takes at once. uv_fs_sendfile would keep a
+ * thread of the pool until a full stream has room. */
+static void send_now(co_fs *call) {
 #ifdef __linux__
     off_t offset = call->offset;
     ssize_t sent;
@@ -240,8 +324,7 @@ static void send_work(uv_work_t *uv) {
 }
 
 /* What may have to be waited for was ready a moment ago; others may have emptied it since. */
-static void read_work(uv_work_t *uv) {
-    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+static void read_now(co_fs *call) {
     struct pollfd one = {.fd = call->fd, .events = POLLIN};
     ssize_t count;
     do
@@ -250,25 +333,70 @@ static void read_work(uv_work_t *uv) {
     call->result = count == -1 ? uv_translate_sys_error(errno) : count;
 }
 
-static void on_worked(uv_work_t *uv, int status) {
+static struct timespec moment(double seconds, int flags) {
+    struct timespec time = {.tv_nsec = UTIME_OMIT};
+    if (flags & CO_NOW) time.tv_nsec = UTIME_NOW;
+    if (!(flags & CO_GIVEN)) return time;
+    time.tv_sec = (time_t)seconds;
+    if (seconds < (double)time.tv_sec) time.tv_sec--;
+    time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+    return time;
+}
+
+/* Set the times of a file that are given, or shall be now, and leave the others; libuv knows that from 1.51 on. */
+static void times_now(co_fs *call) {
+    struct timespec times[2] = {moment(call->atime, call->flags), moment(call->mtime, call->flags >> 2)};
+    const char *path = call->path ? call->path : "";
+    int done = call->kind == UV_FS_FUTIME
+                   ? futimens(call->fd, times)
+                   : utimensat(AT_FDCWD, path, times, call->kind == UV_FS_LUTIME ? AT_SYMLINK_NOFOLLOW : 0);
+    call->result = done ? uv_translate_sys_error(errno) : 0;
+}
+
+static void own_work(uv_work_t *uv) {
+    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
+    if (call->kind == UV_FS_SENDFILE)
+        send_now(call);
+    else if (call->kind == UV_FS_READ)
+        read_now(call);
+    else
+        times_now(call);
+}
+
+static void on_own(uv_work_t *uv, int status) {
     co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, work));
     if (status) request->call->result = status;
     request->call->busy = 0;
     pooled_done(&request->pooled, 0);
 }
 
-/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once; or read what
- * is there, UV_EAGAIN if there is nothing. */
-int co_fs_work(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
+/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once; read what is
+ * there, UV_EAGAIN if there is nothing; or set some times of a file. */
+int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     ENTER(loop);
     co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     request->call = call;
-    int reads = call->kind == UV_FS_READ;
-    request->pooled.lasting = !reads;
-    int code = uv_queue_work(&loop->uv, &request->work, reads ? read_work : send_work, on_worked);
+    request->pooled.lasting = call->kind != UV_FS_READ;
+    int code = uv_queue_work(&loop->uv, &request->work, own_work, on_own);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
+}
+
+/* The times of a file, now. */
+void co_fs_times(co_fs *call) {
+    times_now(call);
+    call->busy = 0;
+}
+
+/* The size of a fragment, of "statfs"; 0: libuv does not tell. */
+uint64_t co_fs_fragment(const co_fs *call) {
+#if UV_VERSION_HEX >= ((1 << 16) | (52 << 8))
+    return call->statfs.f_frsize;
+#else
+    (void)call;
+    return 0;
+#endif
 }
 
 /* In any thread; there need not be a loop. */

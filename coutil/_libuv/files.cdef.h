@@ -33,6 +33,9 @@
 #define UV_FS_STATFS ...
 #define UV_FS_OPENDIR ...
 #define UV_FS_READDIR ...
+#define UV_FS_CLOSEDIR ...
+#define UV_FS_SCANDIR ...
+#define UV_FS_ACCESS ...
 #define UV_FS_COPYFILE_EXCL ...
 #define UV_FS_COPYFILE_FICLONE ...
 #define UV_FS_COPYFILE_FICLONE_FORCE ...
@@ -42,6 +45,8 @@
 #define UV_EBUSY ...
 #define UV_EINTR ...
 #define UV_ENOSYS ...
+#define CO_GIVEN ...
+#define CO_NOW ...
 #define CO_PACKED ...
 
 typedef struct { long tv_sec; long tv_nsec; } uv_timespec_t;
@@ -56,11 +61,13 @@ typedef struct {
     int count, next;      /* entries that have come; the first that nobody took */
     int busy;             /* a call of libuv is in progress */
     int open;
+    int limit;            /* entries to read at once; 0: as many as there is room for */
     ...;
 } co_folder;
 void co_folder_release(co_folder *folder);
 int co_folder_take(co_folder *folder, char *packed);
 
+typedef struct { char *data; size_t size; } co_piece;
 typedef struct {
     /* what it shall do; which of them count depends on `kind`, a uv_fs_type */
     int kind;
@@ -68,6 +75,9 @@ typedef struct {
     int64_t offset, uid, gid;
     uint64_t size;
     char *data;
+    co_piece *pieces;     /* instead of data and size */
+    int count;
+    const char *path;     /* for co_fs_own, co_fs_times */
     double atime, mtime;
     co_folder *folder;
     /* what it brought */
@@ -75,10 +85,13 @@ typedef struct {
     int64_t result;
     int opened;           /* a descriptor, closed by co_fs_release unless it was taken (-1) */
     char *text;
+    size_t length;        /* of "scandir" */
     uv_stat_t stat;
     uv_statfs_t statfs;
 } co_fs;
 int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, const char *path, const char *dest);
-int co_fs_work(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call);
+int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call);
+void co_fs_times(co_fs *call);
 void co_fs_block(co_fs *call, const char *path, const char *dest);
+uint64_t co_fs_fragment(const co_fs *call);
 void co_fs_release(co_fs *call);

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import NULL, error, ffi, lib
 from .buffers import address_of
 
-__all__ = ["ARRIVED", "Call", "Folder", "encoded"]
+__all__ = ["AGAIN", "ARRIVED", "Call", "Folder", "encoded", "like"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has brought entries
+AGAIN: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
+_TIMES = ("utime", "futime", "lutime")
 KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.startswith("UV_FS_")}
 
 
@@ -29,14 +31,19 @@ def encoded(path: Path, name: str = "path") -> bytes:
     return found
 
 
+def like(path: Path, text: bytes) -> Any:
+    """Return `text` as bytes if `path` is given as bytes, else as a str."""
+    return text if isinstance(os.fspath(path), bytes) else os.fsdecode(text)
+
+
 class Folder:
     """An open folder. Whoever refers to it keeps it open: a reader, and a call in progress."""
 
     __slots__ = ("pointer",)
 
-    def __init__(self) -> None:
-        """Not open yet: for a call of "opendir"."""
-        self.pointer = ffi.gc(ffi.new("co_folder *"), lib.co_folder_release)
+    def __init__(self, limit: int = 0) -> None:
+        """Not open yet: for a call of "opendir". limit: entries to read at once; 0: as many as there is room for."""
+        self.pointer = ffi.gc(ffi.new("co_folder *", {"limit": limit}), lib.co_folder_release)
 
     @property
     def busy(self) -> bool:
@@ -57,33 +64,52 @@ class Folder:
 class Call:
     """One call of a function of libuv. It owns what the call brings (a descriptor, text) until somebody takes it."""
 
-    __slots__ = ("_encoded", "awaits", "buffer", "folder", "name", "paths", "started", "struct", "to_stream", "users")
+    __slots__ = (
+        "_encoded",
+        "_pieces",
+        "awaits",
+        "buffer",
+        "folder",
+        "name",
+        "ours",
+        "paths",
+        "started",
+        "struct",
+        "users",
+    )
 
     def __init__(
         self,
         name: str,
         *paths: Path,
         users: tuple[Any, ...] = (),
-        buffer: memoryview | None = None,
+        buffer: memoryview | Sequence[memoryview] | None = None,
         folder: Folder | None = None,
         **fields: Any,
     ) -> None:
         """`name` of the function ("open"), its paths and other fields of co_fs.
 
-        users: what must be told when libuv needs it no more, by end(struct). buffer, folder: what it reads or fills.
+        users: what must be told when libuv needs it no more, by end(struct). buffer, folder: what it reads or fills; of
+        buffers there may be several.
         Raises TypeError or ValueError for a path.
         """
         self.users: tuple[Any, ...] = ()
         self.started = False
         self.awaits: bool | None = None  # it must not begin before the descriptor can be read (False) or written (True)
-        self.to_stream = False  # of "sendfile": the target is a stream, which must not block
+        self.ours = False  # done by a function of our own: "sendfile" to a stream that must not block, some "utime"
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
         values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True, **fields}
         if folder is not None:
             values["folder"] = folder.pointer
-        if buffer is not None:
+        self._pieces: Any = None
+        if isinstance(buffer, memoryview):
             values["data"], values["size"] = address_of(buffer), len(buffer)
+        elif buffer is not None:
+            self._pieces = ffi.new("co_piece[]", [(address_of(one), len(one)) for one in buffer])
+            values["pieces"], values["count"] = self._pieces, len(buffer)
+        if name in _TIMES and paths:
+            values["path"] = address_of(memoryview(self._encoded[0]))
         self.struct = ffi.gc(ffi.new("co_fs *", values), lib.co_fs_release)
         for user in users:
             user.begin(self.struct)
@@ -108,8 +134,8 @@ class Call:
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
-        if self.to_stream or self.awaits is False:
-            code: int = lib.co_fs_work(loop, slot, generation, self.struct)
+        if self.ours or self.awaits is False:
+            code: int = lib.co_fs_own(loop, slot, generation, self.struct)
         else:
             code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
         self.started = code >= 0
@@ -117,7 +143,10 @@ class Call:
 
     def block(self) -> None:
         """Do it now."""
-        lib.co_fs_block(self.struct, self._encoded[0], self._encoded[1])
+        if self.ours and self.name in _TIMES:
+            lib.co_fs_times(self.struct)
+        else:
+            lib.co_fs_block(self.struct, self._encoded[0], self._encoded[1])
 
     def __str__(self) -> str:
         """What it does, for reports."""
@@ -149,6 +178,11 @@ class Call:
         """Return the text that it brought."""
         return ffi.string(self.struct.text)  # type: ignore[no-any-return]
 
+    def entries(self) -> list[bytes]:
+        """Return what "scandir" brought: each a digit for its type and its name."""
+        struct = self.struct
+        return ffi.buffer(struct.text, struct.length)[:].split(b"\0")[:-1] if struct.text else []
+
     @property
     def stat(self) -> Any:
         """The uv_stat_t that it filled."""
@@ -158,3 +192,8 @@ class Call:
     def statfs(self) -> Any:
         """The uv_statfs_t that it filled."""
         return self.struct.statfs
+
+    @property
+    def fragment(self) -> int | None:
+        """What `statfs` says about the size of a fragment; None if libuv is older than 1.52."""
+        return lib.co_fs_fragment(self.struct) or None

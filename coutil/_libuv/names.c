@@ -3,23 +3,11 @@
 
 #include <netdb.h>
 
-#define CO_IPV4 1
-#define CO_IPV6 2
-#define CO_MAPPED 4
-#define CO_ALL 8
-#define CO_CONFIGURED 16
-#define CO_PASSIVE 32
-#define CO_CANONICAL 64
-#define CO_NUMERIC_HOST 128
-#define CO_NUMERIC_SERVICE 256
-#define CO_NAME_REQUIRED 512
-#define CO_LOCAL 1024
-#define CO_DATAGRAM 2048
-#define CO_STREAM 4096
+#define CO_INET6 AF_INET6
 
 /* One address of a look-up. */
 typedef struct {
-    int ipv6, stream, port;
+    int family, socktype, protocol, port;
     uint32_t scope;
     char binary[16];
 } co_found;
@@ -79,17 +67,13 @@ static int look_up_apart(co_look_up *request, uv_work_cb work, uv_after_work_cb 
 
 /* ---- addresses ---- */
 
-static int usable(const struct addrinfo *one) {
-    return (one->ai_family == AF_INET || one->ai_family == AF_INET6) &&
-           (one->ai_socktype == SOCK_STREAM || one->ai_socktype == SOCK_DGRAM);
-}
+static int usable(const struct addrinfo *one) { return one->ai_family == AF_INET || one->ai_family == AF_INET6; }
 
 /* Copy what is usable: `number` entries, then the canonical name if there is one. */
 static int copy_found(const struct addrinfo *list, co_out *out) {
     size_t count = 0, length = list && list->ai_canonname ? strlen(list->ai_canonname) : 0;
     for (const struct addrinfo *one = list; one; one = one->ai_next) count += usable(one);
-    if (!count) return UV_EAFNOSUPPORT;
-    co_found *found = calloc(1, count * sizeof *found + length);
+    co_found *found = calloc(1, count * sizeof *found + length + 1);
     if (!found) return UV_ENOMEM;
     out->memory = found;
     out->number = (int64_t)count;
@@ -100,11 +84,23 @@ static int copy_found(const struct addrinfo *list, co_out *out) {
         co_address address;
         memset(&address, 0, sizeof address);
         memcpy(&address.storage, one->ai_addr, one->ai_addrlen);
-        found->ipv6 = co_address_get(&address, found->binary, &found->port, &found->scope) == 6;
-        found->stream = one->ai_socktype == SOCK_STREAM;
+        co_address_get(&address, found->binary, &found->port, &found->scope);
+        found->family = one->ai_family;
+        found->socktype = one->ai_socktype;
+        found->protocol = one->ai_protocol;
         found++;
     }
     return 0;
+}
+
+static struct addrinfo hints_of(int family, int socktype, int protocol, int flags) {
+    struct addrinfo hints;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = family;
+    hints.ai_socktype = socktype;
+    hints.ai_protocol = protocol;
+    hints.ai_flags = flags;
+    return hints;
 }
 
 static void on_found(uv_getaddrinfo_t *uv, int status, struct addrinfo *list) {
@@ -128,44 +124,38 @@ static void on_found_apart(uv_work_t *work, int status) {
 }
 
 /* `host` and `service` are ASCII and of legal length, or NULL. */
-int co_findaddr(co_loop *loop, uint32_t slot, uint32_t generation, const char *host, const char *service, int flags,
-                co_out *out) {
+int co_getaddrinfo(co_loop *loop, uint32_t slot, uint32_t generation, const char *host, const char *service, int family,
+                   int socktype, int protocol, int flags, co_out *out) {
     ENTER(loop);
     co_look_up *request = look_up_new(loop, slot, generation, out);
     if (!request) return UV_ENOMEM;
-    struct addrinfo *hints = &request->hints;
-    int families = flags & (CO_IPV4 | CO_IPV6), kinds = flags & (CO_STREAM | CO_DATAGRAM);
-    hints->ai_family = flags & CO_MAPPED || families == CO_IPV6 ? AF_INET6 : families == CO_IPV4 ? AF_INET : AF_UNSPEC;
-    hints->ai_socktype = kinds == CO_STREAM ? SOCK_STREAM : kinds == CO_DATAGRAM ? SOCK_DGRAM : 0;
-    hints->ai_flags = (flags & CO_MAPPED ? AI_V4MAPPED : 0) | (flags & CO_ALL ? AI_ALL : 0) |
-                      (flags & CO_CONFIGURED ? AI_ADDRCONFIG : 0) | (flags & CO_PASSIVE ? AI_PASSIVE : 0) |
-                      (flags & CO_CANONICAL ? AI_CANONNAME : 0) | (flags & CO_NUMERIC_HOST ? AI_NUMERICHOST : 0) |
-                      (flags & CO_NUMERIC_SERVICE ? AI_NUMERICSERV : 0);
+    request->hints = hints_of(family, socktype, protocol, flags);
     if (apart) {
         if (host) strncpy(request->host, host, sizeof request->host - 1);
         if (service) strncpy(request->service, service, sizeof request->service - 1);
         return look_up_apart(request, find_apart, on_found_apart);
     }
-    int code = uv_getaddrinfo(&loop->uv, &request->uv.find, on_found, host, service, hints);
+    int code = uv_getaddrinfo(&loop->uv, &request->uv.find, on_found, host, service, &request->hints);
     return look_up_started(request, (uv_req_t *)&request->uv.find, code);
 }
 
 /* ---- names ---- */
 
 /* Two strings, each with its NUL: the host's name and the service's. */
+static int copy_names(const char *host, const char *service, co_out *out) {
+    size_t first = strlen(host) + 1, second = strlen(service) + 1;
+    char *names = malloc(first + second);
+    if (!names) return UV_ENOMEM;
+    memcpy(names, host, first);
+    memcpy(names + first, service, second);
+    out->memory = names;
+    out->size = first + second;
+    return 0;
+}
+
 static void on_named(uv_getnameinfo_t *uv, int status, const char *host, const char *service) {
     co_look_up *request = LOOK_UP(uv, uv.name);
-    if (!status) {
-        size_t first = strlen(host) + 1, second = strlen(service) + 1;
-        char *names = malloc(first + second);
-        if (names) {
-            memcpy(names, host, first);
-            memcpy(names + first, service, second);
-            request->out->memory = names;
-            request->out->size = first + second;
-        } else
-            status = UV_ENOMEM;
-    }
+    if (!status) status = copy_names(host, service, request->out);
     look_up_done(request, status);
 }
 
@@ -183,15 +173,38 @@ static void on_named_apart(uv_work_t *work, int status) {
     on_named(uv, status ? status : request->status, uv->host, uv->service);
 }
 
-int co_nameaddr(co_loop *loop, uint32_t slot, uint32_t generation, const co_address *address, int flags, co_out *out) {
+int co_getnameinfo(co_loop *loop, uint32_t slot, uint32_t generation, const co_address *address, int flags,
+                   co_out *out) {
     ENTER(loop);
     co_look_up *request = look_up_new(loop, slot, generation, out);
     if (!request) return UV_ENOMEM;
-    request->flags = (flags & CO_NAME_REQUIRED ? NI_NAMEREQD : 0) | (flags & CO_LOCAL ? NI_NOFQDN : 0) |
-                     (flags & CO_DATAGRAM ? NI_DGRAM : 0) | (flags & CO_NUMERIC_HOST ? NI_NUMERICHOST : 0);
+    request->flags = flags;
     request->address = *address;
     if (apart) return look_up_apart(request, name_apart, on_named_apart);
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
     int code = uv_getnameinfo(&loop->uv, &request->uv.name, on_named, name, request->flags);
     return look_up_started(request, (uv_req_t *)&request->uv.name, code);
+}
+
+/* ---- in any thread, with no loop of Python's ---- */
+
+int co_getaddrinfo_block(const char *host, const char *service, int family, int socktype, int protocol, int flags,
+                         co_out *out) {
+    uv_loop_t nobodys;
+    uv_getaddrinfo_t uv;
+    struct addrinfo hints = hints_of(family, socktype, protocol, flags);
+    memset(&nobodys, 0, sizeof nobodys);
+    int code = uv_getaddrinfo(&nobodys, &uv, NULL, host, service, &hints);
+    if (code) return code;
+    code = copy_found(uv.addrinfo, out);
+    uv_freeaddrinfo(uv.addrinfo);
+    return code;
+}
+
+int co_getnameinfo_block(const co_address *address, int flags, co_out *out) {
+    uv_loop_t nobodys;
+    uv_getnameinfo_t uv;
+    memset(&nobodys, 0, sizeof nobodys);
+    int code = uv_getnameinfo(&nobodys, &uv, NULL, (const struct sockaddr *)&address->storage, flags);
+    return code ? code : copy_names(uv.host, uv.service, out);
 }

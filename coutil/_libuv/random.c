@@ -10,12 +10,14 @@ static void on_random(uv_random_t *uv, int status, void *buffer, size_t size) {
     pooled_done(&request->pooled, status);
 }
 
-/* Fill `buffer`, which must stay in place until the record comes; with `blocking`, now and without a record. */
-int co_random(co_loop *loop, uint32_t slot, uint32_t generation, char *buffer, size_t size, int blocking) {
+/* Fill `buffer`, which must stay in place until the record comes. */
+int co_random(co_loop *loop, uint32_t slot, uint32_t generation, char *buffer, size_t size) {
     ENTER(loop);
-    if (blocking) return uv_random(NULL, NULL, buffer, size, 0, NULL);
     co_random_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     int code = uv_random(&loop->uv, &request->uv, buffer, size, 0, on_random);
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
+
+/* Fill it now. In any thread. */
+int co_random_block(char *buffer, size_t size) { return uv_random(NULL, NULL, buffer, size, 0, NULL); }

@@ -1,6 +1,7 @@
 /* The C side of coutil: libuv's callbacks record what they were told; the hub drains the records later.
  *
- * Rule 1: no Python.h, no GIL, nothing that can fail inside a callback. cffi has released the GIL around every call.
+ * Rule 1: no Python.h, no GIL, nothing that can fail inside a callback. cffi has released the GIL around every call. Only
+ * work.c enters the interpreter, in threads of the pool.
  * Rule 2: memory that libuv may touch lives here, from the successful start to libuv's last callback for it.
  * Rule 3: a callback that pushes a record also stops the loop, so that a due timer never waits for a later poll.
  * Rule 4: each entry checks the thread and the slot: no call from Python can abort the process.
@@ -364,19 +365,21 @@ static void pooled_done(co_pooled *request, int result) {
     request_done(request, result);
 }
 
-/* Take a request out of the pool's queue if it has not begun; unless `all`, a descriptor is closed even so. */
+/* Take a request out of the pool's queue if it has not begun; unless `all`, what it closes is closed even so. */
 static int pooled_cancel(co_pooled *request, int all) {
     uv_req_t *uv = request->uv;
     if (request->cancel) return request->cancel(request);
-    return !all && uv->type == UV_FS && ((uv_fs_t *)uv)->fs_type == UV_FS_CLOSE ? 0 : uv_cancel(uv);
+    uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
+    return !all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR) ? UV_EBUSY : uv_cancel(uv);
 }
 
-/* Nobody waits for a request any more. Only the pool's can be taken back; the callback comes in any case. */
+/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (UV_EBUSY); the
+ * callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next)
         if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one, 0);
-    return 0;
+    return UV_EBUSY;
 }
 
 void co_cancel_all(co_loop *loop) {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, NamedTuple
 
 from . import check, ffi, lib
 
-__all__ = ["Plain", "name", "pack", "parse", "room", "to_binary", "to_text", "unpack"]
+__all__ = ["Plain", "literal", "name", "named", "numeric", "pack", "parse", "room", "to_binary", "to_text", "unpack"]
 
 
 class Plain(NamedTuple):
@@ -67,3 +68,46 @@ def to_binary(family: int, text: bytes) -> bytes:
     binary = ffi.new("char[16]")
     check(lib.uv_inet_pton(family, text, binary), "uv_inet_pton")
     return bytes(ffi.buffer(binary))
+
+
+# -- what callers write, and are shown: hosts are literals, as for Python's own sockets ------------------------------
+
+
+def numeric(host: str, port: int) -> Plain:
+    """Return a literal of either family, IPv6 perhaps with its zone ("fe80::1%eth0"), and a port in plain values.
+
+    Raises TypeError, or ValueError for what is no literal or no port.
+    """
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a string, not {host!r}")
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port must be an int, not {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is out of range (0 to 65535): {port}")
+    text, percent, zone = host.partition("%")
+    try:
+        if ":" in host:
+            return Plain(socket.inet_pton(socket.AF_INET6, text), port, _zone(zone) if percent else 0)
+        return Plain(socket.inet_pton(socket.AF_INET, host), port, 0)
+    except (OSError, ValueError):
+        raise ValueError(f"host is no IP address: {host!r}") from None
+
+
+def _zone(name: str) -> int:
+    return int(name) if name.isascii() and name.isdigit() else socket.if_nametoindex(name)
+
+
+def named(binary: bytes, port: int, scope: int) -> tuple[Any, ...]:
+    """Return (host, port), for IPv6 (host, port, flow, scope), as Python's own sockets do."""
+    if len(binary) == 4:
+        return socket.inet_ntop(socket.AF_INET, binary), port
+    return socket.inet_ntop(socket.AF_INET6, binary), port, 0, scope
+
+
+def literal(name: str, text: object) -> bytes:
+    """Return text for libuv to parse as an address; what is not ASCII is none for it. Raises TypeError, ValueError."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, not {text!r}")
+    if "\0" in text:
+        raise ValueError(f"{name} contains a NUL: {text!r}")
+    return text.encode("ascii", "replace")

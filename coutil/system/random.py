@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 from .._libuv import check, lib
 from .._libuv.buffers import address_of, writable
@@ -29,13 +28,13 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
     view = writable(buffer, start, stop)
     address = address_of(view)
     if blocking:
-        check(lib.co_random(this_hub().loop.pointer, 0, 0, address, len(view), True), "uv_random")
+        check(lib.co_random_block(address, len(view)), "uv_random")
         return buffer
     own = operation()
     pointer = own.hub.loop.pointer
 
     def begin(slot: int, generation: int) -> int:
-        code: int = lib.co_random(pointer, slot, generation, address, len(view), False)
+        code: int = lib.co_random(pointer, slot, generation, address, len(view))
         return code
 
     woken: Any = own.request(begin, "random", "uv_random", view)

@@ -7,6 +7,7 @@ with the handle first, and run in coroutines: they may wait.
 
 from __future__ import annotations
 
+from .._libuv.stat import Stat
 from ..errors import (
     AlreadyRunning,
     BusyError,
@@ -19,6 +20,7 @@ from ..errors import (
     UVError,
 )
 from .async_ import Async, async_send, new_async
+from .dir import Dir, fs_closedir, fs_readdir
 from .environment import (
     Group,
     Passwd,
@@ -45,6 +47,44 @@ from .environment import (
     os_unsetenv,
     resident_set_memory,
     set_process_title,
+)
+from .fs import FS, StatFS
+from .fs_flat import (
+    fs_access,
+    fs_chmod,
+    fs_chown,
+    fs_close,
+    fs_copyfile,
+    fs_fchmod,
+    fs_fchown,
+    fs_fdatasync,
+    fs_fstat,
+    fs_fsync,
+    fs_ftruncate,
+    fs_futime,
+    fs_lchown,
+    fs_link,
+    fs_lstat,
+    fs_lutime,
+    fs_mkdir,
+    fs_mkdtemp,
+    fs_mkstemp,
+    fs_open,
+    fs_opendir,
+    fs_read,
+    fs_readinto,
+    fs_readlink,
+    fs_realpath,
+    fs_rename,
+    fs_rmdir,
+    fs_scandir,
+    fs_sendfile,
+    fs_stat,
+    fs_statfs,
+    fs_symlink,
+    fs_unlink,
+    fs_utime,
+    fs_write,
 )
 from .functions import has
 from .handle import (
@@ -132,6 +172,7 @@ from .loop import (
     update_time,
     walk,
 )
+from .names import getaddrinfo, getnameinfo
 from .phases import (
     Check,
     Idle,
@@ -164,11 +205,7 @@ from .pipes import (
     try_write2,
     write2,
 )
-from .request import (
-    Request,
-    cancel,
-    req_get_type,
-)
+from .request import Request, cancel, req_get_type
 from .sockaddr import if_indextoiid, if_indextoname, inet_ntop, inet_pton, ip4_addr, ip6_addr, ip_name
 from .stream import (
     Stream,
@@ -247,8 +284,10 @@ from .version import (
     version_info,
     version_string,
 )
+from .work import queue_work, random, sleep_blocking
 
 __all__ = [
+    "FS",
     "HEADER_VERSION",
     "NONBLOCK_PIPE",
     "TCP",
@@ -263,6 +302,7 @@ __all__ = [
     "Closed",
     "Cond",
     "Deadlock",
+    "Dir",
     "ForeignThread",
     "Forked",
     "Group",
@@ -280,6 +320,8 @@ __all__ = [
     "RWLock",
     "Request",
     "Sem",
+    "Stat",
+    "StatFS",
     "Stream",
     "Thread",
     "Timer",
@@ -315,12 +357,51 @@ __all__ = [
     "errno",
     "exepath",
     "fileno",
+    "fs_access",
+    "fs_chmod",
+    "fs_chown",
+    "fs_close",
+    "fs_closedir",
+    "fs_copyfile",
+    "fs_fchmod",
+    "fs_fchown",
+    "fs_fdatasync",
+    "fs_fstat",
+    "fs_fsync",
+    "fs_ftruncate",
+    "fs_futime",
+    "fs_lchown",
+    "fs_link",
+    "fs_lstat",
+    "fs_lutime",
+    "fs_mkdir",
+    "fs_mkdtemp",
+    "fs_mkstemp",
+    "fs_open",
+    "fs_opendir",
+    "fs_read",
+    "fs_readdir",
+    "fs_readinto",
+    "fs_readlink",
+    "fs_realpath",
+    "fs_rename",
+    "fs_rmdir",
+    "fs_scandir",
+    "fs_sendfile",
+    "fs_stat",
+    "fs_statfs",
+    "fs_symlink",
+    "fs_unlink",
+    "fs_utime",
+    "fs_write",
     "get_available_memory",
     "get_constrained_memory",
     "get_free_memory",
     "get_osfhandle",
     "get_process_title",
     "get_total_memory",
+    "getaddrinfo",
+    "getnameinfo",
     "getrusage",
     "getrusage_thread",
     "gettimeofday",
@@ -401,6 +482,8 @@ __all__ = [
     "prepare_stop",
     "print_active_handles",
     "print_all_handles",
+    "queue_work",
+    "random",
     "read_start",
     "read_stop",
     "recv_buffer_size",
@@ -420,6 +503,7 @@ __all__ = [
     "send_buffer_size",
     "set_process_title",
     "shutdown",
+    "sleep_blocking",
     "socketpair",
     "stop",
     "stream_get_write_queue_size",

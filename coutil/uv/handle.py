@@ -19,6 +19,7 @@ from .._kernel.entries import Wake
 from .._kernel.hub import Hub
 from .._kernel.switching import SIGNED, park
 from .._libuv import lib
+from .._libuv.arguments import whole
 from .flat import flat
 from .loop import Call, Loop, current_loop
 
@@ -220,15 +221,6 @@ def _size(value: int) -> int:
         raise TypeError(f"value must be an int, not {value!r}")
     if not 0 <= value < 2**31:
         raise ValueError(f"value is out of range (0 to 2**31 - 1): {value}")
-    return value
-
-
-def whole(name: str, value: int, least: int = 0, largest: int = 2**64 - 1) -> int:
-    """Return an integer argument. Raises TypeError, or ValueError if it is out of range."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if not least <= value <= largest:
-        raise ValueError(f"{name} is out of range ({least} to {largest}): {value}")
     return value
 
 

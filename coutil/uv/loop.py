@@ -27,6 +27,9 @@ from .._libuv.handles import number, printed
 from .._libuv.info import metrics
 from ..errors import ForeignThread
 from .flat import flat
+from .fs import FS
+from .names import Names
+from .work import Work, at_work
 
 if TYPE_CHECKING:
     from .handle import Handle
@@ -40,7 +43,7 @@ _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
 
-class Loop:
+class Loop(Names, Work):
     """An event loop, bound to the thread that makes it.
 
     A loop is closed by `close`; one that was forgotten with open handles stays until its thread ends. `onerror`, if it
@@ -98,6 +101,11 @@ class Loop:
         if self._hub.home.thread != get_ident():
             raise ForeignThread("the event loop belongs to another thread")
         return self._hub.loop.pointer
+
+    @property
+    def fs(self) -> FS:
+        """The functions of the file system: `loop.fs.open(path)`."""
+        return FS(self)
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -280,8 +288,8 @@ class Loop:
     def close(self, force: bool = False) -> None:
         """Close the loop. Twice is no error.
 
-        force: close all handles first and cancel the requests, whose callers are told; then end the coroutines that
-        still wait in it.
+        force: close all handles first and cancel the requests, whose callers are told; wait for Python functions that
+        the thread pool has begun; then end the coroutines that still wait in it.
         Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
         is running. Source: uv_loop_close.
         """
@@ -297,6 +305,8 @@ class Loop:
             lib.co_cancel_all(hub.loop.pointer)
             for _ in range(TELLING):
                 hub.turn()
+            while at_work(hub):
+                self.sleep(1)
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)

@@ -1,101 +1,330 @@
-"""Requests that nobody waited for when they began."""
+"""Requests: calls that libuv works on while others run.
+
+Rule 1: a call suspends the coroutine that makes it; `…_nowait` returns a `Request` instead; without a loop it stops the
+thread. One `Job` describes all three.
+Rule 2: what a job uses is kept until libuv's callback, and what it brings is released if nobody takes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial, wraps
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
-from .._kernel.coroutine import running
+from .._host import interruptible
+from .._kernel.coroutine import Coroutine, running
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import Hub
+from .._kernel.operation import operation_in
+from .._kernel.states import CLOSE_REQUEST, FREED
 from .._kernel.switching import SIGNED, park
-from .._libuv import error, lib
+from .._libuv import check, error, lib
+from ..errors import Closed, UVError
 from .flat import flat
 
-__all__ = ["Request", "cancel"]
+__all__ = ["Job", "Request", "Requests", "begin", "cancel", "nowait", "on_loop", "req_get_type"]
 
-_POOLED = ("fs", "getaddrinfo", "getnameinfo", "random", "work")  # what libuv can take back
-Start = Callable[[int, int], int]  # called with slot and generation; returns libuv's code
+Function = TypeVar("Function", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Self = TypeVar("Self")
 
 
-class Request(Slotted):
-    """Something that libuv works on. `wait` tells how it ended; whoever does not care may forget the request."""
+class Job:
+    """What a request does: how it starts, and what is made of what it brings."""
 
-    __slots__ = ("_code", "_generation", "_hub", "_pins", "_slot", "_syscall", "_type", "_waiters")
+    type: ClassVar[str] = "unknown"  # libuv's name of the request's type
+    pooled: ClassVar[bool] = True  # done by the thread pool: it can be cancelled before it begins
+    over: bool = False  # it was done without libuv
 
-    def __init__(self, hub: Hub, type_: str, syscall: str, pins: Any, start: Start | None, failed: Any) -> None:
-        """Start a request; None: it has succeeded already. Raises failed(code, syscall) if it does not start."""
-        self._hub, self._type, self._syscall, self._pins = hub, type_, syscall, pins
-        self._waiters: list[Wake] = []
-        self._code = 0 if start is None else None
-        self._slot = self._generation = 0
-        if start is None:
+    def __init__(self, call: Any) -> None:
+        """call: has `start` and `block` as they are here, `syscall`, and a `str` for reports."""
+        self.call = call
+        self.syscall: str = call.syscall
+
+    def __str__(self) -> str:
+        """What it does, for reports."""
+        return str(self.call)
+
+    def start(self, loop: Any, slot: int, generation: int) -> int:
+        """Hand it to libuv; return libuv's code."""
+        code: int = self.call.start(loop, slot, generation)
+        return code
+
+    def block(self) -> int:
+        """Do it now; return libuv's code."""
+        code: int = self.call.block()
+        return code
+
+    def again(self) -> bool:
+        """Return whether it has to begin anew: a signal has interrupted it."""
+        return False
+
+    def value(self, code: int) -> Any:
+        """Return what it brought, once; `code` is libuv's. Raises what an error means."""
+        raise NotImplementedError
+
+    def give_up(self) -> None:
+        """Nobody will take what it brings."""
+
+
+# -- three ways to do it ----------------------------------------------------------------------------------------------
+
+
+def wait(hub: Hub, job: Job) -> Any:
+    """Do it, and return its value, or what an explicit resume brought. Suspends."""
+    own = operation_in(hub)
+    start = partial(job.start, hub.loop.pointer)
+    while True:
+        try:
+            woken = own.request(start, str(job), job.syscall, job)
+        except UVError as failure:
+            if own.state is not FREED or failure.code != own.result:  # it has not ended, or not begun
+                job.give_up()
+                raise
+        except BaseException:
+            job.give_up()
+            raise
+        if own.state is CLOSE_REQUEST:
+            job.give_up()
+            return woken
+        if not job.again():
+            return job.value(own.result)
+
+
+def begin(hub: Hub, job: Job) -> Request:
+    """Begin it, and return its request. Raises `UVError` if it cannot begin."""
+    return Request(_Flight(hub, job))
+
+
+@interruptible
+def block(job: Job) -> Any:
+    """Do it now, and return its value. Stops the thread."""
+    code = job.block()
+    while job.again():
+        code = job.block()
+    return job.value(code)
+
+
+class Requests:
+    """Base of what makes requests: `_do` is one of the three ways."""
+
+    _hub: Hub
+
+    def _check(self) -> Any:
+        raise NotImplementedError
+
+    def _do(self, job: Job) -> Any:
+        self._check()
+        return wait(self._hub, job)
+
+
+class Later:
+    """In place of a loop: does not wait."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: Requests) -> None:
+        self._loop = loop
+
+    def _do(self, job: Job) -> Request:
+        self._loop._check()
+        return begin(self._loop._hub, job)
+
+
+class Blocking:
+    """In place of a loop: there is none."""
+
+    __slots__ = ()
+    _loop = None
+
+    def _do(self, job: Job) -> Any:
+        return block(job)
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+class _Flight(Slotted):
+    """A request that no coroutine owns. The loop knows it until libuv's callback."""
+
+    __slots__ = ("done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
+
+    def __init__(self, hub: Hub, job: Job) -> None:
+        """Begin."""
+        self.hub, self.job = hub, job
+        self.done: Any = None  # not yet; then a function that returns the value, or raises
+        self.waiters: list[Wake] = []
+        self.value: Any = None
+        self.failure: BaseException | None = None
+        self.slot, self.generation = 0, -1
+        if job.over:
+            self.done = partial(job.value, 0)
             return
-        self._slot = hub.take(self)
-        self._generation = hub.generation
-        code = start(self._slot, self._generation)
+        code = self._begin()
         if code < 0:
-            hub.drop(self._slot)
-            raise failed(code, syscall)
+            hub.check()
+            job.value(code)
+
+    def _begin(self) -> int:
+        hub = self.hub
+        self.slot = hub.take(self)
+        self.generation = hub.generation
+        code = self.job.start(hub.loop.pointer, self.slot, self.generation)
+        if code < 0:
+            hub.drop(self.slot)
+        return code
+
+    def __str__(self) -> str:
+        """What it does, for reports."""
+        return str(self.job)
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Take the record of the callback."""
+        if generation != self.generation:
+            return
+        self.hub.drop(self.slot)
+        if not result and self.job.again():
+            result = self._begin()
+            if result >= 0:
+                return
+        self._end(partial(self.job.value, result))
+
+    def _end(self, done: Callable[[], Any]) -> None:
+        self.done = done
+        self.hub.ready.extend(self.waiters)
+
+    @property
+    def waiter(self) -> Coroutine | None:
+        """Somebody who waits for it."""
+        return next((one.waiter for one in self.waiters if one.waiter.waiting_on is one.what), None)
+
+    def lost(self) -> None:
+        """The loop is gone; nobody who waits is resumed."""
+        self.generation = -1
+        self.done = self.done or self._closed
+        self.waiters = []
+
+    def _closed(self) -> Any:
+        raise Closed(f"the event loop was closed during {self.job}")
+
+    def result(self) -> Any:
+        """Return the value, the same each time, or raise."""
+        done, self.done = self.done, self._known
+        if done != self._known:
+            try:
+                self.value = done()
+            except BaseException as failure:  # noqa: BLE001  # kept for all who ask
+                self.failure = failure
+        return self._known()
+
+    def _known(self) -> Any:
+        if self.failure is None:
+            return self.value
+        try:
+            raise self.failure
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642  # the traceback refers to this frame
+
+
+class Request:
+    """A call in progress, made by a method `…_nowait`. Nothing has to be done with it: what nobody takes is released.
+
+    As long as it is in progress it keeps its loop alive.
+    """
+
+    __slots__ = ("__weakref__", "_flight")
+
+    def __init__(self, flight: Any) -> None:
+        """Made by the methods `…_nowait`."""
+        self._flight: _Flight = flight
+
+    def __del__(self) -> None:
+        """Nobody can ask for its result any more."""
+        self._flight.job.give_up()
 
     def __repr__(self) -> str:
-        """Type and state."""
-        code = self._code
-        state = "in progress" if code is None else "done" if code >= 0 else f"failed: {error(code).name}"  # type: ignore[attr-defined]
-        return f"<Request {self._type} {state}>"
+        """What it does, and its state."""
+        return f"<Request {self._flight.job}, {'done' if self.done else 'in progress'}>"
 
     @property
     def type(self) -> str:
-        """Libuv's name of its type: "write", … Source: uv_req_get_type, uv_req_type_name."""
-        return self._type
+        """Libuv's name of its type: "fs", "getaddrinfo", "work", "write", … Source: uv_req_get_type."""
+        return self._flight.job.type
 
     @property
     def done(self) -> bool:
         """Whether it has ended, well or not."""
-        return self._code is not None
-
-    def wait(self) -> Any:
-        """Wait until it has ended; return True. Suspends. Any number may wait, and again.
-
-        Raises `UVError` if it failed (ECANCELED: its handle was closed), `ForeignThread`, `NotYieldable`.
-        """
-        if self._code is None:
-            me, what = self._hub.guest(running()), f"the end of {self!r}"
-            self._waiters.append(Wake(me, what))
-            woken = park(me, what)
-            if woken is not SIGNED:
-                return woken
-        code: Any = self._code
-        if code < 0:
-            raise error(code, self._syscall)
-        return True
+        return self._flight.done is not None
 
     def cancel(self) -> None:
-        """Take back a request that the thread pool has not begun; it ends with ECANCELED.
+        """Cancel it, if the thread pool has not begun with it; its result is then `errors.Cancelled` (ECANCELED).
 
-        Raises `UVError`: EBUSY (it has begun, or ended), EINVAL (its type cannot be taken back). Source: uv_cancel.
+        Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, or has ended, or closes something, which
+        must go on), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.
         """
-        if self._type not in _POOLED:
+        flight = self._flight
+        flight.hub.check()
+        if not flight.job.pooled:
             raise error(lib.UV_EINVAL, "uv_cancel")
-        code = lib.UV_EBUSY if self.done else lib.co_cancel(self._hub.loop.pointer, self._slot, self._generation)
-        if code < 0:
-            raise error(code, "uv_cancel")
+        if self.done:
+            raise error(lib.UV_EBUSY, "uv_cancel")
+        check(lib.co_cancel(flight.hub.loop.pointer, flight.slot, flight.generation), "uv_cancel")
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
-        """Take its record."""
-        if generation == self._generation:
-            self._hub.drop(self._slot)
-            self._end(result)
+    def result(self) -> Any:
+        """Return what the call returns, once it has ended; again and again. Suspends until then.
 
-    def lost(self) -> None:
-        """The loop is gone."""
-        self._generation = -1  # pins stay until the hub forgets us: closing the loop still calls back
-        self._code = lib.UV_ECANCELED
+        Any number of coroutines may wait; one that is cut, or resumed explicitly, does not end the request.
+        Raises what the call raises, `ForeignThread`, `Forked`, `NotYieldable`, and `Closed` if the loop was closed.
+        """
+        flight = self._flight
+        if flight.done is None:
+            flight.hub.check()
+            me = flight.hub.guest(running())
+            mine = Wake(me, flight)
+            flight.waiters.append(mine)
+            try:
+                woken = park(me, flight)
+            finally:
+                if mine in flight.waiters:
+                    flight.waiters.remove(mine)
+            if woken is not SIGNED:
+                return woken
+        return flight.result()
 
-    def _end(self, code: int) -> None:
-        self._code, self._pins = code, None
-        waiters, self._waiters = self._waiters, []
-        self._hub.ready.extend(waiters)
+
+# -- what the methods are made by -------------------------------------------------------------------------------------
+
+
+def nowait(method: Callable[Concatenate[Self, Arguments], Any]) -> Callable[Concatenate[Self, Arguments], Request]:
+    """Return the method that begins what `method` does, and does not wait."""
+
+    @wraps(method)
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
+        return method(self._later(), *arguments, **named)
+
+    name = method.__name__
+    call.__name__, call.__qualname__ = f"{name}_nowait", f"{method.__qualname__}_nowait"
+    call.__doc__ = f"Begin what `{name}` does, and return a `Request`, whose `result()` waits."
+    return cast("Callable[Concatenate[Self, Arguments], Request]", call)
+
+
+def on_loop(method: Function, of: Callable[[Any], Any] | None = None, blocking: bool = False) -> Function:
+    """Return the flat function of a method of a loop, or of what of(loop) returns.
+
+    blocking: without a loop (None) it stops the thread. The function raises TypeError for what is no loop.
+    """
+    name = method.__name__
+
+    @wraps(method)
+    def call(loop: Any, *arguments: Any, **named: Any) -> Any:
+        if loop is None and blocking:
+            return cast("Any", method)(Blocking(), *arguments, **named)
+        if not isinstance(loop, Requests):
+            raise TypeError(f"the first argument must be a Loop{' or None' * blocking}, not {loop!r}")
+        return getattr(loop if of is None else of(loop), name)(*arguments, **named)
+
+    call.__name__ = call.__qualname__ = name
+    return cast("Function", call)
 
 
 cancel = flat(Request.cancel)

@@ -20,7 +20,7 @@ from .._libuv.handles import number
 from .flat import flat
 from .handle import Handle, Own, whole
 from .loop import Call
-from .request import Request
+from .request import Job, Request, begin
 
 __all__ = ["Data", "Stream", "joined"]
 
@@ -292,8 +292,7 @@ class Stream(Handle):
         own = self._own
         view, at = readable(joined(data), 0, None)
         sent = _try_write(own.pointer, own.slot, at, len(view))
-        start = None if sent == len(view) else self._queued(view, at, sent)
-        return Request(own.hub, "write", "uv_write", view, start, own.failed)
+        return begin(own.hub, _Write(own, view, None if sent == len(view) else self._queued(view, at, sent)))
 
     def try_write(self, data: Data) -> int:
         """Write what the system takes at once; return how many bytes: 0 if none, or others are queued before.
@@ -408,6 +407,31 @@ class Stream(Handle):
         if other.loop is not self.loop:
             raise ValueError(f"{name} belongs to another loop: {other!r}")
         other._own.usable()
+
+
+class _Write(Job):
+    """What `write_nowait` leaves to libuv."""
+
+    type, pooled, syscall = "write", False, "uv_write"
+
+    def __init__(self, own: Own, view: memoryview, start: Any) -> None:
+        """start: called with slot and generation; None: the system has taken everything."""
+        self.own, self.view, self.begin, self.over = own, view, start, start is None
+
+    def __str__(self) -> str:
+        """What it does, for reports."""
+        return f"{self.own.title} write"
+
+    def start(self, loop: Any, slot: int, generation: int) -> int:
+        """See `Job`."""
+        code: int = self.begin(slot, generation)
+        return code
+
+    def value(self, code: int) -> bool:
+        """Return True. Raises what an error means."""
+        if code < 0:
+            raise error(code, self.syscall)
+        return True
 
 
 class _Flush(Entry):

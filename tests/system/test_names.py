@@ -8,6 +8,7 @@ from weakref import ref
 import pytest
 
 from coutil import coroutine, errors, spawn, system
+from coutil._libuv import names as calls
 from coutil._libuv.out import out
 from coutil.scopes import timeout
 from coutil.system import Address
@@ -424,7 +425,7 @@ def test_abandoned_results_are_freed(monkeypatch):
         made.append(ref(filled))
         return filled
 
-    monkeypatch.setattr(names, "out", noting)
+    monkeypatch.setattr(calls, "out", noting)
     assert system.findaddr("localhost", 80).next() is True
     assert made[0]() is None
     looking = spawn.call(system.findaddr, "127.0.0.1", 80)

@@ -186,7 +186,7 @@ def test_reader_that_goes_away(loop):
     request = writer.write_nowait(bytes(1 << 20))
     os.close(read)
     with pytest.raises(BrokenPipeError):
-        request.wait()
+        request.result()
     with pytest.raises(BrokenPipeError):
         writer.write(b"x")
     writer.close()
@@ -340,7 +340,7 @@ def test_both_sides_write_much(loop):
         requests += [pipe.write_nowait(bytes(1 << 20)) for _ in range(3)]
     while seen.get(here, 0) < total or seen.get(there, 0) < total:
         loop.run("once")
-    assert all(request.wait() for request in requests)
+    assert all(request.result() for request in requests)
     assert seen == {here: total, there: total}
     loop.walk(uv.close_soon)
 

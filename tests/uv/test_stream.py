@@ -364,7 +364,7 @@ def test_try_write(loop):
     left = taken + 6
     while left:
         left -= len(other.read())
-    assert request.wait() is True
+    assert request.result() is True
     assert one.write_queue_size == 0
     other.close()
     with pytest.raises(errors.UVError) as info:
@@ -379,9 +379,9 @@ def test_write_nowait(loop):
     request = one.write_nowait(b"at once")
     assert isinstance(request, uv.Request)
     assert (uv.req_get_type(request), request.done) == ("write", True)
-    assert request.wait() is True
+    assert request.result() is True
     queued = one.write_nowait([bytes(1 << 24)])
-    assert repr(queued) == "<Request write in progress>"
+    assert repr(queued) == "<Request tcp write, in progress>"
     with pytest.raises(errors.UVError) as info:
         uv.cancel(queued)
     assert info.value.name == "EINVAL"
@@ -389,8 +389,8 @@ def test_write_nowait(loop):
     one.close()
     for request in (queued, behind):
         with pytest.raises(errors.Cancelled):
-            request.wait()
-        assert repr(request) == "<Request write failed: ECANCELED>"
+            request.result()
+        assert repr(request) == "<Request tcp write, done>"
     closed(other)
 
 
@@ -425,7 +425,7 @@ def test_data_that_are_dropped_at_once(loop):
     while len(found) < 6_000_000:
         found += other.read()
     assert found == b"".join(bytes([number]) * 300_000 for number in range(20))
-    assert all(request.wait() for request in requests)
+    assert all(request.result() for request in requests)
     closed(one, other)
 
 
@@ -438,7 +438,7 @@ def test_blocking(loop):
         reader.setblocking(True)
         thread = threading.Thread(target=lambda: found.append(len(reader.recv(1 << 22, socket.MSG_WAITALL))))
         thread.start()
-        assert one.write_nowait(bytes(1 << 22)).wait() is True
+        assert one.write_nowait(bytes(1 << 22)).result() is True
         thread.join()
     assert found == [1 << 22]
     one.set_blocking(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,12 +13,12 @@ from ..._kernel.operation import Operation, operation
 from ..._kernel.states import CLOSE_REQUEST
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
-from ..._libuv.files import Call, Path
+from ..._libuv.arguments import flag, whole
+from ..._libuv.files import AGAIN, Call, Path, like
 from ...errors import UVError
 
 __all__ = ["Path", "bits", "done", "filebits", "flag", "identity", "like", "moment", "run", "whole"]
 
-_AGAIN: int = lib.UV_EINTR
 _NOTHING: int = lib.UV_EAGAIN
 
 
@@ -43,13 +42,6 @@ _LETTERS = dict(zip("UGSrwxRWX421", (1 << shift for shift in range(11, -1, -1)),
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
-def flag(**values: object) -> None:
-    """Raise TypeError for the first of the values that is no bool."""
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be a bool, not {value!r}")
-
-
 def bits(perm: int | str) -> int:
     """Return permissions as bits. Raises TypeError or ValueError."""
     if isinstance(perm, str):
@@ -62,15 +54,6 @@ def bits(perm: int | str) -> int:
     if not 0 <= perm <= 0o7777:
         raise ValueError(f"perm is out of range (0 to 0o7777): {perm}")
     return perm
-
-
-def whole(name: str, value: int, least: int, largest: int) -> int:
-    """Return an integer argument. Raises TypeError, or ValueError if it is out of range."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if not least <= value <= largest:
-        raise ValueError(f"{name} is out of range ({least} to {largest}): {value}")
-    return value
 
 
 def identity(name: str, value: int) -> int:
@@ -87,11 +70,6 @@ def moment(name: str, value: float | None) -> float:
     if not 0 <= value < 2**63 or math.isnan(value):
         raise ValueError(f"{name} must be a time since 1970, not {value!r}")
     return float(value)
-
-
-def like(path: Path, text: bytes) -> Any:
-    """Return `text` as bytes if `path` is given as bytes, else as a str."""
-    return text if isinstance(os.fspath(path), bytes) else os.fsdecode(text)
 
 
 # -- calls -------------------------------------------------------------------------------------------------------------
@@ -149,14 +127,14 @@ def _request(call: Call, own: Operation, started: Callable[[], None] | None) -> 
 
     while True:
         woken = own.request(begin, str(call), call.syscall, call)
-        if own.state is CLOSE_REQUEST or call.code != _AGAIN:
+        if own.state is CLOSE_REQUEST or call.code != AGAIN:
             return woken
 
 
 @interruptible
 def _block(call: Call) -> None:
     call.block()
-    while call.code == _AGAIN:
+    while call.code == AGAIN:
         call.block()
 
 

@@ -12,12 +12,13 @@ from math import inf
 from typing import Any, get_args
 
 from ... import event
+from ..._libuv.names import checked_host, checked_service
 from ...errors import UVError
 from ...scopes import Scope, move_on_after, scope
 from ...scopes import timeout as within
 from ..time import time
 from .address import Address, Domain, address
-from .names import checked_host, checked_service, findaddr
+from .names import findaddr
 from .stream import StreamSocket
 
 __all__ = ["connect"]

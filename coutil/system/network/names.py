@@ -1,30 +1,42 @@
-"""Names of hosts and services: from names to addresses, and back. The thread pool looks them up, nothing blocks.
-
-Rule: what C gets is ASCII without NUL and of legal length; libuv's own conversion of host names is never used.
-"""
+"""Names of hosts and services: from names to addresses, and back. The thread pool looks them up, nothing blocks."""
 
 from __future__ import annotations
 
 import stringprep
-from collections.abc import Callable, Iterator
-from struct import Struct
+from collections.abc import Iterator
+from functools import partial
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AI_ADDRCONFIG,
+    AI_ALL,
+    AI_CANONNAME,
+    AI_NUMERICHOST,
+    AI_NUMERICSERV,
+    AI_PASSIVE,
+    AI_V4MAPPED,
+    NI_DGRAM,
+    NI_NAMEREQD,
+    NI_NOFQDN,
+    NI_NUMERICHOST,
+    SOCK_DGRAM,
+    SOCK_STREAM,
+)
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from ..._kernel.operation import operation
 from ..._kernel.states import FREED
-from ..._libuv import NULL, lib
-from ..._libuv.out import out, take_memory
-from ..._libuv.sockaddr import Plain, pack
+from ..._libuv import error as _error
+from ..._libuv import lib
+from ..._libuv.names import Lookup, Naming, checked_host, checked_service
+from ..._libuv.sockaddr import Plain
 from ...errors import Closed, UVError
 from .address import Address, Domain
 
-__all__ = ["Addresses", "checked_host", "checked_service", "findaddr", "nameaddr"]
+__all__ = ["Addresses", "findaddr", "nameaddr"]
 
 SockType = Literal["stream", "passive", "datagram"]
-_found = Struct("=iiiI16s")  # co_found: ipv6, stream, port, scope, binary
-_LONGEST_HOST, _LONGEST_LABEL = 253, 63  # RFC 1035
-_LONGEST_SERVICE = 31
 
 
 class Addresses:
@@ -147,25 +159,21 @@ def findaddr(
     service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME, EAI_AGAIN,
     EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
     """
-    chosen = _flags(
-        (ipv4, "ipv4", lib.CO_IPV4),
-        (ipv6, "ipv6", lib.CO_IPV6),
-        (mapped, "mapped", lib.CO_MAPPED),
-        (datagram, "datagram", lib.CO_DATAGRAM),
-        (stream, "stream", lib.CO_STREAM),
-        (numeric, "numeric", lib.CO_NUMERIC_HOST),
-    )
+    flags = _flags((mapped, "mapped", AI_V4MAPPED), (numeric, "numeric", AI_NUMERICHOST))
+    _flags((ipv4, "ipv4", 0), (ipv6, "ipv6", 0), (datagram, "datagram", 0), (stream, "stream", 0))
     host, port = _checked_names(name, service)
     if mapped and ipv4 and not ipv6:
         raise ValueError("mapped makes IPv6 addresses: it does not go with ipv4 only")
     if mapped and ipv4:
-        chosen |= lib.CO_ALL
+        flags |= AI_ALL
     if not (ipv4 or ipv6 or mapped):
-        chosen |= lib.CO_CONFIGURED
+        flags |= AI_ADDRCONFIG
     passive = name in ("*", b"*")
     if passive:
-        chosen |= lib.CO_PASSIVE
-    woken, found = _find(host, port, chosen)
+        flags |= AI_PASSIVE
+    family = AF_INET6 if mapped or (ipv6 and not ipv4) else AF_INET if ipv4 and not ipv6 else 0
+    kind = 0 if stream is datagram else SOCK_STREAM if stream else SOCK_DGRAM
+    woken, found = _find(host, port, family, kind, flags)
     return woken if found is None else Addresses(found[0], passive)
 
 
@@ -184,49 +192,6 @@ def _flags(*given: tuple[object, str, int]) -> int:
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be a bool, not {value!r}")
     return sum(bit for value, _, bit in given if value)
-
-
-# -- names for C ------------------------------------------------------------------------------------------------------
-
-
-def checked_host(name: object) -> bytes:
-    """Return a host name in ASCII. Raises TypeError, ValueError."""
-    if isinstance(name, bytes):
-        name = name.decode()  # UnicodeDecodeError is a ValueError
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, bytes or None, not {name!r}")
-    if "\0" in name:
-        raise ValueError(f"name contains NUL: {name!r:.80}")
-    if not name:
-        raise ValueError("name is empty")
-    if len(name) > _LONGEST_HOST + name.endswith("."):  # before it is encoded, which takes long for long names
-        raise ValueError(f"name is too long ({len(name)} characters): {name!r:.80}")
-    data = name.encode("ascii" if name.isascii() else "idna")  # UnicodeError is a ValueError
-    *labels, last = data.split(b".")
-    if len(data) > _LONGEST_HOST + data.endswith(b".") or any(len(one) > _LONGEST_LABEL for one in (*labels, last)):
-        raise ValueError(f"name, or a part of it, is too long: {name!r:.80}")
-    if not all(labels):
-        raise ValueError(f"name has an empty part: {name!r:.80}")
-    return data
-
-
-def checked_service(service: object) -> bytes:
-    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError."""
-    if isinstance(service, bool) or not isinstance(service, int | str):
-        raise TypeError(f"service must be a string, an int or None, not {service!r}")
-    if isinstance(service, int):
-        if not 0 <= service <= 65535:
-            raise ValueError(f"service must be 0 to 65535, not {service}")
-        return b"%d" % service
-    if not 0 < len(service) <= _LONGEST_SERVICE or not service.isascii() or "\0" in service:
-        raise ValueError(f"service must be 1 to {_LONGEST_SERVICE} ASCII characters without NUL, not {service!r:.80}")
-    try:
-        number = int(service)
-    except ValueError:
-        return service.encode()
-    if not (service.isdigit() and number <= 65535):  # the system would take a part of it
-        raise ValueError(f"service must be 0 to 65535, not {service!r}")
-    return service.encode()
 
 
 # -- names from addresses ---------------------------------------------------------------------------------------------
@@ -275,23 +240,23 @@ def nameaddr(
     which are `socket.gaierror`, too. Source: uv_getnameinfo, uv_getaddrinfo.
     """
     options = ((unassigned, "unassigned", 0), (std3, "std3", 0), (idn, "idn", 0))
-    chosen = _flags((local, "local", lib.CO_LOCAL), (datagram, "datagram", lib.CO_DATAGRAM), *options)
+    chosen = _flags((local, "local", NI_NOFQDN), (datagram, "datagram", NI_DGRAM), *options)
 
     def decoded(name: str) -> str:
         return _from_idna(name, unassigned, std3) if idn else name
 
     if isinstance(what, Address):
         plain = Plain(what.binary, what.port, what.scope)
-        woken, names = _name(plain, chosen | lib.CO_NAME_REQUIRED)
+        woken, names = _name(plain, chosen | NI_NAMEREQD)
         return woken if names is None else (decoded(names[0]), names[1])
     if isinstance(what, int) and not isinstance(what, bool):
         if not 0 <= what <= 65535:
             raise ValueError(f"a port must be 0 to 65535, not {what}")
-        woken, names = _name(Plain(bytes(4), what, 0), chosen | lib.CO_NUMERIC_HOST)
+        woken, names = _name(Plain(bytes(4), what, 0), chosen | NI_NUMERICHOST)
         return woken if names is None else names[1]
     if isinstance(what, bool) or not isinstance(what, str | bytes):
         raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
-    woken, found = _find(checked_host(what), None, lib.CO_CANONICAL | lib.CO_STREAM)
+    woken, found = _find(checked_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)
     return woken if found is None else decoded(found[1])
 
 
@@ -319,55 +284,34 @@ def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
 
 
 def _find(
-    host: bytes | None, port: bytes | None, flags: int
+    host: bytes | None, port: bytes | None, family: int = 0, kind: int = 0, flags: int = 0
 ) -> tuple[Any, tuple[list[tuple[bool, Plain]], str] | None]:
     """Return what the wait brought; and the addresses and the canonical name, None after an explicit resume."""
-    found = out()
-    if port is not None and port.isdigit():
-        flags |= lib.CO_NUMERIC_SERVICE
-
-    def begin(loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_findaddr(loop, slot, generation, host or NULL, port or NULL, flags, found)
-        return code
-
-    what = (
-        f"addresses of {host.decode()}"
-        if host is not None
-        else f"addresses for service {port.decode() if port else None}"
-    )
+    lookup = Lookup(host, port, family, kind, 0, flags | (AI_NUMERICSERV if port is not None and port.isdigit() else 0))
     try:
-        woken, done = _request(begin, what, "uv_getaddrinfo", found)
+        woken, done = _request(lookup)
     except UVError as error:
         error.filename = host.decode() if host is not None else None  # what its text ends with
         raise
     if not done:
         return woken, None
-    count = found.number
-    data = take_memory(found)
-    entries = []
-    for ipv6, stream, number, scope, binary in _found.iter_unpack(data[: count * _found.size]):
-        entries.append((bool(stream), Plain(binary if ipv6 else binary[:4], number, scope)))
-    return woken, (entries, data[count * _found.size :].decode("utf-8", "surrogateescape"))
+    found, canonical = lookup.found()
+    entries = [(one.socktype == SOCK_STREAM, one.plain()) for one in found if one.socktype in (SOCK_STREAM, SOCK_DGRAM)]
+    if not entries:
+        raise _error(lib.UV_EAFNOSUPPORT, "uv_getaddrinfo", host.decode() if host is not None else None)
+    return woken, (entries, canonical)
 
 
 def _name(plain: Plain, flags: int) -> tuple[Any, tuple[str, str] | None]:
     """Return what the wait brought; and the names of the host and the service, None after an explicit resume."""
-    found, packed = out(), pack(plain)
-
-    def begin(loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_nameaddr(loop, slot, generation, packed, flags, found)
-        return code
-
-    woken, done = _request(begin, "names of an address", "uv_getnameinfo", found)
-    if not done:
-        return woken, None
-    host, service, _ = take_memory(found).decode("utf-8", "surrogateescape").split("\0")
-    return woken, (host, service)
+    naming = Naming(plain, flags)
+    woken, done = _request(naming)
+    return woken, naming.names() if done else None
 
 
-def _request(begin: Callable[[Any, int, int], int], what: str, syscall: str, pins: Any) -> tuple[Any, bool]:
+def _request(call: Lookup | Naming) -> tuple[Any, bool]:
     """Run a request; return what the wait brought, and whether it is done."""
     own = operation()
     pointer = own.hub.loop.pointer
-    woken = own.request(lambda slot, generation: begin(pointer, slot, generation), what, syscall, pins)
+    woken = own.request(partial(call.start, pointer), str(call), call.syscall, call)
     return woken, own.state is FREED

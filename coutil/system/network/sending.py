@@ -82,7 +82,7 @@ class _ToStream(Transfer):
             "size": min(size, PIECE),
         }
         call = Call("sendfile", users=(output, source), **values)
-        call.to_stream = True
+        call.ours = True
         try:
             woken = run(call, False)
         except UVError:

@@ -1,0 +1,29 @@
+"""Python functions in libuv's thread pool: what the pool calls."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+from weakref import WeakValueDictionary
+
+from . import ffi
+
+__all__ = ["registered"]
+
+_numbers = count(1)
+_jobs: WeakValueDictionary[int, Any] = WeakValueDictionary()
+
+
+def registered(job: Any) -> int:
+    """Return the number under which C has `job.run()` called, which must not raise. Whoever waits keeps the job."""
+    number = next(_numbers)
+    _jobs[number] = job
+    return number
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def co_work_call(token: int) -> None:
+    """Called by C, in a thread of the pool."""
+    job = _jobs.get(token)
+    if job is not None:
+        job.run()

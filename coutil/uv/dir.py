@@ -1,0 +1,167 @@
+"""Calls of the file system, and folders that are read bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from .._libuv import error
+from .._libuv.files import AGAIN, ARRIVED, Call, Folder, Path, like
+from ..errors import BusyError, Closed
+from .flat import flat
+from .request import Job
+
+__all__ = ["Dir", "Entry", "FSJob", "Value", "entries_of", "fs_closedir", "fs_readdir"]
+
+Entry = tuple[Any, str]  # name and type
+Value = TypeVar("Value")
+
+TYPES = {
+    ord("0") + number: name
+    for number, name in enumerate(("unknown", "file", "directory", "link", "fifo", "socket", "char", "block"))
+}
+
+
+def entries_of(path: Path, packed: list[bytes]) -> list[Entry]:
+    """Return entries as users see them."""
+    return [(like(path, entry[1:]), TYPES[entry[0]]) for entry in packed]
+
+
+class FSJob(Job, Generic[Value]):
+    """A call of the file system."""
+
+    type = "fs"
+    call: Call
+
+    def __init__(self, call: Call, finish: Callable[[Call], Value], tolerated: tuple[str, ...] = ()) -> None:
+        """finish: makes the value. tolerated: names of errors that are none."""
+        super().__init__(call)
+        self.finish, self.tolerated = finish, tolerated
+        self.over = False
+
+    def block(self) -> int:
+        """See `Job`."""
+        self.call.block()
+        return 0
+
+    def again(self) -> bool:
+        """See `Job`."""
+        return self.call.code == AGAIN and self.call.name != "close"
+
+    def value(self, code: int) -> Value:
+        """See `Job`."""
+        self.over = True
+        call = self.call
+        failed = min(code, call.code)
+        if failed < 0:
+            told: Any = error(failed, call.syscall, *call.paths)
+            if told.name not in self.tolerated:
+                raise told
+        return self.finish(call)
+
+
+class _Doing(Protocol):
+    def _do(self, job: FSJob[Value]) -> Value: ...
+
+
+class Dir:
+    """An open folder, made by `fs.opendir`. Iterating yields its entries one by one: pairs of name and type.
+
+    It is closed by `close`, at the end of a `with` block, or when it is forgotten.
+    """
+
+    __slots__ = ("__weakref__", "_entries", "_folder", "_fs", "_path", "_reads")
+
+    def __init__(self, fs: _Doing, path: Path, folder: Folder) -> None:
+        """Made by `fs.opendir`."""
+        self._fs, self._path = fs, path
+        self._folder: Folder | None = folder
+        self._entries: list[Entry] = []  # in reverse
+        self._reads = False  # somebody waits in `read`
+
+    def __repr__(self) -> str:
+        """Path and state."""
+        return f"<Dir {self._path!r} {'closed' if self._folder is None else 'open'}>"
+
+    def __enter__(self) -> Dir:
+        """Return the folder; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it. Suspends."""
+        self.close()
+
+    def __iter__(self) -> Dir:
+        """Return the folder itself."""
+        return self
+
+    def __next__(self) -> Entry:
+        """Return the next entry. Suspends when more have to be read; then an explicit resume ends it with its value."""
+        if not self._entries:
+            over, found = self._read()
+            if not over:
+                return found  # type: ignore[no-any-return]  # what an explicit resume brought
+            self._entries = found[::-1]
+            if not found:
+                raise StopIteration
+        return self._entries.pop()
+
+    def read(self) -> list[Entry]:
+        """Return the next entries, at least one, or [] at the end; see `FS.opendir` and `FS.scandir`. Suspends.
+
+        No entry is lost if it is given up: the next call brings them. Returns them, or what an explicit resume brings.
+        Raises `Closed`, `BusyError` (another coroutine waits here, or the system still reads for one that gave up),
+        `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EIO. Source: uv_fs_readdir.
+        """
+        if self._entries:
+            entries, self._entries = self._entries[::-1], []
+            return entries
+        return self._read()[1]  # type: ignore[no-any-return]
+
+    def _read(self) -> tuple[bool, Any]:
+        """Return whether libuv has read, and the entries; or what an explicit resume brought."""
+        folder = self._open()
+        job: FSJob[Any] = FSJob(Call("readdir", folder=folder), lambda _: None)
+        self._reads = True
+        try:
+            brought = self._fs._do(job)
+        except OSError as failure:
+            if getattr(failure, "code", 0) != ARRIVED:
+                raise
+            job.over = True  # a call that was given up has brought some
+        finally:
+            self._reads = False
+        if not job.over:
+            return False, brought
+        found: list[Entry] = []
+        while packed := folder.take():
+            found += entries_of(self._path, packed)
+        return True, found
+
+    def _open(self) -> Folder:
+        folder = self._folder
+        if folder is None:
+            raise Closed(f"{self!r} is closed")
+        if self._reads or folder.busy:
+            raise BusyError(f"{self!r} is being read")
+        return folder
+
+    def close(self) -> Any:
+        """Close the folder; return True. Twice is no error. Suspends, but it is closed even if the call is given up.
+
+        Raises `BusyError` (a coroutine waits in `read`), `ForeignThread`, `Forked`, `NotYieldable`.
+        Source: uv_fs_closedir.
+        """
+        folder = self._folder
+        if folder is None:
+            return True
+        if self._reads:
+            raise BusyError(f"{self!r} is being read")
+        self._folder, self._entries = None, []
+        if folder.busy:  # a read that was given up: its end closes the folder
+            return True
+        return self._fs._do(FSJob(Call("closedir", folder=folder), lambda _: True))
+
+
+fs_readdir = flat(Dir.read)
+fs_closedir = flat(Dir.close)

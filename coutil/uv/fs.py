@@ -1,0 +1,447 @@
+"""The file system: a method for each of libuv's functions, in the thread pool, or without a loop in the thread itself.
+
+Rule: nothing is lost when a call is given up. A descriptor or folder that it opens is closed, a buffer stays in place
+until libuv is done with it, and what closes something does so in any case.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .._libuv import lib
+from .._libuv.arguments import flag, whole
+from .._libuv.buffers import Bytes, readable, writable
+from .._libuv.files import Call, Folder, Path, like
+from .._libuv.stat import Stat, stat_of
+from .dir import Dir, Entry, FSJob, Value, entries_of
+from .request import Later, Requests, block, nowait
+
+__all__ = ["FS", "StatFS"]
+
+_INT = 2**31 - 1
+_LONG = 2**63 - 1
+_NOBODY = 2**32 - 1
+_ACCESS = {"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}
+_DENIED = ("EACCES", "ENOENT", "EROFS")
+_FLAGS = {
+    letters: bits | exclusive | synchronous
+    for mode, bits in (
+        ("r", os.O_RDONLY),
+        ("r+", os.O_RDWR),
+        ("w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        ("w+", os.O_RDWR | os.O_CREAT | os.O_TRUNC),
+        ("a", os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        ("a+", os.O_RDWR | os.O_CREAT | os.O_APPEND),
+    )
+    for letter, exclusive, synchronous in (
+        ("", 0, 0),
+        *([("s", 0, os.O_SYNC)] if mode[0] in "ra" else []),
+        *([("x", os.O_EXCL, 0)] if mode[0] in "wa" else []),
+    )
+    for letters in (mode[0] + letter + mode[1:], letter + mode)
+}
+
+Time = float | str | None  # seconds since 1970, "now", or None: as it is
+Moment = tuple[int, float]  # how C is told
+
+
+class StatFS(NamedTuple):
+    """What is known about a file system: the fields of uv_statfs_t. Sizes are in blocks."""
+
+    type: int
+    bsize: int  # bytes in a block
+    frsize: int | None  # bytes in a fragment; None: libuv is older than 1.52
+    blocks: int
+    bfree: int
+    bavail: int  # free to everybody
+    files: int
+    ffree: int
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _fd(fd: int, name: str = "fd") -> int:
+    return whole(name, fd, 0, _INT)
+
+
+def _mode(mode: int) -> int:
+    return whole("mode", mode, 0, 0o7777)
+
+
+def _opening(flags: str | int) -> int:
+    if not isinstance(flags, str):
+        return whole("flags", flags, 0, _INT)
+    if flags not in _FLAGS:
+        raise ValueError(f"flags must be an int or one of {', '.join(sorted(_FLAGS))}, not {flags!r}")
+    return _FLAGS[flags]
+
+
+def _accessing(mode: str | int) -> int:
+    if not isinstance(mode, str):
+        return whole("mode", mode, 0, 7)
+    for letter in mode:
+        if letter not in _ACCESS:
+            raise ValueError(f"mode must be made of r, w and x, not {mode!r}")
+    return sum(_ACCESS[letter] for letter in set(mode))
+
+
+def _moment(name: str, value: Time) -> Moment:
+    if value is None:
+        return 0, 0.0
+    if isinstance(value, str):
+        if value != "now":
+            raise ValueError(f'{name} must be a time, None or "now", not {value!r}')
+        return lib.CO_NOW, 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f'{name} must be a number, None or "now", not {value!r}')
+    if not math.isfinite(value) or abs(value) >= 2**63:
+        raise ValueError(f"{name} must be a time in seconds since 1970, not {value!r}")
+    return lib.CO_GIVEN, float(value)
+
+
+def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[Any]:
+    """Return a call that brings nothing."""
+    return FSJob(Call(kind, *paths, **fields), lambda _: True)
+
+
+def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> FSJob[Any]:
+    """Return a call that sets times; libuv sets both or none."""
+    (first, atime), (second, mtime) = _moment("atime", atime), _moment("mtime", mtime)
+    call = Call(kind, *paths, fd=fd, atime=atime, mtime=mtime, flags=first | second << 2)
+    call.ours = not first == second == lib.CO_GIVEN
+    return FSJob(call, lambda _: True)
+
+
+def _owning(kind: str, uid: int, gid: int, *paths: Path, fd: int = -1) -> FSJob[Any]:
+    whole("uid", uid, -1, _NOBODY)
+    whole("gid", gid, -1, _NOBODY)
+    return _plain(kind, *paths, fd=fd, uid=uid, gid=gid)
+
+
+# -- results ----------------------------------------------------------------------------------------------------------
+
+
+def _number(call: Call) -> int:
+    return call.code
+
+
+def _allowed(call: Call) -> bool:
+    return call.code >= 0
+
+
+def _stat(call: Call) -> Stat:
+    return stat_of(call.stat)
+
+
+def _text(call: Call) -> Any:
+    return like(call.paths[0], call.text())
+
+
+def _created(call: Call) -> tuple[int, Any]:
+    return call.take_descriptor(), _text(call)
+
+
+def _statfs(call: Call) -> StatFS:
+    found = call.statfs
+    space = (found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree)
+    return StatFS(found.f_type, found.f_bsize, call.fragment, *space)
+
+
+class FS:
+    """The file system as a loop uses it: `loop.fs`. Paths are str, bytes or os.PathLike, descriptors ints.
+
+    Every method suspends the calling coroutine until the thread pool has done it, except for a `FS` that has no loop,
+    which stops the thread. It returns what its description says (True if that says nothing), or what an explicit resume
+    brings. It raises TypeError, ValueError, `UVError` (with `filename`), and as it suspends `Closed`, `ForeignThread`,
+    `Forked`, `NotYieldable`. Each has a sister `…_nowait`, which returns a `Request`.
+    """
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: Requests | None) -> None:
+        """loop: whose thread pool requests they are; None: calls stop the thread. Raises TypeError."""
+        if loop is not None and not isinstance(loop, Requests):
+            raise TypeError(f"loop must be a Loop or None, not {loop!r}")
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        """Whose it is."""
+        return f"<FS of {self._loop!r}>" if self._loop is not None else "<FS without a loop>"
+
+    def _do(self, job: FSJob[Value]) -> Value:
+        found: Value = block(job) if self._loop is None else self._loop._do(job)
+        return found
+
+    def _later(self) -> Any:
+        if self._loop is None:
+            raise ValueError("without a loop nothing goes on in the background")
+        return Later(self._loop)
+
+    # -- descriptors --------------------------------------------------------------------------------------------------
+
+    def open(self, path: Path, flags: str | int = "r", mode: int = 0o666) -> int:
+        """Open a file; return the descriptor.
+
+        flags: "r", "r+", "w", "w+", "a", "a+", perhaps with "x" (must not exist) or "s" (synchronous): "wx", "rs+"; or
+        a combination of os.O_RDONLY, os.O_CREAT, …. mode: permissions of a new file.
+        `UVError`: ENOENT, EACCES, EEXIST, EISDIR, EMFILE, …. Source: uv_fs_open.
+        """
+        return self._do(FSJob(Call("open", path, flags=_opening(flags), mode=_mode(mode)), Call.take_descriptor))
+
+    def close(self, fd: int) -> Any:
+        """Close a descriptor; it is closed even if the call is given up.
+
+        `UVError`: EBADF, EIO, EBUSY (a handle of the loop polls it: close that). Source: uv_fs_close.
+        """
+        return self._do(_plain("close", fd=_fd(fd)))
+
+    def read(self, fd: int, size: int, offset: int = -1) -> bytes:
+        """Read up to `size` bytes; b"" at the end of the file.
+
+        offset: where in the file; -1: where its position is, which then moves. `UVError`: EBADF, EISDIR, EINVAL.
+        Source: uv_fs_read.
+        """
+        data = bytearray(whole("size", size, 0, _LONG))
+        offset = whole("offset", offset, -1, _LONG)
+        call = Call("read", fd=_fd(fd), buffer=memoryview(data), offset=offset)
+        return self._do(FSJob(call, lambda call: bytes(data if call.code == size else data[: call.code])))
+
+    def readinto(self, fd: int, buffer: Any, offset: int = -1) -> int:
+        """Read into a writable buffer, or one after the other of a list; return how many bytes. See `read`.
+
+        Buffers cannot be resized until libuv is done with them. Source: uv_fs_read.
+        """
+        offset = whole("offset", offset, -1, _LONG)
+        many = isinstance(buffer, list | tuple)
+        views = [writable(one, None, None) for one in buffer] if many else writable(buffer, None, None)
+        if not views:
+            raise ValueError("buffer is empty")
+        return self._do(FSJob(Call("read", fd=_fd(fd), buffer=views, offset=offset), _number))
+
+    def write(self, fd: int, data: Bytes | Sequence[Bytes], offset: int = -1) -> int:
+        """Write bytes, or a list of such one after the other; return how many were written, maybe fewer.
+
+        offset: see `read`. `UVError`: EBADF, ENOSPC, EFBIG, EPIPE, …. Source: uv_fs_write.
+        """
+        offset = whole("offset", offset, -1, _LONG)
+        many = isinstance(data, list | tuple)
+        views: Any = [readable(one, None, None)[0] for one in data or (b"",)] if many else readable(data, None, None)[0]
+        return self._do(FSJob(Call("write", fd=_fd(fd), buffer=views, offset=offset), _number))
+
+    def sendfile(self, out_fd: int, in_fd: int, offset: int, size: int) -> int:
+        """Copy up to `size` bytes from `offset` of one file to the position of the other; return how many, maybe fewer.
+
+        `UVError`: EBADF, EINVAL, EAGAIN (`out_fd` does not block, and is full). Source: uv_fs_sendfile.
+        """
+        offset, size = whole("offset", offset, 0, _LONG), whole("size", size, 0, _LONG)
+        source = _fd(in_fd, "in_fd")
+        call = Call("sendfile", fd=_fd(out_fd, "out_fd"), source=source, offset=offset, size=size)
+        return self._do(FSJob(call, _number))
+
+    def fstat(self, fd: int) -> Stat:
+        """Return the `Stat` of an open file. Source: uv_fs_fstat."""
+        return self._do(FSJob(Call("fstat", fd=_fd(fd)), _stat))
+
+    def fsync(self, fd: int) -> Any:
+        """Have the system write a file to its disk. `UVError`: EBADF, EINVAL, EIO. Source: uv_fs_fsync."""
+        return self._do(_plain("fsync", fd=_fd(fd)))
+
+    def fdatasync(self, fd: int) -> Any:
+        """As `fsync`, but only what reading needs. Source: uv_fs_fdatasync."""
+        return self._do(_plain("fdatasync", fd=_fd(fd)))
+
+    def ftruncate(self, fd: int, size: int) -> Any:
+        """Make a file `size` bytes long. `UVError`: EBADF, EINVAL, EFBIG. Source: uv_fs_ftruncate."""
+        return self._do(_plain("ftruncate", fd=_fd(fd), offset=whole("size", size, 0, _LONG)))
+
+    def fchmod(self, fd: int, mode: int) -> Any:
+        """Set permissions. Source: uv_fs_fchmod."""
+        return self._do(_plain("fchmod", fd=_fd(fd), mode=_mode(mode)))
+
+    def fchown(self, fd: int, uid: int, gid: int) -> Any:
+        """Set user and group; -1: as it is. `UVError`: EPERM. Source: uv_fs_fchown."""
+        return self._do(_owning("fchown", uid, gid, fd=_fd(fd)))
+
+    def futime(self, fd: int, atime: Time, mtime: Time) -> Any:
+        """Set the times of an open file; see `utime`. Source: uv_fs_futime."""
+        return self._do(_timing("futime", fd=_fd(fd), atime=atime, mtime=mtime))
+
+    # -- paths --------------------------------------------------------------------------------------------------------
+
+    def stat(self, path: Path) -> Stat:
+        """Return the `Stat` of a file. `UVError`: ENOENT, EACCES, ELOOP, ENOTDIR. Source: uv_fs_stat."""
+        return self._do(FSJob(Call("stat", path), _stat))
+
+    def lstat(self, path: Path) -> Stat:
+        """As `stat`, but of a symbolic link itself. Source: uv_fs_lstat."""
+        return self._do(FSJob(Call("lstat", path), _stat))
+
+    def statfs(self, path: Path) -> StatFS:
+        """Return the `StatFS` of the file system that a file is on. Source: uv_fs_statfs."""
+        return self._do(FSJob(Call("statfs", path), _statfs))
+
+    def access(self, path: Path, mode: str | int = "") -> bool:
+        """Return whether a file may be read, written and executed by the caller, as far as `mode` asks for it.
+
+        mode: "r", "w", "x" in any combination, or os.R_OK | …; "": whether it exists. False for EACCES, ENOENT, EROFS;
+        other `UVError` are raised: ELOOP, ENOTDIR. Source: uv_fs_access.
+        """
+        return self._do(FSJob(Call("access", path, mode=_accessing(mode)), _allowed, _DENIED))
+
+    def chmod(self, path: Path, mode: int) -> Any:
+        """Set permissions. `UVError`: ENOENT, EPERM. Source: uv_fs_chmod."""
+        return self._do(_plain("chmod", path, mode=_mode(mode)))
+
+    def chown(self, path: Path, uid: int, gid: int) -> Any:
+        """Set user and group; -1: as it is. `UVError`: EPERM. Source: uv_fs_chown."""
+        return self._do(_owning("chown", uid, gid, path))
+
+    def lchown(self, path: Path, uid: int, gid: int) -> Any:
+        """As `chown`, but of a symbolic link itself. Source: uv_fs_lchown."""
+        return self._do(_owning("lchown", uid, gid, path))
+
+    def utime(self, path: Path, atime: Time, mtime: Time) -> Any:
+        """Set the times of the last access and modification.
+
+        atime, mtime: seconds since 1970, to the microsecond; "now"; or None: as it is. `UVError`: ENOENT, EPERM.
+        Source: uv_fs_utime.
+        """
+        return self._do(_timing("utime", path, atime=atime, mtime=mtime))
+
+    def lutime(self, path: Path, atime: Time, mtime: Time) -> Any:
+        """As `utime`, but of a symbolic link itself. `UVError`: ENOSYS, too. Source: uv_fs_lutime."""
+        return self._do(_timing("lutime", path, atime=atime, mtime=mtime))
+
+    def unlink(self, path: Path) -> Any:
+        """Delete a file. `UVError`: ENOENT, EISDIR or EPERM (a folder). Source: uv_fs_unlink."""
+        return self._do(_plain("unlink", path))
+
+    def rename(self, path: Path, new_path: Path) -> Any:
+        """Give a file another name. `UVError`: ENOENT, EXDEV, …, with `filename2`. Source: uv_fs_rename."""
+        return self._do(_plain("rename", path, new_path))
+
+    def copyfile(
+        self,
+        path: Path,
+        new_path: Path,
+        *,
+        excl: bool = False,
+        ficlone: bool = False,
+        ficlone_force: bool = False,
+    ) -> Any:
+        """Copy a file with its permissions; a copy that fails is deleted.
+
+        excl: it must not exist. ficlone: share the data as long as nobody changes them, if the file system can;
+        ficlone_force: that or nothing. `UVError`: EEXIST, ENOENT, ENOSYS, ENOTSUP, …. Source: uv_fs_copyfile.
+        """
+        flag(excl=excl, ficlone=ficlone, ficlone_force=ficlone_force)
+        bits = lib.UV_FS_COPYFILE_EXCL * excl | lib.UV_FS_COPYFILE_FICLONE * ficlone
+        bits |= lib.UV_FS_COPYFILE_FICLONE_FORCE * ficlone_force
+        return self._do(_plain("copyfile", path, new_path, flags=bits))
+
+    def link(self, path: Path, new_path: Path) -> Any:
+        """Give a file another name besides. `UVError`: EXDEV, EEXIST, EPERM. Source: uv_fs_link."""
+        return self._do(_plain("link", path, new_path))
+
+    def symlink(self, target: Path, path: Path, *, dir: bool = False, junction: bool = False) -> Any:
+        """Make a symbolic link at `path` that leads to `target`; only Windows looks at `dir` and `junction`.
+
+        `UVError`: EEXIST, ENOENT. Source: uv_fs_symlink.
+        """
+        flag(dir=dir, junction=junction)
+        bits = lib.UV_FS_SYMLINK_DIR * dir | lib.UV_FS_SYMLINK_JUNCTION * junction
+        return self._do(_plain("symlink", target, path, flags=bits))
+
+    def readlink(self, path: Path) -> Any:
+        """Return what a symbolic link contains: bytes if `path` is. `UVError`: EINVAL (it is none).
+
+        Source: uv_fs_readlink.
+        """
+        return self._do(FSJob(Call("readlink", path), _text))
+
+    def realpath(self, path: Path) -> Any:
+        """Return the absolute path without links: bytes if `path` is. `UVError`: ENOENT, ELOOP.
+
+        Source: uv_fs_realpath.
+        """
+        return self._do(FSJob(Call("realpath", path), _text))
+
+    # -- folders ------------------------------------------------------------------------------------------------------
+
+    def mkdir(self, path: Path, mode: int = 0o777) -> Any:
+        """Make a folder. `UVError`: EEXIST, ENOENT. Source: uv_fs_mkdir."""
+        return self._do(_plain("mkdir", path, mode=_mode(mode)))
+
+    def rmdir(self, path: Path) -> Any:
+        """Delete an empty folder. `UVError`: ENOTEMPTY or EEXIST, ENOENT, ENOTDIR. Source: uv_fs_rmdir."""
+        return self._do(_plain("rmdir", path))
+
+    def mkdtemp(self, template: Path) -> Any:
+        """Make a folder of a new name; return its path: bytes if `template` is.
+
+        template: a path that ends in XXXXXX, which is replaced. `UVError`: EINVAL (it does not). Source: uv_fs_mkdtemp.
+        """
+        return self._do(FSJob(Call("mkdtemp", template), _text))
+
+    def mkstemp(self, template: Path) -> tuple[int, Any]:
+        """Make and open a file of a new name; return descriptor and path. See `mkdtemp`. Source: uv_fs_mkstemp."""
+        return self._do(FSJob(Call("mkstemp", template), _created))
+
+    def scandir(self, path: Path) -> list[Entry]:
+        """Return all entries of a folder, sorted by name, as pairs of name and type; "." and ".." are left out.
+
+        type: "file", "directory", "link", "fifo", "socket", "char", "block", or "unknown" (not all systems say).
+        Names are bytes if `path` is. `UVError`: ENOENT, ENOTDIR, EACCES. Source: uv_fs_scandir, uv_fs_scandir_next.
+        """
+        return self._do(FSJob(Call("scandir", path), lambda call: entries_of(path, call.entries())))
+
+    def opendir(self, path: Path, entries: int = 64) -> Dir:
+        """Open a folder; return a `Dir`, which brings up to so many entries at once, but not more than 256.
+
+        `UVError`: ENOENT, ENOTDIR, EACCES, EMFILE. Source: uv_fs_opendir.
+        """
+        folder = Folder(min(whole("entries", entries, 1), _INT))
+        call = Call("opendir", path, folder=folder)
+        return self._do(FSJob(call, lambda _: Dir(FS(self._loop), path, folder)))
+
+    # -- without waiting ----------------------------------------------------------------------------------------------
+
+    access_nowait = nowait(access)
+    chmod_nowait = nowait(chmod)
+    chown_nowait = nowait(chown)
+    close_nowait = nowait(close)
+    copyfile_nowait = nowait(copyfile)
+    fchmod_nowait = nowait(fchmod)
+    fchown_nowait = nowait(fchown)
+    fdatasync_nowait = nowait(fdatasync)
+    fstat_nowait = nowait(fstat)
+    fsync_nowait = nowait(fsync)
+    ftruncate_nowait = nowait(ftruncate)
+    futime_nowait = nowait(futime)
+    lchown_nowait = nowait(lchown)
+    link_nowait = nowait(link)
+    lstat_nowait = nowait(lstat)
+    lutime_nowait = nowait(lutime)
+    mkdir_nowait = nowait(mkdir)
+    mkdtemp_nowait = nowait(mkdtemp)
+    mkstemp_nowait = nowait(mkstemp)
+    open_nowait = nowait(open)
+    opendir_nowait = nowait(opendir)
+    read_nowait = nowait(read)
+    readinto_nowait = nowait(readinto)
+    readlink_nowait = nowait(readlink)
+    realpath_nowait = nowait(realpath)
+    rename_nowait = nowait(rename)
+    rmdir_nowait = nowait(rmdir)
+    scandir_nowait = nowait(scandir)
+    sendfile_nowait = nowait(sendfile)
+    stat_nowait = nowait(stat)
+    statfs_nowait = nowait(statfs)
+    symlink_nowait = nowait(symlink)
+    unlink_nowait = nowait(unlink)
+    utime_nowait = nowait(utime)
+    write_nowait = nowait(write)

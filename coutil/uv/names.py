@@ -1,0 +1,126 @@
+"""Names of hosts and services, as the standard library's `socket` module looks them up; the thread pool does it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from .._libuv import error, lib
+from .._libuv.arguments import whole
+from .._libuv.names import Found, Lookup, Naming, checked_host, checked_service
+from .._libuv.sockaddr import Plain, named, numeric
+from .request import Job, Later, Requests, nowait, on_loop
+
+__all__ = ["Names", "getaddrinfo", "getnameinfo"]
+
+_INT = 2**31 - 1
+_FAMILIES = {int(one): one for one in socket.AddressFamily}
+_TYPES = {int(one): one for one in socket.SocketKind}
+
+Info = tuple[int, int, int, str, tuple[Any, ...]]  # family, type of socket, protocol, canonical name, address
+
+
+class _Names(Job):
+    """A look-up."""
+
+    def __init__(self, call: Any, filename: str | None) -> None:
+        super().__init__(call)
+        self.filename = filename
+
+    def value(self, code: int) -> Any:
+        if code < 0:
+            raise error(code, self.syscall, self.filename)
+        return self.taken()
+
+    def taken(self) -> Any:
+        raise NotImplementedError
+
+
+class _Addresses(_Names):
+    type = "getaddrinfo"
+
+    def taken(self) -> list[Info]:
+        found, canonical = self.call.found()
+        return [_info(one, canonical if not at else "") for at, one in enumerate(found)]
+
+
+class _NamesOf(_Names):
+    type = "getnameinfo"
+
+    def taken(self) -> tuple[str, str]:
+        names: tuple[str, str] = self.call.names()
+        return names
+
+
+def _info(one: Found, canonical: str) -> Info:
+    family, kind = _FAMILIES.get(one.family, one.family), _TYPES.get(one.socktype, one.socktype)
+    return family, kind, one.protocol, canonical, named(*one.plain())
+
+
+class Names(Requests):
+    """The part of a loop that looks names up."""
+
+    def _later(self) -> Any:
+        return Later(self)
+
+    def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        service: str | bytes | int | None = None,
+        family: int = 0,
+        socktype: int = 0,
+        protocol: int = 0,
+        flags: int = 0,
+    ) -> list[Info]:
+        """Look up the addresses of a host and service.
+
+        The arguments are those of `socket.getaddrinfo` (`socket.AF_INET`, `socket.SOCK_STREAM`, `socket.AI_PASSIVE`),
+        and so is the result: a list of (family, type of socket, protocol, canonical name, address), or what an explicit
+        resume brings. Suspends; a look-up that has begun cannot be cancelled, but given up.
+        Raises TypeError, ValueError (a name or service with NUL, too long, or impossible to encode; a number out of
+        range), `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME, EAI_AGAIN, EAI_SERVICE,
+        EAI_FAMILY, …, which are `socket.gaierror`, too; EINVAL (neither host nor service, or an empty host).
+        Source: uv_getaddrinfo.
+        """
+        for what, number in (("family", family), ("socktype", socktype), ("protocol", protocol), ("flags", flags)):
+            whole(what, number, 0, _INT)
+        port = None if service is None else checked_service(_text(service))
+        if not host and isinstance(host, str | bytes):
+            raise error(lib.UV_EINVAL, "uv_getaddrinfo", "")
+        name = None if host is None else checked_host(host)
+        lookup = Lookup(name, port, int(family), int(socktype), int(protocol), int(flags))
+        found: list[Info] = self._do(_Addresses(lookup, None if name is None else name.decode()))
+        return found
+
+    def getnameinfo(self, address: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+        """Look up the names of an address.
+
+        address: (host, port) or (host, port, flow, scope), where the host is a literal ("127.0.0.1", "fe80::1%eth0").
+        flags: as for `socket.getnameinfo` (`socket.NI_NUMERICHOST`, …).
+        Returns the names of host and service, or what an explicit resume brings. Suspends.
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME,
+        EAI_AGAIN, EAI_FAMILY, …, which are `socket.gaierror`, too. Source: uv_getnameinfo.
+        """
+        whole("flags", flags, 0, _INT)
+        names: tuple[str, str] = self._do(_NamesOf(Naming(_plain(address), int(flags)), None))
+        return names
+
+    getaddrinfo_nowait = nowait(getaddrinfo)
+    getnameinfo_nowait = nowait(getnameinfo)
+
+
+def _text(service: object) -> object:
+    return service.decode("ascii") if isinstance(service, bytes) else service  # UnicodeDecodeError is a ValueError
+
+
+def _plain(address: object) -> Plain:
+    if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
+        raise TypeError(f"address must be a tuple (host, port) or (host, port, flow, scope), not {address!r}")
+    plain = numeric(address[0], address[1])
+    for name, number in zip(("flow", "scope"), address[2:], strict=False):
+        whole(name, number, 0, 2**32 - 1)
+    return plain._replace(scope=address[3]) if len(address) == 4 and address[3] else plain
+
+
+getaddrinfo = on_loop(Names.getaddrinfo, blocking=True)
+getnameinfo = on_loop(Names.getnameinfo, blocking=True)

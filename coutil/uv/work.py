@@ -1,0 +1,223 @@
+"""Functions in libuv's thread pool, random bytes, and waiting for nothing.
+
+Rule: at the end of the process functions that have not begun are refused, and those that run are waited for: a thread
+of the pool that wanted the interpreter afterwards would hang, and the process with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+from _thread import get_ident
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, ParamSpec, TypeVar
+
+from .. import _host
+from .._kernel.hub import Hub
+from .._kernel.operation import operation_in
+from .._libuv import check, error, lib
+from .._libuv.arguments import whole
+from .._libuv.buffers import address_of
+from .._libuv.work import registered
+from ..errors import Closed, Forked
+from .request import Job, Later, Request, Requests, on_loop
+
+__all__ = ["Work", "at_work", "queue_work", "random", "sleep_blocking"]
+
+_MOST_RANDOM = 2**31 - 1
+_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class _Work(Job):
+    """A call of a Python function in the thread pool."""
+
+    type, syscall = "work", "uv_queue_work"
+
+    def __init__(
+        self, hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
+        self.hub = hub  # no super().__init__: we are the call ourselves
+        self.name = getattr(function, "__qualname__", None) or repr(function)
+        self.call: Any = (copy_context(), function, arguments, named)
+        self.result: Any = None
+        self.failures: list[BaseException] = []  # at most one; whoever pops it has it
+        self.given_up = False
+
+    def __str__(self) -> str:
+        return f"{self.name} in the thread pool"
+
+    def start(self, loop: Any, slot: int, generation: int) -> int:
+        code: int = lib.co_work(loop, slot, generation, registered(self))
+        return code
+
+    def run(self) -> None:
+        """In a thread of the pool."""
+        (context, function, arguments, named), self.call = self.call, None
+        try:
+            self.result = context.run(function, *arguments, **named)
+        except BaseException as failure:  # noqa: BLE001  # handed to whoever waits
+            self.failures.append(failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next))
+        finally:
+            del context, function, arguments, named
+            _host.end_thread()  # if it has used a loop
+        if self.given_up:
+            self.report()
+
+    def value(self, code: int) -> Any:
+        if code < 0:
+            raise error(code, self.syscall)
+        if not self.failures:
+            return self.result
+        failure = self.failures.pop()
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback refers to this frame
+
+    def give_up(self) -> None:
+        self.given_up = True
+        self.report()
+
+    def report(self) -> None:
+        """Report an exception that nobody will take; in any thread, and only once."""
+        try:
+            failure = self.failures.pop()
+        except IndexError:
+            return
+        failure.add_note(f"raised by {self}, which nobody waits for any more")
+        hub = self.hub
+        try:
+            if get_ident() == hub.home.thread:
+                hub.report(None, failure)
+            else:
+                hub.call_threadsafe(hub.report, None, failure)
+        except (Closed, Forked):
+            hub.home.report(None, failure)
+
+    def __del__(self) -> None:
+        """Its loop is gone."""
+        self.report()
+
+
+def at_work(hub: Hub) -> bool:
+    """Return whether the thread pool has functions that were begun for this loop."""
+    return any(isinstance(getattr(one, "pins", getattr(one, "job", None)), _Work) for one in hub.owners)
+
+
+class _Random(Job):
+    type, syscall = "random", "uv_random"
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.view = memoryview(self.data)
+
+    def __str__(self) -> str:
+        return f"{len(self.data)} random bytes"
+
+    def start(self, loop: Any, slot: int, generation: int) -> int:
+        code: int = lib.co_random(loop, slot, generation, address_of(self.view), len(self.view))
+        return code
+
+    def block(self) -> int:
+        code: int = lib.co_random_block(address_of(self.view), len(self.view))
+        return code
+
+    def value(self, code: int) -> bytes:
+        check(code, self.syscall)
+        return bytes(self.data)
+
+
+class Work(Requests):
+    """The part of a loop that uses the thread pool."""
+
+    def queue_work(
+        self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Call function(*args, **kwargs) in a thread of libuv's pool, and return its result. Suspends.
+
+        The function runs in a copy of the caller's context. It may use loops that it makes, and `Async.send` and
+        `call_threadsafe` of others, but nothing else of the caller's loop. The pool has 4 threads unless
+        UV_THREADPOOL_SIZE says otherwise; file and name requests stand in the same line.
+        If the call is given up it does not begin, or its result is dropped and its exception reported. The end of the
+        process waits for functions that have begun, and refuses others.
+        Returns what the function does, or what an explicit resume brings.
+        Raises TypeError, what the function raises, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and `Cancelled`
+        (the loop is being closed, or the process ends). Source: uv_queue_work.
+        """
+        result: Result = self._do(_work(self._hub, function, args, kwargs))
+        return result
+
+    def queue_work_nowait(
+        self, function: Callable[Arguments, object], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Request:
+        """Begin what `queue_work` does, and return a `Request`, whose `result()` waits."""
+        return Later(self)._do(_work(self._hub, function, args, kwargs))
+
+    def random(self, size: int) -> bytes:
+        """Return so many random bytes, fit for cryptography. Suspends; `uv.random(size)` does not.
+
+        Returns them, or what an explicit resume brings. Raises TypeError, ValueError, `Closed`, `ForeignThread`,
+        `Forked`, `NotYieldable`, `UVError`: E2BIG (more than 2**31 - 1), EIO, ENOSYS. Source: uv_random.
+        """
+        data: bytes = self._do(_random(size))
+        return data
+
+    def random_nowait(self, size: int) -> Request:
+        """Begin what `random` does, and return a `Request`, whose `result()` waits."""
+        return Later(self)._do(_random(size))
+
+    def sleep(self, milliseconds: int) -> Any:
+        """Wait until some whole milliseconds have passed by the loop's time; return True. Suspends.
+
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
+        """
+        whole("milliseconds", milliseconds)
+        pointer = self._check()
+        own = operation_in(self._hub)
+        if self._hub.caller is None:
+            lib.co_update(pointer)  # the loop may not have run for long
+        return own.sleep(min(milliseconds * 1_000_000, _LONGEST))
+
+
+def _work(hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> _Work:
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    return _Work(hub, function, arguments, named)
+
+
+def _random(size: int) -> _Random:
+    if whole("size", size) > _MOST_RANDOM:
+        raise error(lib.UV_E2BIG, "uv_random")
+    return _Random(size)
+
+
+def random(size: int) -> bytes:
+    """Return so many random bytes, fit for cryptography; stops the thread for that. See `Loop.random`.
+
+    Raises TypeError, ValueError, `UVError`: E2BIG, EIO, ENOSYS. Source: uv_random.
+    """
+    job = _random(size)
+    return job.value(job.block())
+
+
+def sleep_blocking(milliseconds: int) -> None:
+    """Stop the thread, and every coroutine in it, for some whole milliseconds. `Loop.sleep` does not.
+
+    Raises TypeError, ValueError. Source: uv_sleep.
+    """
+    lib.uv_sleep(whole("milliseconds", milliseconds, 0, 2**32 - 1))
+
+
+queue_work = on_loop(Work.queue_work)
+
+
+@_host.interruptible
+def _at_exit() -> None:
+    while lib.co_work_end(100):
+        pass
+
+
+atexit.register(_at_exit)
