@@ -29,6 +29,7 @@ from .switching import SIGNED, hand_over, interrupt, park, wake
 __all__ = ["Handle"]
 
 NOWHERE = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
+_CLOSED: int = lib.CO_CLOSED
 _NO_WANT = memoryview(b"")
 
 
@@ -146,7 +147,7 @@ class Handle(Slotted):
         waiter = self.arm(generation, result, where)
         if waiter is not None:
             wake(waiter)
-        elif generation == self.generation:
+        elif generation == self.generation or result == _CLOSED:  # that one comes last, whatever was called before
             self.unawaited(result, where)
 
     def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
@@ -172,7 +173,7 @@ class Handle(Slotted):
 
     def unawaited(self, result: int, where: int) -> None:
         """Take a record that nobody waits for."""
-        if result == lib.CO_CLOSED:
+        if result == _CLOSED:
             self.state = O_FREED  # 3
             self.hub.drop(self._closing)
             self.lost()

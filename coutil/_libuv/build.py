@@ -34,6 +34,7 @@ PARTS: tuple[str, ...] = (
     "terminal",
     "streams",
     "watch",
+    "poll",
     "library",
     "thread",
     "work",

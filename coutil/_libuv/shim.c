@@ -68,7 +68,8 @@ typedef struct {
     co_handle *timers; /* stopped ones, kept for reuse */
     uint32_t timers_kept;
     co_handle *failed; /* listeners that met an error in this step */
-    uint32_t *refused; /* slots of the streams that found the arena full, in order; there is room for every slot */
+    uint32_t *refused; /* slots of what is looked at before libuv polls: streams that found the arena full, and polled
+                        * descriptors that are new, in order; there is room for every slot */
     uint32_t refusals;
     uint32_t writes;   /* queued write requests */
     int forked, freed, sigpipe_blocked, muted;
@@ -96,6 +97,7 @@ struct co_handle {
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
     uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
     uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
+    uint8_t recverr : 1;         /* a datagram socket whose errors the system queues */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
@@ -533,6 +535,7 @@ int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
 int co_fileno(co_loop *loop, uint32_t slot) {
     uv_os_fd_t fd;
     OPEN(handle, loop, slot);
+    if (handle->u.handle.type == UV_POLL) return handle->fd;
     int code = uv_fileno(&handle->u.handle, &fd);
     return code ? code : fd;
 }
@@ -570,14 +573,20 @@ static void on_data(co_handle *handle, char *data, size_t count) {
 }
 
 static int datagrams_take(co_handle *handle);
+static void poll_check(co_handle *handle);
+
+static void refuse(co_handle *handle) {
+    co_loop *loop = handle->loop;
+    if (!handle->refused) loop->refused[loop->refusals++] = handle->slot;
+    handle->refused = 1;
+}
 
 /* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading.
  * A stream, or datagram socket, that is wanted found the arena full: it comes first in the next step. */
 static void on_refused(co_handle *handle) {
     co_loop *loop = handle->loop;
     if (wanted(handle)) {
-        if (!handle->refused) loop->refused[loop->refusals++] = handle->slot;
-        handle->refused = 1;
+        refuse(handle);
         uv_stop(&loop->uv);
     } else if (handle->turn != loop->turn && !handle->flowing) {
         if (handle->u.handle.type == UV_UDP)
@@ -621,6 +630,10 @@ static void serve_refused(co_loop *loop) {
         co_handle *handle = find(loop, slot);
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
+        if (handle->u.handle.type == UV_POLL) {
+            poll_check(handle);
+            continue;
+        }
         if (!wanted(handle)) continue;
         if (handle->plain || handle->blocking) continue;
         if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */

@@ -6,6 +6,9 @@
  */
 
 #include <netinet/in.h>
+#ifdef __linux__
+#include <linux/errqueue.h>
+#endif
 
 #define CO_LARGEST 65536 /* bytes, more than any datagram has */
 #define CO_DATAGRAMS 16   /* how many are taken with one call, at most; those beyond the first are kept by Python */
@@ -18,6 +21,7 @@ typedef struct {
     char binary[16]; /* of the sender; the last 12 are 0 for IPv4 */
 } co_datagram;
 #define CO_DATAGRAM_HEAD ((int)sizeof(co_datagram))
+#define CO_ERROR_ROOM 512 /* for what the system tells of an error */
 #define CO_STRIDE (sizeof(co_datagram) + CO_LARGEST)
 
 #define UDP(name, loop, slot) OF_KIND(name, UV_UDP, loop, slot)
@@ -67,6 +71,34 @@ static int datagrams_receive(int fd, char *at, uint32_t count, struct mmsghdr *m
     return got;
 }
 
+/* Empty the queue of errors, which the system would tell of again and again. Returns `code`, or if that is UV_EAGAIN the
+ * first error of them. */
+static int errors_drop(int fd, int code) {
+#ifdef MSG_ERRQUEUE
+    char data[CO_ERROR_ROOM] __attribute__((aligned(sizeof(size_t))));
+    for (;;) {
+        struct msghdr message;
+        memset(&message, 0, sizeof message);
+        message.msg_control = data;
+        message.msg_controllen = sizeof data;
+        if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+            if (errno == EINTR) continue;
+            return code;
+        }
+        for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
+            struct sock_extended_err error;
+            int told = (head->cmsg_level == IPPROTO_IP && head->cmsg_type == IP_RECVERR) ||
+                       (head->cmsg_level == IPPROTO_IPV6 && head->cmsg_type == IPV6_RECVERR);
+            if (!told || code != UV_EAGAIN) continue;
+            memcpy(&error, CMSG_DATA(head), sizeof error);
+            code = uv_translate_sys_error((int)error.ee_errno);
+        }
+    }
+#else
+    return code;
+#endif
+}
+
 /* Record what has come. Returns UV_ENOBUFS if the arena is full, UV_EAGAIN if there was nothing, else 0. It takes as many
  * as the last time, twice as many if that was not enough: who reads alone takes one at a time. */
 static int datagrams_take(co_handle *handle) {
@@ -77,6 +109,7 @@ static int datagrams_take(co_handle *handle) {
     char *at = loop->arena + start, *end = at;
     if (!count) return UV_ENOBUFS;
     int got = datagrams_receive(handle->u.udp.io_watcher.fd, at, count, messages);
+    if (got < 0 && handle->recverr) got = errors_drop(handle->u.udp.io_watcher.fd, got);
     if (got == UV_EAGAIN) return got;
     for (int i = 0; i < got; i++) { /* close the gaps */
         size_t size = sizeof(co_datagram) + messages[i].msg_len;
@@ -85,6 +118,10 @@ static int datagrams_take(co_handle *handle) {
     }
     handle->turn = loop->turn;
     loop->want[handle->slot] = 0;
+    if (handle->raw && !handle->flowing) { /* a raw one is active, and keeps the loop alive, only while somebody waits */
+        uv_udp_recv_stop(&handle->u.udp);
+        loop->want[handle->slot] = -1;
+    }
     if (got > 0) {
         handle->width = (uint32_t)got < count ? (uint32_t)got : 2 * count < CO_DATAGRAMS ? 2 * count : CO_DATAGRAMS;
         loop->top = ((uint32_t)(end - loop->arena) + 15) & ~15u;
@@ -98,7 +135,7 @@ static void on_no_window(uv_handle_t *uv, size_t suggested, uv_buf_t *window) { 
 
 static void on_readable(uv_udp_t *uv, ssize_t none, const uv_buf_t *window, const struct sockaddr *by, unsigned flags) {
     co_handle *handle = HANDLE(uv);
-    if (handle->loop->want[handle->slot] <= 0 || datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
+    if (!wanted(handle) || datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
 }
 
 int co_udp_receive_start(co_loop *loop, uint32_t slot) {
@@ -193,19 +230,25 @@ static void on_sent(uv_udp_send_t *uv, int status) {
     }
 }
 
-int co_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,
-                const char *binary, int port, uint32_t scope) {
-    UDP(udp, loop, slot);
-    co_send_request *request = request_of(sizeof *request, loop, at, generation), *last = udp->u.udp.data;
-    if (!request) return UV_ENOMEM;
+/* Send, or queue, a request whose `to` is set. */
+static int send_queue(co_handle *udp, co_send_request *request, const char *data, size_t size) {
+    co_send_request *last = udp->u.udp.data;
     request->buffer = one_buffer(data, size);
-    request->to = destination(udp, &request->address, binary, port, scope);
     int code = last ? 0 : send_start(&udp->u.udp, request);
     if (code < 0) return request_started(request, code);
     request->next = last ? last->next : request;
     if (last) last->next = request;
     udp->u.udp.data = request;
     return 0;
+}
+
+int co_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,
+                const char *binary, int port, uint32_t scope) {
+    UDP(udp, loop, slot);
+    co_send_request *request = request_of(sizeof *request, loop, at, generation);
+    if (!request) return UV_ENOMEM;
+    request->to = destination(udp, &request->address, binary, port, scope);
+    return send_queue(udp, request, data, size);
 }
 
 /* ---- options ---- */
@@ -222,27 +265,36 @@ int co_udp_broadcast(co_loop *loop, uint32_t slot, int on) {
 
 /* libuv takes a socket of IPv6 for one of IPv4 until it is bound, so the next three do without it. */
 
+static int is_ipv6(co_handle *udp) {
+    co_address address;
+    socklen_t size = sizeof address.storage;
+    if (!udp->raw) return udp->ipv6;
+    int failed = getsockname(udp->u.udp.io_watcher.fd, (struct sockaddr *)&address.storage, &size);
+    return !failed && address.storage.ss_family == AF_INET6;
+}
+
 int co_udp_ttl(co_loop *loop, uint32_t slot, int ttl) {
     UDP(udp, loop, slot);
-    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl) : option_set(udp, IPPROTO_IP, IP_TTL, ttl);
+    if (ttl < 1 || ttl > 255) return UV_EINVAL;
+    return is_ipv6(udp) ? option_set(udp, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl) : option_set(udp, IPPROTO_IP, IP_TTL, ttl);
 }
 
 int co_udp_mcast_ttl(co_loop *loop, uint32_t slot, int ttl) {
     UDP(udp, loop, slot);
-    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl)
+    return is_ipv6(udp) ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl)
                      : option_set(udp, IPPROTO_IP, IP_MULTICAST_TTL, ttl);
 }
 
 int co_udp_mcast_loop(co_loop *loop, uint32_t slot, int on) {
     UDP(udp, loop, slot);
-    return udp->ipv6 ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, on)
+    return is_ipv6(udp) ? option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, on)
                      : option_set(udp, IPPROTO_IP, IP_MULTICAST_LOOP, on);
 }
 
 /* Without an interface: leave it to the system again. */
 int co_udp_mcast_interface(co_loop *loop, uint32_t slot, const char *interface) {
     UDP(udp, loop, slot);
-    if (!interface && udp->ipv6) {
+    if (!interface && is_ipv6(udp)) {
         int code = option_set(udp, IPPROTO_IPV6, IPV6_MULTICAST_IF, 0);
         if (code) return code;
     }
@@ -256,4 +308,146 @@ int co_udp_membership(co_loop *loop, uint32_t slot, int join, const char *group,
     uv_membership membership = join ? UV_JOIN_GROUP : UV_LEAVE_GROUP;
     return source ? uv_udp_set_source_membership(&udp->u.udp, group, interface, source, membership)
                   : uv_udp_set_membership(&udp->u.udp, group, interface, membership);
+}
+
+/* ---- raw handles: `udp` is one whose socket may not exist yet, or be somebody else's ---- */
+
+#define RAW_UDP(name, loop, slot) RAW(name, UV_UDP, loop, slot)
+
+/* `flags` are an address family and UV_UDP_RECVMMSG, which libuv is told of: how many we take at once is our own affair. */
+int co_raw_udp_new(co_loop *loop, uint32_t slot, uint32_t generation, unsigned int flags) {
+    co_handle *udp;
+    ENTER(loop);
+    int code = raw_open(loop, slot, generation, UV_UDP, &udp);
+    if (code) return code;
+    udp->width = 1;
+    return handle_opened(udp, uv_udp_init_ex(&loop->uv, &udp->u.udp, flags));
+}
+
+static int value_of(int fd, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) ? uv_translate_sys_error(errno) : value;
+}
+
+/* What makes libuv abort, or what cannot be read here, is refused: anything but a datagram socket of IP. */
+static int datagrams_of_ip(int fd) {
+    co_address address;
+    socklen_t size = sizeof address.storage;
+    int type = value_of(fd, SO_TYPE);
+    if (type < 0) return type;
+    if (getsockname(fd, (struct sockaddr *)&address.storage, &size)) return uv_translate_sys_error(errno);
+    int family = address.storage.ss_family;
+    return type == SOCK_DGRAM && (family == AF_INET || family == AF_INET6) ? 0 : UV_EINVAL;
+}
+
+/* Take a socket. libuv shares its address with others; with `exact` it does so if the caller says so. */
+int co_raw_udp_open(co_loop *loop, uint32_t slot, int fd, int exact, int reuseaddr, int reuseport) {
+    RAW_UDP(udp, loop, slot);
+    int code = datagrams_of_ip(fd), on = 1, before = value_of(fd, SO_REUSEADDR) > 0 || reuseaddr;
+    if (code) return code;
+    if (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) return uv_translate_sys_error(errno);
+    code = uv_udp_open(&udp->u.udp, fd);
+    if (!code && exact && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &before, sizeof before))
+        return uv_translate_sys_error(errno);
+    return code;
+}
+
+/* Let the system distribute what comes among the sockets of an address. The socket must exist for that. */
+static int share_port(co_handle *udp, int family) {
+#ifdef __linux__
+    uv_udp_t *uv = &udp->u.udp;
+    if (uv->io_watcher.fd < 0) uv->io_watcher.fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (uv->io_watcher.fd < 0) return uv_translate_sys_error(errno);
+    return option_set(udp, SOL_SOCKET, SO_REUSEPORT, 1);
+#else
+    return UV_ENOTSUP;
+#endif
+}
+
+int co_raw_udp_bind(co_loop *loop, uint32_t slot, const co_address *address, unsigned int flags, int reuseport) {
+    RAW_UDP(udp, loop, slot);
+    int code = reuseport ? share_port(udp, address->storage.ss_family) : 0;
+    if (!code) code = uv_udp_bind(&udp->u.udp, (const struct sockaddr *)&address->storage, flags);
+    if (!code && flags & UV_UDP_LINUX_RECVERR) udp->recverr = 1;
+    return code;
+}
+
+/* 4 or 6; 0 if there is no socket yet. */
+int co_raw_udp_family(co_loop *loop, uint32_t slot) {
+    RAW_UDP(udp, loop, slot);
+    return udp->u.udp.io_watcher.fd < 0 ? 0 : is_ipv6(udp) ? 6 : 4;
+}
+
+int co_raw_udp_using_recvmmsg(co_loop *loop, uint32_t slot) {
+    RAW_UDP(udp, loop, slot);
+    return uv_udp_using_recvmmsg(&udp->u.udp);
+}
+
+int co_raw_udp_left(co_loop *loop, uint32_t slot);
+
+/* Read whether somebody waits or not, or only then. */
+int co_raw_udp_flow(co_loop *loop, uint32_t slot, int on) {
+    RAW_UDP(udp, loop, slot);
+    int32_t *want = &loop->want[slot];
+    if (on && udp->flowing) return UV_EALREADY;
+    int code = on && *want < 0 ? uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable) : 0;
+    if (code) return code;
+    udp->flowing = on;
+    if (on && *want < 0) *want = 0;
+    return on || *want > 0 ? 0 : co_raw_udp_left(loop, slot);
+}
+
+/* Nobody waits any more. */
+int co_raw_udp_left(co_loop *loop, uint32_t slot) {
+    RAW_UDP(udp, loop, slot);
+    if (udp->flowing || loop->want[slot] < 0) return 0;
+    loop->want[slot] = -1;
+    return uv_udp_recv_stop(&udp->u.udp);
+}
+
+static const struct sockaddr *name_of(const co_address *address) {
+    return address ? (const struct sockaddr *)&address->storage : NULL;
+}
+
+int co_raw_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const co_address *address) {
+    RAW_UDP(udp, loop, slot);
+    uv_buf_t buffer = one_buffer(data, size);
+    return uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(address));
+}
+
+/* Returns how many of the datagrams the system took, or why it did not take the first one. */
+int co_raw_udp_try_send_many(co_loop *loop, uint32_t slot, int count, const char **data, const size_t *sizes,
+                             const co_address *addresses) {
+    RAW_UDP(udp, loop, slot);
+    if (udp->u.udp.io_watcher.fd < 0) return UV_EBADF;
+    for (int i = 0; i < count; i++) {
+        uv_buf_t buffer = one_buffer(data[i], sizes[i]);
+        const co_address *to = addresses[i].storage.ss_family ? &addresses[i] : NULL;
+        int code = uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(to));
+        if (code < 0) return i ? i : code;
+    }
+    return count;
+}
+
+int co_raw_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,
+                    const co_address *address) {
+    RAW_UDP(udp, loop, slot);
+    co_send_request *request = request_of(sizeof *request, loop, at, generation);
+    if (!request) return UV_ENOMEM;
+    if (address) request->address = *address;
+    request->to = address ? name_of(&request->address) : NULL;
+    return send_queue(udp, request, data, size);
+}
+
+/* How many datagrams wait to be sent (what = 0), or how many bytes. libuv has the first one only. */
+int64_t co_raw_udp_queue(co_loop *loop, uint32_t slot, int what) {
+    RAW_UDP(udp, loop, slot);
+    co_send_request *last = udp->u.udp.data, *one = last;
+    int64_t found = 0;
+    while (one) {
+        found += what ? (int64_t)one->buffer.len : 1;
+        one = one->next == last ? NULL : one->next;
+    }
+    return found;
 }

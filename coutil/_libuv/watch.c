@@ -23,6 +23,7 @@ struct co_change {
 
 struct co_changes {
     co_loop *loop;
+    co_handle *raw;            /* the only one that refers to it, if that is a raw one */
     uint32_t slot, generation; /* whom to tell that there is something */
     uint32_t users;            /* handles that refer to it */
     uint32_t count, limit;
@@ -58,22 +59,29 @@ static void changes_forget_first(co_changes *changes) {
     free(first);
 }
 
+static void changes_forget(co_changes *changes) {
+    while (changes->first) changes_forget_first(changes);
+    changes->lost = changes->polled = 0;
+}
+
 /* A handle is closed; the last one takes the queue with it. */
 static void changes_left(co_handle *handle) {
     co_changes *changes = handle->u.handle.data;
     if (handle->slot == changes->slot && handle->generation == changes->generation) changes->closed = 1;
     if (--changes->users) return;
-    while (changes->first) changes_forget_first(changes);
+    changes_forget(changes);
     free(changes->only);
     free(changes);
 }
 
-/* One record is enough until somebody waits again. */
+/* One record is enough until somebody waits again; for a raw handle, one in each step. */
 static void changes_tell(co_changes *changes) {
     co_loop *loop = changes->loop;
-    if (changes->closed || loop->want[changes->slot] <= 0) return;
+    co_handle *raw = changes->raw;
+    if (changes->closed || (raw ? raw->turn == loop->turn : loop->want[changes->slot] <= 0)) return;
     loop->want[changes->slot] = 0;
-    push(loop, changes->slot, changes->generation, 0, 0);
+    if (raw) raw->turn = loop->turn;
+    push(loop, changes->slot, raw ? raw->generation : changes->generation, 0, 0);
 }
 
 static int same_again(co_change *last, co_handle *handle, const char *name, int kinds) {
@@ -82,7 +90,7 @@ static int same_again(co_change *last, co_handle *handle, const char *name, int 
 }
 
 static void changes_add(co_changes *changes, co_handle *handle, const char *name, int kinds) {
-    if (same_again(changes->last, handle, name, kinds)) return;
+    if (!changes->raw && same_again(changes->last, handle, name, kinds)) return;
     size_t size = strlen(name) + 1;
     co_change *change = changes->count < changes->limit ? malloc(sizeof *change + size) : NULL;
     if (!change) {
@@ -148,6 +156,8 @@ static void on_event(uv_fs_event_t *uv, const char *name, int events, int status
 #endif
     if (status < 0)
         changes->lost = 1;
+    else if (changes->raw)
+        changes_add(changes, handle, name ? name : "", name ? kinds : kinds | CO_ITSELF);
     else if (about_itself(uv, name)) {
         if (changes->only && !(kinds & UV_RENAME)) return;
         changes_add(changes, handle, "", kinds | CO_ITSELF);
@@ -235,6 +245,94 @@ int co_watch_poll(co_loop *loop, uint32_t slot, uint32_t generation, const char 
     if (!code) code = uv_fs_poll_start(&handle->u.fs_poll, on_poll, path, milliseconds);
     return watch_opened(handle, changes, code);
 }
+
+/* ---- raw handles: watching begins and ends again and again, and what is kept is forgotten each time ---- */
+
+static int raw_watch_new(co_loop *loop, uint32_t slot, uint32_t generation, uint32_t limit, uv_handle_type type) {
+    co_handle *handle;
+    int code = raw_open(loop, slot, generation, type, &handle);
+    if (code) return code;
+    co_changes *changes = changes_new(handle, limit, NULL);
+    if (!changes) return handle_opened(handle, UV_ENOMEM);
+    changes->raw = handle;
+    changes->users = 1;
+    if (type == UV_FS_EVENT)
+        uv_fs_event_init(&loop->uv, &handle->u.fs_event);
+    else
+        uv_fs_poll_init(&loop->uv, &handle->u.fs_poll);
+    handle->u.handle.data = changes;
+    return handle_opened(handle, 0);
+}
+
+int co_fs_event_new(co_loop *loop, uint32_t slot, uint32_t generation, uint32_t limit) {
+    ENTER(loop);
+    return raw_watch_new(loop, slot, generation, limit, UV_FS_EVENT);
+}
+
+int co_fs_poll_new(co_loop *loop, uint32_t slot, uint32_t generation) {
+    ENTER(loop);
+    return raw_watch_new(loop, slot, generation, 0, UV_FS_POLL);
+}
+
+int co_fs_event_start(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int flags) {
+    RENEWED(handle, UV_FS_EVENT, loop, slot, generation);
+    int code = uv_fs_event_start(&handle->u.fs_event, on_event, path, flags);
+#ifdef __linux__
+    if (!loop->inotify_room) loop->inotify_room = inotify_room();
+#endif
+    return code;
+}
+
+int co_fs_event_stop(co_loop *loop, uint32_t slot, uint32_t generation) {
+    RENEWED(handle, UV_FS_EVENT, loop, slot, generation);
+    if (loop->want[slot] > 0) loop->want[slot] = 0; /* Python wakes the waiter */
+    changes_forget(handle->u.handle.data);
+    return uv_fs_event_stop(&handle->u.fs_event);
+}
+
+static void on_replaced(uv_handle_t *uv) { free(HANDLE(uv)); }
+
+/* libuv aborts when a handle is started again before the look that its stop has left in the thread pool is over. Such a
+ * one is closed by itself, and another one takes its slot. */
+static co_handle *poll_replaced(co_handle *old) {
+    co_loop *loop = old->loop;
+    co_handle *handle = handle_new(loop, UV_FS_POLL);
+    if (!handle) return NULL;
+    co_changes *changes = old->u.handle.data;
+    memcpy(handle, old, offsetof(co_handle, u));
+    uv_fs_poll_init(&loop->uv, &handle->u.fs_poll);
+    if (!uv_has_ref(&old->u.handle)) uv_unref(&handle->u.handle);
+    handle->u.handle.data = changes;
+    changes->raw = handle;
+    loop->handles[handle->slot] = handle;
+    uv_close(&old->u.handle, on_replaced);
+    return handle;
+}
+
+int co_fs_poll_start(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int milliseconds) {
+    RENEWED(handle, UV_FS_POLL, loop, slot, generation);
+    if (handle->u.fs_poll.poll_ctx && !uv_is_active(&handle->u.handle)) handle = poll_replaced(handle);
+    if (!handle) return UV_ENOMEM;
+    return uv_fs_poll_start(&handle->u.fs_poll, on_poll, path, milliseconds);
+}
+
+int co_fs_poll_stop(co_loop *loop, uint32_t slot, uint32_t generation) {
+    RENEWED(handle, UV_FS_POLL, loop, slot, generation);
+    changes_forget(handle->u.handle.data);
+    return uv_fs_poll_stop(&handle->u.fs_poll);
+}
+
+/* The path that a handle of either kind watches: its size, which is more than `size` if there is no room for it. */
+int co_fs_path(co_loop *loop, uint32_t slot, char *path, int size) {
+    OPEN(handle, loop, slot);
+    size_t room = (size_t)size;
+    int code = UV_EBADF;
+    if (handle->u.handle.type == UV_FS_EVENT) code = uv_fs_event_getpath(&handle->u.fs_event, path, &room);
+    if (handle->u.handle.type == UV_FS_POLL) code = uv_fs_poll_getpath(&handle->u.fs_poll, path, &room);
+    return code && code != UV_ENOBUFS ? code : (int)room;
+}
+
+/* ---- what was kept ---- */
 
 static char *packed_change(char *at, const co_change *change, size_t size) {
     uint32_t head[CO_CHANGE / 4] = {change->slot, change->generation, (uint32_t)change->kinds, (uint32_t)size};

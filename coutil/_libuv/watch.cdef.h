@@ -2,6 +2,7 @@
 
 #define UV_RENAME ...
 #define UV_CHANGE ...
+#define UV_FS_EVENT_RECURSIVE ...
 #define UV_ENOSPC ...
 #define UV_EACCES ...
 #define UV_DIRENT_DIR ...
@@ -15,3 +16,13 @@ int co_watch_branch(co_loop *loop, uint32_t slot, uint32_t generation, uint32_t 
 int co_watch_poll(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int milliseconds);
 int co_watch_take(co_loop *loop, uint32_t slot, char *packed, int size, int most);
 int co_watch_stats(co_loop *loop, uint32_t slot, int *status, uv_stat_t *before, uv_stat_t *after);
+
+/* Raw handles. */
+
+int co_fs_event_new(co_loop *loop, uint32_t slot, uint32_t generation, uint32_t limit);
+int co_fs_event_start(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int flags);
+int co_fs_event_stop(co_loop *loop, uint32_t slot, uint32_t generation);
+int co_fs_poll_new(co_loop *loop, uint32_t slot, uint32_t generation);
+int co_fs_poll_start(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int milliseconds);
+int co_fs_poll_stop(co_loop *loop, uint32_t slot, uint32_t generation);
+int co_fs_path(co_loop *loop, uint32_t slot, char *path, int size);

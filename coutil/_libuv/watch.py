@@ -9,7 +9,7 @@ from typing import Any
 from . import NULL, error, ffi, lib
 from .files import Path
 
-__all__ = ["CHANGE", "ITSELF", "OVERFLOW", "RENAME", "branch", "polled", "polling", "take", "watching"]
+__all__ = ["CHANGE", "ITSELF", "OVERFLOW", "RENAME", "branch", "polled", "polling", "take", "watched_path", "watching"]
 
 RENAME: int = lib.UV_RENAME
 CHANGE: int = lib.UV_CHANGE
@@ -20,6 +20,7 @@ Raw = tuple[int, int, int, bytes]  # slot and generation of the handle that was 
 
 _head = Struct("=IIII")  # slot, generation, kinds, size of the name
 _PACKED = 1 << 16
+_LONGEST = 4096  # what a path is expected to fit in
 
 
 def watching(path: bytes, limit: int, only: bytes | None) -> Callable[[Any, int, int], int]:
@@ -65,3 +66,16 @@ def polled(loop: Any, slot: int) -> tuple[int, Any, Any] | None:
     if lib.co_watch_stats(loop, slot, status, before, after) != 1:
         return None
     return status[0], before, after
+
+
+def watched_path(loop: Any, slot: int) -> bytes | int:
+    """Return the path that a raw handle watches, or libuv's code."""
+    size = _LONGEST
+    while True:
+        path = ffi.new("char[]", size)
+        found: int = lib.co_fs_path(loop, slot, path, size)
+        if found < 0:
+            return found
+        if found < size:
+            return ffi.buffer(path, found)[:]  # type: ignore[no-any-return]
+        size = found + 1

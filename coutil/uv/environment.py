@@ -10,10 +10,10 @@ import sys
 from typing import Any, NamedTuple
 
 from .._libuv import check, error, info, lib
+from .._libuv.arguments import whole
 from .._libuv.files import Path, encoded
 from .._libuv.spawning import current_directory, priority
 from .functions import has
-from .handle import whole
 
 __all__ = [
     "Group",

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import Any, ClassVar
 
 from .._kernel import handle as kernel
 from .._kernel.coroutine import running
-from .._kernel.entries import Wake
+from .._kernel.entries import Entry, Wake
 from .._kernel.hub import Hub
 from .._kernel.switching import SIGNED, park
 from .._libuv import lib
-from .._libuv.arguments import whole
 from .flat import flat
 from .loop import Call, Loop, current_loop
 
-__all__ = ["Handle", "Own", "whole"]
+__all__ = ["Again", "Handle", "Own"]
 
 _CLOSED: int = lib.CO_CLOSED
 NOWHERE: int = kernel.NOWHERE
@@ -34,10 +34,11 @@ Open = Callable[[Any, int, int], int]  # called with the loop, a slot and a gene
 class Own(kernel.Handle):
     """The kernel's half of a handle, which the loop knows; it keeps the other half until the close callback."""
 
-    __slots__ = ("closers", "public")
+    __slots__ = ("again", "closers", "public")
 
     def __init__(self, public: Handle, title: str, open_: Open, syscall: str, hub: Hub) -> None:
         """See the kernel's."""
+        self.again = False  # whether `later` was called, and it is not later yet
         self.closers: list[Wake] = []
         self.public: Handle | None = None  # until it is open
         super().__init__(title, open_, syscall, hub)
@@ -60,15 +61,49 @@ class Own(kernel.Handle):
         super().unawaited(result, where)
         self.hub.ready.extend(self.closers)
 
+    def repeat(self, times: int) -> None:
+        """Have `_event` called `times` more for the record at hand, with (0, 0), before that for the next record."""
+        again = (self.slot, self.generation, 0, 0)
+        self.hub.records = chain(repeat(again, times), self.hub.records)
+
+    def later(self, times: int) -> None:
+        """Have `_event` called with (0, 0) in the next turn, so many times, for what is kept."""
+        if not self.again:
+            self.again = True
+            self.hub.ready.append(Again(self, times))
+
     def lost(self) -> None:
         """The handle, or the whole loop, is gone."""
         super().lost()
         self.public = None
 
+    def renew(self) -> int:
+        """Return a new generation, for a call of C that starts or stops something; see `_restart`."""
+        hub = self.hub
+        hub.generation = self.generation = (hub.generation + 1) & 0xFFFFFFFF
+        return self.generation
+
     def usable(self) -> None:
         """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
         if self.closed or self.hub.forked or self.thread != get_ident():
             raise self.failed(lib.CO_FOREIGN, "")
+
+
+class Again(Entry):
+    """In the ready queue: give a handle an empty record, (0, 0), so many times."""
+
+    __slots__ = ("generation", "own", "times")
+
+    def __init__(self, own: Own, times: int = 1) -> None:
+        self.own, self.generation, self.times = own, own.generation, times
+
+    def fire(self) -> None:
+        """Deliver them, unless the handle was stopped or closed meanwhile."""
+        own = self.own
+        own.again = False
+        if self.generation == own.generation and not own.closed:
+            own.repeat(self.times)
+            own.hub._drain()
 
 
 class Handle:
@@ -134,7 +169,7 @@ class Handle:
         if code >= 0:
             own.generation = generation
             return code
-        if code != lib.CO_FOREIGN:  # C has taken it over even so
+        if code != lib.CO_FOREIGN and not own.closed:  # C has taken it over even so
             own.generation = generation
         raise own.failed(code, syscall)
 

@@ -13,9 +13,9 @@ from _thread import get_ident
 from typing import Any, ClassVar
 
 from .._libuv import check, error, lib, threads
+from .._libuv.arguments import whole
 from ..errors import Deadlock
 from .flat import flat
-from .handle import whole
 
 __all__ = ["Barrier", "Cond", "Mutex", "RWLock", "Sem"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 
 from .._libuv import info, sockaddr
+from .._libuv.arguments import whole
 from .._libuv.files import encoded
-from .handle import whole
 
 __all__ = ["if_indextoiid", "if_indextoname", "inet_ntop", "inet_pton", "ip4_addr", "ip6_addr", "ip_name"]
 

@@ -15,10 +15,11 @@ from .._kernel.entries import Entry
 from .._kernel.operation import begun, lucky, operation_in
 from .._kernel.switching import SIGNED
 from .._libuv import error, lib
+from .._libuv.arguments import whole
 from .._libuv.buffers import Bytes, readable, writable
 from .._libuv.handles import number
 from .flat import flat
-from .handle import Handle, Own, whole
+from .handle import Handle, Own
 from .loop import Call
 from .request import Job, Request, begin
 

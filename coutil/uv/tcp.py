@@ -6,11 +6,11 @@ import socket
 from typing import Any
 
 from .._libuv import error, lib
+from .._libuv.arguments import whole
 from .._libuv.buffers import integers
 from .._libuv.sockaddr import room
 from .address import Name, numeric, told
 from .flat import flat
-from .handle import whole
 from .loop import Loop
 from .stream import Stream
 

@@ -17,10 +17,10 @@ from typing import Any
 from .. import _host
 from .._host import interruptible
 from .._libuv import check, error, lib, threads
+from .._libuv.arguments import whole
 from .._libuv.files import encoded
 from ..errors import Deadlock, Forked
 from .flat import flat
-from .handle import whole
 
 __all__ = ["Thread", "new_thread", "thread_getcpu", "thread_self", "thread_setname"]
 

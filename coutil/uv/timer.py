@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .._libuv import lib
+from .._libuv.arguments import whole
 from .._libuv.handles import timer_times
 from .flat import flat
-from .handle import Handle, whole
+from .handle import Handle
 from .loop import Call, Loop
 
 __all__ = ["Timer", "new_timer"]

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 from .. import _libuv
 from .._libuv import lib
+from .._libuv.arguments import whole
 from .._libuv.library import known_errors, name_of, text_of
-from .handle import whole
 
 __all__ = [
     "HEADER_VERSION",

@@ -181,3 +181,15 @@ def test_wrong_first_argument(loop):
             uv.close(7)
     with pytest.raises(TypeError, match="loop must be a Loop or None, not 3"):
         uv.Timer(3)
+
+
+def test_calls_while_it_closes(loop):
+    """They raise Closed, and it is closed all the same."""
+    timer = uv.Timer(loop)
+    timer.start(1)
+    timer.close_soon()
+    for call in (timer.stop, timer.again, lambda: timer.start(1)):
+        with pytest.raises(errors.Closed, match="timer is closed"):
+            call()
+    assert timer.close() is True
+    assert timer.closed

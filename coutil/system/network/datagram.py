@@ -15,6 +15,7 @@ from ..._kernel.operation import lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
+from ..._libuv.datagrams import literal
 from .address import Address, Domain
 from .handled import Opening, checked_size
 from .socket import IPSocket
@@ -247,8 +248,8 @@ class DatagramSocket(IPSocket):
         if iface is not None or source is not None:
             raise TypeError(f"{name!r} takes neither iface nor source")
         if name == "mcastiface":
-            literal = NULL if value is None else _literal("value", value)
-            self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", literal)
+            interface = NULL if value is None else literal("value", value)
+            self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", interface)
         elif name in _SWITCHES:
             if not isinstance(value, bool):
                 raise TypeError(f"value of {name} must be a bool, not {value!r}")
@@ -262,23 +263,14 @@ class DatagramSocket(IPSocket):
 
     def _set_membership(self, join: bool, group: str, iface: str | None, source: str | None) -> None:
         syscall = "uv_udp_set_membership" if source is None else "uv_udp_set_source_membership"
-        where = NULL if iface is None else _literal("iface", iface)
-        whose = NULL if source is None else _literal("source", source)
-        self._call(lib.co_udp_membership, syscall, join, _literal("value", group), where, whose)
+        where = NULL if iface is None else literal("iface", iface)
+        whose = NULL if source is None else literal("source", source)
+        self._call(lib.co_udp_membership, syscall, join, literal("value", group), where, whose)
 
 
 def _new(domain: Domain) -> Opening:
     ipv6 = domain == "ipv6"
     return lambda loop, slot, generation: lib.co_udp_new(loop, slot, generation, ipv6), "uv_udp_init", None
-
-
-def _literal(name: str, text: object) -> bytes:
-    """Return text for libuv to parse; what is not ASCII is no address for it."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, not {text!r}")
-    if "\0" in text:
-        raise ValueError(f"{name} contains a NUL: {text!r}")
-    return text.encode("ascii", "replace")
 
 
 def _checked_distance(name: str, value: object) -> int:

@@ -1,0 +1,53 @@
+"""Datagrams as C hands them over, and takes several of them; and the addresses that its options are given."""
+
+from __future__ import annotations
+
+import socket
+from struct import Struct
+from typing import Any
+
+from . import ffi, lib
+
+__all__ = ["datagrams", "literal", "try_send_many"]
+
+_head = Struct("=IHHI16s")  # size, whether it was cut, and the sender's port, scope and bytes
+_HEAD: int = lib.CO_DATAGRAM_HEAD
+
+
+def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, tuple[Any, ...], bool]]:
+    """Return what a block of a socket of IPv4 or IPv6 has: data, the sender's address, and whether it was cut."""
+    found = []
+    while at < end:
+        size, cut, port, scope, binary = _head.unpack_from(block, at)
+        begin = at + _HEAD
+        at = begin + size
+        found.append((block[begin:at], _named(ipv6, binary, port, scope), bool(cut)))
+    return found
+
+
+def _named(ipv6: bool, binary: bytes, port: int, scope: int) -> tuple[Any, ...]:
+    if ipv6:
+        return socket.inet_ntop(socket.AF_INET6, binary), port, 0, scope
+    return socket.inet_ntop(socket.AF_INET, binary[:4]), port
+
+
+def try_send_many(loop: Any, slot: int, messages: list[tuple[memoryview, Any, Any]]) -> int:
+    """Send views, whose bytes begin where the second says, to a C structure or (NULL) the peer; return libuv's code."""
+    count = len(messages)
+    data, sizes = ffi.new("char *[]", count), ffi.new("size_t[]", count)
+    addresses = ffi.new("co_address[]", count)
+    for number, (view, at, to) in enumerate(messages):
+        data[number], sizes[number] = at, len(view)
+        if to:
+            addresses[number] = to[0]
+    code: int = lib.co_raw_udp_try_send_many(loop, slot, count, ffi.cast("char const **", data), sizes, addresses)
+    return code
+
+
+def literal(name: str, text: object) -> bytes:
+    """Return text for libuv to parse as an address; what is not ASCII is none for it. Raises TypeError, ValueError."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, not {text!r}")
+    if "\0" in text:
+        raise ValueError(f"{name} contains a NUL: {text!r}")
+    return text.encode("ascii", "replace")

@@ -1,0 +1,180 @@
+"""Changes of files, as the system tells them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any, NamedTuple
+
+from .._kernel.operation import lucky
+from .._kernel.switching import SIGNED
+from .._libuv import error, lib
+from .._libuv.arguments import flag
+from .._libuv.files import Path, encoded
+from .._libuv.watch import CHANGE, ITSELF, OVERFLOW, RENAME, Raw, take, watched_path
+from ..errors import Closed, UVError
+from .flat import flat
+from .handle import Again, Handle
+from .loop import Call, Loop
+
+__all__ = ["FSEvent", "FileEvent", "new_fs_event", "path_of"]
+
+LIMIT = 16384  # events kept until they are taken; it is also what Linux keeps for a process by default
+TAKEN = 1024  # of them at once
+_WORDS = {
+    RENAME: frozenset({"rename"}),
+    CHANGE: frozenset({"change"}),
+    RENAME | CHANGE: frozenset({"rename", "change"}),
+}
+
+
+class FileEvent(NamedTuple):
+    """Something that happened to a watched file, or in a watched folder.
+
+    filename: of the entry, or of the watched file itself; bytes if the path was given as bytes; None: not known.
+    events: "rename" (it was made, removed, or moved here or away), "change" (of its data, times, owner or permissions).
+    """
+
+    filename: Any
+    events: frozenset[str]
+
+
+class FSEvent(Handle):
+    """Watches a file or a folder. Handler: `onevent(fs_event, err, filename, events)`, the last two as in `FileEvent`.
+
+    Without a handler, `for filename, events in fs_event` waits for one event after the other, until the handle is
+    stopped. Up to 16384 events that nobody took yet are kept. What does not fit is lost: that is told as the error
+    ENOBUFS; filename and events are None then.
+    """
+
+    kind = "fs_event"
+    onevent: Any = None
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Make a handle of `loop`; see `Timer`. Source: uv_fs_event_init."""
+        self._kept: deque[Raw] = deque()
+        self._bytes = False
+        super().__init__(
+            loop,
+            lambda pointer, slot, generation: lib.co_fs_event_new(pointer, slot, generation, LIMIT),
+            "uv_fs_event_init",
+        )
+
+    def start(self, path: Path, recursive: bool = False) -> None:
+        """Begin to watch a file, or a folder and its entries.
+
+        recursive: the folders below, too, where the system can do that by itself: not on Linux, where it is ignored.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (started already), ENOENT, EACCES, ENOSPC (the user
+        watches too many paths), EMFILE, … Source: uv_fs_event_start.
+        """
+        flag(recursive=recursive)
+        name, flags = encoded(path), lib.UV_FS_EVENT_RECURSIVE if recursive else 0
+        own = self._own
+        own.usable()
+        if self.active:
+            raise error(lib.UV_EINVAL, "uv_fs_event_start", path)
+        code = lib.co_fs_event_start(own.pointer, own.slot, own.renew(), name, flags)
+        if code < 0:
+            raise error(code, "uv_fs_event_start", path)
+        self._bytes = isinstance(os.fspath(path), bytes)
+
+    def stop(self) -> None:
+        """Watch no more, and forget what nobody took; twice is no error. An iteration ends. Raises `Closed`.
+
+        Source: uv_fs_event_stop.
+        """
+        self._restart(lib.co_fs_event_stop, "uv_fs_event_stop")
+        self._kept.clear()
+        if self._own.waiter is not None:
+            self._own.hub.ready.append(Again(self._own))
+
+    @property
+    def path(self) -> Any:
+        """The path that is watched. Raises `Closed`, `UVError` EINVAL (not started). Source: uv_fs_event_getpath."""
+        return path_of(self._own, self._bytes, "uv_fs_event_getpath")
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> bool:
+        """Take events over from C if there are none here; return whether there are now."""
+        own = self._own
+        if not self._kept:
+            self._kept.extend(take(own.pointer, own.slot, TAKEN))
+        return bool(self._kept)
+
+    def _event(self, result: int, where: int) -> Call | None:
+        new = not self._kept
+        if self._call("onevent", None) is None or not self._fill():
+            return None
+        if new:
+            self._own.repeat(len(self._kept))  # for the others, and to see whether there are more
+        found = self._next()
+        if isinstance(found, UVError):
+            return self._call("onevent", found, None, None)
+        return self._call("onevent", None, *found)
+
+    def _next(self) -> FileEvent | UVError:
+        """Return the first of the events that are here, or what tells that some are lost."""
+        _, _, kinds, name = self._kept.popleft()
+        if kinds & OVERFLOW:
+            lost = error(lib.UV_ENOBUFS, "uv_fs_event_start")
+            assert isinstance(lost, UVError)
+            return lost
+        filename = None if kinds & ITSELF else name if self._bytes else os.fsdecode(name)
+        return FileEvent(filename, _WORDS.get(kinds & (RENAME | CHANGE), frozenset()))
+
+    def __iter__(self) -> FSEvent:
+        """Return the handle itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next `FileEvent`. Suspends unless there is one already.
+
+        An explicit resume ends the wait and is returned. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`
+        ENOBUFS: events were lost.
+        """
+        own = self._own
+        own.usable()
+        if own.waiter is not None:
+            raise own.unusable()
+        while True:
+            while not self._fill():
+                if own.closed or not self.active:
+                    raise self._ended()
+                if (woken := own.wait(1, _started)) is not SIGNED:
+                    return woken
+            if (woken := lucky(own.hub)) is not True:
+                return woken
+            if self._fill():  # still
+                found = self._next()
+                if self._call("onevent", None) is not None:
+                    own.later(len(self._kept) + 1)
+                if isinstance(found, UVError):
+                    raise found
+                return found
+
+    def _ended(self) -> Exception:
+        return Closed(f"{self._own.title} is closed") if self._own.closed else StopIteration()
+
+
+def _started(pointer: Any, slot: int) -> int:
+    """Nothing has to be started for a waiter."""
+    return 0
+
+
+def path_of(own: Any, as_bytes: bool, syscall: str) -> Any:
+    """Return the path that a handle watches. Raises what libuv's code means."""
+    found = watched_path(own.pointer, own.slot)
+    if isinstance(found, int):
+        raise own.failed(found, syscall)
+    return found if as_bytes else os.fsdecode(found)
+
+
+def new_fs_event(loop: Loop | None = None) -> FSEvent:
+    """Return a new `FSEvent`. Source: uv_fs_event_init."""
+    return FSEvent(loop)
+
+
+fs_event_start = flat(FSEvent.start)
+fs_event_stop = flat(FSEvent.stop)
+fs_event_getpath = flat(FSEvent.path)

@@ -1,0 +1,407 @@
+"""UDP: datagram sockets.
+
+C takes several datagrams at once when many are waiting; those that nobody took yet are kept here, up to a limit: the
+system drops what it has no room for just so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from .._kernel.operation import lucky, operation_in
+from .._kernel.switching import SIGNED
+from .._libuv import NULL, lib
+from .._libuv.arguments import flag, whole
+from .._libuv.buffers import Bytes, readable
+from .._libuv.datagrams import datagrams, literal, try_send_many
+from .._libuv.sockaddr import room
+from .address import Name, numeric, told
+from .flat import flat
+from .handle import Handle
+from .loop import Call, Loop
+from .pipes import Pipe
+
+__all__ = ["UDP", "new_udp"]
+
+KEPT = 256  # datagrams that wait for `recv`, at most
+_FAMILIES = {None: lib.AF_UNSPEC, "inet": lib.AF_INET, "inet6": lib.AF_INET6}
+_EAGAIN: int = lib.UV_EAGAIN
+_try_send = lib.co_raw_udp_try_send
+_FLAGS = [frozenset(), frozenset({"partial"}), frozenset({"mmsg_chunk"}), frozenset({"partial", "mmsg_chunk"})]
+Datagram = tuple[bytes, tuple[Any, ...], frozenset[str]]
+Message = Bytes | list[Bytes]
+
+
+class UDP(Handle):
+    """A UDP socket. Handler: `onrecv(udp, err, data, addr, flags)`.
+
+    data: bytes. addr: the sender's, (host, port), for IPv6 (host, port, flow, scope). flags: a frozenset, of "partial"
+    (the datagram was cut) and "mmsg_chunk" (it came by a call that may bring several). All but `flags` is None if there
+    is an error: ECONNREFUSED (nobody received what was sent to the connected peer), …
+    In place of the handler, a coroutine may wait with `recv`. Hosts are literals, those of IPv6 perhaps with a zone.
+    """
+
+    kind = "udp"
+    onrecv: Any = None
+
+    def __init__(self, loop: Loop | None = None, family: str | None = None, mmsgs: int = 1) -> None:
+        """Make a handle of `loop`; see `Timer`.
+
+        family: "inet" or "inet6" has a socket made at once; None: by the first call that needs one. mmsgs: more than
+        one asks libuv to receive several datagrams with one call.
+        Raises TypeError, ValueError, and `UVError`: EMFILE, EAFNOSUPPORT, … Source: uv_udp_init_ex.
+        """
+        if family is not None and not isinstance(family, str):
+            raise TypeError(f'family must be "inet", "inet6" or None, not {family!r}')
+        if family not in _FAMILIES:
+            raise ValueError(f'family must be "inet", "inet6" or None, not {family!r}')
+        several = whole("mmsgs", mmsgs, 1) > 1
+        flags = _FAMILIES[family] | (lib.UV_UDP_RECVMMSG if several else 0)
+        self._flags = _FLAGS[2:] if several else _FLAGS
+        self._ipv6: bool | None = None  # as soon as it is known
+        self._flowing = False
+        self._kept: deque[Datagram | int] = deque()  # a negative code is an error
+        super().__init__(
+            loop, lambda pointer, slot, number: lib.co_raw_udp_new(pointer, slot, number, flags), "uv_udp_init_ex"
+        )
+
+    # -- addresses ----------------------------------------------------------------------------------------------------
+
+    def open(self, fd: Any) -> None:
+        """Take a datagram socket that exists: a descriptor, or a Python socket, which is detached.
+
+        Its address is shared with others from now on (SO_REUSEADDR). It belongs to the handle if nothing is raised.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBUSY (there is a socket already), EEXIST (the loop uses it
+        already), EBADF, ENOTSOCK, EINVAL (no datagrams of IP). Source: uv_udp_open.
+        """
+        self._open(fd, "uv_udp_open", False, False, False)
+
+    def open_ex(self, fd: Any, reuseaddr: bool = False, reuseport: bool = False) -> None:
+        """Take a socket, as `open` does; its options stay as they are, but for those that are asked for.
+
+        Source: uv_udp_open_ex, which libuv has since 1.52; here it is uv_udp_open and setsockopt(2).
+        """
+        flag(reuseaddr=reuseaddr, reuseport=reuseport)
+        self._open(fd, "uv_udp_open_ex", True, reuseaddr, reuseport)
+
+    def _open(self, fd: Any, syscall: str, *options: bool) -> None:
+        socket = fd if hasattr(fd, "detach") else None
+        number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
+        self._c(lib.co_raw_udp_open, syscall, number, *options)
+        if socket is not None:
+            socket.detach()
+
+    def bind(
+        self,
+        host: str,
+        port: int,
+        ipv6only: bool = False,
+        reuseaddr: bool = False,
+        reuseport: bool = False,
+        recverr: bool = False,
+    ) -> None:
+        """Bind to a local address; port 0: any that is free.
+
+        ipv6only: do not receive from IPv4. reuseaddr: share the address; the last one gets the datagrams. reuseport:
+        share it; they are distributed (Linux). recverr: be told of all errors that other machines report (Linux).
+        Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already), ENOTSUP.
+        Source: uv_udp_bind.
+        """
+        flag(ipv6only=ipv6only, reuseaddr=reuseaddr, reuseport=reuseport, recverr=recverr)
+        flags = ipv6only and lib.UV_UDP_IPV6ONLY
+        flags |= reuseaddr and lib.UV_UDP_REUSEADDR
+        flags |= recverr and lib.UV_UDP_LINUX_RECVERR
+        self._c(lib.co_raw_udp_bind, "uv_udp_bind", numeric(host, port), int(flags), reuseport)
+
+    def connect(self, host: str, port: int) -> None:
+        """Send to, and receive from, this peer only. Does not suspend.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: EISCONN (disconnect first), ENETUNREACH, …
+        Source: uv_udp_connect.
+        """
+        self._c(lib.co_udp_connect, "uv_udp_connect", numeric(host, port))
+
+    def disconnect(self) -> None:
+        """Have no peer any more. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
+        self._c(lib.co_udp_connect, "uv_udp_connect", NULL)
+
+    def getsockname(self) -> Name:
+        """Return the local address. Raises `Closed`, `UVError`: EBADF (no socket yet). Source: uv_udp_getsockname."""
+        return self._name(False, "uv_udp_getsockname")
+
+    def getpeername(self) -> Name:
+        """Return the peer's address. Raises `Closed`, `UVError`: ENOTCONN, EBADF. Source: uv_udp_getpeername."""
+        return self._name(True, "uv_udp_getpeername")
+
+    def _name(self, peer: bool, syscall: str) -> Name:
+        into = room()
+        self._c(lib.co_udp_name, syscall, peer, into)
+        found = told(into)
+        assert found is not None  # no sockets of other families are taken
+        return found
+
+    # -- options ------------------------------------------------------------------------------------------------------
+
+    def set_membership(self, group: str, iface: str | None = None, join: bool = True) -> None:
+        """Join or leave a multicast group, by the interface with the address `iface` (None: the system's choice).
+
+        Binds the socket to any address unless it is bound. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL
+        (no literal), ENODEV, EADDRNOTAVAIL (not joined), EADDRINUSE (joined already), … Source: uv_udp_set_membership.
+        """
+        flag(join=join)
+        where = NULL if iface is None else literal("iface", iface)
+        self._c(lib.co_udp_membership, "uv_udp_set_membership", join, literal("group", group), where, NULL)
+
+    def set_source_membership(self, group: str, iface: str | None, source: str, join: bool = True) -> None:
+        """Join or leave a multicast group, for what comes from the address `source` only; see `set_membership`.
+
+        Source: uv_udp_set_source_membership.
+        """
+        flag(join=join)
+        where = NULL if iface is None else literal("iface", iface)
+        arguments = (join, literal("group", group), where, literal("source", source))
+        self._c(lib.co_udp_membership, "uv_udp_set_source_membership", *arguments)
+
+    def multicast_loop(self, on: bool) -> None:
+        """Let what is sent to groups be received on this machine, too, or not. Raises TypeError, `Closed`, `UVError`.
+
+        Source: uv_udp_set_multicast_loop.
+        """
+        flag(on=on)
+        self._c(lib.co_udp_mcast_loop, "uv_udp_set_multicast_loop", on)
+
+    def multicast_ttl(self, ttl: int) -> None:
+        """Set how many hops what is sent to groups may go. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL
+        (more than 255), EBADF (no socket yet). Source: uv_udp_set_multicast_ttl.
+        """
+        self._c(lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl", whole("ttl", ttl, 0, 2**31 - 1))
+
+    def multicast_interface(self, addr: str | None) -> None:
+        """Set the address of the interface by which it leaves; None: the system's choice.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no literal), EADDRNOTAVAIL, EBADF.
+        Source: uv_udp_set_multicast_interface.
+        """
+        where = NULL if addr is None else literal("addr", addr)
+        self._c(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", where)
+
+    def broadcast(self, on: bool) -> None:
+        """Allow to send to broadcast addresses, or not. Raises TypeError, `Closed`, `UVError` EBADF (no socket yet).
+
+        Source: uv_udp_set_broadcast.
+        """
+        flag(on=on)
+        self._c(lib.co_udp_broadcast, "uv_udp_set_broadcast", on)
+
+    def ttl(self, ttl: int) -> None:
+        """Set how many hops what is sent may go. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not 1 to
+        255), EBADF (no socket yet). Source: uv_udp_set_ttl.
+        """
+        self._c(lib.co_udp_ttl, "uv_udp_set_ttl", whole("ttl", ttl, 0, 2**31 - 1))
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def send(self, data: Message, host: str | None = None, port: int | None = None) -> Any:
+        """Send a datagram, to an address or to the connected peer; return True when the system has taken it.
+
+        data: bytes-like, or a list of such, which are joined; it must not change meanwhile. An explicit resume ends the
+        wait, not the sending. Suspends unless the system takes it at once.
+        Raises TypeError, ValueError, `Closed`, `NotYieldable`, `UVError`: EISCONN (an address, and a peer),
+        EDESTADDRREQ (neither), EMSGSIZE, EACCES, ECONNREFUSED, ECANCELED (closed meanwhile), …
+        Source: uv_udp_try_send, uv_udp_send.
+        """
+        own = self._own
+        to = _destination(host, port)
+        view, at = _payload(data)
+        sent = _try_send(own.pointer, own.slot, at, len(view), to)
+        if sent >= 0:
+            return lucky(own.hub)
+        if sent != _EAGAIN:
+            raise own.failed(sent, "uv_udp_send")
+
+        def start(slot: int, generation: int) -> int:
+            code: int = lib.co_raw_udp_send(own.pointer, own.slot, slot, generation, at, len(view), to)
+            return code
+
+        return operation_in(own.hub).request(start, "send on udp", "uv_udp_send", view, own.failed)
+
+    def try_send(self, data: Message, host: str | None = None, port: int | None = None) -> int | None:
+        """Send a datagram if the system takes it at once; return its size, or None if not. See `send`.
+
+        Source: uv_udp_try_send.
+        """
+        own = self._own
+        to = _destination(host, port)
+        view, at = _payload(data)
+        sent: int = _try_send(own.pointer, own.slot, at, len(view), to)
+        if sent < 0 and sent != _EAGAIN:
+            raise own.failed(sent, "uv_udp_try_send")
+        return None if sent < 0 else sent
+
+    def try_send_many(self, messages: Any) -> int:
+        """Send as many datagrams as the system takes at once, in their order; return how many.
+
+        messages: each is the data, or (data, host, port). What keeps the first one from being sent is raised; what
+        keeps a later one, by the next call. Raises what `send` does, and `UVError` EBADF (neither bound nor connected).
+        Source: uv_udp_try_send2, which libuv has since 1.50; here it is uv_udp_try_send again and again.
+        """
+        own = self._own
+        sent = try_send_many(own.pointer, own.slot, [_message(one) for one in messages])
+        if sent < 0 and sent != _EAGAIN:
+            raise own.failed(sent, "uv_udp_try_send2")
+        return max(sent, 0)
+
+    @property
+    def send_queue_size(self) -> int:
+        """Bytes that wait to be sent. Source: uv_udp_get_send_queue_size."""
+        return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_size", 1)
+
+    @property
+    def send_queue_count(self) -> int:
+        """Datagrams that wait to be sent. Source: uv_udp_get_send_queue_count."""
+        return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_count", 0)
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    @property
+    def using_recvmmsg(self) -> bool:
+        """Whether libuv was asked to receive several with one call, and can. Source: uv_udp_using_recvmmsg."""
+        return bool(self._c(lib.co_raw_udp_using_recvmmsg, "uv_udp_using_recvmmsg"))
+
+    def recv_start(self) -> None:
+        """Have the handler called for each datagram. An unbound socket is bound to any IPv4 address.
+
+        Raises `Closed`, `UVError`: EALREADY (started already), … Source: uv_udp_recv_start.
+        """
+        self._own.usable()
+        self._c(lib.co_raw_udp_flow, "uv_udp_recv_start", True)
+        self._flowing = True
+        if self._kept:
+            self._own.later(len(self._kept))
+
+    def recv_stop(self) -> None:
+        """Have it called no more; twice is no error. What was received is kept for `recv`, or the next start.
+
+        Raises `Closed`. Source: uv_udp_recv_stop.
+        """
+        self._flowing = False
+        self._c(lib.co_raw_udp_flow, "uv_udp_recv_stop", False)
+
+    def recv(self) -> Any:
+        """Wait for a datagram; return (data, addr, flags), as the handler gets them. `recv_start` is not needed.
+
+        An explicit resume ends the wait and is returned in place of the datagram, which is not lost. Suspends, unless
+        there is one already. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`: ECONNREFUSED, …
+        Source: uv_udp_recv_start.
+        """
+        own = self._own
+        own.usable()
+        if own.waiter is not None:
+            raise own.unusable()
+        while not self._kept:
+            try:
+                woken = own.wait(1, lib.co_udp_receive_start)
+            except BaseException:
+                self._left()
+                raise
+            if woken is not SIGNED:
+                self._left()
+                return woken
+            self._take(own.result, own.where)
+        found = self._kept.popleft()
+        if self._flowing and self._kept:
+            own.later(len(self._kept))
+        if found.__class__ is int:
+            raise own.failed(found, "uv_udp_recv_start")
+        return found
+
+    def _left(self) -> None:
+        """Read no more, unless somebody else waits or the handler is to be called."""
+        own = self._own
+        lib.co_raw_udp_left(own.pointer, own.slot)
+
+    def _take(self, result: int, where: int) -> None:
+        """Keep what a record brings: a block of datagrams, an error, or nothing."""
+        if result > 0 and len(self._kept) < KEPT:
+            own = self._own
+            if self._ipv6 is None:
+                self._ipv6 = lib.co_raw_udp_family(own.pointer, own.slot) == 6
+            for data, address, cut in datagrams(own.arena, where, where + result, self._ipv6):
+                self._kept.append((data, address, self._flags[cut]))
+        elif result < 0:
+            self._kept.append(result)
+
+    def _event(self, result: int, where: int) -> Call | None:
+        kept = self._kept
+        self._take(result, where)
+        if not self._flowing or not kept:
+            return None
+        first: Any = kept[0]
+        if first.__class__ is int:
+            call = self._call("onrecv", self._own.failed(first, "uv_udp_recv_start"), None, None, _FLAGS[0])
+        else:
+            call = self._call("onrecv", None, *first)
+        if call is not None:
+            kept.popleft()
+            if result and kept:
+                self._own.repeat(len(kept))
+        return call
+
+
+def _destination(host: str | None, port: int | None) -> Any:
+    """Return what C sends to. Raises TypeError, ValueError."""
+    if host is None:
+        if port is not None:
+            raise TypeError(f"port needs a host: {port!r}")
+        return NULL
+    return numeric(host, port)
+
+
+def _payload(data: Message) -> tuple[memoryview, Any]:
+    """Return the data of a datagram, and where they are."""
+    if isinstance(data, list):
+        data = b"".join(readable(part, 0, None)[0] for part in data)
+    return readable(data, 0, None)
+
+
+def _message(one: Any) -> tuple[memoryview, Any, Any]:
+    """Return one of the messages of `try_send_many`."""
+    if not isinstance(one, tuple):
+        return (*_payload(one), NULL)
+    if len(one) != 3:
+        raise TypeError(f"a message must be its data, or (data, host, port), not {one!r}")
+    return (*_payload(one[0]), numeric(*one[1:]))
+
+
+Pipe.makers["udp"] = UDP
+
+
+def new_udp(loop: Loop | None = None, family: str | None = None, mmsgs: int = 1) -> UDP:
+    """Return a new `UDP`. Source: uv_udp_init, uv_udp_init_ex."""
+    return UDP(loop, family, mmsgs)
+
+
+udp_open = flat(UDP.open)
+udp_open_ex = flat(UDP.open_ex)
+udp_bind = flat(UDP.bind)
+udp_connect = flat(UDP.connect)
+udp_disconnect = flat(UDP.disconnect)
+udp_getsockname = flat(UDP.getsockname)
+udp_getpeername = flat(UDP.getpeername)
+udp_set_membership = flat(UDP.set_membership)
+udp_set_source_membership = flat(UDP.set_source_membership)
+udp_set_multicast_loop = flat(UDP.multicast_loop)
+udp_set_multicast_ttl = flat(UDP.multicast_ttl)
+udp_set_multicast_interface = flat(UDP.multicast_interface)
+udp_set_broadcast = flat(UDP.broadcast)
+udp_set_ttl = flat(UDP.ttl)
+udp_send = flat(UDP.send)
+udp_try_send = flat(UDP.try_send)
+udp_try_send2 = flat(UDP.try_send_many)
+udp_get_send_queue_size = flat(UDP.send_queue_size)
+udp_get_send_queue_count = flat(UDP.send_queue_count)
+udp_using_recvmmsg = flat(UDP.using_recvmmsg)
+udp_recv_start = flat(UDP.recv_start)
+udp_recv_stop = flat(UDP.recv_stop)
+udp_recv = flat(UDP.recv)
