@@ -25,9 +25,9 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from ._libuv import check, lib
-from .errors import Closed, Forked
+from .errors import BusyError, Closed, Forked
 
-__all__ = ["RLock", "end", "end_thread", "install", "interruptible", "uninstall"]
+__all__ = ["RLock", "end", "end_thread", "forget", "install", "interruptible", "revive", "uninstall"]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -235,6 +235,31 @@ def _after_fork_in_child() -> None:
             os.close(end)
         _state.update(pipe=None, previous=-1)
     _main.clear()
+
+
+def revive(hub: Hub) -> None:
+    """Let an orphaned hub go on. Raises `UVError`, and `BusyError` if its thread has got another one since the fork."""
+    where = hub.home
+    if where.hub is not None:
+        raise BusyError("the event loop cannot go on: its thread has got another one since the fork")
+    check(lib.co_loop_revive(hub.loop.pointer), "uv_loop_fork")
+    hub.forked = where.forked = False
+    where.hub, where.gate = hub, hub.greenlet
+    ready, records = hub.aside
+    hub.aside = [], []
+    hub.ready.extend(ready)
+    hub.records = iter(records)
+    install(hub)
+    hub.tune()
+
+
+def forget(hub: Hub) -> None:
+    """Let go of an orphaned hub: its memory is leaked, for some of it may be in use for ever."""
+    for one in (*hub.owners, *hub.aside[0]):
+        one.lost()
+    hub.loop.leak()
+    hub.aside = [], []
+    del hub.owners[1:], hub.free[:]
 
 
 atexit.register(_at_exit)

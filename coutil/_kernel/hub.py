@@ -19,11 +19,11 @@ from time import monotonic_ns
 from typing import Any
 
 from .. import _host
-from .._libuv import check, lib
+from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
-from ..errors import AlreadyRunning, BusyError, Closed, Deadlock, ForeignThread, Forked, NotRunning
+from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
 from .books import Token
 from .coroutine import Coroutine, Home, home, running, stand_in
 from .entries import NOBODY, Entry, Slotted, Wake
@@ -419,32 +419,9 @@ class Hub:
             lib.co_loop_forked(self.loop.pointer)
         self.lock = _host.RLock()
         self.forked = True
-        self.aside = [*self.ready], [*self.records]  # what this turn still had to do, if `revive` is called
+        self.aside = [*self.ready], [*self.records]  # what this turn still had to do; see _host.revive
         self.ready.clear()
         self.tune()
-
-    def revive(self) -> None:
-        """Go on where `orphan` was called. Raises `UVError`, and `BusyError` if another hub has taken our place."""
-        where = self.home
-        if where.hub is not None:
-            raise BusyError("the loop cannot go on: its thread has got another one since the fork")
-        check(lib.co_loop_revive(self.loop.pointer), "uv_loop_fork")
-        self.forked = where.forked = False
-        where.hub, where.gate = self, self.greenlet
-        ready, records = self.aside
-        self.aside = [], []
-        self.ready.extend(ready)
-        self.records = iter(records)
-        _host.install(self)
-        self.tune()
-
-    def forget(self) -> None:
-        """Let go of an orphaned loop: its memory is leaked, for some of it may be in use for ever."""
-        for one in (*self._known(), *self.aside[0]):
-            one.lost()
-        self.loop.leak()
-        self.aside = [], []
-        del self.owners[1:], self.free[:]
 
 
 class _Calls(Slotted):

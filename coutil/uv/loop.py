@@ -297,7 +297,7 @@ class Loop(Names, Work):
         if not hub.forked or not hub.loop.pointer or hub.home.thread != get_ident():
             self._check()
         else:
-            hub.revive()
+            _host.revive(hub)
 
     # -- closing ------------------------------------------------------------------------------------------------------
 
@@ -314,7 +314,7 @@ class Loop(Names, Work):
         if not hub.loop.pointer:
             return
         if hub.forked:
-            hub.forget()
+            _host.forget(hub)
             return
         self._check()
         if hub.driven() or running().gate is hub.greenlet:
