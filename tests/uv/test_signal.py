@@ -47,9 +47,11 @@ def test_handler_is_called_until_stop(loop, dispositions):
     """Each signal calls the handler with its number, until the handle is stopped; then Python's is called again."""
     log = []
     with collect(uv.new_signal(loop), log) as handle:
-        assert handle.type == "signal" and not handle.active
+        assert handle.type == "signal"
+        assert not handle.active
         uv.signal_start(handle, USR1)
-        assert handle.active and handle.has_ref
+        assert handle.active
+        assert handle.has_ref
         for _ in range(3):
             raise_()
             loop.run("once")
@@ -70,7 +72,8 @@ def test_names_and_numbers(loop, name):
         handle.start(name)
         raise_()
         settle(loop)
-        assert log == [USR1] and type(log[0]) is int
+        assert log == [USR1]
+        assert type(log[0]) is int
 
 
 @pytest.mark.parametrize(
@@ -103,26 +106,28 @@ def test_signals_that_nobody_can_watch(loop, signum):
         for call in (handle.start, handle.start_oneshot):
             with pytest.raises(errors.UVError) as info:
                 call(signum)
-            assert info.value.name == "EINVAL" and info.value.syscall.startswith("uv_signal_start")
+            assert info.value.name == "EINVAL"
+            assert info.value.syscall.startswith("uv_signal_start")
         assert not handle.active
         handle.stop()
 
 
 def test_one_shot_stops_by_itself(loop, dispositions):
-    """libuv's signal (one_shot): it is called once; the loop ends, and Python's handler is back at once."""
+    """Libuv's signal (one_shot): it is called once; the loop ends, and Python's handler is back at once."""
     log = []
     with collect(uv.Signal(loop), log) as handle:
         uv.signal_start_oneshot(handle, USR1)
         raise_()
         assert loop.run() is False
-        assert log == [USR1] and not handle.active
+        assert log == [USR1]
+        assert not handle.active
         raise_()
         settle(loop)
         assert (log, dispositions) == ([USR1], [USR1])
 
 
 def test_one_shot_and_others(loop, dispositions):
-    """libuv's signal (mixed): one-shot handles and others of one signal do not disturb each other."""
+    """Libuv's signal (mixed): one-shot handles and others of one signal do not disturb each other."""
     log = []
     handles = [uv.Signal(loop) for _ in range(4)]
     for number, handle in enumerate(handles):
@@ -150,11 +155,13 @@ def test_a_handle_changes_its_mind(loop):
         for _ in range(2):
             raise_()
             settle(loop)
-        assert log == [USR1, USR1] and handle.active
+        assert log == [USR1, USR1]
+        assert handle.active
         handle.start_oneshot(USR1)
         raise_()
         settle(loop)
-        assert len(log) == 3 and not handle.active
+        assert len(log) == 3
+        assert not handle.active
         handle.start(USR1)
         handle.start(USR2)
         raise_(USR2)
@@ -171,7 +178,8 @@ def test_stop_drops_what_is_under_way(loop):
             one.start(USR1)
         raise_()
         settle(loop)
-        assert log == [USR1] and first.active != second.active
+        assert log == [USR1]
+        assert first.active != second.active
         first.start(USR2)
         raise_(USR2)
         first.stop()
@@ -194,13 +202,15 @@ def test_signals_of_one_turn_are_one(loop):
 
 
 def test_unreferenced_handle_lets_the_loop_end(loop):
-    """luv's test-signal: an active handle keeps the loop alive unless it is unreferenced; it is told all the same."""
+    """Luv's test-signal: an active handle keeps the loop alive unless it is unreferenced; it is told all the same."""
     log = []
     with collect(uv.Signal(loop), log) as handle, uv.Timer(loop) as timer:
         handle.start(USR1)
         assert loop.alive
         handle.unref()
-        assert handle.active and not handle.has_ref and not loop.alive
+        assert handle.active
+        assert not handle.has_ref
+        assert not loop.alive
         assert loop.run() is False
         timer.ontimeout = lambda one: raise_()
         timer.start(0)
@@ -219,13 +229,15 @@ def test_close_with_a_pending_signal(where, loop, dispositions):
     (handle.start if where == "handle" else handle.start_oneshot)(USR1)
     raise_()
     assert handle.close() is True
-    assert handle.closed and loop.run() is False and log == []
+    assert handle.closed
+    assert loop.run() is False
+    assert log == []
     raise_()
     assert dispositions == [USR1]
 
 
 def test_close_of_a_loop_with_signals(dispositions):
-    """libuv's signal_close_loop_alive: a loop that is closed by force, with a signal pending, leaves nothing behind."""
+    """Libuv's signal_close_loop_alive: a loop that is closed by force, with a signal pending, leaves nothing behind."""
     for _ in range(20):
         loop = uv.Loop()
         handles = [uv.Signal(loop) for _ in range(3)]
@@ -258,7 +270,8 @@ def test_other_loops_of_the_thread_and_the_system_module(loop, dispositions):
         settle(second)
         there.stop()
         raise_()
-        assert dispositions == [USR1] and len(log) == 4
+        assert dispositions == [USR1]
+        assert len(log) == 4
 
 
 def test_a_handler_that_is_set_meanwhile(loop):
@@ -292,12 +305,13 @@ def test_ignored_stays_ignored(loop):
         handle.stop()
         raise_()  # would end the process
         settle(loop)
-    assert log == [USR1] and signal.getsignal(USR1) is signal.SIG_IGN
+    assert log == [USR1]
+    assert signal.getsignal(USR1) is signal.SIG_IGN
     signal.signal(USR1, before)
 
 
 def test_several_loops_in_several_threads():
-    """libuv's signal-multiple-loops: each loop of each thread gets every signal; starts and stops do not disturb it."""
+    """Libuv's signal-multiple-loops: each loop of each thread gets every signal; starts and stops do not disturb it."""
     ready, done, counts = threading.Barrier(4), threading.Event(), []
 
     def serve():
@@ -327,7 +341,7 @@ def test_several_loops_in_several_threads():
     done.set()
     for thread in threads:
         thread.join()
-    assert len(counts) == 3 and all(1 <= count <= 20 for count in counts), counts
+    assert [1 <= count <= 20 for count in counts] == [True] * 3, counts
 
 
 def test_waiting_in_place_of_a_handler(loop):
@@ -361,7 +375,8 @@ def test_iteration_ends_with_the_handle(loop):
         for number in handle:
             log.append(number)
             loop.run("once") if log == [USR1] else None  # a signal meanwhile
-        assert log == [USR1] * 3 and not handle.active
+        assert log == [USR1] * 3
+        assert not handle.active
         assert list(handle) == []
         timer.stop()
         handle.start_oneshot(USR1)
@@ -392,7 +407,7 @@ def test_two_who_wait_and_one_who_stops(loop):
     def wait(handle):
         try:
             log.append(handle.wait())
-        except Exception as error:
+        except OSError as error:
             log.append(type(error).__name__)
 
     with uv.Signal(loop) as handle, uv.Timer(loop) as timer:
@@ -502,7 +517,8 @@ def test_after_close(loop):
     for call in (lambda: handle.start(USR1), lambda: handle.start_oneshot(USR1), handle.stop):
         with pytest.raises(errors.Closed, match="signal is closed"):
             call()
-    assert not handle.active and not handle.has_ref
+    assert not handle.active
+    assert not handle.has_ref
 
 
 def test_wrong_thread(loop):
@@ -521,5 +537,6 @@ def test_wrong_thread(loop):
         thread = threading.Thread(target=use)
         thread.start()
         thread.join()
-        assert len(told) == 4 and "another thread" in told[0]
+        assert len(told) == 4
+        assert "another thread" in told[0]
         assert handle.active
