@@ -386,8 +386,13 @@ class Hub:
     def turn(self) -> None:
         """Have the hub go on until it has done what is ready now; for who ends it."""
         me, what = self.guest(running()), Token("the end of the loop")
-        self.ready.append(Wake(me, what))
-        park(me, what)
+        entry = Wake(me, what)
+        self.ready.append(entry)
+        try:
+            park(me, what)
+        finally:
+            if entry in self.ready:  # a signal handler has raised
+                self.ready.remove(entry)
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""

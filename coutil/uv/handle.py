@@ -173,7 +173,10 @@ class Handle:
         self.close_soon()
         what = f"close of {own.title}"
         own.closers.append(Wake(me, what))
-        woken = park(me, what)
+        try:
+            woken = park(me, what)
+        finally:
+            me.waiting_on = None  # so that nobody wakes it, although a signal handler may have raised
         return True if woken is SIGNED else woken
 
     def close_soon(self) -> None:

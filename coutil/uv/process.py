@@ -170,6 +170,7 @@ class Process(Handle):
             try:
                 woken = park(me, what)
             finally:
+                me.waiting_on = None  # so that nobody wakes it, although a signal handler may have raised
                 self._waiting.remove(entry)
                 if not self._waiting and not own.closed:
                     own.want[own.slot] = -1
