@@ -134,7 +134,7 @@ class Handle:
         if code >= 0:
             own.generation = generation
             return code
-        if code != lib.CO_FOREIGN:  # C has taken it over even so
+        if code != lib.CO_FOREIGN and own.slot != NOWHERE:  # C has taken it over even so
             own.generation = generation
         raise own.failed(code, syscall)
 

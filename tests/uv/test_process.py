@@ -621,7 +621,7 @@ def test_many_failing_starts(loop):
 @pytest.mark.soak
 def test_ten_thousand_failing_starts(loop):
     """B14: the same, for long."""
-    fail_often(loop, 10_000)
+    fail_often(loop, 5_000)
 
 
 def fail_often(loop, times):
