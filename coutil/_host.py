@@ -25,9 +25,9 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from ._libuv import check, lib
-from .errors import Closed, Forked
+from .errors import BusyError, Closed, Forked
 
-__all__ = ["RLock", "end", "end_thread", "install", "interruptible", "uninstall"]
+__all__ = ["RLock", "end", "end_thread", "forget", "install", "interruptible", "revive", "uninstall"]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -42,6 +42,7 @@ _interruptible: set[CodeType] = set()  # our functions that KeyboardInterrupt ma
 _per_thread = _local()
 _state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, which alone gets signals
 _main: list[Hub] = []  # the hubs of the main thread
+_again: list[Hub | None] = []  # those for which _interrupt_again is under way
 
 
 def install(hub: Hub) -> None:
@@ -86,6 +87,9 @@ def uninstall(hub: Hub) -> None:
         end.hubs.remove(hub)
     if hub in _main:
         _main.remove(hub)
+    if hub.interrupted and hub not in _again:  # in its last turn: it cannot raise any more
+        with suppress(RuntimeError):  # the interpreter ends
+            start_new_thread(_interrupt_again, (signal.SIGINT, None))
     if _main or _state["pipe"] is None:
         return
     reader, writer = _state["pipe"]
@@ -125,12 +129,17 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     if not harmful:
         signal.default_int_handler(number, frame)
     elif not in_hub:
+        _again.append(hub)
         start_new_thread(_interrupt_again, (number, hub))  # not from here: this frame is ours, too
 
 
 def _interrupt_again(number: int, hub: Hub | None) -> None:
     time.sleep(0.001)
+    if hub in _again:
+        _again.remove(hub)
     if hub is None or hub.interrupted:
+        if hub is not None:
+            hub.interrupted = False
         interrupt_main(signal.Signals(number))
 
 
@@ -168,7 +177,7 @@ def end(hub: Hub) -> None:
 
     Their errors are reported. Whoever waits again gets a few turns for it before it is told to end once more.
     """
-    where = hub.home
+    where, face = hub.home, hub.face()
     where.over = True
     if where.main.resumer is not where.main.gate:  # somebody resumed the main program, and waits for it
         _attempt(hub, None, hub.turn)
@@ -183,6 +192,7 @@ def end(hub: Hub) -> None:
     hub.close()
     where.retire(hub.greenlet)
     where.turning = None
+    del face  # until now, lest its finalizer close the loop as well
 
 
 def _attempt(hub: Hub, coroutine: Coroutine | None, function: Callable[[], object]) -> None:
@@ -235,6 +245,31 @@ def _after_fork_in_child() -> None:
             os.close(end)
         _state.update(pipe=None, previous=-1)
     _main.clear()
+
+
+def revive(hub: Hub) -> None:
+    """Let an orphaned hub go on. Raises `UVError`, and `BusyError` if its thread has got another one since the fork."""
+    where = hub.home
+    if where.hub is not None:
+        raise BusyError("the event loop cannot go on: its thread has got another one since the fork")
+    check(lib.co_loop_revive(hub.loop.pointer), "uv_loop_fork")
+    hub.forked = where.forked = False
+    where.hub, where.gate = hub, hub.greenlet
+    ready, records = hub.aside
+    hub.aside = [], []
+    hub.ready.extend(ready)
+    hub.records = iter(records)
+    install(hub)
+    hub.tune()
+
+
+def forget(hub: Hub) -> None:
+    """Let go of an orphaned hub: its memory is leaked, for some of it may be in use for ever."""
+    for one in (*hub.owners, *hub.aside[0]):
+        one.lost()
+    hub.loop.leak()
+    hub.aside = [], []
+    del hub.owners[1:], hub.free[:]
 
 
 atexit.register(_at_exit)

@@ -43,6 +43,7 @@ class Hub:
     __slots__ = [
         "__weakref__",
         "armed",
+        "aside",
         "attention",
         "caller",
         "calls",
@@ -88,6 +89,7 @@ class Hub:
         self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
         self.armed: Slotted = NOBODY  # whom the last record was for
+        self.aside: tuple[list[Entry], list[tuple[int, int, int, int]]] = ([], [])  # see orphan
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
@@ -384,8 +386,13 @@ class Hub:
     def turn(self) -> None:
         """Have the hub go on until it has done what is ready now; for who ends it."""
         me, what = self.guest(running()), Token("the end of the loop")
-        self.ready.append(Wake(me, what))
-        park(me, what)
+        entry = Wake(me, what)
+        self.ready.append(entry)
+        try:
+            park(me, what)
+        finally:
+            if entry in self.ready:  # a signal handler has raised
+                self.ready.remove(entry)
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""
@@ -417,8 +424,8 @@ class Hub:
             lib.co_loop_forked(self.loop.pointer)
         self.lock = _host.RLock()
         self.forked = True
+        self.aside = [*self.ready], [*self.records]  # what this turn still had to do; see _host.revive
         self.ready.clear()
-        deque(self.records, 0)  # what this turn still had to deliver
         self.tune()
 
 

@@ -59,14 +59,18 @@ class Loop:
         users: those of its slots. They are kept for ever if the thread pool is in a call that may write to their memory
         still; such a loop is never freed.
         """
-        pointer, self.pointer = self.pointer, ffi.NULL
-        self.arena = self.want = self.ring = memoryview(b"")
-        self.status = memoryview(bytes(16)).cast("Q")
-        code = lib.co_loop_close(pointer)
+        code = lib.co_loop_close(self.leak())
         if code == lib.UV_EBUSY:
             _unfinished.extend(users)
         elif code:
             raise error(code, "uv_loop_close")
+
+    def leak(self) -> Any:
+        """Let go of the loop, and return what C knows it by."""
+        pointer, self.pointer = self.pointer, ffi.NULL
+        self.arena = self.want = self.ring = memoryview(b"")
+        self.status = memoryview(bytes(16)).cast("Q")
+        return pointer
 
     def counts(self) -> dict[str, int]:
         """Return how many handles were created, closed and freed, and how many requests created and freed."""

@@ -35,6 +35,8 @@
 #define CO_SCRAP 4096        /* a window smaller than this, and than what is wanted, waits for the next turn */
 #define CO_TIMERS_KEPT 1024
 #define CO_CLOSING 200       /* tries to close a loop, a millisecond apart while the thread pool is busy */
+#define CO_WATCHED 1         /* Python's wake-up pipe is polled */
+#define CO_UNWATCHED 2       /* it was, before a fork */
 #define CO_MUTED_MS 100      /* how long a listener rests when the process is out of descriptors or memory */
 
 typedef struct {
@@ -51,6 +53,7 @@ typedef struct co_handle co_handle;
 typedef struct co_pooled co_pooled;
 typedef struct co_request co_request;
 typedef struct co_tap co_tap;
+typedef struct co_keeper co_keeper;
 typedef struct co_changes co_changes;
 
 typedef struct {
@@ -81,6 +84,7 @@ typedef struct {
     co_pooled *pooled; /* requests that the thread pool has */
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     co_tap *taps;      /* signals that were watched; see signals.c */
+    co_keeper *keepers; /* of the children of raw handles; see uvprocess.c */
     uint32_t inotify_room, inotify_turn; /* see watch.c */
     uv_loop_t uv;
 } co_loop;
@@ -316,7 +320,7 @@ static void pooled_count(const co_pooled *request, int by) {
     if (request->cancel) return;
     __atomic_add_fetch(&pooled_calls, by, __ATOMIC_RELAXED);
     if (request->lasting) __atomic_add_fetch(&pooled_lasting, by, __ATOMIC_RELAXED);
-    __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
+    if (by > 0) __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
 }
 
 #ifdef __GLIBC__
@@ -867,10 +871,11 @@ static void on_signal_byte(uv_poll_t *uv, int status, int events) {
 
 int co_watch_wakeups(co_loop *loop, int fd) {
     ENTER(loop);
-    if (loop->signals_on) return UV_EALREADY;
-    int code = uv_poll_init(&loop->uv, &loop->signals, fd);
+    if (loop->signals_on == CO_WATCHED) return UV_EALREADY;
+    int code = loop->signals_on ? 0 : uv_poll_init(&loop->uv, &loop->signals, fd);
     if (code) return code;
-    loop->signals_on = 1;
+    loop->signals_on = CO_WATCHED;
+    loop->signals.io_watcher.fd = fd;
     loop->signals.data = (void *)(intptr_t)fd;
     uv_unref((uv_handle_t *)&loop->signals);
     return uv_poll_start(&loop->signals, UV_READABLE, on_signal_byte);
@@ -992,6 +997,8 @@ co_loop *co_loop_new(void) {
 static void signals_keep(co_loop *loop);
 static void signals_put_back(co_loop *loop);
 static void signals_forked(co_loop *loop);
+static void raw_signals_forked(co_loop *loop);
+static void keepers_left(co_loop *loop);
 static int process_walked(co_loop *loop, uv_handle_t *uv);
 
 /* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
@@ -1021,9 +1028,10 @@ static void on_walk(uv_handle_t *uv, void *data) {
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
     for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, 1);
-    signals_keep(loop);
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->handles[slot] && loop->handles[slot]->raw) co_close(loop, slot);
+    keepers_left(loop);
+    signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);
     signals_put_back(loop);
     loop->count = 0;

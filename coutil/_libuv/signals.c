@@ -122,11 +122,14 @@ static void children_forked(co_loop *loop);
 
 /* In the child of a fork: a signal must not be written to the pipe that the parent's loop reads. */
 static void signals_forked(co_loop *loop) {
+    co_tap *taps = loop->taps;
     pthread_mutex_init(&dispositions, NULL); /* perhaps another thread had it, which does not exist here */
     signals_keep(loop);
-    for (co_tap *tap = loop->taps; tap; tap = tap->next) uv_signal_stop(&tap->uv);
+    raw_signals_forked(loop);
+    for (co_tap *tap = taps; tap; tap = tap->next) uv_signal_stop(&tap->uv);
     children_forked(loop);
     signals_put_back(loop);
+    loop->taps = taps; /* see signals_revive */
 }
 
 /* ---- watchers ---- */

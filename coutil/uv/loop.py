@@ -283,6 +283,22 @@ class Loop(Names, Work):
         """Print libuv's list of those handles that are active. Source: uv_print_active_handles."""
         (file or sys.stderr).write(printed(self._check(), True))
 
+    def fork(self) -> None:
+        """Let the loop go on in the child of a fork, where every other call on it, and on what it has, raises `Forked`.
+
+        To be called in the thread that called `os.fork()`, by its main program or by the handler that forked. Timers,
+        streams, signals and waiting coroutines go on; what the thread pool had not finished ends with ECANCELED. What
+        comes to a descriptor is taken by the parent or by the child, whoever is first. Child processes are the
+        parent's: here their `onexit` is told that nobody knows how they ended. Nothing happens where the loop was made.
+        Raises `Closed`, `ForeignThread`, `BusyError` (the loop is the default one, and the thread has got another one
+        since), `UVError`: the loop can only be closed then. Source: uv_loop_fork.
+        """
+        hub = self._hub
+        if not hub.forked or not hub.loop.pointer or hub.home.thread != get_ident():
+            self._check()
+        else:
+            _host.revive(hub)
+
     # -- closing ------------------------------------------------------------------------------------------------------
 
     def close(self, force: bool = False) -> None:
@@ -290,11 +306,15 @@ class Loop(Names, Work):
 
         force: close all handles first and cancel the requests, whose callers are told; wait for Python functions that
         the thread pool has begun; then end the coroutines that still wait in it.
+        In the child of a fork, without `fork`, nothing is closed: the loop and its handles only become unusable.
         Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
         is running. Source: uv_loop_close.
         """
         hub = self._hub
         if not hub.loop.pointer:
+            return
+        if hub.forked:
+            _host.forget(hub)
             return
         self._check()
         if hub.driven() or running().gate is hub.greenlet:
@@ -352,6 +372,7 @@ loop_close = flat(Loop.close)
 loop_alive = flat(Loop.alive)
 loop_mode = flat(Loop.mode)
 loop_configure = flat(Loop.configure)
+loop_fork = flat(Loop.fork)
 walk = flat(Loop.walk)
 now = flat(Loop.now)
 update_time = flat(Loop.update_time)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from coutil._kernel.coroutine import home, running
 from coutil._kernel.hub import this_hub
 from coutil._kernel.switching import park
 from tests.conftest import descriptors
+from tests.helpers.forks import Child, fork_and, leave_with, outcome
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import BIG, connected, listening, pairs
 
@@ -26,50 +26,6 @@ with os.scandir("/proc/self/fd") as listing:
     for entry in listing:
         print(os.readlink(entry.path))
 """
-
-
-class Child:
-    """What a child process found out: made by `fork_and`, to be asked in the parent."""
-
-    def __init__(self, pid, reader):
-        self.pid, self.reader = pid, reader
-
-    def answer(self):
-        """Wait for the end of the child; return what its function returned. It must have ended well."""
-        with os.fdopen(self.reader, "rb") as pipe:
-            told = pipe.read()
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        assert (status, bool(told)) == (0, True), "the child failed"
-        return pickle.loads(told)
-
-
-def fork_and(function, *arguments):
-    """Fork; in the child call the function and leave at once; in the parent return the `Child`."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        leave_with(writer, function, *arguments)
-    os.close(writer)
-    return Child(pid, reader)
-
-
-def leave_with(writer, function, *arguments):
-    """Call the function, and end this process; its result goes to the parent through the pipe."""
-    status = 1
-    try:
-        signal.alarm(10)  # a child that hangs shall not outlive the test
-        os.write(writer, pickle.dumps(function(*arguments)))
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def outcome(function, *arguments):
-    """Return the name of the exception that the function raises, or its result."""
-    try:
-        return function(*arguments)
-    except Exception as error:  # noqa: BLE001  # its name is the result
-        return type(error).__name__
 
 
 def use_afresh():

@@ -1,0 +1,59 @@
+"""What uv_spawn has to know of a program, for coutil.uv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from . import ffi, lib
+
+__all__ = ["IGNORED", "Command", "Container", "pack"]
+
+
+class Container(NamedTuple):
+    """How one descriptor of the child comes to be: libuv's flags, and what to inherit or to connect."""
+
+    flags: int
+    fd: int = -1
+    slot: int = 0
+
+
+IGNORED = Container(lib.UV_IGNORE)
+
+
+class Command(NamedTuple):
+    """A program in plain values, checked: no string has a NUL."""
+
+    arguments: Sequence[bytes]  # the first is the file
+    environment: Sequence[bytes] | None
+    directory: bytes | None
+    stdio: Sequence[Container]
+    flags: int
+    user: int
+    group: int
+
+
+def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
+    """Return a C array of the strings, ended by NULL."""
+    strings = [ffi.new("char[]", value) for value in values]
+    array = ffi.new("char *[]", [*strings, ffi.NULL])
+    keep += [*strings, array]
+    return array
+
+
+def pack(command: Command) -> tuple[Any, list[Any]]:
+    """Return the C structure for a program, and what must be kept while C uses it."""
+    packed = ffi.new("co_command *")
+    stdio = ffi.new("co_container[]", list(command.stdio))
+    keep: list[Any] = [packed, stdio]
+    packed.arguments = _strings(command.arguments, keep)
+    packed.file = packed.arguments[0]
+    if command.environment is not None:
+        packed.environment = _strings(command.environment, keep)
+    if command.directory is not None:
+        keep.append(directory := ffi.new("char[]", command.directory))
+        packed.directory = directory
+    packed.stdio = stdio
+    packed.stdio_count = len(command.stdio)
+    packed.flags, packed.user, packed.group = command.flags, command.user, command.group
+    return packed, keep

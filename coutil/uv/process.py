@@ -1,0 +1,322 @@
+"""Child processes.
+
+While a child of a process handle runs, SIGCHLD is libuv's: no handler of Python runs for it; what was set before holds
+again when the last one has ended. libuv takes the status of its own children only, once: those of `os.fork`,
+`subprocess` and `coutil.system` are left to whoever waits for them. Who waits for all children (`os.wait()`) takes
+libuv's, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._kernel.coroutine import running
+from .._kernel.entries import Wake
+from .._kernel.switching import SIGNED, park
+from .._libuv import check, lib
+from .._libuv.arguments import whole
+from .._libuv.command import IGNORED, Command, Container, pack
+from ..errors import UVError, uv_error_class
+from .flat import flat
+from .handle import Handle
+from .loop import Call, Loop, current_loop
+from .signal import signal_number
+
+__all__ = ["Process", "disable_stdio_inheritance", "kill", "spawn"]
+
+Text = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Environment = Mapping[Any, Any] | Iterable[Text] | None
+
+_OPTIONS = ("args", "env", "cwd", "stdio", "uid", "gid", "detached", "flags")
+_LAST_ID = 2**32 - 2  # the one after it means "no change" to the system
+_FLAGS = (
+    lib.UV_PROCESS_DETACHED
+    | lib.UV_PROCESS_WINDOWS_VERBATIM_ARGUMENTS
+    | lib.UV_PROCESS_WINDOWS_HIDE
+    | lib.UV_PROCESS_WINDOWS_HIDE_CONSOLE
+    | lib.UV_PROCESS_WINDOWS_HIDE_GUI
+)
+_DIRECTIONS = {
+    "r": lib.UV_READABLE_PIPE,
+    "w": lib.UV_WRITABLE_PIPE,
+    "rw": lib.UV_READABLE_PIPE | lib.UV_WRITABLE_PIPE,
+}
+
+
+class Process(Handle):
+    """A child process. Handler: `onexit(process, status, signal)`, called when it has ended.
+
+    status: what it ended with; `-errno.ECHILD` if somebody else has taken that, so that nobody knows. signal: the
+    number of the signal that killed it, else 0. In place of the handler, or besides, coroutines may `wait`. A child
+    whose handle is closed, or forgotten together with its loop, runs on, and is no zombie when it has ended.
+    """
+
+    kind = "process"
+    onexit: Any = None
+
+    def __init__(  # noqa: PLR0913  # so much can be said about a program
+        self,
+        loop: Loop | None,
+        file: Text,
+        args: Iterable[Text] = (),
+        *,
+        env: Environment = None,
+        cwd: Text | None = None,
+        stdio: Iterable[Any] = (),
+        uid: int | None = None,
+        gid: int | None = None,
+        detached: bool = False,
+        flags: int = 0,
+    ) -> None:
+        """Start a program, as a child that `loop` waits for. The thread stops until the program has been loaded.
+
+        file: the program; without "/" it is looked for in PATH (of `env`, if that is given). args: its arguments,
+        without its own name. env: a mapping, or strings like "NAME=value": its variables; None: ours. cwd: the
+        directory to start in. uid, gid: user and group to change to, by number. detached: start a new session. flags:
+        UV_PROCESS_ bits. stdio: what the child has for descriptors 0, 1, 2, …; None, and what is missing: the null
+        device (from the fourth on: nothing). An int, a file, a socket, or a handle with a descriptor: a copy of that. A
+        `Pipe` that is not open: a new pipe, connected to it: the child reads from descriptor 0, writes to 1 and 2, and
+        does both with others; or (pipe, "r"), (pipe, "w"), (pipe, "rw"): the child reads, writes, does both. Raises
+        TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`, `UVError`:
+        ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
+        """
+        arguments = [_text("file", file), *_texts("args", args)]
+        directory = None if cwd is None else _text("cwd", cwd)
+        flags = _flags(flags, detached, uid, gid)
+        where = current_loop() if loop is None else loop
+        command = Command(arguments, _environment(env), directory, _stdio(where, stdio), flags, uid or 0, gid or 0)
+        packed, keep = pack(command)
+        self._ended: tuple[int, int] | None = None
+        self._waiting: list[Wake] = []
+
+        def start(pointer: Any, slot: int, generation: int) -> int:
+            code: int = lib.co_raw_spawn(pointer, slot, generation, packed)
+            return code
+
+        try:
+            super().__init__(where, start, "uv_spawn")
+        except UVError as failed:
+            failed.filename = os.fsdecode(arguments[0])
+            raise
+        finally:
+            keep.clear()
+        self._pid = int(packed.pid)
+        self._own.title = f"process {self._pid} ({os.fsdecode(arguments[0])})"
+
+    def __repr__(self) -> str:
+        """Number and state."""
+        pid = getattr(self, "_pid", None)
+        return super().__repr__() if pid is None else f"{super().__repr__()[:-1]}, pid {pid}>"
+
+    def _event(self, result: int, where: int) -> Call | None:
+        self._ended = result, where
+        self._tell()
+        return self._call("onexit", result, where)
+
+    def _tell(self) -> None:
+        """Have those who wait look again."""
+        self._own.hub.ready.extend(self._waiting)
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs still, as far as the loop knows. Source: uv_is_active."""
+        return self._ended is None and super().active
+
+    @property
+    def pid(self) -> int:
+        """The number of the process; after its end it may be that of another one. Source: uv_process_get_pid."""
+        return self._pid
+
+    def get_pid(self) -> int:
+        """Return `pid`. Source: uv_process_get_pid."""
+        return self._pid
+
+    def kill(self, signum: int | str = "SIGTERM") -> None:
+        """Send it a signal, by name or number; 0 only looks whether that is possible.
+
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: ESRCH (it has ended), EPERM,
+        EINVAL. Source: uv_process_kill.
+        """
+        self._c(lib.co_raw_process_kill, "uv_process_kill", signal_number(signum))
+
+    def wait(self) -> Any:
+        """Wait until it has ended; return (status, signal), see the class, or what an explicit resume brings. Suspends.
+
+        Any number of coroutines may wait, also after the end; while somebody waits, the loop counts as alive.
+        Raises `Closed` (the handle was closed before the end), `ForeignThread`, `Forked`, `NotYieldable`, `UVError`
+        ECHILD: somebody else has taken the status.
+        """
+        woken = self._await_end()
+        if woken is not SIGNED:
+            return woken
+        if self._ended is None:
+            raise self._own.unusable()
+        if self._ended[0] < 0:
+            raise uv_error_class("ECHILD")(errno.ECHILD, f"somebody else has taken the status of {self._own.title}")
+        return self._ended
+
+    def _await_end(self) -> Any:
+        """Wait until it has ended, or its handle is closed; return SIGNED, or what an explicit resume brings."""
+        own = self._own
+        what = f"end of {own.title}"
+        while self._ended is None and not own.closed:
+            own.usable()
+            me = own.hub.guest(running())
+            entry = Wake(me, what)
+            self._waiting.append(entry)
+            own.want[own.slot] = 1
+            try:
+                woken = park(me, what)
+            finally:
+                me.waiting_on = None  # so that nobody wakes it, although a signal handler may have raised
+                self._waiting.remove(entry)
+                if not self._waiting and not own.closed:
+                    own.want[own.slot] = -1
+            if woken is not SIGNED:
+                return woken
+        return SIGNED
+
+    def close(self, force: bool = False) -> Any:
+        """Wait until the program has ended, then close the handle, and wait for that; return True. Suspends.
+
+        force: do not wait for the end of the program, which runs on. Who waits for it gets `Closed`. What an explicit
+        resume brings is returned. Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
+        """
+        if not force and (woken := self._await_end()) is not SIGNED:
+            return woken
+        return super().close()
+
+    def close_soon(self) -> None:
+        """Close the handle without waiting, for anything; the program runs on. See `Handle.close_soon`."""
+        super().close_soon()
+        self._tell()
+
+
+def _text(name: str, value: Any) -> bytes:
+    try:
+        data = os.fsencode(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a string, bytes or path, not {value!r}") from None
+    if b"\0" in data:
+        raise ValueError(f"{name} contains a NUL: {value!r}")
+    return data
+
+
+def _texts(name: str, values: Iterable[Any]) -> list[bytes]:
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} must be a sequence of strings, not {values!r}")
+    return [_text(f"{name}[{number}]", value) for number, value in enumerate(values)]
+
+
+def _environment(env: Environment) -> list[bytes] | None:
+    if env is None:
+        return None
+    if not isinstance(env, Mapping):
+        found = _texts("env", env)
+    else:
+        pairs = [(_text("a name in env", name), _text(f"env[{name!r}]", value)) for name, value in env.items()]
+        for name, _ in pairs:
+            if not name or b"=" in name:
+                raise ValueError(f"env has a variable with a bad name: {name!r}")
+        found = [name + b"=" + value for name, value in pairs]
+    for one in found:
+        if one.find(b"=") < 1:
+            raise ValueError(f"env must consist of NAME=value, not {one!r}")
+    return found
+
+
+def _flags(flags: int, detached: bool, uid: int | None, gid: int | None) -> int:
+    """Return all flags as libuv takes them. Raises TypeError, ValueError."""
+    whole("flags", flags)
+    if flags & ~_FLAGS:
+        raise ValueError(f"flags has unknown bits: {flags:#x}")
+    flags |= lib.UV_PROCESS_DETACHED * bool(detached)
+    if uid is not None:
+        flags |= lib.UV_PROCESS_SETUID * bool(whole("uid", uid, 0, _LAST_ID) >= 0)
+    if gid is not None:
+        flags |= lib.UV_PROCESS_SETGID * bool(whole("gid", gid, 0, _LAST_ID) >= 0)
+    return int(flags)
+
+
+def _stdio(loop: Loop, stdio: Iterable[Any]) -> list[Container]:
+    found = [_container(loop, f"stdio[{number}]", number, one) for number, one in enumerate(stdio)]
+    slots = [one.slot for one in found if one.flags & lib.UV_CREATE_PIPE]
+    if len(slots) != len(set(slots)):
+        raise ValueError("stdio has the same pipe twice")
+    return found
+
+
+def _container(loop: Loop, name: str, number: int, one: Any) -> Container:
+    if one is None:
+        return IGNORED
+    if isinstance(one, tuple):
+        if len(one) != 2 or not isinstance(one[0], Handle) or one[1] not in _DIRECTIONS:
+            raise ValueError(f'{name} must be (pipe, "r"), (pipe, "w") or (pipe, "rw"), not {one!r}')
+        return _created(loop, name, one[0], _DIRECTIONS[one[1]])
+    if isinstance(one, Handle):
+        fd = _descriptor(one)
+        if fd is None:
+            return _created(loop, name, one, _DIRECTIONS["r" if number == 0 else "w" if number < 3 else "rw"])
+        return Container(lib.UV_INHERIT_FD, fd)
+    if not isinstance(one, int) and callable(getattr(one, "fileno", None)):
+        one = one.fileno()
+    return Container(lib.UV_INHERIT_FD, whole(name, one, 0, 2**31 - 1))
+
+
+def _created(loop: Loop, name: str, pipe: Handle, direction: int) -> Container:
+    """Return what creates a pipe. Raises ValueError."""
+    if pipe.kind != "pipe" or pipe.loop is not loop:
+        raise ValueError(f"{name} must be a pipe of {loop!r}, not {pipe!r}")
+    if _descriptor(pipe) is not None:
+        raise ValueError(f"{name} is open already: {pipe!r}")
+    return Container(lib.UV_CREATE_PIPE | direction, slot=pipe._own.slot)
+
+
+def _descriptor(handle: Handle) -> int | None:
+    """Return the descriptor of a handle, None if it has none. Raises what `usable` does."""
+    handle._own.usable()
+    try:
+        return handle.fileno()
+    except UVError as failed:
+        if failed.name not in ("EBADF", "EINVAL"):
+            raise
+        return None
+
+
+def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = None) -> tuple[Process, int]:
+    """Start a program; return its `Process` and its number.
+
+    options: what `Process` takes by name: args, env, cwd, stdio, uid, gid, detached, flags. Raises as `Process` does.
+    Source: uv_spawn.
+    """
+    given = dict(options or {})
+    unknown = [name for name in given if name not in _OPTIONS]
+    if unknown:
+        raise TypeError(f"unknown options: {', '.join(map(repr, unknown))}; there are {', '.join(_OPTIONS)}")
+    made = Process(loop, file, **given)
+    return made, made.pid
+
+
+def kill(pid: int, signum: int | str) -> None:
+    """Send a signal, by name or number, to a process; 0 only looks whether that is possible.
+
+    pid: 0: all processes of our group; -1: all that there are; less: those of the group -pid.
+    Raises TypeError, ValueError, `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
+    """
+    check(lib.uv_kill(whole("pid", pid, -(2**31), 2**31 - 1), signal_number(signum)), "uv_kill")
+
+
+def disable_stdio_inheritance() -> None:
+    """Have programs that are started from now on inherit none of the descriptors that this process was started with.
+
+    It marks what is open now as close-on-exec, as far as there is no gap; call it first of all.
+    Source: uv_disable_stdio_inheritance.
+    """
+    lib.uv_disable_stdio_inheritance()
+
+
+process_kill = flat(Process.kill)
+process_get_pid = flat(Process.get_pid)
