@@ -223,9 +223,10 @@ static void fs_read_dir(co_folder *folder, ssize_t result) {
     folder->busy = 0;
 }
 
-static void fs_closed_dir(co_folder *folder, ssize_t result) {
+static void fs_closed_dir(co_folder *folder, uv_fs_t *uv) {
     folder->busy = folder->open = 0;
-    if (result != UV_ECANCELED) return;
+    if (uv->result != UV_ECANCELED) return;
+    uv->ptr = NULL;   /* libuv would free it without closing it */
     folder->open = 1; /* the loop is being closed */
     co_folder_release(folder);
 }
@@ -236,7 +237,7 @@ static void fs_end(co_fs *call, uv_fs_t *uv) {
     if (call->kind == UV_FS_READDIR)
         fs_read_dir(call->folder, uv->result);
     else if (call->kind == UV_FS_CLOSEDIR)
-        fs_closed_dir(call->folder, uv->result);
+        fs_closed_dir(call->folder, uv);
     else if (call->kind == UV_FS_CLOSE && uv->result == UV_ECANCELED)
         close(call->fd); /* the loop is being closed */
     if (uv->result >= 0) switch (call->kind) {

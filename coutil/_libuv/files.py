@@ -141,6 +141,10 @@ class Call:
         self.started = code >= 0
         return code
 
+    def let_go(self) -> None:
+        """Forget the buffers of a call that is over."""
+        self.buffer = None
+
     def block(self) -> None:
         """Do it now."""
         if self.ours and self.name in _TIMES:

@@ -37,7 +37,7 @@ class FSJob(Job, Generic[Value]):
         """finish: makes the value. tolerated: names of errors that are none."""
         super().__init__(call)
         self.finish, self.tolerated = finish, tolerated
-        self.over = False
+        self.taken = False
 
     def block(self) -> int:
         """See `Job`."""
@@ -48,11 +48,19 @@ class FSJob(Job, Generic[Value]):
         """See `Job`."""
         return self.call.code == AGAIN and self.call.name != "close"
 
+    def code(self, result: int) -> int:
+        """See `Job`."""
+        return min(result, self.call.code)
+
+    def let_go(self) -> None:
+        """See `Job`."""
+        self.call.let_go()
+
     def value(self, code: int) -> Value:
         """See `Job`."""
-        self.over = True
+        self.taken = True
         call = self.call
-        failed = min(code, call.code)
+        failed = self.code(code)
         if failed < 0:
             told: Any = error(failed, call.syscall, *call.paths)
             if told.name not in self.tolerated:
@@ -128,10 +136,10 @@ class Dir:
         except OSError as failure:
             if getattr(failure, "code", 0) != ARRIVED:
                 raise
-            job.over = True  # a call that was given up has brought some
+            job.taken = True  # a call that was given up has brought some
         finally:
             self._reads = False
-        if not job.over:
+        if not job.taken:
             return False, brought
         found: list[Entry] = []
         while packed := folder.take():

@@ -63,6 +63,13 @@ class Job:
         """Return what it brought, once; `code` is libuv's. Raises what an error means."""
         raise NotImplementedError
 
+    def code(self, result: int) -> int:
+        """Return what the call returned; `result` is what the callback said."""
+        return result
+
+    def let_go(self) -> None:
+        """Forget what libuv has used: it needs that no more."""
+
     def give_up(self) -> None:
         """Nobody will take what it brings."""
 
@@ -147,18 +154,19 @@ class Blocking:
 class _Flight(Slotted):
     """A request that no coroutine owns. The loop knows it until libuv's callback."""
 
-    __slots__ = ("done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
+    __slots__ = ("code", "done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
 
     def __init__(self, hub: Hub, job: Job) -> None:
         """Begin."""
         self.hub, self.job = hub, job
+        self.code = 0
         self.done: Any = None  # not yet; then a function that returns the value, or raises
         self.waiters: list[Wake] = []
         self.value: Any = None
         self.failure: BaseException | None = None
         self.slot, self.generation = 0, -1
         if job.over:
-            self.done = partial(job.value, 0)
+            self._end(0)
             return
         code = self._begin()
         if code < 0:
@@ -187,10 +195,12 @@ class _Flight(Slotted):
             result = self._begin()
             if result >= 0:
                 return
-        self._end(partial(self.job.value, result))
+        self._end(result)
 
-    def _end(self, done: Callable[[], Any]) -> None:
-        self.done = done
+    def _end(self, result: int) -> None:
+        self.code = self.job.code(result)
+        self.done = partial(self.job.value, result)
+        self.job.let_go()
         self.hub.ready.extend(self.waiters)
 
     @property
@@ -244,7 +254,9 @@ class Request:
 
     def __repr__(self) -> str:
         """What it does, and its state."""
-        return f"<Request {self._flight.job}, {'done' if self.done else 'in progress'}>"
+        code = self._flight.code
+        state = "in progress" if not self.done else "done" if code >= 0 else f"failed: {_name(code)}"
+        return f"<Request {self._flight.job} {state}>"
 
     @property
     def type(self) -> str:
@@ -290,6 +302,11 @@ class Request:
             if woken is not SIGNED:
                 return woken
         return flight.result()
+
+
+def _name(code: int) -> str:
+    name: str = error(code).name  # type: ignore[attr-defined]
+    return name
 
 
 # -- what the methods are made by -------------------------------------------------------------------------------------

@@ -417,7 +417,8 @@ class _Write(Job):
 
     def __init__(self, own: Own, view: memoryview, start: Any) -> None:
         """start: called with slot and generation; None: the system has taken everything."""
-        self.own, self.view, self.begin, self.over = own, view, start, start is None
+        self.own, self.begin, self.over = own, start, start is None
+        self.view: memoryview | None = view
 
     def __str__(self) -> str:
         """What it does, for reports."""
@@ -427,6 +428,10 @@ class _Write(Job):
         """See `Job`."""
         code: int = self.begin(slot, generation)
         return code
+
+    def let_go(self) -> None:
+        """See `Job`."""
+        self.view = self.begin = None
 
     def value(self, code: int) -> bool:
         """Return True. Raises what an error means."""

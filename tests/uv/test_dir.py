@@ -151,19 +151,19 @@ def test_close_that_is_given_up(loop, folder):
     assert loop._hub.in_flight() == 0
 
 
-def test_loop_that_ends(folder):
-    """A loop that is closed while folders are open, read or closed leaves none open."""
-    loop = uv.Loop()
-    folders = [loop.fs.opendir(folder) for _ in range(3)]
-    with busy_pool(loop) as release:
-        waiting = [spawn_in(loop, one) for one in (folders[0].read, folders[1].close)]
-        loop.run("nowait")
-        release()
-        loop.close(force=True)
-    assert len(waiting) == 2
+def test_loop_that_ends(loop, folder):
+    """A loop that is closed while folders are open, read or being closed leaves none open, nor closes one twice."""
+    ending = uv.Loop()
+    folders = [ending.fs.opendir(folder) for _ in range(4)]
+    folders[3].read()
+    with busy_pool(loop):
+        for one in (folders[0].read, folders[1].close, folders[3].close):
+            spawn_in(ending, one)
+        ending.run("nowait")
+        ending.close(force=True)
     with pytest.raises(errors.Closed):
         folders[2].read()
-    del folders, waiting
+    del folders, one
     gc.collect()
     assert not [one for one in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{one}") == str(folder)]
 
@@ -176,7 +176,6 @@ def spawn_in(loop, function):
             function()
 
     loop.call_threadsafe(spawn.call, body)
-    return body
 
 
 def test_size_of_the_folder_in_c():

@@ -237,3 +237,30 @@ def test_other_threads(loop):
     assert len(caught) == 3
     assert caught[2] == done.result()
     assert len(request.result()) == 4
+
+
+def test_buffers_are_free_when_it_is_done(loop, tmp_path):
+    """What was read into, or written, can be resized as soon as the request is done, though somebody keeps that."""
+    fd = loop.fs.open(tmp_path / "file", "w+")
+    data, into = bytearray(b"hello"), bytearray(9)
+    writing, reading = loop.fs.write_nowait(fd, [data], 0), loop.fs.readinto_nowait(fd, into, 0)
+    for buffer in (data, into):
+        with pytest.raises(BufferError):
+            buffer.extend(b"!")
+    loop.run()
+    for buffer in (data, into):
+        buffer.extend(b"!")
+    assert writing.result() == 5
+    assert reading.result() in (0, 5)
+    assert repr(writing) == "<Request write done>"
+    loop.fs.close(fd)
+
+
+def test_state_of_one_that_failed(loop):
+    """A repr tells how it ended, whether anybody has asked or not."""
+    request = loop.fs.stat_nowait("/none")
+    assert repr(request) == "<Request stat '/none' in progress>"
+    loop.run()
+    assert repr(request) == "<Request stat '/none' failed: ENOENT>"
+    with pytest.raises(FileNotFoundError):
+        request.result()

@@ -381,7 +381,7 @@ def test_write_nowait(loop):
     assert (uv.req_get_type(request), request.done) == ("write", True)
     assert request.result() is True
     queued = one.write_nowait([bytes(1 << 24)])
-    assert repr(queued) == "<Request tcp write, in progress>"
+    assert repr(queued) == "<Request tcp write in progress>"
     with pytest.raises(errors.UVError) as info:
         uv.cancel(queued)
     assert info.value.name == "EINVAL"
@@ -390,7 +390,7 @@ def test_write_nowait(loop):
     for request in (queued, behind):
         with pytest.raises(errors.Cancelled):
             request.result()
-        assert repr(request) == "<Request tcp write, done>"
+        assert repr(request) == "<Request tcp write failed: ECANCELED>"
     closed(other)
 
 

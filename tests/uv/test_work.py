@@ -19,6 +19,8 @@ from coutil.scopes import timeout
 from tests.helpers.script import ROOT, output_of, run_script
 from tests.uv.pool import POOL, busy_pool
 
+several = pytest.mark.skipif(POOL < 2, reason="a job waits for another: with one thread it would wait for ever")
+
 
 def run_in(loop, function, *arguments):
     """Have a coroutine of the loop call a function, and run the loop to its end; return the function's result."""
@@ -139,6 +141,7 @@ def test_other_coroutines_go_on(loop):
     assert order == ["fast", True]
 
 
+@several
 def test_loops_in_the_pool(loop):
     """A job may wait in loops of its own thread, which end with the job; the caller's loop is another thread's."""
 
@@ -334,6 +337,7 @@ def test_work_after_the_end():
     assert lines == ["ECANCELED uv_queue_work"]
 
 
+@several
 def test_fork_with_jobs():
     """B61: forks while jobs run, and inside a job: the child uses the pool, files and names, and ends by itself."""
     lines = output_of(
