@@ -18,25 +18,15 @@ from tests.helpers.script import output_of
 ROOT = os.geteuid() == 0
 
 
-class OurEnd(uv.Handle):
-    """A pipe as far as these tests need one."""
+class OurEnd(uv.Pipe):
+    """A pipe that is read to its end."""
 
-    kind = "pipe"
-
-    def __init__(self, loop):
-        super().__init__(loop, lib.co_child_pipe, "uv_pipe_init")
-
-    def read(self):
-        """Return all that comes until the end."""
-        own, found = self._own, b""
-        while True:
-            own.wait(65536, lib.co_read_start)
-            if own.result < 0:
-                return found
-            found += own.arena[own.where : own.where + own.result]
-
-    def write(self, data):
-        os.write(self.fileno(), data)
+    def read_all(self):
+        """Return all that comes."""
+        found = b""
+        while data := self.read():
+            found += data
+        return found
 
 
 @pytest.fixture
@@ -62,7 +52,7 @@ def written(loop, file, *arguments, **options):
     """Return how a program ends, and what it writes to a pipe."""
     with OurEnd(loop) as pipe:
         process = uv.Process(loop, file, arguments, stdio=[None, pipe, 2], **options)
-        found = pipe.read()
+        found = pipe.read_all()
         return end_of(process), found
 
 
@@ -409,7 +399,7 @@ def test_stdout_and_stdin(loop, pipe):
         process = uv.Process(loop, "cat", stdio=[pipe, back])
         pipe.write(b"hello")
         pipe.close()
-        assert back.read() == b"hello"
+        assert back.read_all() == b"hello"
         assert end_of(process) == (0, 0)
 
 
@@ -417,11 +407,11 @@ def test_pipe_in_both_directions(loop, pipe):
     """One pipe may serve the child in both directions, at any descriptor."""
     process = shell(loop, "read line <&4; echo $line, back >&4", stdio=[None, None, 2, None, pipe])
     pipe.write(b"there\n")
-    assert pipe.read() == b"there, back\n"
+    assert pipe.read_all() == b"there, back\n"
     assert end_of(process) == (0, 0)
     process = shell(loop, "echo more; cat <&3", stdio=[None, (one := OurEnd(loop), "w"), 2, (two := OurEnd(loop), "r")])
     two.close()
-    assert (one.read(), end_of(process)) == (b"more\n", (0, 0))
+    assert (one.read_all(), end_of(process)) == (b"more\n", (0, 0))
     one.close()
 
 
@@ -431,7 +421,7 @@ def test_more_than_three_descriptors(loop):
     script = "for i in 3 4 5 6 7 8 9; do echo $i >&$i; done; ls /proc/self/fd | tr '\\n' ' '"
     process = shell(loop, script, stdio=[*pipes, None, None])
     pipes[0].close()
-    told = [b"", *(pipe.read() for pipe in pipes[1:])]
+    told = [b"", *(pipe.read_all() for pipe in pipes[1:])]
     assert told[3:] == [b"%d\n" % number for number in range(3, 9)]
     seen = {int(number) for number in told[1].split()}
     assert seen >= set(range(9))
@@ -503,8 +493,22 @@ def test_streams_and_sockets_to_inherit(loop, pipe):
     second = shell(loop, "echo via the first", stdio=[None, feeding])  # it is open now: the child inherits it
     assert end_of(second) == (0, 0)
     feeding.close()
-    assert pipe.read() == b"via the first\n"
+    assert pipe.read_all() == b"via the first\n"
     assert end_of(first) == (0, 0)
+
+
+def test_tcp_handle_to_inherit(loop):
+    """Libuv's spawn_tcp_server: a TCP handle is given as it is; the child talks to the peer, and so may we."""
+    ours, theirs = (uv.TCP(loop) for _ in range(2))
+    for handle, end in zip((ours, theirs), socket.socketpair(), strict=True):
+        handle.open(end.detach())
+    with ours, theirs:
+        ours.write(b"hello\n")  # before: the handle does not block, and neither does what the child gets
+        process = shell(loop, "read line <&3; echo child: $line >&3", stdio=[None, None, 2, theirs])
+        assert end_of(process) == (0, 0)
+        assert ours.read() == b"child: hello\n"
+        theirs.write(b"parent")
+        assert ours.read() == b"parent"
 
 
 @pytest.mark.parametrize("form", ["mapping", "strings", "bytes"])
@@ -610,7 +614,7 @@ def test_pipe_of_a_failed_start(loop, pipe):
     """A pipe for a program that cannot be started ends at once, as in libuv; it can be closed."""
     with pytest.raises(FileNotFoundError):
         uv.Process(loop, "program-that-does-not-exist", stdio=[None, pipe])
-    assert pipe.read() == b""
+    assert pipe.read_all() == b""
 
 
 def test_many_failing_starts(loop):
