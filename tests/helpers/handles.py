@@ -106,24 +106,30 @@ KINDS: list[Kind] = [
     SignalKind(),
     ProcessKind(),
 ]
-if hasattr(uv, "Poll"):
 
-    class PollKind(Kind):
-        name, handler = "poll", "onpoll"
 
-        def make(self, loop):
-            reader, writer = os.pipe()
-            one = uv.Poll(loop, reader)
-            os.write(writer, b"x")
-            one.ends = reader, writer
-            return one
+class PollKind(Kind):
+    name, handler = "poll", "onpoll"
 
-        def start(self, one):
-            one.start("r")
+    def make(self, loop):
+        ends = os.pipe()
+        try:
+            one = uv.Poll(loop, ends[0])
+        except Exception:
+            os.close(ends[0])
+            os.close(ends[1])
+            raise
+        os.write(ends[1], b"x")
+        one.ends = ends
+        return one
 
-        def close_ends(self, handles):
-            for one in handles:
-                for end in one.ends:
-                    os.close(end)
+    def start(self, one):
+        one.start("r")
 
-    KINDS.append(PollKind())
+    def close_ends(self, handles):
+        for one in handles:
+            for end in one.ends:
+                os.close(end)
+
+
+KINDS.append(PollKind())
