@@ -17,7 +17,7 @@ from coutil.scopes import scope
 def echo(stream):
     """Send everything back."""
     with stream, suppress(ConnectionError):
-        print("worker", os.getpid(), "serves", stream.getaddress("peer"), file=sys.stderr, flush=True)
+        sys.stderr.write(f"worker {os.getpid()} serves {stream.getaddress('peer')}\n")  # in one piece
         while data := stream.receive(8192):
             stream.send(data)
 

@@ -242,8 +242,9 @@ def test_a_thread_that_nobody_refers_to():
     while len(seen) < 200 and time.monotonic() < until:
         time.sleep(0.001)
     assert sorted(seen) == list(range(200))
-    uv.Thread(seen.clear).join()
-    assert len(module._unjoined) <= 1  # the one that may have dropped itself since
+    while len(module._unjoined) > 1 and time.monotonic() < until:  # some may drop themselves only now
+        uv.Thread(seen.clear).join()  # a new one joins those who did
+    assert len(module._unjoined) <= 1
 
 
 def test_a_thread_that_is_collected_by_another():
