@@ -438,6 +438,10 @@ def test_try_send_many(loop):
         assert client.try_send_many([(b"a", *there), ([b"b", b"c"], *there), b"no peer", (b"d", *there)]) == 2
         assert failure(client.try_send_many, [b"no peer"]).name == "EDESTADDRREQ"
         assert [server.recv()[0] for _ in range(2)] == [b"a", b"bc"]
+        client.connect(*there)
+        assert client.try_send_many([b"%d" % number for number in range(50)]) == 50
+        assert [server.recv()[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
+        assert failure(client.try_send_many, [(b"x", *there)]).name == "EISCONN"
         for wrong in ([(b"x", "127.0.0.1")], [(b"x",)]):
             with pytest.raises(TypeError, match="a message must be its data"):
                 client.try_send_many(wrong)
@@ -460,13 +464,14 @@ def test_send_that_waits(loop, busy):
         def several():
             for data in (b"12345", b"678"):
                 spawn.call(client.send, data, *there)
-            queued.append((client.send_queue_count, client.send_queue_size, client.active))
+            many = client.try_send_many([(b"x", *there)])  # others are before it
+            queued.append((client.send_queue_count, client.send_queue_size, client.active, many))
 
         assert client.try_send(b"x", *there) is None
         assert client.send(b"abc", *there) is True
         begin(loop, several)
         loop.run()
-        assert queued == [(2, 8, True)]
+        assert queued == [(2, 8, True, 0)]
         assert (client.send_queue_count, client.send_queue_size, client.active) == (0, 0, False)
         assert [server.recv()[0] for _ in range(3)] == [b"abc", b"12345", b"678"]
 
