@@ -274,10 +274,12 @@ def test_recv_that_is_given_up(loop):
 def test_datagram_for_a_waiter_that_leaves_in_the_same_turn(loop):
     """It stays for the next `recv`, not for the handler."""
     got, log = [], []
-    with collect(bound(loop), log, 1) as server, uv.UDP(loop) as client, uv.Timer(loop) as timer:
+    with collect(bound(loop), log, 1) as server, bound(loop) as other, uv.UDP(loop) as client:
         waiter = begin(loop, lambda: got.append(server.recv()))
-        timer.ontimeout = lambda _: waiter.resume(None)
-        timer.start(0)
+        other.onrecv = lambda udp, *_: (udp.recv_stop(), waiter.resume(None))
+        other.recv_start()
+        loop.run("nowait")
+        client.try_send(b"first", *to(other))
         client.try_send(b"x", *to(server))
         loop.run("once")
         assert got == [None]
