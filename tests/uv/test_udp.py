@@ -666,6 +666,24 @@ def test_open_shares_the_address(loop):
         uv.udp_open(udp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
 
+def test_travels_through_a_pipe(loop):
+    """The receiver has another descriptor of the same socket, as a UDP handle."""
+    here, there = uv.Pipe(loop, ipc=True), uv.Pipe(loop, ipc=True)
+    for pipe, end in zip((here, there), socket.socketpair(), strict=True):
+        pipe.open(end)
+    with here, there, bound(loop) as server, uv.UDP(loop) as client:
+        here.write2(b"take it", server)
+        assert there.read() == b"take it"
+        assert there.pending_type == "udp"
+        with there.accept_pending() as taken:
+            assert isinstance(taken, uv.UDP)
+            assert taken.getsockname() == server.getsockname()
+            assert taken.fileno() != server.fileno()
+            server.close()
+            client.send(b"x", *to(taken))
+            assert taken.recv()[:2] == (b"x", ("127.0.0.1", client.getsockname()[1]))
+
+
 # -- options
 
 
