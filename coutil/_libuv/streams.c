@@ -158,8 +158,8 @@ int co_raw_take(co_loop *loop, uint32_t slot, uint32_t into) {
 /* Take the connection that a listener holds into a stream of the same kind that has no socket yet. */
 int co_raw_accept(co_loop *loop, uint32_t at, uint32_t slot) {
     RAW_STREAM(listener, loop, at);
-    RAW_STREAM(stream, loop, slot);
     if (listener->u.handle.type == UV_NAMED_PIPE && listener->u.pipe.ipc) return co_raw_take(loop, at, slot);
+    RAW_STREAM(stream, loop, slot);
     if (listener->u.stream.accepted_fd < 0) return UV_EAGAIN;
     if (stream->u.handle.type != listener->u.handle.type) return UV_EINVAL;
     if (stream->u.stream.io_watcher.fd >= 0) return UV_EBUSY;

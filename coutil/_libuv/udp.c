@@ -416,18 +416,59 @@ int co_raw_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t s
     return uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(address));
 }
 
-/* Returns how many of the datagrams the system took, or why it did not take the first one. */
+/* What libuv says of an address that is given, or not, to a socket that has a peer, or none. */
+static int fits(const co_address *to, int connected) {
+    int given = to->storage.ss_family != 0;
+    return given != connected ? 0 : connected ? UV_EISCONN : UV_EDESTADDRREQ;
+}
+
+#ifndef __linux__
+static int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags) {
+    return sendmsg(fd, &messages->msg_hdr, flags) < 0 ? -1 : 1;
+}
+#endif
+
+/* Send the first of up to `count` datagrams, all with one call if the system has one for that. Returns how many, or
+ * libuv's code for the first. */
+static int datagrams_send(int fd, int count, const char **data, const size_t *sizes, const co_address *to, int connected) {
+    struct mmsghdr messages[CO_DATAGRAMS];
+    struct iovec parts[CO_DATAGRAMS];
+    int ready = 0, sent, code = 0;
+    memset(messages, 0, sizeof messages);
+    while (ready < count && ready < CO_DATAGRAMS && !(code = fits(&to[ready], connected))) {
+        struct msghdr *message = &messages[ready].msg_hdr;
+        int family = to[ready].storage.ss_family;
+        parts[ready].iov_base = (char *)data[ready];
+        parts[ready].iov_len = sizes[ready];
+        message->msg_name = family ? (void *)&to[ready].storage : NULL;
+        message->msg_namelen = family == AF_INET6 ? sizeof(struct sockaddr_in6) : family ? sizeof(struct sockaddr_in) : 0;
+        message->msg_iov = &parts[ready++];
+        message->msg_iovlen = 1;
+    }
+    if (!ready) return code;
+    do
+        sent = sendmmsg(fd, messages, (unsigned int)ready, MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
+/* Returns how many of the datagrams the system took, or why it did not take the first one. libuv's own function, where
+ * it has one, skips some when there are more than twenty. */
 int co_raw_udp_try_send_many(co_loop *loop, uint32_t slot, int count, const char **data, const size_t *sizes,
                              const co_address *addresses) {
     RAW_UDP(udp, loop, slot);
-    if (udp->u.udp.io_watcher.fd < 0) return UV_EBADF;
-    for (int i = 0; i < count; i++) {
-        uv_buf_t buffer = one_buffer(data[i], sizes[i]);
-        const co_address *to = addresses[i].storage.ss_family ? &addresses[i] : NULL;
-        int code = uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(to));
-        if (code < 0) return i ? i : code;
+    co_address peer;
+    int fd = udp->u.udp.io_watcher.fd, size = sizeof peer.storage, sent = 0;
+    if (fd < 0) return UV_EBADF;
+    if (udp->u.udp.data) return UV_EAGAIN; /* others are queued before */
+    int connected = !uv_udp_getpeername(&udp->u.udp, (struct sockaddr *)&peer.storage, &size);
+    while (sent < count) {
+        int more = datagrams_send(fd, count - sent, data + sent, sizes + sent, addresses + sent, connected);
+        if (more <= 0) return sent ? sent : more;
+        sent += more;
     }
-    return count;
+    return sent;
 }
 
 int co_raw_udp_send(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *data, size_t size,

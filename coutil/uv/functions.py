@@ -213,7 +213,7 @@ SECTIONS: dict[str, tuple[Function, ...]] = {
         _("udp_set_ttl", "UDP.ttl", "N"),
         _("udp_send", "UDP.send", "F"),
         _("udp_try_send", "UDP.try_send", "N", "None: not now"),
-        _("udp_try_send2", "UDP.try_send_many", "N", "one by one with an older libuv", since="1.50.0"),
+        _("udp_try_send2", "UDP.try_send_many", "N", "with sendmmsg(2), whatever libuv has", since="1.50.0"),
         _("udp_recv_start", "UDP.recv_start UDP.recv", "H", "recv suspends", "udp_recv_start udp_recv"),
         _("udp_using_recvmmsg", "UDP.using_recvmmsg", "N"),
         _("udp_recv_stop", "UDP.recv_stop", "N"),

@@ -244,7 +244,7 @@ class UDP(Handle):
 
         messages: each is the data, or (data, host, port). What keeps the first one from being sent is raised; what
         keeps a later one, by the next call. Raises what `send` does, and `UVError` EBADF (neither bound nor connected).
-        Source: uv_udp_try_send2, which libuv has since 1.50; here it is uv_udp_try_send again and again.
+        Source: sendmmsg(2), as uv_udp_try_send2, which libuv has since 1.50, but loses datagrams in.
         """
         own = self._own
         sent = try_send_many(own.pointer, own.slot, [_message(one) for one in messages])
