@@ -33,28 +33,65 @@ static struct uv__work *pool_work(uv_req_t *uv, int *found) {
     }
 }
 
-/* Build the list of what the pool has finished anew: a thread, or the lock that it held, may have been amid changing it.
- * In libuv a request without `work` is finished. */
-static void pool_revive(co_loop *loop) {
-    void **list = (void **)&loop->uv.wq, **last = list;
-    uv_mutex_init(&loop->uv.wq_mutex);
-    for (co_pooled *one = loop->pooled; one; one = one->next) {
-        int found;
-        struct uv__work *work = one->cancel ? NULL : pool_work(one->uv, &found);
-        if (!work) continue;
-        pooled_calls++; /* the fork has set it to 0 */
-        pooled_lasting += !!one->lasting;
-        if (work->work && !found) {
-            work->work = (void (*)(struct uv__work *))(void (*)(void))work->done;
-            work->done = on_pool_gone;
-        }
-        void **node = (void **)&work->wq;
-        last[0] = node;
-        node[1] = last;
-        last = node;
+/* Have libuv's next turn take a request for one that the pool has finished. */
+static void pool_finished(uv_loop_t *loop, struct uv__work *work) {
+    void **list = (void **)&loop->wq, **node = (void **)&work->wq, **last = list[1];
+    node[0] = list;
+    node[1] = last;
+    last[0] = list[1] = node;
+}
+
+static void pooled_revive(co_pooled *request) {
+    int found;
+    struct uv__work *work = request->cancel ? NULL : pool_work(request->uv, &found);
+    if (!work || !work->done) return;
+    pooled_calls++; /* the fork has set it to 0 */
+    pooled_lasting += !!request->lasting;
+    if (work->work && !found) { /* in libuv, one without `work` is finished */
+        work->work = (void (*)(struct uv__work *))(void (*)(void))work->done;
+        work->done = on_pool_gone;
     }
-    last[0] = list;
-    list[1] = last;
+    pool_finished(&request->head.loop->uv, work);
+}
+
+/* What libuv has for each start of an uv_fs_poll_t: its own timer, or else its own request in the pool, is under way. */
+typedef struct co_polling co_polling;
+struct co_polling {
+    uv_fs_poll_t *handle;
+    int busy;
+    unsigned int interval;
+    uint64_t begin;
+    uv_loop_t *loop;
+    uv_fs_poll_cb told;
+    uv_timer_t timer;
+    uv_fs_t request;
+    uv_stat_t before;
+    co_polling *previous;
+};
+
+/* Ask the system here what a thread of the pool was about to ask it. */
+static void polls_revive(uv_fs_poll_t *handle) {
+    for (co_polling *one = handle->poll_ctx; one; one = one->previous) {
+        uv_handle_t *timer = (uv_handle_t *)&one->timer;
+        if (one->handle != handle || one->loop != handle->loop || one->request.fs_type != UV_FS_STAT) return; /* other */
+        if (uv_is_active(timer) || uv_is_closing(timer) || !one->request.work_req.done) continue;
+        if (one->request.work_req.work) one->request.work_req.work(&one->request.work_req);
+        one->request.work_req.work = NULL;
+        pool_finished(handle->loop, &one->request.work_req);
+    }
+}
+
+static void on_walk_polls(uv_handle_t *uv, void *data) {
+    if (uv->type == UV_FS_POLL) polls_revive((uv_fs_poll_t *)uv);
+}
+
+/* Build the list of what the pool has finished anew: a thread, or the lock that it held, may have been amid changing it. */
+static void pool_revive(co_loop *loop) {
+    void **list = (void **)&loop->uv.wq;
+    uv_mutex_init(&loop->uv.wq_mutex);
+    list[0] = list[1] = list;
+    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_revive(one);
+    uv_walk(&loop->uv, on_walk_polls, NULL);
 }
 
 /* A call that was on its way when the process forked went to the parent. */

@@ -3,8 +3,10 @@
 import errno
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -68,6 +70,31 @@ def test_socket_pair(started):
         assert fork_and(child).answer() == b"from the child"
         far.send(b"from the parent")
         assert near.receive() == b"from the parent"
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_socket_pair_with_handlers(loop, started):
+    """Libuv's fork_socketpair(_started) as libuv has it: handles of a loop, whose handler is called in the child."""
+    log = []
+    with uv.Pipe(loop) as near, uv.Pipe(loop) as far:
+        for handle, end in zip((near, far), socket.socketpair(), strict=True):
+            handle.open(end.detach())
+        near.onread = lambda one, err, data: log.append(data)
+        if started:
+            near.read_start()
+            loop.run("nowait")
+
+        def child():
+            loop.fork()
+            if not started:
+                near.read_start()
+            far.write(b"from the child")
+            return turns(loop, log), far.close()
+
+        assert fork_and(child).answer() == ([b"from the child"], True)
+        near.read_start()
+        far.write(b"from the parent")
+        assert turns(loop, log) == [b"from the parent"]
 
 
 def test_signal_to_the_child(loop):
@@ -209,6 +236,59 @@ def test_requests_of_the_pool_are_cancelled(tmp_path):
         assert log == []
     system.run()
     assert sorted(map(str, log)) == ["4", "4", "4", "True"]
+
+
+def test_requests_of_a_loop_of_its_own(loop, tmp_path):
+    """Functions and file requests that the pool had begun, or not, end with ECANCELED; the pool takes new ones."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        go_on.wait()
+        return "parent"
+
+    running = [loop.queue_work_nowait(work) for _ in range(4)]
+    queued = loop.fs.stat_nowait(tmp_path)
+    begun.wait()
+
+    def child():
+        loop.fork()
+        told = [outcome(request.result) for request in (*running, queued)]
+        return told, loop.queue_work(os.getpid) == os.getpid(), loop.fs.stat(tmp_path).mode > 0, loop.run()
+
+    answer = fork_and(child)
+    go_on.set()
+    assert answer.answer() == (["Cancelled"] * 5, True, True, False)
+    assert [request.result() for request in running] == ["parent"] * 4
+    assert queued.result().mode > 0
+
+
+@pytest.mark.parametrize("begun", ["just begun", "turned", "in the pool"])
+def test_polled_files(tmp_path, begun):
+    """A file that is looked at every few milliseconds is looked at in the child, whatever the pool was doing."""
+    loop, log, path = uv.default_loop(), [], tmp_path / "file"
+    path.touch()
+
+    def wait():
+        log.append(system.awaitpath(path, poll=0.002) is not None)
+
+    def child():
+        system.excepthook(lambda coroutine, error: None)  # who filled the pool is told
+        loop.fork()
+        path.write_text("changed by the child")
+        system.run()
+        return log, outcome(loop.close)
+
+    with full_pool() if begun == "in the pool" else nullcontext():
+        spawn.call(wait)
+        if begun != "just begun":
+            system.run("ready")
+        if begun == "turned":
+            system.suspend(0.01)
+        assert fork_and(child).answer() == ([True], None)
+    path.write_text("changed by the parent, to something else")
+    system.run()
+    assert log == [True]
 
 
 def test_requests_that_have_ended_already(tmp_path):
