@@ -161,6 +161,24 @@ def test_file_events_in_the_child(tmp_path, what):
         assert next(watch) is not None
 
 
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_file_events_with_handlers(loop, tmp_path, what):
+    """Libuv's fork_fs_events_child(_dir) as libuv has it: the handler is called in the child, and in the parent."""
+    log, path = [], tmp_path / "file"
+    path.touch()
+    with uv.FSEvent(loop) as handle:
+        handle.onevent = lambda one, err, filename, *events: log.append((err, filename))
+        handle.start(path if what == "file" else tmp_path)
+
+        def child():
+            loop.fork()
+            path.write_text("changed")
+            return turns(loop, log)[0], handle.active
+
+        assert fork_and(child).answer() == ((None, "file"), True)
+        assert turns(loop, log)[0] == (None, "file")
+
+
 def test_file_events_in_both(tmp_path):
     """Libuv's fork_fs_events_file_parent_child: each has a watch of its own, which the other's end does not touch."""
     loop = uv.default_loop()
