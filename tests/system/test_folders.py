@@ -236,7 +236,7 @@ def listed(folder, count, timeout=20):
             os.link(first, {str(folder)!r} + f"/{{number}}")
         def peak():
             with open("/proc/self/status") as status:
-                return int(re.search("VmHWM:\\s+(\\d+)", status.read())[1])
+                return int(re.search("VmHWM:[^0-9]+([0-9]+)", status.read())[1])
         list(system.listdir("/proc/self"))
         before = peak()
         print(sum(kind == "file" for _, kind in system.listdir({str(folder)!r})), peak() - before)

@@ -13,6 +13,7 @@ import pytest
 from coutil import _host, spawn, system, uv
 from coutil._libuv import threads
 from coutil.uv import thread as module
+from tests.helpers.script import QUIET
 
 PATIENCE = 20
 
@@ -37,7 +38,7 @@ def failures(monkeypatch):
 
 def python(script):
     """Run a script in a process of its own."""
-    command = [sys.executable, "-c", f"import os, sys, time\nfrom coutil import system, uv\n{script}"]
+    command = [sys.executable, *QUIET, "-c", f"import os, sys, time\nfrom coutil import system, uv\n{script}"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
 
 
