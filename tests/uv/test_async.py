@@ -69,7 +69,8 @@ def test_send_after_close(loop):
     assert seen == ["the async handle is closed"] * 3
 
 
-def test_send_races_with_close(loop):
+@pytest.mark.parametrize("rounds", [300, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_send_races_with_close(loop, rounds):
     """Threads that send while the handle closes either send or get Closed; nothing else happens."""
     stop, other = threading.Event(), []
     current = [uv.Async(loop)]
@@ -86,7 +87,7 @@ def test_send_races_with_close(loop):
     threads = [threading.Thread(target=sender) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for _ in range(300):
+    for _ in range(rounds):
         old, current[0] = current[0], uv.Async(loop)
         old.close()
     stop.set()

@@ -193,3 +193,25 @@ def test_calls_while_it_closes(loop):
             call()
     assert timer.close() is True
     assert timer.closed
+
+
+def test_once_does_not_wait_behind_a_timer_that_is_due(loop):
+    """A turn that had a timer to tell of does not wait for the next one (libuv 1.44 would)."""
+    log = []
+    due, far = collect(uv.Timer(loop), log), uv.Timer(loop)
+    far.start(60_000)
+    due.start(0)
+    loop.run("once")
+    assert len(log) == 1
+    for timer in (due, far):
+        timer.close()
+
+
+def test_time_that_passes_between_turns_counts(loop):
+    """A timer runs while the program does something else: what is due by then fires in a turn that does not wait."""
+    log = []
+    with collect(uv.Timer(loop), log) as timer:
+        timer.start(20)
+        uv.sleep_blocking(25)
+        loop.run("nowait")
+        assert len(log) == 1
