@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,13 @@ from coutil.testing import ManualClock, manual_clock
 
 PATIENCE = 10  # seconds that the thread pool may need for calls that were given up
 Escaped = list[tuple[Coroutine | None, BaseException]]
+
+
+def pytest_configure() -> None:
+    """Heed the signals that a shell has those ignore which it starts in the background: here, and in all children."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

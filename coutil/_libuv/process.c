@@ -116,14 +116,21 @@ static void child_untap(co_handle *child) {
     child->tapped = 0;
 }
 
-/* Tell how a child has ended: its status is taken. */
+static void on_child_closed(uv_handle_t *uv) {
+    co_handle *child = HANDLE(uv);
+    push(child->loop, child->slot, child->generation, child->error, (uint32_t)child->number);
+    on_close(uv);
+}
+
+/* Tell how a child has ended, now that its status is taken. Behind all else that this step brings, as handles are closed
+ * then: what the child wrote last, and the end of its pipes, comes before, in whatever order libuv found them. */
 static void child_ended(co_handle *child, int status, int number) {
-    co_loop *loop = child->loop;
-    push(loop, child->slot, child->generation, status, (uint32_t)number);
+    child->error = status;
+    child->number = number;
     child_untap(child);
     if (child->ending) child->ending(child);
-    loop->handles_closed++;
-    uv_close(&child->u.handle, on_close);
+    child->loop->handles_closed++;
+    uv_close(&child->u.handle, on_child_closed);
 }
 
 /* Nobody else gets the signal: the number of the child is not used again before its status has been taken. */

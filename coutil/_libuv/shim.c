@@ -85,6 +85,7 @@ typedef struct {
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     co_tap *taps;      /* signals that were watched; see signals.c */
     co_keeper *keepers; /* of the children of raw handles; see uvprocess.c */
+    int keepers_due;    /* whether some of them were told of an end in this step */
     uint32_t inotify_room, inotify_turn; /* see watch.c */
     uv_loop_t uv;
 } co_loop;
@@ -94,7 +95,7 @@ struct co_handle {
     co_loop *loop;
     co_handle *next;
     uint32_t slot, generation, turn;
-    int error, fd;
+    int error, fd, number;       /* error, number: also how a child has ended */
     uint8_t muted : 1, refused : 1;
     uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
     uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
@@ -850,6 +851,8 @@ static void listeners_recover(co_loop *loop) {
     }
 }
 
+static void keepers_recover(co_loop *loop);
+
 /* ---- the loop ---- */
 
 static void on_wakeup(uv_async_t *uv) { push(uv->data, CO_WAKEUP, 0, 0, 0); }
@@ -915,6 +918,7 @@ int co_step(co_loop *loop, int block) {
     uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     uv_unref((uv_handle_t *)&loop->wakeup);
     if (loop->failed) listeners_recover(loop);
+    if (loop->keepers_due) keepers_recover(loop);
     if (loop->sigpipe_blocked) sigpipe_unblock(loop);
     loop->clock = uv_hrtime();
     return (int)loop->count * 2 + alive;

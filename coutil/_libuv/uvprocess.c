@@ -21,6 +21,7 @@ struct co_keeper {
     co_tap *tap;      /* of SIGCHLD, while the child runs and has a handle */
     int fd;           /* -1: there are no pidfds here */
     pid_t pid;        /* 0: it is not our child, but our parent's */
+    int due;          /* the child has ended */
 };
 
 /* How one descriptor of a child comes to be. */
@@ -74,21 +75,33 @@ static void on_raw_exit(uv_process_t *uv, int64_t status, int number) {
     if (HANDLE(uv)->extra) raw_child_ended(HANDLE(uv), (int)status, number);
 }
 
-/* libuv looks for all of its children that have ended, as it does at SIGCHLD; perhaps somebody else has taken the status
- * of this one, and it cannot tell. */
 static void on_keeper(uv_poll_t *uv, int status, int events) {
     co_keeper *keeper = (co_keeper *)uv;
+    keeper->due = keeper->loop->keepers_due = 1;
+}
+
+/* The child has ended, and libuv does not know how: nobody asks any more, or somebody else has taken the status. */
+static void keeper_alone(co_keeper *keeper) {
     co_handle *child = keeper->child;
-    uv_signal_t *reaper = &uv->loop->child_watcher;
-    if (!child) {
+    if (child) {
+        uv_unref(&child->u.handle); /* it is active for ever */
+        raw_child_ended(child, -ECHILD, 0);
+    } else {
         if (keeper->pid) waitpid(keeper->pid, NULL, WNOHANG);
         keeper_end(keeper);
-        return;
     }
+}
+
+/* After uv_run, behind all else that this step has brought: libuv looks for all of its children that have ended, as it
+ * does at SIGCHLD. */
+static void keepers_recover(co_loop *loop) {
+    uv_signal_t *reaper = &loop->uv.child_watcher;
+    loop->keepers_due = 0;
     if (reaper->signal_cb) reaper->signal_cb(reaper, SIGCHLD);
-    if (child->extra != keeper) return;
-    uv_unref(&child->u.handle); /* it is active for ever */
-    raw_child_ended(child, -ECHILD, 0);
+    for (co_keeper *keeper = loop->keepers, *next; keeper; keeper = next) {
+        next = keeper->next;
+        if (keeper->due) keeper_alone(keeper);
+    }
 }
 
 static void keeper_orphan(const co_keeper *keeper) {

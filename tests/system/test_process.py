@@ -99,6 +99,19 @@ def test_a_program_that_does_not_read(hub):
     reaped(hub)
 
 
+@pytest.mark.parametrize("script", ["cat", "cat; echo more"])
+def test_what_comes_before_the_end(script):
+    """EXE-13: whoever receives what a child wrote last, or learns that no more comes, does so before its end."""
+    log = []
+    child = system.start("sh", "-c", script, stdin="w", stdout="r")
+    spawn.call(lambda: log.append(child.stdout.receive()))
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # so that one turn brings both
+    log.append(child.wait())
+    child.close()
+    assert log == [b"more\n" if "more" in script else b"", ("exit", 0)]
+
+
 def test_pipes_in_words():
     """EXE-13: reprs show which stream it is, who waits, and whether it is closed."""
     child = system.start("cat", stdin="w", stdout="r")

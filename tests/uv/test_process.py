@@ -107,6 +107,21 @@ def test_how_it_ends(loop, script, how):
     assert process.closed
 
 
+@pytest.mark.parametrize("script", ["cat", "cat; echo more"])
+def test_what_comes_before_the_end(loop, pipe, script):
+    """Libuv tells of a child's end behind all else of the same turn, so what it wrote last is there already."""
+    log = []
+    with uv.Pipe(loop) as stdin:
+        process = uv.Process(loop, "sh", ["-c", script], stdio=[stdin, pipe, 2])
+    process.onexit = lambda one, status, number: log.append(status)
+    pipe.onread = lambda one, error, data: log.append(data)
+    pipe.read_start()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # so that one turn brings both
+    loop.run()
+    process.close()
+    assert log == ([b"more\n", None, 0] if "more" in script else [None, 0])
+
+
 def test_flat_functions(loop):
     """`spawn` returns the handle and the number; the number stays when the handle is closed."""
     process, pid = uv.spawn(loop, "sh", {"args": ["-c", "exit 3"], "stdio": []})
