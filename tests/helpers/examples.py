@@ -42,13 +42,14 @@ def running(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def serving(name: str, *arguments: str, errors: str = "") -> Iterator[int]:
     """Run a server while the block runs; yields its port. Ctrl-C has to end it with exit code 0, and silently.
 
-    errors: what it is allowed to say as error output before, a regular expression.
+    errors: the line that it has to say as error output before, a regular expression.
     """
     with running(name, "--port", "0", *arguments) as server:
         greeting = server.stdout.readline()
         assert re.fullmatch(r"listening on 127\.0\.0\.1:\d+\n", greeting), (greeting, server.stderr.read())
         yield int(greeting.rpartition(":")[2])
+        said = server.stderr.readline() if errors else ""  # Ctrl-C would cut it
         server.send_signal(signal.SIGINT)
-        output, said = server.communicate(timeout=LIMIT)
-        assert (server.returncode, output) == (0, ""), said
+        output, more = server.communicate(timeout=LIMIT)
+        assert (server.returncode, output, more) == (0, "", ""), said + more
         assert re.fullmatch(errors, said), said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coutil import spawn, system
@@ -39,8 +39,9 @@ def wait_until_it_reads(descriptor: int) -> None:
     until = time.monotonic() + 10
     while time.monotonic() < until:
         for task in os.listdir("/proc/self/task"):
-            call = Path(f"/proc/self/task/{task}/syscall").read_text().split()
-            if call[0] in READ and int(call[1], 16) == descriptor:
-                return
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                call = Path(f"/proc/self/task/{task}/syscall").read_text().split()
+                if call[0] in READ and int(call[1], 16) == descriptor:
+                    return
         time.sleep(0.001)
     raise AssertionError(f"nobody reads from descriptor {descriptor}")
