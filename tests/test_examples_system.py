@@ -40,6 +40,14 @@ def listening():
         yield server, f"127.0.0.1:{server.getsockname()[1]}"
 
 
+@contextmanager
+def refused():
+    """Yield HOST:PORT of a port that is taken, so that nobody else gets it, and at which nobody listens."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{holder.getsockname()[1]}"
+
+
 def accepted(server):
     """Accept a connection."""
     stream = server.accept()[0]
@@ -146,9 +154,11 @@ def test_proxy_cuts_one_side_when_the_other_breaks_and_goes_on():
 
 def test_proxy_to_nobody():
     """A client whose connection cannot be passed on finds it closed."""
-    with listening() as (_, to):
-        pass
-    with serving("proxy.py", "--to", to, errors=r"broken: ECONNREFUSED.*\n") as port, connection(port) as client:
+    with (
+        refused() as to,
+        serving("proxy.py", "--to", to, errors=r"broken: ECONNREFUSED.*\n") as port,
+        connection(port) as client,
+    ):
         assert read_all(client) == b""
 
 
@@ -455,8 +465,7 @@ def test_remoteexec_refuses_what_is_no_request():
 
 
 def test_remoteexec_without_a_server():
-    with listening() as (_, to):
-        pass
-    code, output, errors = run("remoteexec/client.py", "--port", to.rpartition(":")[2], "true")
+    with refused() as to:
+        code, output, errors = run("remoteexec/client.py", "--port", to.rpartition(":")[2], "true")
     assert (code, output) == (255, "")
     assert errors.startswith("ECONNREFUSED")

@@ -30,6 +30,14 @@ def changing(path, until):
         system.suspend(LOOK / 2)
 
 
+def making(path, until):
+    """Make a file and remove it again and again, until `until` is not empty."""
+    while not until:
+        path.touch()
+        system.suspend(LOOK / 2)
+        path.unlink()
+
+
 # -- told by the system
 
 
@@ -137,8 +145,11 @@ def test_tree(tmp_path):
     """`recursive`: changes below count, under their path from the folder on."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     for name in ("a/b/file", "other"):
-        spawn.call(lambda name=name: (system.suspend(0.02), (tmp_path / name).touch()))
+        done = []
+        spawn.call(making, tmp_path / name, done)
         assert system.awaitpath(tmp_path, recursive=True) == (name, {"rename"})
+        done.append(True)
+        system.run()
     with pytest.raises(FileNotFoundError):
         system.awaitpath(tmp_path / "missing", recursive=True)
     waiter = spawn.call(lambda: system.awaitpath(tmp_path, recursive=True))
