@@ -61,6 +61,7 @@ class Hub:
         "halting",
         "home",
         "interrupted",
+        "late",
         "lock",
         "loop",
         "luck",
@@ -105,6 +106,7 @@ class Hub:
         self.turns = self.expected = 0
         self.luck = LUCK
         self.enough = PLENTY
+        self.late = False  # libuv has to be polled now: coroutines have handed over to each other for long enough
         try:
             _host.install(self)
         except BaseException:
@@ -164,10 +166,12 @@ class Hub:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
             self.enough = LUCK if self.attention else PLENTY
+            self.late = False
             done = len(ready)
             for _ in range(done if done < READY_BUDGET else READY_BUDGET):
-                if ready:  # coroutines that hand over to each other take entries, too
-                    ready.popleft().fire()
+                if not ready or self.late:  # coroutines that hand over to each other take entries, too
+                    break
+                ready.popleft().fire()
             early = self.early is not None and self.early()
             self.polling = True
             status = step(loop.pointer, 0 if done or ready else self.patience)
@@ -269,7 +273,8 @@ class Hub:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
         if self.attention:
             return False
-        lately = self.luck > 0 and monotonic_ns() - self.home.turned < POLL_EVERY
+        self.late = monotonic_ns() - self.home.turned > POLL_EVERY
+        lately = self.luck > 0 and not self.late
         self.enough = max(self.luck - 8, 0) if lately else LUCK  # whoever comes next in this turn has to ask, too
         return lately
 
