@@ -247,6 +247,11 @@ class Handle(Slotted):
             return Closed(f"{self.title} is closed")
         return BusyError(f"{self.title} is in use: {self.waiter!r} waits for it")
 
+    def usable(self) -> None:
+        """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
+        if self.closed or self.hub.forked or self.thread != get_ident():
+            raise self._foreign()
+
     def _foreign(self) -> Exception:
         if self.hub.forked:
             return Forked(f"{self.title} was made before the fork: it belongs to the parent process")

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from .._kernel.coroutine import Coroutine
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
+from .._kernel.requests import SIZE
 from .._kernel.states import ARMED, CLOSE_REQUEST, FREED
 from .._kernel.switching import SIGNED, interrupt
 from .._libuv import lib
@@ -25,7 +26,7 @@ from .._libuv.buffers import Bytes, integers, readable
 from ..errors import BusyError
 from .files.descriptor import has_position
 from .files.file import File
-from .network.bytestream import SIZE, ByteStream
+from .network.bytestream import ByteStream
 from .network.handled import Opening, checked_size
 from .network.share import Travelling, adopted
 from .signals import Watcher, number_of

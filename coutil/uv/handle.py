@@ -9,7 +9,6 @@ Rule 3: a handle that is stopped, or started anew, gets a new generation: no han
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Callable
 from itertools import chain, repeat
 from typing import Any, ClassVar
@@ -18,8 +17,10 @@ from .._kernel import handle as kernel
 from .._kernel.coroutine import running
 from .._kernel.entries import Entry, Wake
 from .._kernel.hub import Hub
+from .._kernel.requests import call
 from .._kernel.switching import SIGNED, park
 from .._libuv import lib
+from .._libuv.arguments import whole
 from .flat import flat
 from .loop import Call, Loop, current_loop
 
@@ -82,11 +83,6 @@ class Own(kernel.Handle):
         hub = self.hub
         hub.generation = self.generation = (hub.generation + 1) & 0xFFFFFFFF
         return self.generation
-
-    def usable(self) -> None:
-        """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
-        if self.closed or self.hub.forked or self.thread != get_ident():
-            raise self.failed(lib.CO_FOREIGN, "")
 
 
 class Again(Entry):
@@ -153,12 +149,8 @@ class Handle:
         return None if handler is None else (self, handler, arguments)
 
     def _c(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C with our loop and slot. Raises what its code means."""
-        own = self._own
-        code: int = function(own.pointer, own.slot, *arguments)
-        if code < 0:
-            raise own.failed(code, syscall)
-        return code
+        """Call C on our handle. Raises what its code means."""
+        return call(self._own, function, syscall, *arguments)
 
     def _restart(self, function: Any, syscall: str, *arguments: Any) -> int:
         """Call C with our loop, slot and a new generation: what was under way is stale. Raises what its code means."""
@@ -172,6 +164,23 @@ class Handle:
         if code != lib.CO_FOREIGN and not own.closed:  # C has taken it over even so
             own.generation = generation
         raise own.failed(code, syscall)
+
+    def _wait(self, amount: int, start: Callable[[Any, int], int]) -> Any:
+        """Wait for the next record, in place of the handler; SIGNED, or what an explicit resume brings. Suspends.
+
+        See the kernel's `Handle.wait`, which raises.
+        """
+        try:
+            woken = self._own.wait(amount, start)
+        except BaseException:
+            self._left()
+            raise
+        if woken is not SIGNED:
+            self._left()
+        return woken
+
+    def _left(self) -> None:
+        """Undo what was started for a coroutine that waits no more, for a handle that can."""
 
     # -- what every handle can ----------------------------------------------------------------------------------------
 
@@ -237,11 +246,11 @@ class Handle:
         Linux doubles what is set. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, ENOTSUP, EINVAL.
         Source: uv_send_buffer_size.
         """
-        return self._c(lib.co_buffer_size, "uv_send_buffer_size", 0, _size(value))
+        return self._c(lib.co_buffer_size, "uv_send_buffer_size", 0, whole("value", value, 0, 2**31 - 1))
 
     def recv_buffer_size(self, value: int = 0) -> int:
         """Return the size of the socket's receive buffer; see `send_buffer_size`. Source: uv_recv_buffer_size."""
-        return self._c(lib.co_buffer_size, "uv_recv_buffer_size", 1, _size(value))
+        return self._c(lib.co_buffer_size, "uv_recv_buffer_size", 1, whole("value", value, 0, 2**31 - 1))
 
     def fileno(self) -> int:
         """Return the descriptor, which stays the handle's.
@@ -249,14 +258,6 @@ class Handle:
         Raises `Closed`, `UVError`: EBADF (it has none yet), EINVAL (its type has none). Source: uv_fileno.
         """
         return self._c(lib.co_fileno, "uv_fileno")
-
-
-def _size(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"value must be an int, not {value!r}")
-    if not 0 <= value < 2**31:
-        raise ValueError(f"value is out of range (0 to 2**31 - 1): {value}")
-    return value
 
 
 close = flat(Handle.close)

@@ -80,13 +80,8 @@ class Poll(Handle):
         own.usable()
         if own.waiter is not None:
             raise own.unusable()
-        try:
-            woken = own.wait(1, lambda pointer, slot: lib.co_poll_wait(pointer, slot, own.renew(), mask))
-        except BaseException:
-            self._left()
-            raise
+        woken = self._wait(1, lambda pointer, slot: lib.co_poll_wait(pointer, slot, own.renew(), mask))
         if woken is not SIGNED:
-            self._left()
             return woken
         if own.result < 0:
             raise own.failed(own.result, "uv_poll_start")

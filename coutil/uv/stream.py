@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._kernel.entries import Entry
-from .._kernel.operation import begun, lucky, operation_in
+from .._kernel.operation import lucky
+from .._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, queued, request, take, write_rest
 from .._kernel.switching import SIGNED
 from .._libuv import error, lib
 from .._libuv.arguments import whole
@@ -27,10 +28,6 @@ __all__ = ["Data", "Stream", "joined"]
 
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write = lib.co_try_write
-SIZE = 65536  # bytes that read() takes at most unless told otherwise
-LARGEST: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
-_SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
-_PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
 
 Data = Bytes | list[Bytes] | tuple[Bytes, ...]
 
@@ -182,13 +179,8 @@ class Stream(Handle):
         own = self._own
         if own.stash is not None:
             return self._take_stash(size)
-        try:
-            woken = own.wait(size, lib.co_raw_read_once)
-        except BaseException:
-            self._left()
-            raise
+        woken = self._wait(size, lib.co_raw_read_once)
         if woken is not SIGNED:
-            self._left()
             return woken
         count, where = own.result, own.where
         if 0 < count <= size:
@@ -206,14 +198,12 @@ class Stream(Handle):
 
     def _take_stash(self, size: int) -> Any:
         own = self._own
-        stash = own.take_stash()
-        if stash.__class__ is int:
-            return self._ended(stash)
-        if len(stash) > size:
-            own.stash = stash[size:]
-        else:
+        data = take(own, size)
+        if data.__class__ is int:
+            return self._ended(data)
+        if own.stash is None:
             self._drained()
-        return stash[:size]
+        return data
 
     def _ended(self, code: int) -> bytes:
         self._reading = False
@@ -260,30 +250,10 @@ class Stream(Handle):
                 hub = own.hub
                 hub.luck -= 1
                 return True if hub.luck > 0 else lucky(hub)
-            return self._write_rest(*readable(data, 0, None), sent)
+            return write_rest(own, "write", *readable(data, 0, None), sent)
         view, at = readable(joined(data), 0, None)
         sent = _try_write(own.pointer, own.slot, at, len(view))
-        return lucky(own.hub) if sent == len(view) else self._write_rest(view, at, sent)
-
-    def _write_rest(self, view: memoryview, at: Any, sent: int) -> Any:
-        """Queue what the system did not take at once."""
-        own = self._own
-        start = self._queued(view, at, sent)
-        request = begun(own.hub) if sent > 0 else operation_in(own.hub)
-        return request.request(start, f"{own.title} write", "uv_write", view, own.failed, partly=sent > 0)
-
-    def _queued(self, view: memoryview, at: Any, sent: int) -> Any:
-        """Return what starts the request for everything but the first `sent` bytes. Raises if that is an error."""
-        own = self._own
-        if sent < 0 and sent != _EAGAIN:
-            raise own.failed(sent, "uv_write")
-        skip = max(sent, 0)
-
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_write(own.pointer, own.slot, slot, generation, at + skip, len(view) - skip)
-            return code
-
-        return start
+        return lucky(own.hub) if sent == len(view) else write_rest(own, "write", view, at, sent)
 
     def write_nowait(self, data: Data) -> Request:
         """Write `data`, and return a request that tells when the system has taken them, without waiting for it.
@@ -293,7 +263,7 @@ class Stream(Handle):
         own = self._own
         view, at = readable(joined(data), 0, None)
         sent = _try_write(own.pointer, own.slot, at, len(view))
-        return begin(own.hub, _Write(own, view, None if sent == len(view) else self._queued(view, at, sent)))
+        return begin(own.hub, _Write(own, view, None if sent == len(view) else queued(own, view, at, sent)))
 
     def try_write(self, data: Data) -> int:
         """Write what the system takes at once; return how many bytes: 0 if none, or others are queued before.
@@ -317,15 +287,8 @@ class Stream(Handle):
 
     def _request(self, function: Any, syscall: str, *arguments: Any, pins: Any = None, failed: Any = None) -> Any:
         """Run a request on the handle to its end."""
-        own = self._own
-        own.usable()
-
-        def start(slot: int, generation: int) -> int:
-            code: int = function(own.pointer, own.slot, slot, generation, *arguments)
-            return code
-
-        what = f"{own.title} {syscall.rpartition('_')[2]}"
-        return operation_in(own.hub).request(start, what, syscall, pins or arguments, failed or own.failed)
+        what = syscall.rpartition("_")[2]
+        return request(self._own, what, function, syscall, *arguments, pins=pins, failed=failed)
 
     # -- what it is able to -------------------------------------------------------------------------------------------
 
@@ -381,11 +344,11 @@ class Stream(Handle):
         if not self._listening:
             raise error(lib.UV_EINVAL, "uv_accept")
         while not self._state() & lib.CO_PENDING:
-            woken = own.wait(1, _never_started)
+            woken = own.wait(1, never_started)
             if woken is not SIGNED:
                 return woken
             code = own.result
-            if code < 0 and code not in _SHORTAGE and code not in _PASSING:
+            if code < 0 and code not in SHORTAGE and code not in PASSING:
                 raise own.failed(code, "uv_accept")
         return self._accepted(self._new())
 
@@ -451,11 +414,6 @@ class _Flush(Entry):
     def fire(self) -> None:
         """In the hub."""
         self.stream._flush()
-
-
-def _never_started(loop: Any, slot: int) -> int:
-    """A listener is armed by `listen`, for ever."""
-    return 0
 
 
 def joined(data: Any) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .._kernel.operation import lucky, operation_in
+from .._kernel.operation import lucky
+from .._kernel.requests import request
 from .._kernel.switching import SIGNED
 from .._libuv import NULL, lib
 from .._libuv.arguments import flag, whole
@@ -219,12 +220,7 @@ class UDP(Handle):
             return lucky(own.hub)
         if sent != _EAGAIN:
             raise own.failed(sent, "uv_udp_send")
-
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_raw_udp_send(own.pointer, own.slot, slot, generation, at, len(view), to)
-            return code
-
-        return operation_in(own.hub).request(start, "send on udp", "uv_udp_send", view, own.failed)
+        return request(own, "send", lib.co_raw_udp_send, "uv_udp_send", at, len(view), to, pins=view)
 
     def try_send(self, data: Message, host: str | None = None, port: int | None = None) -> int | None:
         """Send a datagram if the system takes it at once; return its size, or None if not. See `send`.
@@ -300,13 +296,8 @@ class UDP(Handle):
         if own.waiter is not None:
             raise own.unusable()
         while not self._kept:
-            try:
-                woken = own.wait(1, lib.co_udp_receive_start)
-            except BaseException:
-                self._left()
-                raise
+            woken = self._wait(1, lib.co_udp_receive_start)
             if woken is not SIGNED:
-                self._left()
                 return woken
             self._take(own.result, own.where)
         found = self._kept.popleft()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._kernel.operation import begun, lucky
+from ..._kernel.operation import lucky
+from ..._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, take, write_rest
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
@@ -12,14 +13,10 @@ from ..files.file import File
 from .handled import Handled, checked_size
 from .sending import send_file
 
-__all__ = ["LARGEST", "SIZE", "ByteStream", "Listener"]
+__all__ = ["ByteStream", "Listener"]
 
-_EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
+_EOF = lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
-SIZE = 65536  # bytes that receive() takes at most unless told otherwise
-LARGEST: int = lib.CO_ARENA // 2  # bytes that one receive may ask for; more is cut to it
-_SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}
-_PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
 
 
 class ByteStream(Handled):
@@ -91,13 +88,8 @@ class ByteStream(Handled):
 
     def _take_stash(self, size: int) -> bytes:
         """Return what came while nobody waited."""
-        handle = self._handle
-        stash = handle.take_stash()
-        if stash.__class__ is int:
-            return self._ended(stash)
-        if len(stash) > size:
-            handle.stash = stash[size:]
-        return stash[:size]  # type: ignore[no-any-return]
+        data = take(self._handle, size)
+        return self._ended(data) if data.__class__ is int else data
 
     def _ended(self, code: int) -> bytes:
         if code == _EOF:
@@ -121,28 +113,14 @@ class ByteStream(Handled):
             hub = handle.hub
             hub.luck -= 1
             return True if hub.luck > 0 else lucky(hub)
-        return self._send_rest(*readable(data, 0, None), sent)
+        return write_rest(handle, "send", *readable(data, 0, None), sent)  # type: ignore[no-any-return]
 
     def _send_view(self, view: memoryview, at: Any) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
         handle = self._handle
         sent = _try_write(handle.pointer, handle.slot, at, len(view))
-        return lucky(handle.hub) if sent == len(view) else self._send_rest(view, at, sent)
-
-    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
-        """Queue what the system did not take at once."""
-        handle = self._handle
-        if sent < 0:
-            if sent != _EAGAIN:
-                raise handle.failed(sent, "uv_write")
-            sent = 0
-
-        def start(slot: int, generation: int) -> int:
-            left = len(view) - sent
-            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + sent, left)
-            return code
-
-        return self._request(start, "send", "uv_write", view, begun(handle.hub) if sent else None)
+        done: bool = lucky(handle.hub) if sent == len(view) else write_rest(handle, "send", view, at, sent)
+        return done
 
     def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
         """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.
@@ -159,13 +137,7 @@ class ByteStream(Handled):
 
         Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
         """
-        handle = self._handle
-
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_shutdown(handle.pointer, handle.slot, slot, generation)
-            return code
-
-        return self._request(start, "shutdown", "uv_shutdown", None)
+        return self._request("shutdown", lib.co_shutdown, "uv_shutdown")
 
 
 class Listener(Handled):
@@ -199,7 +171,7 @@ class Listener(Handled):
             raise ValueError(f"{self!r} is not listening")
         while True:
             if handle.stash is None:
-                woken = handle.wait(1, _never_started)
+                woken = handle.wait(1, never_started)
                 if woken is not SIGNED:
                     return woken
                 code = handle.result
@@ -207,10 +179,5 @@ class Listener(Handled):
                 code = handle.take_stash()
             if code == 0:
                 return SIGNED
-            if code not in _SHORTAGE and code not in _PASSING:
+            if code not in SHORTAGE and code not in PASSING:
                 raise handle.failed(code, "uv_accept")
-
-
-def _never_started(loop: Any, slot: int) -> int:
-    """A listener is armed by `listen`, for ever."""
-    return 0

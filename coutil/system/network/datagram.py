@@ -205,12 +205,7 @@ class DatagramSocket(IPSocket):
         handle = self._handle
         if code != _EAGAIN:
             raise handle.failed(code, "uv_udp_send")
-
-        def begin(slot: int, generation: int) -> int:
-            code: int = lib.co_udp_send(handle.pointer, handle.slot, slot, generation, at, len(view), *to)
-            return code
-
-        return self._request(begin, "send", "uv_udp_send", view)
+        return self._request("send", lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
 
     # -- options ----------------------------------------------------------------------------------------------------
 

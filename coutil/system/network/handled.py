@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
-from ..._kernel.operation import Operation, operation_in
+from ..._kernel.requests import call, request
 from ..._libuv import lib
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
@@ -58,22 +57,11 @@ class Handled:
 
     def _call(self, function: Any, syscall: str, *arguments: Any) -> int:
         """Call C on our handle; raise what its code means."""
-        handle = self._handle
-        code: int = function(handle.pointer, handle.slot, *arguments)
-        if code < 0:
-            raise handle.failed(code, syscall)
-        return code
+        return call(self._handle, function, syscall, *arguments)
 
-    def _request(
-        self, start: Any, what: str, syscall: str, pins: Any, own: Operation | None = None, failed: Any = None
-    ) -> bool:
-        handle = self._handle
-        if handle.closed:
-            raise handle.unusable()
-        if handle.thread != get_ident():
-            raise handle.failed(lib.CO_FOREIGN, syscall)
-        partly, own = own is not None, own or operation_in(handle.hub)
-        done: bool = own.request(start, f"{handle.title} {what}", syscall, pins, failed or handle.failed, partly)
+    def _request(self, what: str, function: Any, syscall: str, *arguments: Any, **options: Any) -> bool:
+        """Run a request on our handle to its end."""
+        done: bool = request(self._handle, what, function, syscall, *arguments, **options)
         return done
 
 

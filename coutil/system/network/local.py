@@ -120,17 +120,13 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         """
         name, handle = _checked(address, "connect"), self._handle
 
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_local_connect(handle.pointer, handle.slot, slot, generation, name, len(name))
-            return code
-
         def failed(code: int, syscall: str) -> Exception:
             return _named(handle, code, syscall, name)
 
         pause, longest = _PAUSES
         while True:
             try:
-                return self._request(start, "connect", "connect", name, failed=failed)
+                return self._request("connect", lib.co_local_connect, "connect", name, len(name), failed=failed)
             except BlockingIOError as error:
                 if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
                     raise

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..._kernel.operation import operation
+from ..._kernel.requests import write_rest
 from ..._kernel.states import CLOSE_REQUEST
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
@@ -94,6 +95,6 @@ class _ToStream(Transfer):
 
     def deliver(self, data: memoryview) -> Any:
         """Through libuv's queue, which waits for the stream."""
-        woken = self.stream._send_rest(*readable(data, 0, None), 0)
+        woken = write_rest(self.stream._handle, "send", *readable(data, 0, None), 0)
         given_up = woken is not True or operation().state is CLOSE_REQUEST
         return woken if given_up else SIGNED

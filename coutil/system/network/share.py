@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from ..._kernel.hub import Hub
+from ..._kernel.requests import LARGEST, SIZE
 from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable
 from .address import Domain
-from .bytestream import LARGEST, SIZE, ByteStream
+from .bytestream import ByteStream
 from .datagram import DatagramSocket
 from .handled import Opening, checked_size
 from .local import LocalDomain, LocalPassiveSocket, LocalStreamSocket, accepted
@@ -100,12 +101,7 @@ class Sharing(ByteStream):
             raise passed.unusable()
         if passed.hub is not handle.hub:
             raise passed.failed(lib.CO_FOREIGN, "uv_write2")
-
-        def begin(slot: int, generation: int) -> int:
-            code: int = lib.co_share_send(handle.pointer, handle.slot, slot, generation, at, len(view), passed.slot)
-            return code
-
-        return self._request(begin, "send", "uv_write2", view)
+        return self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, pins=view)
 
 
 class ShareStreamSocket(Sharing, LocalStreamSocket):

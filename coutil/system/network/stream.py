@@ -37,14 +37,7 @@ class StreamSocket(IPSocket, ByteStream):
         ECANCELED (closed meanwhile), … After an explicit resume the attempt goes on in the background.
         Source: uv_tcp_connect.
         """
-        packed = self._packed(address)
-        handle = self._handle
-
-        def start(slot: int, generation: int) -> int:
-            code: int = lib.co_connect(handle.pointer, handle.slot, slot, generation, packed)
-            return code
-
-        return self._request(start, "connect", "uv_tcp_connect", packed)
+        return self._request("connect", lib.co_connect, "uv_tcp_connect", self._packed(address))
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.

@@ -1,0 +1,96 @@
+"""What sockets, pipes and terminals do with their handle, whoever wraps it: calls, requests, and the data of streams.
+
+Rule 1: a request that has taken effect in part already (some of its data are sent) is started at once, whatever else
+its coroutine has under way; any other waits for its turn.
+Rule 2: what a request uses is kept until libuv's callback, also if the wait for it is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._libuv import lib
+from .handle import Handle
+from .operation import Failed, begun, operation_in
+
+__all__ = ["LARGEST", "PASSING", "SHORTAGE", "SIZE", "call", "never_started", "queued", "request", "take", "write_rest"]
+
+SIZE = 65536  # bytes that one read brings at most unless told otherwise
+LARGEST: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
+SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}  # why a listener rests for a while
+PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
+
+
+def call(handle: Handle, function: Any, syscall: str, *arguments: Any) -> int:
+    """Call C with loop, slot and `arguments`; return what it does. Raises what a negative code means."""
+    code: int = function(handle.pointer, handle.slot, *arguments)
+    if code < 0:
+        raise handle.failed(code, syscall)
+    return code
+
+
+def request(
+    handle: Handle,
+    what: str,
+    function: Any,
+    syscall: str,
+    *arguments: Any,
+    pins: Any = None,
+    failed: Failed | None = None,
+) -> Any:
+    """Run a request on a handle to its end; return True, or what an explicit resume brings. Suspends.
+
+    what: for reports. function: called with loop, handle, request, generation and `arguments`. pins: kept for libuv,
+    the arguments if it is None. failed: see `Operation.request`. Raises `Closed`, `ForeignThread`, `Forked`,
+    `NotYieldable`, or the `UVError` that it fails with.
+    """
+    handle.usable()
+
+    def start(slot: int, generation: int) -> int:
+        code: int = function(handle.pointer, handle.slot, slot, generation, *arguments)
+        return code
+
+    own = operation_in(handle.hub)
+    return own.request(start, f"{handle.title} {what}", syscall, pins or arguments, failed or handle.failed)
+
+
+# -- streams and listeners --------------------------------------------------------------------------------------------
+
+
+def write_rest(handle: Handle, what: str, view: memoryview, at: Any, sent: int) -> Any:
+    """Write what `co_try_write` left of a view at the address `at`, of which it said `sent`; see `request`."""
+    start = queued(handle, view, at, sent)
+    own = begun(handle.hub) if sent > 0 else operation_in(handle.hub)
+    return own.request(start, f"{handle.title} {what}", "uv_write", view, handle.failed, partly=sent > 0)
+
+
+def queued(handle: Handle, view: memoryview, at: Any, sent: int) -> Callable[[int, int], int]:
+    """Return what starts the request of `write_rest`. Raises if `sent` is an error."""
+    if sent < 0 and sent != lib.UV_EAGAIN:
+        raise handle.failed(sent, "uv_write")
+    skip = max(sent, 0)
+
+    def start(slot: int, generation: int) -> int:
+        code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at + skip, len(view) - skip)
+        return code
+
+    return start
+
+
+def take(handle: Handle, size: int) -> Any:
+    """Return what came while nobody waited: libuv's code, or at most `size` bytes; more of them are kept.
+
+    Raises `ForeignThread`, `Forked`.
+    """
+    stash = handle.take_stash()
+    if stash.__class__ is int:
+        return stash
+    if len(stash) > size:
+        handle.stash = stash[size:]
+    return stash[:size]
+
+
+def never_started(loop: Any, slot: int) -> int:
+    """Start waiting at a listener, which libuv has done for ever."""
+    return 0
