@@ -185,12 +185,26 @@ static uv_buf_t one_buffer(const char *data, size_t size) {
     return uv_buf_init((char *)data, size < UINT32_MAX ? (unsigned int)size : UINT32_MAX);
 }
 
+/* As uv_udp_try_send, which takes sendmsg(2): that has more to copy and to check. */
+static int send_at_once(uv_udp_t *udp, const char *data, size_t size, const struct sockaddr *to) {
+    socklen_t length = !to ? 0 : to->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    ssize_t sent;
+    do
+        sent = sendto(udp->io_watcher.fd, data, size, 0, to, length);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return (int)sent;
+    return errno == EAGAIN || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
 int co_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const char *binary, int port,
                     uint32_t scope) {
     UDP(udp, loop, slot);
     co_address address;
-    uv_buf_t buffer = one_buffer(data, size);
-    return uv_udp_try_send(&udp->u.udp, &buffer, 1, destination(udp, &address, binary, port, scope));
+    const struct sockaddr *to = destination(udp, &address, binary, port, scope);
+    if (udp->u.udp.send_queue_count) return UV_EAGAIN;
+    if (udp->u.udp.io_watcher.fd >= 0) return send_at_once(&udp->u.udp, data, size, to);
+    uv_buf_t buffer = one_buffer(data, size); /* libuv makes the socket */
+    return uv_udp_try_send(&udp->u.udp, &buffer, 1, to);
 }
 
 /* libuv sends what is queued in batches, and when the first datagram of a batch fails, it fails all of them. So it gets
