@@ -83,11 +83,12 @@ class Handle(Slotted):
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, amount: int, start: Callable[[Any, int], int]) -> Any:
+    def wait(self, amount: int, start: Callable[[Any, int], int], syscall: str = "uv_read_start") -> Any:
         """Wait for the next record; SIGNED means that it is in `result` and `where`. Suspends.
 
         amount: what C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading is not
-        started. Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`.
+        started; its errors name `syscall`.
+        Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`.
         """
         me: Any = getcurrent()
         try:
@@ -110,7 +111,7 @@ class Handle(Slotted):
             if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
                 raise self.unusable()
             if code < 0:
-                raise self.failed(code, "uv_read_start")
+                raise self.failed(code, syscall)
         self.waiter = coroutine
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9

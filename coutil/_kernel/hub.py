@@ -320,7 +320,7 @@ class Hub:
         if coroutine.home.thread != self.home.thread:
             raise ForeignThread("the event loop belongs to another thread")
         made = stand_in(coroutine._greenlet, self.home, coroutine.name)
-        made.cancelled = coroutine.cancelled
+        made.scope, made.cancelled = coroutine.scope, coroutine.cancelled
         return made
 
     def halt(self) -> None:

@@ -47,14 +47,17 @@ class Outside:
 
     def switch(self, value: object) -> Any:
         """Run the hub until it, or an explicit resume, comes back to the coroutine."""
-        home = self.coroutine.home
+        home, scope = self.coroutine.home, self.coroutine.scope
         home.turned = monotonic_ns()
         drivers = home.drivers
+        watch = scope._watch(self.coroutine) if scope is not None else None
         drivers.append(self.coroutine)
         try:
             return home.gate.switch(value)
         finally:
             drivers.remove(self.coroutine)
+            if watch is not None:
+                watch.stop()
 
 
 class Thrown:

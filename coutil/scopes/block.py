@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from _thread import get_ident
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
 from greenlet import getcurrent
 
 from .._kernel.coroutine import Coroutine, running
-from .._kernel.entries import Slotted
+from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from .._kernel.switching import Outside, interrupt
 from ..errors import ForeignThread, ScopeCancelled, Timeout
@@ -33,6 +33,7 @@ class Block:
     _alarm: Alarm | None = None
     _host: ref[Coroutine] | None = None  # who is inside; weakly, its frames refer to us: it shall be collected
     _outer: Block | None = None
+    _guest: Coroutine | None = None  # who stands for the host in another loop of the thread, while it waits there
     _left = _joining = False
     _tasks: Iterable[Task[Any]] = ()  # the children that have not ended, in the order of their start
 
@@ -66,7 +67,7 @@ class Block:
         if left <= 0:
             self._expire()
         else:
-            self._alarm = Alarm(hub, self, left)
+            self._alarm = Alarm(hub, self._expire, left)
 
     def _inside(self) -> Coroutine | None:
         """Return who is inside; None if nobody is, or if it is being collected."""
@@ -106,7 +107,10 @@ class Block:
             if one.scope is not None and one.scope._joining and one.scope._inside() is one:
                 continue  # it is the children who have to end, then it is told
             one.cancelled = whose = cancelling(one)
-            if whose is not None and one.resumer is None and one.status == "suspended":
+            if one.scope is not None and (guest := one.scope._guest) is not None:
+                guest.cancelled = whose
+                guest.home.hub.ready.append(_Cut(guest))
+            elif whose is not None and one.resumer is None and one.status == "suspended":
                 try:
                     interrupt(one, whose.error())
                 except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
@@ -123,9 +127,17 @@ class Block:
     def _expire(self) -> None:
         """The time is up."""
         self._alarm = None
+        self._overdue()
+
+    def _overdue(self) -> None:
         if not self.cancelled:
             self.expired = True
             self.cancel()
+
+    def _watch(self, guest: Coroutine) -> Watch | None:
+        """Keep the time while `guest` waits for our host in another loop: the host's own is not turned meanwhile."""
+        host = self._inside()
+        return Watch(self, host, guest) if host is not None and host.home is not guest.home else None
 
     def _concerned(self, host: Coroutine | None) -> list[Coroutine]:
         """Return every coroutine inside, also those under a shield: children come before who waits for them."""
@@ -174,12 +186,12 @@ def cancelling(coroutine: Coroutine) -> Block | None:
 
 
 class Alarm(Slotted):
-    """A timer of the hub that expires a block."""
+    """A timer of the hub, for a block's deadline."""
 
-    __slots__ = ("block", "generation", "hub", "slot")
+    __slots__ = ("expire", "generation", "hub", "slot")
 
-    def __init__(self, hub: Hub, block: Block, nanoseconds: int) -> None:
-        self.hub, self.block = hub, block
+    def __init__(self, hub: Hub, expire: Callable[[], None], nanoseconds: int) -> None:
+        self.hub, self.expire = hub, expire
         self.slot = hub.take(self)
         self.generation = hub.generation
         try:
@@ -194,7 +206,7 @@ class Alarm(Slotted):
         if generation == self.generation:
             self.hub.drop(self.slot)
             self.generation = -1
-            self.block._expire()
+            self.expire()
 
     def stop(self) -> None:
         """Forget the timer, unless it has fired."""
@@ -232,3 +244,46 @@ def checked_time(name: str, value: Any) -> float | None:
     if value != value:  # noqa: PLR0124  # NaN
         raise ValueError(f"{name} must not be NaN")
     return None if value == math.inf else max(min(value, _LATEST), -_LATEST)
+
+
+class Watch:
+    """The deadline of whichever block around a coroutine comes first, for as long as it waits in another loop."""
+
+    def __init__(self, block: Block, host: Coroutine, guest: Coroutine) -> None:
+        """block: the innermost one around `host`, for whom `guest` waits."""
+        self._block = block
+        self._alarm: Alarm | None = None
+        block._guest = guest
+        first = min(_running(block), key=lambda one: one.deadline or 0, default=None)
+        if first is not None and first.deadline is not None:
+            left = round(first.deadline * 1e9) - host.home.hub.clock.update()
+            self._alarm = Alarm(guest.home.hub, first._overdue, max(left, 0))
+
+    def stop(self) -> None:
+        """The wait is over."""
+        self._block._guest = None
+        if self._alarm is not None:
+            self._alarm.stop()
+
+
+class _Cut(Entry):
+    """Cut a wait in another loop, from its hub: whoever cancels does not wait there for what its host does next."""
+
+    __slots__ = ("guest",)
+
+    def __init__(self, guest: Coroutine) -> None:
+        self.guest = guest
+
+    def fire(self) -> None:
+        """Do so, if it waits still."""
+        guest = self.guest
+        if guest.resumer is None and guest.cancelled is not None:
+            interrupt(guest, guest.cancelled.error())
+
+
+def _running(block: Block | None) -> Iterator[Block]:
+    """Yield the blocks, from this one outwards, whose deadline has not come and can cut a wait."""
+    while block is not None:
+        if block.deadline is not None and not block.cancelled:
+            yield block
+        block = None if block.shield else block._outer

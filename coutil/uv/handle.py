@@ -165,13 +165,13 @@ class Handle:
             own.generation = generation
         raise own.failed(code, syscall)
 
-    def _wait(self, amount: int, start: Callable[[Any, int], int]) -> Any:
+    def _wait(self, amount: int, start: Callable[[Any, int], int], syscall: str) -> Any:
         """Wait for the next record, in place of the handler; SIGNED, or what an explicit resume brings. Suspends.
 
         See the kernel's `Handle.wait`, which raises.
         """
         try:
-            woken = self._own.wait(amount, start)
+            woken = self._own.wait(amount, start, syscall)
         except BaseException:
             self._left()
             raise

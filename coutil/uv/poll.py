@@ -80,7 +80,8 @@ class Poll(Handle):
         own.usable()
         if own.waiter is not None:
             raise own.unusable()
-        woken = self._wait(1, lambda pointer, slot: lib.co_poll_wait(pointer, slot, own.renew(), mask))
+        start = lambda pointer, slot: lib.co_poll_wait(pointer, slot, own.renew(), mask)  # noqa: E731
+        woken = self._wait(1, start, "uv_poll_start")
         if woken is not SIGNED:
             return woken
         if own.result < 0:

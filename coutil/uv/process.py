@@ -292,6 +292,8 @@ def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = Non
     options: what `Process` takes by name: args, env, cwd, stdio, uid, gid, detached, flags. Raises as `Process` does.
     Source: uv_spawn.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"options must be a mapping or None, not {options!r}")
     given = dict(options or {})
     unknown = [name for name in given if name not in _OPTIONS]
     if unknown:

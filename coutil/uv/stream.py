@@ -179,7 +179,7 @@ class Stream(Handle):
         own = self._own
         if own.stash is not None:
             return self._take_stash(size)
-        woken = self._wait(size, lib.co_raw_read_once)
+        woken = self._wait(size, lib.co_raw_read_once, "uv_read_start")
         if woken is not SIGNED:
             return woken
         count, where = own.result, own.where
@@ -333,7 +333,8 @@ class Stream(Handle):
         client: a stream of the same type and loop that is not open yet gets the connection that waits, and is returned.
         None: wait for a connection, in place of `onconnection`, and return a new stream. Suspends then.
         Raises TypeError, ValueError (client of another loop), `Closed`, `BusyError`, `NotYieldable`, `UVError`: EAGAIN
-        (none waits), EBUSY (client is open), EINVAL (client of another type, or not listening). Source: uv_accept.
+        (none waits), EBUSY (client is open), EBADF (it is no stream), EINVAL (a stream of another type; without client:
+        not listening). Source: uv_accept.
         """
         own = self._own
         if client is not None:

@@ -296,7 +296,7 @@ class UDP(Handle):
         if own.waiter is not None:
             raise own.unusable()
         while not self._kept:
-            woken = self._wait(1, lib.co_udp_receive_start)
+            woken = self._wait(1, lib.co_udp_receive_start, "uv_udp_recv_start")
             if woken is not SIGNED:
                 return woken
             self._take(own.result, own.where)

@@ -2,10 +2,12 @@
 
 import io
 import threading
+import time
 
 import pytest
 
 from coutil import coroutine, errors, event, spawn, system, uv
+from coutil.scopes import scope, timeout
 
 
 def once(loop, function, timeout=0):
@@ -201,6 +203,73 @@ def test_handlers_wait_in_their_own_loop(loop):
     once(loop, lambda: (log.append("sleeps"), system.suspend(0.002), log.append("slept")))
     assert loop.run() is False
     assert log == ["sleeps", "slept"]
+
+
+WAITS = {
+    "handle": lambda loop, listener: listener.accept(),
+    "sleep": lambda loop, listener: loop.sleep(60_000),
+    "pool": lambda loop, listener: loop.queue_work(time.sleep, 0.05),
+}
+
+
+@pytest.fixture
+def listener(loop):
+    """A handle at which nothing happens."""
+    with uv.TCP(loop) as made:
+        made.bind("127.0.0.1", 0)
+        made.listen()
+        yield made
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("seconds", [0.01, 0])
+def test_deadline_of_a_wait_in_another_loop(loop, listener, wait, seconds):
+    """A timeout of the main program, or of a coroutine of its loop, cuts what waits in a loop beside it."""
+
+    def waits():
+        with pytest.raises(errors.Timeout), timeout(seconds):
+            WAITS[wait](loop, listener)
+        log.append("cut")
+
+    log = []
+    waits()
+    coroutine.create(waits).resume()
+    assert log == ["cut", "cut"]
+
+
+def shielded_sleep(loop, log):
+    """Sleep for longer than there is time, behind a shield and without it."""
+    with timeout(0.01):
+        with scope(shield=True):
+            log.append(loop.sleep(20))
+        log.append(loop.sleep(60_000))
+
+
+def test_nearest_deadline_of_a_wait_in_another_loop(loop, listener):
+    """Of several blocks the first to be due counts, wherever it stands; none does that has a shield before it."""
+    with pytest.raises(errors.Timeout) as told, timeout(0.01) as outer, timeout(60):
+        listener.accept()
+    assert told.value.scope is outer
+    with timeout(60), pytest.raises(errors.Timeout) as told, timeout(0.01) as inner:
+        listener.accept()
+    assert told.value.scope is inner
+    log = []
+    with pytest.raises(errors.Timeout):
+        shielded_sleep(loop, log)
+    assert log == [True]
+    with timeout(60) as unused:
+        assert loop.sleep(1) is True
+    assert not unused.expired
+
+
+def test_scope_that_is_cancelled_during_a_wait_in_another_loop(loop, listener):
+    """A handler of that loop can cancel it; the wait is cut at once."""
+    with scope() as block:
+        once(loop, block.cancel)
+        listener.accept()
+        pytest.fail("was not cut")
+    assert block.cancelled
+    assert loop.sleep(1) is True
 
 
 def test_main_program_drives_the_loop_it_waits_for(loop):

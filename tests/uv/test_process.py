@@ -131,6 +131,8 @@ def test_flat_functions(loop):
     assert process.wait() == (3, 0)
     uv.close(process)
     assert uv.process_get_pid(process) == pid
+    with pytest.raises(TypeError, match=r"options must be a mapping or None, not \['-l'\]"):
+        uv.spawn(loop, "ls", ["-l"])
     with pytest.raises(TypeError, match=r"unknown options: 'arguments'; there are args, env, "):
         uv.spawn(loop, "true", {"arguments": []})
 

@@ -93,7 +93,7 @@ class DatagramSocket(IPSocket):
         if size.__class__ is not int or size <= 0:
             size = checked_size(size)
         handle = self._handle
-        woken = handle.wait(1, _receive_start) if handle.stash is None else SIGNED
+        woken = handle.wait(1, _receive_start, "uv_udp_recv_start") if handle.stash is None else SIGNED
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         data, _, port, scope, binary = self._next()
@@ -109,7 +109,7 @@ class DatagramSocket(IPSocket):
         view = writable(buffer, start, stop)
         try:
             handle = self._handle
-            woken = handle.wait(1, _receive_start) if handle.stash is None else SIGNED
+            woken = handle.wait(1, _receive_start, "uv_udp_recv_start") if handle.stash is None else SIGNED
             if woken is not SIGNED:
                 return woken  # type: ignore[no-any-return]  # what an explicit resume brought
             data, cut, port, scope, binary = self._next()
