@@ -34,7 +34,8 @@ __all__ = ["Hub", "this_hub"]
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
-PLENTY = LUCK - 8  # as long as it has more luck left than this, nobody looks at the time
+ASKED = 8  # calls between two looks at the time
+PLENTY = LUCK - ASKED  # as long as it has more luck left than this, nobody looks at the time
 
 
 class Hub:
@@ -61,7 +62,7 @@ class Hub:
         "halting",
         "home",
         "interrupted",
-        "late",
+        "left",
         "lock",
         "loop",
         "luck",
@@ -106,7 +107,7 @@ class Hub:
         self.turns = self.expected = 0
         self.luck = LUCK
         self.enough = PLENTY
-        self.late = False  # libuv has to be polled now: coroutines have handed over to each other for long enough
+        self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
         try:
             _host.install(self)
         except BaseException:
@@ -166,11 +167,10 @@ class Hub:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
             self.enough = LUCK if self.attention else PLENTY
-            self.late = False
             done = len(ready)
-            for _ in range(done if done < READY_BUDGET else READY_BUDGET):
-                if not ready or self.late:  # coroutines that hand over to each other take entries, too
-                    break
+            self.left = done if done < READY_BUDGET else READY_BUDGET
+            while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
+                self.left -= 1
                 ready.popleft().fire()
             early = self.early is not None and self.early()
             self.polling = True
@@ -273,9 +273,10 @@ class Hub:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
         if self.attention:
             return False
-        self.late = monotonic_ns() - self.home.turned > POLL_EVERY
-        lately = self.luck > 0 and not self.late
-        self.enough = max(self.luck - 8, 0) if lately else LUCK  # whoever comes next in this turn has to ask, too
+        if self.enough < LUCK:
+            self.left -= ASKED  # have been entered since somebody asked
+        lately = self.luck > 0 and (self.left > 0 or monotonic_ns() - self.home.turned < POLL_EVERY)
+        self.enough = max(self.luck - ASKED, 0) if lately else LUCK  # whoever comes next in this turn has to ask, too
         return lately
 
     def alive(self) -> bool:

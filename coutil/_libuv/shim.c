@@ -914,6 +914,7 @@ int co_step(co_loop *loop, int block) {
     if (loop->refusals) serve_refused(loop);
     if (loop->count) block = 0;
     uv_update_time(&loop->uv);
+    loop->uv.stop_flag = 0; /* as records set it, which came before: uv_run would do nothing */
     uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
     uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     uv_unref((uv_handle_t *)&loop->wakeup);

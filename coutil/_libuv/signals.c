@@ -89,6 +89,16 @@ static int tap_on(co_loop *loop, int number, co_tap **tap) {
     return code;
 }
 
+/* Whether the system takes the statuses of children itself, or will when the last watcher has gone. */
+static int children_ignored(void) {
+    struct sigaction found;
+    pthread_mutex_lock(&dispositions);
+    int known = !sigaction(SIGCHLD, NULL, &found);
+    if (known && watched[SIGCHLD].count && same(&found, &watched[SIGCHLD].ours)) found = watched[SIGCHLD].before;
+    pthread_mutex_unlock(&dispositions);
+    return known && (found.sa_handler == SIG_IGN || found.sa_flags & SA_NOCLDWAIT);
+}
+
 /* The last watcher puts back what was found, unless somebody has set something else since. */
 static void tap_off(co_tap *tap) {
     struct sigaction found;

@@ -272,9 +272,7 @@ static int pidfds_work(void) {
 
 /* While SIGCHLD is ignored, the system takes the status itself, so then it must not be. */
 static int child_heeded(co_handle *child) {
-    struct sigaction now;
-    if (sigaction(SIGCHLD, NULL, &now) || (now.sa_handler != SIG_IGN && !(now.sa_flags & SA_NOCLDWAIT))) return 0;
-    return child_tap(child);
+    return children_ignored() ? child_tap(child) : 0;
 }
 
 /* A start that fails is a handle that was closed. */

@@ -18,7 +18,7 @@ from coutil import coroutine, errors, event, scopes, spawn, system
 from coutil._kernel import hub as hub_module
 from coutil._kernel.coroutine import Coroutine, home
 from coutil._kernel.hooks import Hooks
-from coutil._kernel.hub import LUCK, PLENTY, Hub, this_hub
+from coutil._kernel.hub import ASKED, LUCK, Hub, this_hub
 from tests.helpers.tcp import listening, with_plain_peers
 from tests.helpers.transitions import Walked, needs_debug
 
@@ -663,7 +663,7 @@ def test_greenlets_that_are_not_ours_take_turns() -> None:
 
 @pytest.mark.parametrize(("count", "times"), [(1, 2000), (2, 2000), (7, 2000), (300, 200)])
 def test_polls_among_turns(count: int, times: int, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B65: whom the hub wakes hands over LUCK times at most; when the time is up, libuv is polled at once."""
+    """B65: whom the hub wakes hands over LUCK times at most; then, when time is up, libuv is polled."""
 
     def turns(limit: int) -> int:
         monkeypatch.setattr(hub_module, "POLL_EVERY", limit)
@@ -675,9 +675,31 @@ def test_polls_among_turns(count: int, times: int, hub: Hub, monkeypatch: pytest
         assert len(log) == times * count
         return hub.turns - before
 
-    assert times // LUCK <= turns(10**12) <= times // LUCK + 5
-    asked_after = LUCK - PLENTY
-    assert times * count // (asked_after + 1) <= turns(0) <= times * count // asked_after + 5
+    switches = times * count
+    assert switches // (count + LUCK + ASKED) <= turns(10**12) <= switches // LUCK + 5
+    assert switches // (count + 2 * ASKED) <= turns(0) <= switches // ASKED + 5
+
+
+@pytest.mark.parametrize("limit", [0, 10**12])
+def test_all_that_is_ready_runs_before_the_next_poll(limit: int, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B65: however long the delivery of data has taken, who was ready then waits for no second poll."""
+    monkeypatch.setattr(hub_module, "POLL_EVERY", limit)
+    count, log, waited = 100, [], []
+
+    def spin() -> None:
+        for _ in range(20):
+            before = hub.turns
+            system.suspend()
+            waited.append(hub.turns - before)
+
+    spinners = [spawn.call(spin) for _ in range(count)]
+    with several(1) as readers:
+        readers[0].then = lambda: log.append(system.suspend())
+        readers.peers[0].send(b"x")
+        while any(one.status != "dead" for one in spinners):
+            system.run("step")
+    assert max(waited) <= 2
+    assert len(waited) == 20 * count
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -236,7 +237,7 @@ def test_listener_without_room(go, clock):
     """A listener whose queue is full is asked again until there is room; an explicit resume ends that."""
     log = []
     with listening("local", 1) as server:
-        streams = [connected(server) for _ in range(2)]
+        streams = [connected(server) for _ in range(3)]  # libuv has taken one of them out of the system's queue
         with system.socket("stream", "local") as late, system.socket("stream", "local") as tired:
             waiting = go(lambda: log.append(late.connect(server.getaddress())))
             leaving = go(lambda: log.append(tired.connect(server.getaddress())))
@@ -336,3 +337,35 @@ def test_bytes_arrive_exactly():
         spawn.call(feed)
         assert receive_exactly(near, 2 * len(BIG)) == BIG + BIG
         assert near.receive() == b""
+
+
+def test_connecting_again_and_again_starves_nobody(tmp_path):
+    """Connecting is over at once: timers are due all the same, also if somebody does nothing else."""
+    path, log = str(tmp_path / "socket"), []
+
+    def accepts():
+        while connection := server.accept()[0]:
+            with connection:
+                if not connection.recv(1):
+                    continue
+            return
+
+    def connects():
+        for _ in range(20_000):
+            with system.socket("stream", "local") as client:
+                client.connect(path)
+                if log:
+                    return client.send(b"x")
+        raise AssertionError("the timer was not due in 20,000 connections")
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(1024)
+        thread = threading.Thread(target=accepts)
+        thread.start()
+        spawn.call(lambda: log.append(system.suspend(0.005)))
+        spawn.call(connects)
+        system.run()
+        thread.join(10)
+    assert log == [True]
+    assert not thread.is_alive()

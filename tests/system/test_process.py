@@ -325,6 +325,29 @@ def test_a_spec_can_be_used_again():
 
 
 @needs_pidfds
+@pytest.mark.parametrize("first", ['system.start("sleep", "0.02")', 'uv.Process(uv.default_loop(), "sleep", ["0.02"])'])
+def test_sigchld_is_ignored_and_another_child_ends_first(first):
+    """B55: the system takes no status of ours, whoever else has watched SIGCHLD, and until when."""
+    lines = output_of(
+        f"""
+        import signal
+        from coutil import system, uv
+
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        first = {first}
+        second = system.start("sh", "-c", "read x; exit 7", stdin="w")
+        print(*first.wait())
+        first.close()
+        second.stdin.send(b"go")
+        second.close()
+        print(*second.wait())
+        print(signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN)
+        """
+    )
+    assert lines == ["exit 0" if "start" in first else "0 0", "exit 7", "True"]
+
+
+@needs_pidfds
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: None", "signal.SIG_IGN"])
 def test_handlers_of_sigchld(handler, when):
