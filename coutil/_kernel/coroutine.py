@@ -20,7 +20,7 @@ from greenlet import GreenletExit, getcurrent
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
 from .books import Books, site
 from .states import DEBUG
-from .switching import Outside, Runner, Thrown, enter, retire, throw_into, top, work
+from .switching import Outside, Runner, Thrown, enter, new_runner, retire, throw_into, top
 
 
 class Home(Books):
@@ -47,7 +47,7 @@ class Home(Books):
     def renew_gate(self, top: Any) -> None:
         """Make the greenlet that the hub will run in; it starts when somebody waits."""
         self.gate = Runner(self._hub_body, top)
-        self.gate.home, self.gate.coroutine = self, None
+        self.gate.home, self.gate.coroutine, self.gate.below = self, None, 0
 
     def renew(self) -> None:
         """Forget the hub; whoever waits next gets a new one."""
@@ -172,15 +172,19 @@ class Coroutine:
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
         self.resumer = me = getcurrent()
-        if self._greenlet is None:
-            self._begin(values)
-            value: Any = None
-        else:
-            if self._greenlet is me:
-                raise self._suspending()
-            self._greenlet.coroutine = self
-            value = values[0] if len(values) == 1 else values or None
-        return enter(self, value)
+        value = None
+        try:
+            if self._start is not None or self._greenlet is None:
+                self._begin(values)
+            else:
+                if self._greenlet is me:
+                    raise self._suspending()
+                self._greenlet.coroutine = self
+                value = values[0] if len(values) == 1 else values or None
+            return enter(self, value)
+        except RecursionError:
+            self.resumer = None  # it has parked or ended, or there was no room to enter it
+            raise
 
     def launch(self) -> None:
         """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
@@ -204,13 +208,11 @@ class Coroutine:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:
             self._start = (self._start[0], values)
-        runner = where.runners.pop() if where.runners else Runner(work, where.main._greenlet)
+        runner = where.runners.pop() if where.runners else new_runner()
         runner.home, runner.coroutine = where, self
         runner.gr_context = self.context
-        self.context = None
         self._greenlet = runner
         self.gate = where.gate  # since its creation, the hub may have been renewed
-        where.started += 1
 
     def _result(self) -> Any:
         """Take the result out of an ended coroutine, or raise its error."""
@@ -236,13 +238,17 @@ class Coroutine:
             raise TypeError(f"error must be an exception or its class, not {error!r}")
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
-        if self._greenlet is None:
+        if self._start is not None or self._greenlet is None:
             return self._throw_unstarted(error)
         self.resumer = me = getcurrent()
-        if self._greenlet is me:
-            raise self._suspending()
-        self._greenlet.coroutine = self
-        return enter(self, Thrown(error))
+        try:
+            if self._greenlet is me:
+                raise self._suspending()
+            self._greenlet.coroutine = self
+            return enter(self, Thrown(error))
+        except RecursionError:
+            self.resumer = None  # as in resume()
+            raise
 
     def _suspending(self) -> RunningCoroutine:
         """Refuse a finalizer that runs in the coroutine itself, which has begun to suspend but is not gone yet."""

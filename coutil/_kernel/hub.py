@@ -34,7 +34,7 @@ __all__ = ["Hub", "this_hub"]
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
-ASKED = 8  # calls between two looks at the time
+ASKED = 16  # calls between two looks at the time
 PLENTY = LUCK - ASKED  # as long as it has more luck left than this, nobody looks at the time
 
 

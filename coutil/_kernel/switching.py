@@ -10,6 +10,7 @@ Rule 4: whatever suspends raises first if a block around the coroutine was cance
 
 from __future__ import annotations
 
+import sys
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 if TYPE_CHECKING:
     from .coroutine import Coroutine
 
-RUNNERS_KEPT = 1024  # idle greenlets kept for reuse, per thread
+KEPT = 1024  # idle greenlets kept for reuse, per thread
+SHALLOW = 256  # calls below a runner with which it is kept: those that it has there, it lacks wherever it is used again
 
 SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
 ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
@@ -32,9 +34,23 @@ ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has e
 class Runner(greenlet):
     """A greenlet that executes coroutines, one after another."""
 
-    __slots__ = ("coroutine", "home")
+    __slots__ = ("below", "coroutine", "home")
+    below: int  # calls that count against the recursion limit for as long as it lives; about, and at least
     coroutine: Coroutine | None
     home: Any
+
+
+def new_runner() -> Runner:
+    """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller."""
+    me = getcurrent()
+    made = Runner(work, me)
+    own = 16
+    try:
+        while sys._getframe(own) is not None:
+            own *= 2
+    except ValueError:  # the stack is not that deep
+        made.below = getattr(me, "below", 0) + own
+    return made
 
 
 class Outside:
@@ -90,8 +106,9 @@ def work(_: object) -> object:
     """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
 
     An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
-    the main program are kept; the others end, and go to their parent, which is the resumer then. The end of a coroutine
-    calls no function of ours: it must work at the interpreter's recursion limit, too.
+    the main program, and that were not begun deep in the stack, are kept; the others end, and go to their parent, which
+    is the resumer then. The end of a coroutine calls no function of ours: it must work at the interpreter's recursion
+    limit, too.
     """
     value: object = None
     while True:
@@ -100,22 +117,23 @@ def work(_: object) -> object:
             _discard(me)
             return value
         where = me.home
+        where.started += 1
+        me.parent = where.main._greenlet  # no more the creator, which it would keep alive
         function, arguments = me.coroutine._start
-        me.coroutine._start = None
+        me.coroutine._start = me.coroutine.context = None
         del me
         value = error = None
         try:
             # without a tuple to unpack, a call takes less of the C stack, which each switch copies
             value = function(*arguments) if len(arguments) > 1 else function(arguments[0]) if arguments else function()
-        except GreenletExit:
-            pass
         except BaseException as caught:  # noqa: BLE001  # handed to the resumer
-            error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
+            if not isinstance(caught, GreenletExit):
+                error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
         del function, arguments
         me = getcurrent()
         coroutine = getattr(me, "coroutine", None)
+        where.ended += 1
         if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-            where.ended += 1
             if error is not None:
                 raise error
             return None
@@ -124,11 +142,10 @@ def work(_: object) -> object:
         coroutine.waiting_on = None  # it may still be looked for there
         if coroutine.operation is not None:
             coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-        where.ended += 1
         if resumer is coroutine.gate:
             where.ended_last = coroutine
         me.coroutine = me.gr_context = coroutine = value = error = None
-        if resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= RUNNERS_KEPT:
+        if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
             me.parent = resumer
             return ENDED
         where.runners.append(me)

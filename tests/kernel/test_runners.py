@@ -12,7 +12,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil._kernel.coroutine import home
-from coutil._kernel.switching import RUNNERS_KEPT
+from coutil._kernel.switching import KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
 
@@ -89,13 +89,13 @@ def test_runners_are_recycled(hub):
 
 def test_not_too_many_are_kept():
     """After a crowd only so many idle runners stay."""
-    crowd = [create(yield_) for _ in range(RUNNERS_KEPT + 50)]
+    crowd = [create(yield_) for _ in range(KEPT + 50)]
     for one in crowd:
         one.resume()
     for one in crowd:
         one.resume()
     assert {one.status for one in crowd} == {"dead"}
-    assert len(home().runners) == RUNNERS_KEPT
+    assert len(home().runners) == KEPT
     assert home().live() == 0
 
 
@@ -481,3 +481,81 @@ def test_too_deep_is_an_ordinary_error():
         assert home().live() == before
         made.clear()
     assert create(lambda: "unharmed").resume() == "unharmed"
+
+
+def at_depth(frames, function):
+    """Call `function` below so many frames."""
+    return at_depth(frames - 1, function) if frames else function()
+
+
+def room(frames=0):
+    """Return how many calls deeper the recursion limit is."""
+    try:
+        return room(frames + 1)
+    except RecursionError:
+        return frames
+
+
+def test_beginning_deep_takes_no_room_from_later_ones(hub):
+    """What was begun deep in the stack is not used again: the next coroutine has the room that is there."""
+
+    def deep_family(generations):
+        if generations:
+            spawn.call(deep_family, generations - 1)
+        system.suspend()
+
+    enough = sys.getrecursionlimit() // 2
+    for begin in (
+        lambda: at_depth(room() - 100, lambda: spawn.call(system.suspend)),
+        lambda: deep_family(50),
+    ):
+        begin()
+        system.run()
+        assert len(home().runners) < 50
+        for _ in range(len(home().runners) + 2):
+            assert create(room).resume() > enough
+
+
+@pytest.mark.parametrize("in_a_coroutine", [False, True], ids=["from main", "from a coroutine"])
+@pytest.mark.parametrize("action", ["begin", "resume", "throw"])
+def test_no_room_to_enter_is_no_harm(action, in_a_coroutine):
+    """Where a coroutine cannot be entered for the recursion limit, it stays what it was, and can be entered later."""
+
+    def body(got):
+        while True:
+            try:
+                got = yield_(got)
+            except Trouble as error:
+                got = str(error)
+
+    def attempt(one):
+        try:
+            if action == "throw":
+                one.throw(Trouble("thrown"))
+            else:
+                one.resume("early")
+        except RecursionError:
+            return False
+        return True
+
+    def tries():
+        entered = []
+        for left in range(30):
+            one = create(body)
+            if action != "begin":
+                one.resume("begun")
+            live = home().live()
+            try:
+                entered.append(at_depth(room() - left, lambda one=one: attempt(one)))
+            except RecursionError:
+                entered.append(False)
+            if not entered[-1]:
+                assert home().live() == live
+            if one.status != "dead":  # the limit was met in it
+                assert one.status == "suspended"
+                assert one.resume("later") == "later"
+        return entered
+
+    entered = create(tries).resume() if in_a_coroutine else tries()
+    assert entered[0] is False
+    assert entered[-1] is True
