@@ -1,4 +1,4 @@
-"""What uv_spawn has to know of a program, for coutil.uv."""
+"""What C has to know of a program, however it is started; and what uv_spawn has to, for coutil.uv."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from . import ffi, lib
 
-__all__ = ["IGNORED", "Command", "Container", "pack"]
+__all__ = ["IGNORED", "Command", "Container", "fill", "pack"]
 
 
 class Container(NamedTuple):
@@ -41,18 +41,24 @@ def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
     return array
 
 
+def fill(packed: Any, program: Any) -> list[Any]:
+    """Set arguments, environment and directory of a C structure; return what must be kept while C uses it."""
+    keep: list[Any] = [packed]
+    packed.arguments = _strings(program.arguments, keep)
+    packed.file = packed.arguments[0]
+    if program.environment is not None:
+        packed.environment = _strings(program.environment, keep)
+    if program.directory is not None:
+        keep.append(directory := ffi.new("char[]", program.directory))
+        packed.directory = directory
+    return keep
+
+
 def pack(command: Command) -> tuple[Any, list[Any]]:
     """Return the C structure for a program, and what must be kept while C uses it."""
     packed = ffi.new("co_command *")
-    stdio = ffi.new("co_container[]", list(command.stdio))
-    keep: list[Any] = [packed, stdio]
-    packed.arguments = _strings(command.arguments, keep)
-    packed.file = packed.arguments[0]
-    if command.environment is not None:
-        packed.environment = _strings(command.environment, keep)
-    if command.directory is not None:
-        keep.append(directory := ffi.new("char[]", command.directory))
-        packed.directory = directory
+    keep = fill(packed, command)
+    keep.append(stdio := ffi.new("co_container[]", list(command.stdio)))
     packed.stdio = stdio
     packed.stdio_count = len(command.stdio)
     packed.flags, packed.user, packed.group = command.flags, command.user, command.group

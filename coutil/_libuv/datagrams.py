@@ -1,34 +1,28 @@
-"""Datagrams as C hands them over, and takes several of them; and the addresses that its options are given."""
+"""Datagrams as C hands them over, and takes several of them."""
 
 from __future__ import annotations
 
-import socket
 from struct import Struct
 from typing import Any
 
 from . import ffi, lib
+from .sockaddr import Name, named
 
-__all__ = ["datagrams", "literal", "try_send_many"]
+__all__ = ["datagrams", "try_send_many"]
 
 _head = Struct("=IHHI16s")  # size, whether it was cut, and the sender's port, scope and bytes
 _HEAD: int = lib.CO_DATAGRAM_HEAD
 
 
-def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, tuple[Any, ...], bool]]:
+def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, Name, bool]]:
     """Return what a block of a socket of IPv4 or IPv6 has: data, the sender's address, and whether it was cut."""
     found = []
     while at < end:
         size, cut, port, scope, binary = _head.unpack_from(block, at)
         begin = at + _HEAD
         at = begin + size
-        found.append((block[begin:at], _named(ipv6, binary, port, scope), bool(cut)))
+        found.append((block[begin:at], named(binary if ipv6 else binary[:4], port, scope), bool(cut)))
     return found
-
-
-def _named(ipv6: bool, binary: bytes, port: int, scope: int) -> tuple[Any, ...]:
-    if ipv6:
-        return socket.inet_ntop(socket.AF_INET6, binary), port, 0, scope
-    return socket.inet_ntop(socket.AF_INET, binary[:4]), port
 
 
 def try_send_many(loop: Any, slot: int, messages: list[tuple[memoryview, Any, Any]]) -> int:
@@ -42,12 +36,3 @@ def try_send_many(loop: Any, slot: int, messages: list[tuple[memoryview, Any, An
             addresses[number] = to[0]
     code: int = lib.co_raw_udp_try_send_many(loop, slot, count, ffi.cast("char const **", data), sizes, addresses)
     return code
-
-
-def literal(name: str, text: object) -> bytes:
-    """Return text for libuv to parse as an address; what is not ASCII is none for it. Raises TypeError, ValueError."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, not {text!r}")
-    if "\0" in text:
-        raise ValueError(f"{name} contains a NUL: {text!r}")
-    return text.encode("ascii", "replace")

@@ -7,7 +7,24 @@ from typing import Any, NamedTuple
 
 from . import check, ffi, lib
 
-__all__ = ["Plain", "literal", "name", "named", "numeric", "pack", "parse", "room", "to_binary", "to_text", "unpack"]
+__all__ = [
+    "Name",
+    "Plain",
+    "literal",
+    "name",
+    "named",
+    "numeric",
+    "pack",
+    "parse",
+    "room",
+    "to_binary",
+    "to_text",
+    "told",
+    "unpack",
+]
+
+
+Name = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Plain(NamedTuple):
@@ -83,21 +100,27 @@ def numeric(host: str, port: int) -> Plain:
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"port must be an int, not {port!r}")
     if not 0 <= port <= 65535:
-        raise ValueError(f"port is out of range (0 to 65535): {port}")
+        raise ValueError(f"port must be 0 to 65535, not {port}")
     text, percent, zone = host.partition("%")
     try:
         if ":" in host:
             return Plain(socket.inet_pton(socket.AF_INET6, text), port, _zone(zone) if percent else 0)
         return Plain(socket.inet_pton(socket.AF_INET, host), port, 0)
     except (OSError, ValueError):
-        raise ValueError(f"host is no IP address: {host!r}") from None
+        raise ValueError(f"host must be a numeric address, not {host!r}") from None
 
 
 def _zone(name: str) -> int:
     return int(name) if name.isascii() and name.isdigit() else socket.if_nametoindex(name)
 
 
-def named(binary: bytes, port: int, scope: int) -> tuple[Any, ...]:
+def told(packed: Any) -> Name | None:
+    """Return what `named` does for a C structure; None for a family that is not IP."""
+    plain = unpack(packed)
+    return None if plain is None else named(plain.binary, plain.port, plain.scope)
+
+
+def named(binary: bytes, port: int, scope: int) -> Name:
     """Return (host, port), for IPv6 (host, port, flow, scope), as Python's own sockets do."""
     if len(binary) == 4:
         return socket.inet_ntop(socket.AF_INET, binary), port

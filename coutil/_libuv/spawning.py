@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import ffi, lib
+from .command import fill
 
 __all__ = ["IGNORE", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
 
@@ -46,25 +47,10 @@ def pipe(slot: int, reads: bool, writes: bool) -> Stdio:
     return Stdio(lib.CO_CHILD_READS * reads | lib.CO_CHILD_WRITES * writes, slot=slot)
 
 
-def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
-    """Return a C array of the strings, ended by NULL."""
-    strings = [ffi.new("char[]", value) for value in values]
-    array = ffi.new("char *[]", [*strings, ffi.NULL])
-    keep += [*strings, array]
-    return array
-
-
 def pack(program: Program) -> tuple[Any, list[Any]]:
     """Return the C structure for a program, and what must be kept while C uses it."""
     packed = ffi.new("co_program *")
-    keep: list[Any] = [packed]
-    packed.arguments = _strings(program.arguments, keep)
-    packed.file = packed.arguments[0]
-    if program.environment is not None:
-        packed.environment = _strings(program.environment, keep)
-    if program.directory is not None:
-        keep.append(directory := ffi.new("char[]", program.directory))
-        packed.directory = directory
+    keep = fill(packed, program)
     for into, one in zip(packed.stdio, program.stdio, strict=True):
         into.kind, into.fd, into.slot = one
     packed.flags = lib.UV_PROCESS_DETACHED * program.detached

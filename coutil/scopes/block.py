@@ -1,7 +1,7 @@
 """A `with` block that can be cancelled: what deadlines and scopes have in common.
 
 Rule: `Coroutine.scope` is the innermost block around a coroutine, `Coroutine.cancelled` the one whose error its waits
-raise. The kernel looks at the second, and knows no more.
+raise. The kernel looks at the second; of the first it knows that it keeps the time of waits in other loops (`_watch`).
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class Watch:
         self._alarm: Alarm | None = None
         block._guest = guest
         first = min(_running(block), key=lambda one: one.deadline or 0, default=None)
-        if first is not None and first.deadline is not None:
+        if first is not None and first.deadline is not None and host.home.hub is not None:  # its loop may be closed
             left = round(first.deadline * 1e9) - host.home.hub.clock.update()
             self._alarm = Alarm(guest.home.hub, first._overdue, max(left, 0))
 

@@ -19,6 +19,7 @@ from .._kernel.switching import SIGNED, park
 from .._libuv import check, lib
 from .._libuv.arguments import whole
 from .._libuv.command import IGNORED, Command, Container, pack
+from .._libuv.files import encoded
 from ..errors import UVError, uv_error_class
 from .flat import flat
 from .handle import Handle
@@ -83,8 +84,8 @@ class Process(Handle):
         TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`, `UVError`:
         ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
         """
-        arguments = [_text("file", file), *_texts("args", args)]
-        directory = None if cwd is None else _text("cwd", cwd)
+        arguments = [encoded(file, "file"), *_texts("args", args)]
+        directory = None if cwd is None else encoded(cwd, "cwd")
         flags = _flags(flags, detached, uid, gid)
         where = current_loop() if loop is None else loop
         command = Command(arguments, _environment(env), directory, _stdio(where, stdio), flags, uid or 0, gid or 0)
@@ -195,20 +196,10 @@ class Process(Handle):
         self._tell()
 
 
-def _text(name: str, value: Any) -> bytes:
-    try:
-        data = os.fsencode(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a string, bytes or path, not {value!r}") from None
-    if b"\0" in data:
-        raise ValueError(f"{name} contains a NUL: {value!r}")
-    return data
-
-
 def _texts(name: str, values: Iterable[Any]) -> list[bytes]:
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} must be a sequence of strings, not {values!r}")
-    return [_text(f"{name}[{number}]", value) for number, value in enumerate(values)]
+    return [encoded(value, f"{name}[{number}]") for number, value in enumerate(values)]
 
 
 def _environment(env: Environment) -> list[bytes] | None:
@@ -217,7 +208,7 @@ def _environment(env: Environment) -> list[bytes] | None:
     if not isinstance(env, Mapping):
         found = _texts("env", env)
     else:
-        pairs = [(_text("a name in env", name), _text(f"env[{name!r}]", value)) for name, value in env.items()]
+        pairs = [(encoded(name, "a name in env"), encoded(value, f"env[{name!r}]")) for name, value in env.items()]
         for name, _ in pairs:
             if not name or b"=" in name:
                 raise ValueError(f"env has a variable with a bad name: {name!r}")

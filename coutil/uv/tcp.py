@@ -8,8 +8,7 @@ from typing import Any
 from .._libuv import error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import integers
-from .._libuv.sockaddr import room
-from .address import Name, numeric, told
+from .._libuv.sockaddr import Name, numeric, pack, room, told
 from .flat import flat
 from .loop import Loop
 from .stream import Stream
@@ -86,7 +85,7 @@ class TCP(Stream):
         IPv4). EADDRINUSE comes from `listen` or `connect`. Source: uv_tcp_bind.
         """
         flags = lib.UV_TCP_IPV6ONLY if ipv6only else 0
-        self._c(lib.co_raw_bind, "uv_tcp_bind", numeric(host, port), flags, bool(reuseport))
+        self._c(lib.co_raw_bind, "uv_tcp_bind", pack(numeric(host, port)), flags, bool(reuseport))
 
     def connect(self, host: str, port: int) -> Any:
         """Connect to a numeric address; return True. Suspends.
@@ -95,7 +94,7 @@ class TCP(Stream):
         Raises TypeError, ValueError, `Closed`, `UVError`: ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EALREADY, EISCONN,
         EADDRINUSE (of `bind`), ECANCELED (closed meanwhile), … Source: uv_tcp_connect.
         """
-        return self._request(lib.co_connect, "uv_tcp_connect", numeric(host, port))
+        return self._request(lib.co_connect, "uv_tcp_connect", pack(numeric(host, port)))
 
     def getsockname(self) -> Name:
         """Return the local address: (host, port), for IPv6 (host, port, flow information, scope).

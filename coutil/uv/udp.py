@@ -15,9 +15,8 @@ from .._kernel.switching import SIGNED
 from .._libuv import NULL, lib
 from .._libuv.arguments import flag, whole
 from .._libuv.buffers import Bytes, readable
-from .._libuv.datagrams import datagrams, literal, try_send_many
-from .._libuv.sockaddr import room
-from .address import Name, numeric, told
+from .._libuv.datagrams import datagrams, try_send_many
+from .._libuv.sockaddr import Name, literal, numeric, pack, room, told
 from .flat import flat
 from .handle import Handle
 from .loop import Call, Loop
@@ -113,7 +112,7 @@ class UDP(Handle):
         flags = ipv6only and lib.UV_UDP_IPV6ONLY
         flags |= reuseaddr and lib.UV_UDP_REUSEADDR
         flags |= recverr and lib.UV_UDP_LINUX_RECVERR
-        self._c(lib.co_raw_udp_bind, "uv_udp_bind", numeric(host, port), int(flags), reuseport)
+        self._c(lib.co_raw_udp_bind, "uv_udp_bind", pack(numeric(host, port)), int(flags), reuseport)
 
     def connect(self, host: str, port: int) -> None:
         """Send to, and receive from, this peer only. Does not suspend.
@@ -121,7 +120,7 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EISCONN (disconnect first), ENETUNREACH, …
         Source: uv_udp_connect.
         """
-        self._c(lib.co_udp_connect, "uv_udp_connect", numeric(host, port))
+        self._c(lib.co_udp_connect, "uv_udp_connect", pack(numeric(host, port)))
 
     def disconnect(self) -> None:
         """Have no peer any more. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
@@ -346,7 +345,7 @@ def _destination(host: str | None, port: int | None) -> Any:
         if port is not None:
             raise TypeError(f"port needs a host: {port!r}")
         return NULL
-    return numeric(host, port)
+    return pack(numeric(host, port))  # type: ignore[arg-type]  # it looks
 
 
 def _payload(data: Message) -> tuple[memoryview, Any]:
@@ -362,7 +361,7 @@ def _message(one: Any) -> tuple[memoryview, Any, Any]:
         return (*_payload(one), NULL)
     if len(one) != 3:
         raise TypeError(f"a message must be its data, or (data, host, port), not {one!r}")
-    return (*_payload(one[0]), numeric(*one[1:]))
+    return (*_payload(one[0]), pack(numeric(*one[1:])))
 
 
 Pipe.makers["udp"] = UDP

@@ -15,7 +15,7 @@ from ..._kernel.operation import lucky
 from ..._kernel.switching import SIGNED
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
-from ..._libuv.datagrams import literal
+from ..._libuv.sockaddr import literal
 from .address import Address, Domain
 from .handled import Opening, checked_size
 from .socket import IPSocket
