@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Generic, TypeVar
 
 T = TypeVar("T")
@@ -124,6 +124,18 @@ def run(command: Sequence[str], core: int | None, limit: float) -> str:
     return last_line(done.stdout)
 
 
+def compiled(source: Path) -> Path:
+    """Return a C program, compiled anew if its source is newer; another process may do that, too."""
+    program = HERE / "build" / source.stem
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=program.parent) as folder:
+            made = Path(folder, program.name)
+            subprocess.run(["cc", "-O2", "-Wall", "-o", made, source], check=True)
+            made.replace(program)
+    return program
+
+
 def allow_descriptors(count: int) -> int:
     """Raise our limit of descriptors, and that of processes started later, to `count` if we may; return what it is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -169,6 +181,7 @@ DATAGRAM_SERVERS = {
     "gevent": Server("gevent_udp.py", "gevent"),
     "asyncio-protocol": Server("asyncio_udp.py", "asyncio"),
     "uvloop-protocol": Server("asyncio_udp.py", "uvloop", {"ECHO_LOOP": "uvloop"}),
+    "c": Server("c_udp.py", "os"),
 }
 
 

@@ -7,12 +7,12 @@
 Every round measures each server once, in a fresh process, beginning with another server each time. The server has one
 core, the C client (load.c, compiled when needed) another one. The table shows medians; in its ratios, more than 1 says
 that ours is better. `busy` is the share of its core that the server had: well below 100 %, other programs or the client
-were the limit, and only the CPU time per request compares servers.
+were the limit, and only the CPU time per request compares servers. By UDP, a server in C (udp.c) shows what the system
+takes if there is no Python at all.
 """
 
 import argparse
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -27,7 +27,6 @@ from benchmarks.common import Failed, Trials
 
 Sample = Mapping[str, float]
 
-CLIENT = common.HERE / "build" / "load"
 PATIENCE = 60.0  # seconds the client may take for what is not measured: connecting, and the last echoes
 COLUMNS = {  # figure and digits behind the point
     "requests/s": ("rps", 0),
@@ -60,18 +59,6 @@ def servers(family: str) -> Mapping[str, common.Server]:
     return common.DATAGRAM_SERVERS if family == "udp" else common.SERVERS
 
 
-def client() -> Path:
-    """Return the load client, compiled anew if its source is newer; another process may do that, too."""
-    source = common.HERE / "load.c"
-    if not CLIENT.exists() or CLIENT.stat().st_mtime < source.stat().st_mtime:
-        CLIENT.parent.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=CLIENT.parent) as folder:
-            made = Path(folder, CLIENT.name)
-            subprocess.run(["cc", "-O2", "-Wall", "-o", made, source], check=True)
-            made.replace(CLIENT)
-    return CLIENT
-
-
 def measure(case: Case, seconds: float, warmup: float, name: str) -> Sample:
     """Run one server and load it. Raises Failed if either fails or any echo is missing."""
     server_core, client_core = common.cores()
@@ -80,7 +67,7 @@ def measure(case: Case, seconds: float, warmup: float, name: str) -> Sample:
         where, host = (path, path) if case.family == "unix" else ("0", "127.0.0.1")
         pid, port = stack.enter_context(common.serving(servers(case.family)[name], server_core, where))
         settings = (port, case.connections, case.size, seconds, warmup, pid)
-        command = [str(client()), *SWITCH[case.family], host, *map(str, settings)]
+        command = [str(common.compiled(common.HERE / "load.c")), *SWITCH[case.family], host, *map(str, settings)]
         sample: Sample = json.loads(common.run(command, client_core, seconds + warmup + PATIENCE))
         if sample["errors"] or not sample["requests"]:
             raise Failed(f"{sample['errors']:.0f} connections failed, {sample['requests']:.0f} requests succeeded")
@@ -130,9 +117,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--size", type=common.numbers, action="append", metavar="N,...", help="message bytes; repeatable"
     )
-    parser.add_argument(
-        "--servers", type=common.words, action="append", metavar="NAME,...", help=", ".join(common.SERVERS)
-    )
+    known = ", ".join({**common.SERVERS, **common.DATAGRAM_SERVERS})
+    parser.add_argument("--servers", type=common.words, action="append", metavar="NAME,...", help=known)
     family = parser.add_mutually_exclusive_group()
     family.add_argument("--udp", action="store_const", const="udp", dest="family", help="a message must fit into one")
     family.add_argument("--unix", action="store_const", const="unix", dest="family", help="Unix sockets")

@@ -77,16 +77,20 @@ def test_every_contender_does_every_job(tmp_path):
 
 
 @compiled
-@pytest.mark.parametrize(("option", "noun"), [("--unix", "Unix connections"), ("--udp", "UDP clients")])
-def test_echo_loads_unix_sockets_and_datagrams(tmp_path, option, noun):
+@pytest.mark.parametrize(
+    ("option", "noun", "servers"),
+    [("--unix", "Unix connections", ["coutil"]), ("--udp", "UDP clients", ["coutil", "c"])],
+)
+def test_echo_loads_unix_sockets_and_datagrams(tmp_path, option, noun, servers):
     """The client compares every reply, so requests that count were served."""
-    settings = ("--seconds", "0.1", "--warmup", "0.05", "--connections", "4", "--size", "64", "--servers", "coutil")
-    text, record = measured(tmp_path, "echo", option, *settings)
-    sample = record["cases"][0]["servers"]["coutil"]["samples"][0]
+    settings = ("--seconds", "0.1", "--warmup", "0.05", "--connections", "4", "--size", "64")
+    text, record = measured(tmp_path, "echo", option, *settings, "--servers", ",".join(servers))
     assert f"4 {noun} x 64 bytes, median of 1 rounds" in text
-    assert sample["requests"] > 10
-    assert sample["mismatches"] == sample["errors"] == 0
-    assert rows_of(text) == ["coutil"]
+    for name in servers:
+        sample = record["cases"][0]["servers"][name]["samples"][0]
+        assert sample["requests"] > 10
+        assert sample["mismatches"] == sample["errors"] == 0
+    assert rows_of(text) == servers
 
 
 @compiled
