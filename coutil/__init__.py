@@ -11,12 +11,27 @@
 | `coutil.scopes` | deadlines, and coroutines that end together with a block |
 | `coutil.sync` | queues, locks, semaphores, conditions and barriers, as Python programmers expect them |
 | `coutil.coroutine` | create, resume and yield, as in Lua |
+| `coutil.uv` | all of libuv under its own names: loops, handles with handlers, requests that suspend the caller |
 | `coutil.errors` | every exception class |
 | `coutil.testing` | a clock that stands still, for tests |
 
-Layers, each importing only those before it: errors, _libuv, _host, _kernel, event and scopes, the others. Importing
-this package starts nothing; the loop of a thread starts when something in it first waits.
+Layers, each importing only those before it: errors, _coroutines, event and what rests on it; with libuv: _libuv, _host,
+_kernel, scopes, the others. Importing this package starts nothing; the loop of a thread starts when something in it
+first waits.
 """
 
 __version__ = "0.1.0"
-__all__ = ["coroutine", "errors", "event", "mutex", "promise", "queued", "scopes", "spawn", "sync", "system", "testing"]
+__all__ = [
+    "coroutine",
+    "errors",
+    "event",
+    "mutex",
+    "promise",
+    "queued",
+    "scopes",
+    "spawn",
+    "sync",
+    "system",
+    "testing",
+    "uv",
+]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._kernel.coroutine import Coroutine, inside
-from ._kernel.coroutine import running as _running
-from ._kernel.switching import yield_ as _yield
+from ._coroutines.coroutine import Coroutine, inside
+from ._coroutines.coroutine import running as _running
+from ._coroutines.switching import yield_ as _yield
 from .errors import NotYieldable
 
 __all__ = ["Coroutine", "create", "isyieldable", "running", "wrap", "yield_"]

@@ -20,8 +20,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from ._kernel.coroutine import Coroutine, running
-from ._kernel.switching import notify, rest
+from ._coroutines.coroutine import Coroutine, running
+from ._coroutines.switching import notify, rest
 from ._report import Known
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]

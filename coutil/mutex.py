@@ -13,7 +13,7 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from ._kernel.coroutine import Coroutine, running
+from ._coroutines.coroutine import Coroutine, running
 from .event import Wait, emitone, enter, key_of, suspend
 
 __all__ = ["islocked", "lock", "ownlock", "unlock"]

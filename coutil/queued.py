@@ -14,7 +14,7 @@ from typing import Any
 from weakref import ref
 
 from . import event as _event
-from ._kernel.coroutine import running
+from ._coroutines.coroutine import running
 from .event import BY_VALUE, key_of, keys_of, pending
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]

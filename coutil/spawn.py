@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._kernel.coroutine import Coroutine, running
+from ._coroutines.coroutine import Coroutine, running
 
 __all__ = ["call", "catch", "trap"]
 

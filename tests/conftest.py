@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from coutil import event, mutex, queued, system
-from coutil._kernel.coroutine import Coroutine, home
+from coutil._coroutines.coroutine import Coroutine, home
 from coutil._kernel.hub import Hub, this_hub
 from coutil.testing import ManualClock, manual_clock
 

@@ -22,19 +22,23 @@ LAYERS = (
     ("_report",),
     ("_libuv",),
     ("_host",),
+    ("_coroutines",),
+    ("event",),
+    ("coroutine", "queued", "mutex", "promise", "spawn"),
     ("_kernel",),
-    ("event", "scopes"),
-    ("coroutine", "queued", "mutex", "promise", "spawn", "sync", "system", "uv"),
+    ("scopes",),
+    ("sync", "system", "uv"),
     ("threads", "channel", "testing"),
     ("console", "__main__"),
 )
-KERNEL = {unit for layer in LAYERS[:6] for unit in layer}
+LOOPLESS = {"_coroutines", "event", "coroutine", "queued", "mutex", "promise", "spawn"}  # work without libuv
+KERNEL = {"coutil", "errors", "_report", "_libuv", "_host", "_coroutines", "_kernel"}
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
-SWITCHES = PACKAGE / "_kernel" / "switching.py"
+SWITCHES = PACKAGE / "_coroutines" / "switching.py"
 
 MODULE_LINES = 500
 FUNCTION_CODE_LINES = 45
-KERNEL_CODE_LINES = 1473  # a ratchet: lower it when the kernel shrinks; 900 is the aim
+CODE_LINES = {"_coroutines": 630, "_kernel": 843}  # ratchets: lower them when something shrinks
 
 # What the kernel has no use for: other event loops and schedulers, and what blocks or patches behind its back.
 NOT_IN_KERNEL = {"asyncio", "concurrent", "multiprocessing", "sched", "select", "selectors", "subprocess", "threading"}
@@ -137,6 +141,8 @@ def rank(name):
 
 def allowed(importer, imported):
     """Whether one unit may import another."""
+    if importer in LOOPLESS and imported in ("_libuv", "_host"):
+        return False
     return importer == imported or rank(imported) < rank(importer)
 
 
@@ -147,7 +153,10 @@ def allowed(importer, imported):
         ("_kernel", "_kernel", True),
         ("_libuv", "_kernel", False),
         ("_report", "_kernel", False),
-        ("event", "_kernel", True),
+        ("_kernel", "_coroutines", True),
+        ("_coroutines", "_libuv", False),
+        ("event", "_coroutines", True),
+        ("event", "_kernel", False),
         ("queued", "event", True),
         ("queued", "mutex", False),  # siblings
         ("channel", "system", True),
@@ -252,6 +261,7 @@ def facade(path):
     )
 
 
-def test_the_kernel_can_be_read_in_one_sitting():
-    lengths = {path.name: len(code_lines(path)) for module, path in modules().items() if unit(module) == "_kernel"}
-    assert sum(lengths.values()) <= KERNEL_CODE_LINES, lengths
+@pytest.mark.parametrize("layer", CODE_LINES)
+def test_a_layer_can_be_read_in_one_sitting(layer):
+    lengths = {path.name: len(code_lines(path)) for module, path in modules().items() if unit(module) == layer}
+    assert sum(lengths.values()) <= CODE_LINES[layer], lengths

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from coutil._kernel.states import OBJECT, OPERATION, table
+from coutil._coroutines.states import OBJECT, OPERATION, table
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,9 +18,9 @@ import pytest
 from greenlet import getcurrent
 
 from coutil import errors, event, mutex, promise, spawn, system
-from coutil._kernel.coroutine import home
-from coutil._kernel.hooks import Hooks
-from coutil._kernel.switching import rest
+from coutil._coroutines.coroutine import home
+from coutil._coroutines.hooks import Hooks
+from coutil._coroutines.switching import rest
 from coutil._report import CYCLE, SHOWN, _duration
 from coutil.coroutine import create, running, yield_
 from tests.helpers.script import ROOT, output_of

@@ -29,7 +29,7 @@ def test_libuv_is_impossible():
 
 
 @pytest.mark.parametrize(
-    "module", ["coutil", "coutil.errors", "coutil.coroutine", "coutil.spawn", "coutil._kernel.states"]
+    "module", ["coutil", "coutil.errors", "coutil.coroutine", "coutil.spawn", "coutil._coroutines.states"]
 )
 def test_import(module):
     """These never ask for libuv, nor for the C extension."""
@@ -106,8 +106,8 @@ def test_deadlock():
         WITHOUT
         + """
     from coutil import spawn
-    from coutil._kernel.coroutine import running
-    from coutil._kernel.switching import park
+    from coutil._coroutines.coroutine import running
+    from coutil._coroutines.switching import park
     from coutil.errors import Deadlock
 
     for _ in range(2):
@@ -130,8 +130,8 @@ def test_deadlock_ends_the_program():
     done = run_script(
         WITHOUT
         + """
-    from coutil._kernel.coroutine import running
-    from coutil._kernel.switching import park
+    from coutil._coroutines.coroutine import running
+    from coutil._coroutines.switching import park
     park(running(), "godot")
     """
     )

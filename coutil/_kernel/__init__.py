@@ -1,1 +1,1 @@
-"""L1: coroutines, their operations, the objects they wait for, and the hub that wakes them."""
+"""The hub, which turns the loop and wakes coroutines; their operations, and the objects that they wait for."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .coroutine import Coroutine
-from .switching import wake
+from .._coroutines.coroutine import Coroutine
+from .._coroutines.switching import wake
 
 __all__ = ["NOBODY", "Entry", "Slotted", "Wake"]
 

@@ -18,13 +18,13 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
+from .._coroutines.switching import SIGNED, hand_over, interrupt, park, wake
 from .._libuv import NULL, error, lib
 from ..errors import BusyError, Closed, ForeignThread, Forked
-from .coroutine import Coroutine, running
 from .entries import Entry, Slotted
 from .hub import Hub, this_hub
-from .states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
-from .switching import SIGNED, hand_over, interrupt, park, wake
 
 __all__ = ["Handle"]
 

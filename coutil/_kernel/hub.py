@@ -19,15 +19,15 @@ from time import monotonic_ns
 from typing import Any
 
 from .. import _host
+from .._coroutines.books import Token
+from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
+from .._coroutines.switching import Outside, Runner, enter_hub, leave_hub, park, throw_into
 from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
-from .books import Token
-from .coroutine import Coroutine, Home, home, running, stand_in
 from .entries import NOBODY, Entry, Slotted, Wake
-from .switching import Outside, Runner, enter_hub, leave_hub, park, throw_into
 
 __all__ = ["Hub", "this_hub"]
 

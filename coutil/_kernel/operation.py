@@ -18,12 +18,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._libuv import error, lib
-from ..errors import Closed, Forked
-from .coroutine import Coroutine, running
-from .entries import Entry, Slotted
-from .hub import LUCK, Hub, this_hub
-from .states import (
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.states import (
     ARMED,
     AWAIT_HANDLE,
     AWAIT_REQUEST,
@@ -34,7 +30,11 @@ from .states import (
     State,
     checked,
 )
-from .switching import SIGNED, Runner, park, take_turns, wake
+from .._coroutines.switching import SIGNED, Runner, park, take_turns, wake
+from .._libuv import error, lib
+from ..errors import Closed, Forked
+from .entries import Entry, Slotted
+from .hub import LUCK, Hub, this_hub
 
 __all__ = ["Operation", "begun", "lucky", "operation", "operation_in"]
 

@@ -14,10 +14,10 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._kernel.coroutine import Coroutine, running
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.switching import Outside, interrupt
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
-from .._kernel.switching import Outside, interrupt
 from ..errors import ForeignThread, ScopeCancelled, Timeout
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
-from .._kernel.coroutine import Coroutine, running
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.switching import park
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import this_hub
-from .._kernel.switching import park
 from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
 from .block import Block, cancelling, checked_time, is_of, raise_again
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from .._kernel.coroutine import Coroutine
+from .._coroutines.coroutine import Coroutine
 from ..scopes import timeout as deadline
 from .locks import Lock
 from .turns import Line, Primitive, Turn, check_number, wait, wake_all, within

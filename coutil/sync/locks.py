@@ -9,7 +9,7 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._kernel.coroutine import Coroutine, inside, running
+from .._coroutines.coroutine import Coroutine, inside, running
 from ..scopes import scope
 from .turns import Line, Primitive, Turn, check_number, stand_in_line, wait, wake, wake_all
 

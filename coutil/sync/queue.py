@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import getcurrent
 
+from .._coroutines.switching import take_turns
 from .._kernel.operation import operation
-from .._kernel.switching import take_turns
 from ..errors import Closed
 from .turns import SERVED, Line, Primitive, Turn, check_number, wait, wake, wake_all, within
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._kernel.books import site
-from .._kernel.coroutine import Coroutine, running
-from .._kernel.switching import notify, rest
+from .._coroutines.books import site
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.switching import notify, rest
 from ..errors import ForeignThread
 from ..event import Emission, Wait, deliver, here, leave
 from ..scopes import timeout as deadline

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._kernel.coroutine import Coroutine
+from .._coroutines.coroutine import Coroutine
+from .._coroutines.states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED
+from .._coroutines.switching import SIGNED, park, wake
 from .._kernel.entries import Slotted
 from .._kernel.hub import Hub
 from .._kernel.operation import Operation
-from .._kernel.states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED
-from .._kernel.switching import SIGNED, park, wake
 
 __all__ = ["Awaited"]
 

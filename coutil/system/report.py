@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import _host, _report
-from .._kernel.coroutine import Coroutine
+from .._coroutines.coroutine import Coroutine
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .._kernel.books import ExceptHook, print_exception
-from .._kernel.coroutine import Coroutine, home, running
+from .._coroutines.books import ExceptHook, print_exception
+from .._coroutines.coroutine import Coroutine, home, running
+from .._coroutines.switching import Outside, take_turns
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
-from .._kernel.switching import Outside, take_turns
 
 __all__ = ["excepthook", "halt", "isrunning", "run"]
 

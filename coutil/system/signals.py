@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal as _signal
 from typing import Any
 
+from .._coroutines.states import ARMED, FREED
+from .._coroutines.switching import SIGNED
 from .._kernel.operation import Operation, operation
-from .._kernel.states import ARMED, FREED
-from .._kernel.switching import SIGNED
 from .._libuv import check, error, lib
 from .awaited import Awaited, release
 

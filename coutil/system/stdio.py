@@ -15,12 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from .._kernel.coroutine import Coroutine
+from .._coroutines.coroutine import Coroutine
+from .._coroutines.states import ARMED, CLOSE_REQUEST, FREED
+from .._coroutines.switching import SIGNED, interrupt
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
 from .._kernel.requests import SIZE
-from .._kernel.states import ARMED, CLOSE_REQUEST, FREED
-from .._kernel.switching import SIGNED, interrupt
 from .._libuv import lib
 from .._libuv.buffers import Bytes, integers, readable
 from ..errors import BusyError

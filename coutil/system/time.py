@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from greenlet import getcurrent
 
+from .._coroutines.coroutine import running
+from .._coroutines.switching import Outside, take_turns
 from .._host import interruptible
-from .._kernel.coroutine import running
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
-from .._kernel.switching import Outside, take_turns
 from .._libuv import lib
 
 __all__ = ["nanosecs", "suspend", "time"]

@@ -6,8 +6,8 @@ import os
 from collections import deque
 from typing import Any, NamedTuple
 
+from .._coroutines.switching import SIGNED
 from .._kernel.operation import lucky
-from .._kernel.switching import SIGNED
 from .._libuv import error, lib
 from .._libuv.arguments import flag
 from .._libuv.files import Path, encoded

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from itertools import chain, repeat
 from typing import Any, ClassVar
 
+from .._coroutines.coroutine import running
+from .._coroutines.switching import SIGNED, park
 from .._kernel import handle as kernel
-from .._kernel.coroutine import running
 from .._kernel.entries import Entry, Wake
 from .._kernel.hub import Hub
 from .._kernel.requests import call
-from .._kernel.switching import SIGNED, park
 from .._libuv import lib
 from .._libuv.arguments import whole
 from .flat import flat

@@ -19,9 +19,9 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .. import _host
-from .._kernel.coroutine import Coroutine, Home, home, running
+from .._coroutines.coroutine import Coroutine, Home, home, running
+from .._coroutines.switching import top
 from .._kernel.hub import Hub, this_hub
-from .._kernel.switching import top
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics

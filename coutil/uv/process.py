@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._kernel.coroutine import running
+from .._coroutines.coroutine import running
+from .._coroutines.switching import SIGNED, park
 from .._kernel.entries import Wake
-from .._kernel.switching import SIGNED, park
 from .._libuv import check, lib
 from .._libuv.arguments import whole
 from .._libuv.command import IGNORED, Command, Container, pack

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
+from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.states import CLOSE_REQUEST, FREED
+from .._coroutines.switching import SIGNED, park
 from .._host import interruptible
-from .._kernel.coroutine import Coroutine, running
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import Hub
 from .._kernel.operation import operation_in
-from .._kernel.states import CLOSE_REQUEST, FREED
-from .._kernel.switching import SIGNED, park
 from .._libuv import check, error, lib
 from ..errors import Closed, UVError
 from .flat import flat

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from signal import Signals
 from typing import Any
 
+from .._coroutines.switching import SIGNED
 from .._kernel.entries import Entry
-from .._kernel.switching import SIGNED
 from .._libuv import error, lib
 from ..errors import Cancelled
 from .flat import flat

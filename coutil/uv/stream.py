@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._coroutines.switching import SIGNED
 from .._kernel.entries import Entry
 from .._kernel.operation import lucky
 from .._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, queued, request, take, write_rest
-from .._kernel.switching import SIGNED
 from .._libuv import error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import Bytes, readable, writable

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from .._coroutines.switching import SIGNED
 from .._kernel.operation import lucky
 from .._kernel.requests import request
-from .._kernel.switching import SIGNED
 from .._libuv import NULL, lib
 from .._libuv.arguments import flag, whole
 from .._libuv.buffers import Bytes, readable

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from coutil import coroutine, errors, spawn, system
-from coutil._kernel.coroutine import Coroutine, home
+from coutil._coroutines.coroutine import Coroutine, home
+from coutil._coroutines.states import Arrow, observers
 from coutil._kernel.hub import Hub
-from coutil._kernel.states import Arrow, observers
 from tests.helpers.transitions import Reached
 
 SLOTS = 3  # coroutines at a time that the rules can speak of

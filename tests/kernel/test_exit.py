@@ -349,8 +349,8 @@ def test_leaving(where):
     """B25: `sys.exit` reaches the main program from wherever it is called; the exit code is exact."""
     code, said, errors = ends(
         f"""
-from coutil._kernel.coroutine import home
-from coutil._kernel.hooks import Hooks
+from coutil._coroutines.coroutine import home
+from coutil._coroutines.hooks import Hooks
 from coutil._kernel.hub import this_hub
 
 class Leaver(Hooks):
@@ -403,8 +403,8 @@ def test_deadlock_ends_the_program():
     """B39, B25: a main program that nothing can wake ends with `Deadlock`, which tells what everybody waits for."""
     code, said, errors = ends(
         """
-from coutil._kernel.coroutine import running
-from coutil._kernel.switching import park
+from coutil._coroutines.coroutine import running
+from coutil._coroutines.switching import park
 
 one = coroutine.create(coroutine.yield_, name="sleeper")
 one.resume()

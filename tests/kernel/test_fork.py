@@ -12,9 +12,9 @@ import time
 import pytest
 
 from coutil import coroutine, errors, spawn, system
-from coutil._kernel.coroutine import home, running
+from coutil._coroutines.coroutine import home, running
+from coutil._coroutines.switching import park
 from coutil._kernel.hub import this_hub
-from coutil._kernel.switching import park
 from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
 from tests.helpers.script import output_of, run_script

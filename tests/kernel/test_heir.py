@@ -15,9 +15,9 @@ import pytest
 from greenlet import GreenletExit, gettrace, greenlet, settrace
 
 from coutil import coroutine, errors, event, scopes, spawn, system
+from coutil._coroutines.coroutine import Coroutine, home
+from coutil._coroutines.hooks import Hooks
 from coutil._kernel import hub as hub_module
-from coutil._kernel.coroutine import Coroutine, home
-from coutil._kernel.hooks import Hooks
 from coutil._kernel.hub import ASKED, LUCK, Hub, this_hub
 from tests.helpers.tcp import listening, with_plain_peers
 from tests.helpers.transitions import Walked, needs_debug

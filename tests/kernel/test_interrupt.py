@@ -15,8 +15,8 @@ from textwrap import dedent
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.coroutine import running
-from coutil._kernel.switching import park
+from coutil._coroutines.coroutine import running
+from coutil._coroutines.switching import park
 from tests.helpers.script import ROOT, output_of, run_script
 from tests.helpers.tcp import BIG, listening, pairs
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, errors, spawn, system
+from coutil._coroutines.states import OBJECT, OPERATION
 from coutil._kernel.handle import Handle
 from coutil._kernel.hub import Hub
-from coutil._kernel.states import OBJECT, OPERATION
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.transitions import Reached, Walked, needs_debug
 

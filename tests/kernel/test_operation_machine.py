@@ -12,8 +12,8 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, spawn, system
+from coutil._coroutines.states import OPERATION, Arrow
 from coutil._kernel.hub import Hub
-from coutil._kernel.states import OPERATION, Arrow
 from coutil.testing import ManualClock
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.transitions import Reached, Walked, needs_debug

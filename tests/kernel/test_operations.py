@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from coutil import coroutine, errors, spawn, system
-from coutil._kernel.coroutine import Coroutine
+from coutil._coroutines.coroutine import Coroutine
 from coutil._kernel.hub import Hub, this_hub
 from coutil._libuv import lib
 from coutil.system.files.file import File

@@ -12,10 +12,10 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from coutil import coroutine, errors, spawn, system
+from coutil._coroutines.coroutine import home, running
+from coutil._coroutines.switching import park
 from coutil._host import ENDINGS
-from coutil._kernel.coroutine import home, running
 from coutil._kernel.hub import this_hub
-from coutil._kernel.switching import park
 from tests.conftest import descriptors
 from tests.helpers.script import output_of
 from tests.helpers.tcp import listening, pair, pairs
@@ -269,7 +269,7 @@ def test_many_threads_leave_nothing():
         from pathlib import Path
         from greenlet import greenlet
         from coutil import spawn, system
-        from coutil._kernel.coroutine import Coroutine, Home
+        from coutil._coroutines.coroutine import Coroutine, Home
         from coutil._kernel.hub import Hub
 
         class Thing:

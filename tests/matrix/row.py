@@ -12,7 +12,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from coutil import coroutine, errors, event, spawn, system
-from coutil._kernel.coroutine import Coroutine
+from coutil._coroutines.coroutine import Coroutine
 from coutil.scopes import Deadline, timeout
 from tests.helpers.tcp import with_plain_peer
 

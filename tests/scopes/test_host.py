@@ -13,7 +13,7 @@ import pytest
 from greenlet import GreenletExit
 
 from coutil import coroutine, errors, event, spawn, system
-from coutil._kernel.coroutine import home
+from coutil._coroutines.coroutine import home
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
 from tests.helpers.probes import Trouble, gone

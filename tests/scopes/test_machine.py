@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
-from coutil._kernel.coroutine import home
+from coutil._coroutines.coroutine import home
 from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock
 from tests.helpers.tcp import pair

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.coroutine import running as kernel_running
-from coutil._kernel.switching import park
+from coutil._coroutines.coroutine import running as kernel_running
+from coutil._coroutines.switching import park
 from coutil.coroutine import create, running, yield_
 from coutil.errors import AlreadyRunning, Deadlock, NotRunning
 

@@ -12,7 +12,7 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, spawn, system, uv
-from coutil._kernel.coroutine import home
+from coutil._coroutines.coroutine import home
 from tests.helpers.handles import KINDS, SIGNAL
 from tests.helpers.script import output_of
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from ..._kernel.coroutine import home
-from ..._kernel.switching import SIGNED, Runner
+from ..._coroutines.coroutine import home
+from ..._coroutines.switching import SIGNED, Runner
 from ..._libuv import error, lib
 from ..._libuv.files import Call
 from .request import run

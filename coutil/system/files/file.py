@@ -11,8 +11,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import begun
-from ..._kernel.switching import SIGNED
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.files import Call
 from . import buffered

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import operation
-from ..._kernel.switching import SIGNED
 from ..._libuv.files import ARRIVED, Call
 from ..._libuv.files import Folder as Opened
 from ...errors import BusyError, Closed, UVError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from ..._kernel.switching import SIGNED
+from ..._coroutines.switching import SIGNED
 from ..._libuv.files import Call
 from ...errors import UVError
 from .request import Path, filebits, flag, like, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ..._kernel.switching import SIGNED
+from ..._coroutines.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call, encoded
 from .file import File

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..._coroutines.states import CLOSE_REQUEST
+from ..._coroutines.switching import SIGNED
 from ..._host import interruptible
 from ..._kernel.operation import Operation, operation
-from ..._kernel.states import CLOSE_REQUEST
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.arguments import flag, whole
 from ..._libuv.files import AGAIN, Call, Path, like

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..._kernel.switching import SIGNED
+from ..._coroutines.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call
 from ...errors import UVError

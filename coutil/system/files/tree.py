@@ -9,10 +9,10 @@ import os
 from collections import deque
 from typing import Any
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.entries import Slotted
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call, Path
 from ..._libuv.files import Folder as Opened

@@ -8,10 +8,10 @@ from collections import deque
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from ..._coroutines.states import O_ARMED, O_READY
+from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
 from ..._kernel.operation import lucky, operation
-from ..._kernel.states import O_ARMED, O_READY
-from ..._kernel.switching import SIGNED
 from ..._libuv import error
 from ..._libuv.files import Call, encoded
 from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, Raw, polled, polling, take, watching

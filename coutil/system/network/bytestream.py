@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import lucky
 from ..._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, take, write_rest
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..files.file import File

@@ -11,8 +11,8 @@ from _thread import get_ident
 from struct import Struct
 from typing import Any, Literal, overload
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import lucky
-from ..._kernel.switching import SIGNED
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import literal

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
+from ..._coroutines.states import ARMED
+from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
 from ..._kernel.operation import operation
-from ..._kernel.states import ARMED
-from ..._kernel.switching import SIGNED
 from ..._libuv import error, lib
 from ..._libuv.buffers import filled
 from .bytestream import ByteStream, Listener

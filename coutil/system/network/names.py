@@ -25,8 +25,8 @@ from socket import (
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
+from ..._coroutines.states import FREED
 from ..._kernel.operation import operation
-from ..._kernel.states import FREED
 from ..._libuv import error as _error
 from ..._libuv import lib
 from ..._libuv.names import Lookup, Naming, checked_host, checked_service

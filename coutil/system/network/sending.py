@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..._coroutines.states import CLOSE_REQUEST
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import operation
 from ..._kernel.requests import write_rest
-from ..._kernel.states import CLOSE_REQUEST
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import readable
 from ..._libuv.files import Call

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.hub import Hub
 from ..._kernel.requests import LARGEST, SIZE
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable
 from .address import Domain

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
-from ..._kernel.switching import SIGNED
 from ..._libuv import lib
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener

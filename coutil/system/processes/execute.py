@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._coroutines.states import FREED
+from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import operation
-from ..._kernel.states import FREED
-from ..._kernel.switching import SIGNED
 from ..environment import Path
 from .process import Process, spec_of
 from .spec import ExecSpec, StandardStream, program_of

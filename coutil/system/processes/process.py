@@ -8,11 +8,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from ..._coroutines.states import FREED
+from ..._coroutines.switching import SIGNED
 from ..._kernel.entries import Entry
 from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
-from ..._kernel.states import FREED
-from ..._kernel.switching import SIGNED
 from ..._libuv import error, lib
 from ..._libuv.spawning import Program, pack
 from ...errors import Closed, ForeignThread, Forked, uv_error_class

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.coroutine import home
-from coutil._kernel.hooks import Hooks
+from coutil._coroutines.coroutine import home
+from coutil._coroutines.hooks import Hooks
 from coutil.coroutine import create, running, yield_
 from coutil.errors import NotYieldable
 

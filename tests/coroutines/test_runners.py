@@ -11,8 +11,8 @@ from weakref import ref
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.coroutine import home
-from coutil._kernel.switching import KEPT
+from coutil._coroutines.coroutine import home
+from coutil._coroutines.switching import KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
 

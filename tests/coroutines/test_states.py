@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from coutil._kernel import states
+from coutil._coroutines import states
+from coutil._coroutines.states import OBJECT, OPERATION, Arrow, State, arrow, checked, observers
 from coutil._kernel.handle import Handle
 from coutil._kernel.operation import Operation
-from coutil._kernel.states import OBJECT, OPERATION, Arrow, State, arrow, checked, observers
 
 # Number, from, to and scope: "T" in the caller's code, "U" in the hub.
 OPERATION_ARROWS = [

@@ -1,0 +1,1 @@
+"""Coroutines over greenlets: how they run, suspend and end. Needs no libuv."""
