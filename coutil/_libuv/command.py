@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import ffi, lib
 
-__all__ = ["IGNORED", "Command", "Container", "fill", "pack"]
+__all__ = ["IGNORED", "Command", "Container", "culprit", "fill", "pack"]
 
 
 class Container(NamedTuple):
@@ -63,3 +64,14 @@ def pack(command: Command) -> tuple[Any, list[Any]]:
     packed.stdio_count = len(command.stdio)
     packed.flags, packed.user, packed.group = command.flags, command.user, command.group
     return packed, keep
+
+
+def culprit(program: Any) -> str:
+    """Return why a program could not be started: the directory, if that cannot be entered, else the program.
+
+    The system's code does not tell which of the two it is about.
+    """
+    directory = program.directory
+    if directory is not None and not (os.path.isdir(directory) and os.access(directory, os.X_OK)):
+        return os.fsdecode(directory)
+    return os.fsdecode(program.arguments[0])

@@ -18,7 +18,7 @@ from .._coroutines.switching import SIGNED, park
 from .._kernel.entries import Wake
 from .._libuv import check, lib
 from .._libuv.arguments import whole
-from .._libuv.command import IGNORED, Command, Container, pack
+from .._libuv.command import IGNORED, Command, Container, culprit, pack
 from .._libuv.files import encoded
 from ..errors import UVError, uv_error_class
 from .flat import flat
@@ -100,7 +100,7 @@ class Process(Handle):
         try:
             super().__init__(where, start, "uv_spawn")
         except UVError as failed:
-            failed.filename = os.fsdecode(arguments[0])
+            failed.filename = culprit(command)
             raise
         finally:
             keep.clear()

@@ -234,6 +234,20 @@ def test_missing_program(run, hub):
     assert (hub.loop.want.tolist().count(1), children()) == (0, [])
 
 
+@both_ways
+@pytest.mark.parametrize(("place", "error"), [("gone", FileNotFoundError), ("file", NotADirectoryError)])
+def test_missing_directory(run, place, error, tmp_path):
+    """EXE-10: what cannot be found is the directory to start in, and the error says so."""
+    (tmp_path / "file").touch()
+    with pytest.raises(error) as missing:
+        run("true", runpath=tmp_path / place)
+    assert missing.value.filename == str(tmp_path / place)
+    with pytest.raises(FileNotFoundError) as missing:
+        run("coutil-no-such-program", runpath=tmp_path)
+    assert missing.value.filename == "coutil-no-such-program"
+    assert children() == []
+
+
 def test_no_program(tmp_path):
     """EXE-10: what may not be executed is EACCES; the empty name a ValueError; too much E2BIG."""
     with pytest.raises(PermissionError):

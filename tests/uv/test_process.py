@@ -617,10 +617,10 @@ def test_user_that_we_cannot_be(loop):
     ],
 )
 def test_failing_starts(loop, file, options, name):
-    """Libuv's spawn_fails: the error says which program; there is no handle, no handler call and no zombie."""
+    """Libuv's spawn_fails: the error says which program or directory; no handle, no handler call, no zombie."""
     with pytest.raises(errors.UVError) as info:
         uv.Process(loop, file, **options)
-    assert (info.value.name, info.value.syscall, info.value.filename) == (name, "uv_spawn", file)
+    assert (info.value.name, info.value.syscall, info.value.filename) == (name, "uv_spawn", options.get("cwd", file))
     assert loop.walk() == []
     assert loop.run() is False
     with pytest.raises(ChildProcessError):

@@ -14,6 +14,7 @@ from ..._kernel.entries import Entry
 from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
 from ..._libuv import error, lib
+from ..._libuv.command import culprit
 from ..._libuv.spawning import Program, pack
 from ...errors import Closed, ForeignThread, Forked, uv_error_class
 from ...scopes import timeout as within
@@ -42,7 +43,7 @@ class _Exit(Awaited, Entry):
         if code < 0:
             hub.drop(self.slot)
             hub.check()
-            raise error(code, "uv_spawn", os.fsdecode(program.arguments[0]))
+            raise error(code, "uv_spawn", culprit(program))
         self.pid = int(packed.pid)
         self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
 
