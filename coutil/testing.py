@@ -36,7 +36,7 @@ def manual_clock() -> Iterator[ManualClock]:
 class ManualClock(Clock):
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
-    __slots__ = ("heap", "hub", "time")
+    __slots__ = ("heap", "hub", "idle", "time")
 
     def __init__(self, hub: Hub) -> None:
         """Use `manual_clock`."""
@@ -44,6 +44,7 @@ class ManualClock(Clock):
         self.hub = hub
         self.time = hub.loop.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
+        self.idle: set[int] = set()  # slots of those that do not keep the loop alive
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
@@ -60,19 +61,25 @@ class ManualClock(Clock):
     def stop(self, slot: int) -> None:
         """As in `Clock`."""
         self.heap = sorted(entry for entry in self.heap if entry[2] != slot)
+        self.idle.discard(slot)
+
+    def hold(self, slot: int, hold: bool) -> None:
+        """As in `Clock`."""
+        (self.idle.discard if hold else self.idle.add)(slot)
 
     def pending(self) -> int:
-        """Return how many timers wait."""
-        return len(self.heap)
+        """Return how many timers keep the loop alive."""
+        return len(self.heap) - len(self.idle)
 
     def advance(self, seconds: float | None = None) -> bool:
         """Let `seconds` (>= 0) pass, or the time up to the next timer; what is due fires in the hub's next turn."""
         if seconds is None:
-            seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.heap else 0
+            seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.pending() else 0
         self.time += round(seconds * 1e9)
         fired = False
         while self.heap and self.heap[0][0] <= self.time:
             _, generation, slot = heappop(self.heap)
+            self.idle.discard(slot)
             self.hub.ready.append(_Due(self.hub, slot, generation))
             fired = True
         return fired

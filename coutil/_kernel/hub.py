@@ -290,16 +290,20 @@ class Hub:
         me = self.guest(running())
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
+        if me.cancelled is not None:
+            raise me.cancelled.error()
         _host.install(self)
+        watch = me.scope._drive(me) if me.scope is not None else None
         self.caller, self.mode = me, mode
         self.entered, self.luck = self.turns, LUCK + 1  # more than anybody has who is resumed from now on
         self.tune()
         try:
-            answer: bool = enter_hub(me)
+            return bool(enter_hub(me))
         finally:
             self.caller, self.mode, self.halting = None, "loop", False
             self.tune()
-        return answer
+            if watch is not None:
+                watch.stop()
 
     def _resumed(self, coroutine: Coroutine) -> bool:
         """Return whether a hub resumed `coroutine`, directly or through others, and waits for it to come back."""

@@ -34,8 +34,12 @@ class Clock:
         """Forget the timer of `slot`, if it has not fired."""
         lib.co_timer_stop(self.loop.pointer, slot)
 
+    def hold(self, slot: int, hold: bool) -> None:
+        """Set whether the timer of `slot`, if it has not fired, keeps the loop alive; it does unless told otherwise."""
+        lib.co_timer_hold(self.loop.pointer, slot, hold)
+
     def pending(self) -> int:
-        """Return how many timers wait that libuv does not know of."""
+        """Return how many timers keep the loop alive that libuv does not know of."""
         return 0
 
     def advance(self, seconds: float | None = None) -> bool:

@@ -484,6 +484,7 @@ int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t n
         loop->timers_kept++;
         return code;
     }
+    uv_ref(&timer->u.handle);
     uint64_t due = (loop->clock + nanoseconds + 999999) / 1000000;
     uint64_t now = uv_now(&loop->uv);
     return uv_timer_start(&timer->u.timer, on_timer, due > now ? due - now : 0, 0);
@@ -495,6 +496,15 @@ int co_timer_stop(co_loop *loop, uint32_t slot) {
     if (!timer || timer->u.handle.type != UV_TIMER) return 0; /* it has fired; its record is on the way */
     uv_timer_stop(&timer->u.timer);
     timer_retire(timer);
+    return 0;
+}
+
+/* Whether a timer that waits keeps the loop alive. */
+int co_timer_hold(co_loop *loop, uint32_t slot, int hold) {
+    ENTER(loop);
+    co_handle *timer = find(loop, slot);
+    if (!timer || timer->u.handle.type != UV_TIMER) return 0; /* it has fired */
+    (hold ? uv_ref : uv_unref)(&timer->u.handle);
     return 0;
 }
 

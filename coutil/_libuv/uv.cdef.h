@@ -61,6 +61,7 @@ void co_cancel_all(co_loop *loop);
 
 int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t nanoseconds);
 int co_timer_stop(co_loop *loop, uint32_t slot);
+int co_timer_hold(co_loop *loop, uint32_t slot, int hold);
 
 int co_tcp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6);
 int co_bind(co_loop *loop, uint32_t slot, const co_address *address);

@@ -6,7 +6,7 @@
 
 Rule 1: cancellation is level-triggered. From the moment a block is cancelled until it is left, every wait inside it
 raises; it arrives nowhere else. "Inside" are the coroutine that entered the block, and the children of every `scope`
-within it; a coroutine that was started in another way is on its own.
+within it; a coroutine that was started in another way is on its own. `system.run` is a wait in this respect, too.
 Rule 2: what is raised belongs to one block and passes through all others. Of several cancelled blocks it is the
 outermost, so that an inner deadline never hides an outer one.
 """

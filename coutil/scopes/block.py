@@ -110,9 +110,9 @@ class Block:
             if one.scope is not None and (guest := one.scope._guest) is not None:
                 guest.cancelled = whose
                 guest.home.hub.ready.append(_Cut(guest))
-            elif whose is not None and one.resumer is None and one.status == "suspended":
+            elif whose is not None:
                 try:
-                    interrupt(one, whose.error())
+                    cut(one, whose)
                 except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
                     if leaving is None:
                         leaving = error
@@ -139,6 +139,14 @@ class Block:
         host = self._inside()
         return Watch(self, host, guest) if host is not None and host.home is not guest.home else None
 
+    def _drive(self, me: Coroutine) -> Watch | Respite:
+        """Have `me`, our host or who stands for it in another loop, run a loop, which no deadline of it keeps alive."""
+        watch = self._watch(me)
+        if watch is None:
+            return Respite(self)
+        watch.hold(False)
+        return watch
+
     def _concerned(self, host: Coroutine | None) -> list[Coroutine]:
         """Return every coroutine inside, also those under a shield: children come before who waits for them."""
         found: list[Coroutine] = []
@@ -161,6 +169,19 @@ class Block:
 
     def _state(self) -> str:
         return "expired" if self.expired else "cancelled" if self.cancelled else "left" if self._left else "open"
+
+
+def cut(coroutine: Coroutine, block: Block) -> None:
+    """Raise that `block` was cancelled in a coroutine that waits, or that runs its loop.
+
+    Raises KeyboardInterrupt and SystemExit.
+    """
+    hub = coroutine.home.hub
+    if hub is not None and hub.caller is coroutine:
+        if not hub.exits:  # else it is about to leave anyway
+            hub.exit(block.error())
+    elif coroutine.resumer is None and coroutine.status == "suspended":
+        interrupt(coroutine, block.error())
 
 
 def unlink(block: Block, coroutine: Coroutine) -> None:
@@ -200,6 +221,11 @@ class Alarm(Slotted):
             hub.drop(self.slot)
             hub.check()
             raise
+
+    def hold(self, hold: bool) -> None:
+        """Set whether the loop is alive for this timer's sake."""
+        if self.generation >= 0:
+            self.hub.clock.hold(self.slot, hold)
 
     def deliver(self, generation: int, result: int, where: int) -> None:
         """The time has come."""
@@ -259,11 +285,35 @@ class Watch:
             left = round(first.deadline * 1e9) - host.home.hub.clock.update()
             self._alarm = Alarm(guest.home.hub, first._overdue, max(left, 0))
 
+    def hold(self, hold: bool) -> None:
+        """Set whether the loop is alive for this deadline's sake."""
+        if self._alarm is not None:
+            self._alarm.hold(hold)
+
     def stop(self) -> None:
         """The wait is over."""
         self._block._guest = None
         if self._alarm is not None:
             self._alarm.stop()
+
+
+class Respite:
+    """The deadlines around a coroutine that runs its own loop: they cut that, but are no reason to go on."""
+
+    def __init__(self, block: Block) -> None:
+        """block: the innermost one."""
+        self._alarms: list[Alarm] = []
+        around: Block | None = block
+        while around is not None:
+            if around._alarm is not None:
+                around._alarm.hold(False)
+                self._alarms.append(around._alarm)
+            around = around._outer
+
+    def stop(self) -> None:
+        """The loop runs no more."""
+        for alarm in self._alarms:
+            alarm.hold(True)
 
 
 class _Cut(Entry):
@@ -276,9 +326,8 @@ class _Cut(Entry):
 
     def fire(self) -> None:
         """Do so, if it waits still."""
-        guest = self.guest
-        if guest.resumer is None and guest.cancelled is not None:
-            interrupt(guest, guest.cancelled.error())
+        if self.guest.cancelled is not None:
+            cut(self.guest, self.guest.cancelled)
 
 
 def _running(block: Block | None) -> Iterator[Block]:

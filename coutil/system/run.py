@@ -19,7 +19,8 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
 
     mode: "loop": until nothing is left that could happen, or `halt`. "step": one turn, which waits until something
     happens. "ready": one turn without waiting.
-    Returns whether anything is left. KeyboardInterrupt and SystemExit of a coroutine are raised here.
+    Returns whether anything is left. KeyboardInterrupt and SystemExit of a coroutine are raised here. A deadline around
+    the caller, or a cancelled scope, cuts it like a wait (`coutil.scopes`), but is nothing that it waits for.
     Raises TypeError, ValueError, `AlreadyRunning` (called by something that the loop itself resumed).
     Source: uv_run.
     """

@@ -113,7 +113,8 @@ class Loop(Names, Work):
         """Run the loop.
 
         mode: "default": until nothing referenced is active, or `stop`. "once": one turn, which waits until something
-        happens. "nowait": one turn without waiting. Returns whether anything referenced is still active.
+        happens. "nowait": one turn without waiting. Returns whether anything referenced is still active. A deadline
+        around the caller, or a cancelled scope, cuts it (`coutil.scopes`), but is nothing that it waits for.
         Raises TypeError, ValueError, `AlreadyRunning` (called by something that this loop itself called),
         `ForeignThread`, `Closed`, what escaped from a handler, and KeyboardInterrupt. Source: uv_run.
         """
