@@ -44,12 +44,13 @@ def new_runner() -> Runner:
     """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller."""
     me = getcurrent()
     made = Runner(work, me)
-    own = 16
+    made.below = others = getattr(me, "below", 0)
     try:
-        while sys._getframe(own) is not None:
-            own *= 2
-    except ValueError:  # the stack is not that deep
-        made.below = getattr(me, "below", 0) + own
+        while made.below <= SHALLOW:
+            made.below += 16
+            sys._getframe(made.below - others)
+    except ValueError:  # our own stack is not that deep
+        pass
     return made
 
 
