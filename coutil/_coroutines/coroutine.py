@@ -68,7 +68,8 @@ class Home(Books):
                     raise Deadlock("nothing can wake the caller: no event loop is in use")
                 return self.start_hub(self)
             except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
-                throw_into(self.driver(), error)
+                thrown = Thrown(error)
+            throw_into(self.driver(), thrown)
 
 
 def home() -> Home:
@@ -245,7 +246,9 @@ class Coroutine:
             if self._greenlet is me:
                 raise self._suspending()
             self._greenlet.coroutine = self
-            return enter(self, Thrown(error))
+            thrown = Thrown(error)
+            del error  # whoever catches it shall be the last who refers to it
+            return enter(self, thrown)
         except RecursionError:
             self.resumer = None  # as in resume()
             raise

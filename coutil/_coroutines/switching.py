@@ -78,12 +78,29 @@ class Outside:
 
 
 class Thrown:
-    """An exception on its way into a coroutine."""
+    """An exception on its way into a coroutine, where it is raised.
 
-    __slots__ = ("error",)
+    It is passed like any other value. greenlet's own `throw` would take the traceback off; and it refers to the
+    exception, so to all that the frames of its traceback refer to, until control comes back: perhaps never.
+    """
+
+    __slots__ = ("_error",)
 
     def __init__(self, error: BaseException | type[BaseException]) -> None:
-        self.error = error
+        self._error: BaseException | type[BaseException] | None = error
+
+    def take(self) -> BaseException | type[BaseException]:
+        """Return it, and forget it."""
+        error, self._error = self._error, None
+        assert error is not None
+        return error
+
+
+def landed(brought: Any) -> Any:
+    """Return what an explicit resume has brought; raise what was thrown."""
+    if brought.__class__ is Thrown:
+        raise brought.take()
+    return brought
 
 
 def enter(coroutine: Coroutine, value: Any) -> Any:
@@ -93,8 +110,7 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
     if hooks is not None:
         home.tell(hooks.resumed, coroutine)
     try:
-        runner = coroutine._greenlet
-        got = runner.throw(value.error) if value.__class__ is Thrown else runner.switch(value)
+        got = coroutine._greenlet.switch(value)
     except GreenletError:
         coroutine.resumer = None
         raise ForeignThread(f"cannot resume {coroutine!r}: it belongs to another thread") from None
@@ -176,7 +192,8 @@ def park(coroutine: Coroutine, what: object) -> Any:
     coroutine.since = coroutine.home.turned
     resumer = coroutine.resumer
     coroutine.resumer = None
-    return resumer.switch(None)
+    woken = resumer.switch(None)
+    return woken if woken is SIGNED else landed(woken)
 
 
 def hand_over(coroutine: Coroutine, what: object, heir: Coroutine) -> Any:
@@ -186,7 +203,8 @@ def hand_over(coroutine: Coroutine, what: object, heir: Coroutine) -> Any:
     coroutine.waiting_on = what
     coroutine.since = coroutine.home.turned
     coroutine.resumer = None
-    return heir._greenlet.switch(SIGNED)
+    woken = heir._greenlet.switch(SIGNED)
+    return woken if woken is SIGNED else landed(woken)
 
 
 def take_turns(own: Any) -> Any:
@@ -230,7 +248,7 @@ def take_turns(own: Any) -> Any:
     if woken is SIGNED:
         return True
     own.leave_queue()
-    return woken
+    return landed(woken)
 
 
 def yield_(value: object) -> Any:
@@ -257,7 +275,7 @@ def rest(value: object = None) -> Any:
     if me.__class__ is Runner:
         me.coroutine = None
     del coroutine, me
-    return resumer.switch(value)
+    return landed(resumer.switch(value))
 
 
 def notify(coroutine: Coroutine, token: object) -> None:
@@ -294,33 +312,35 @@ def wake(coroutine: Coroutine) -> None:
         home.tell(home.hooks.parked, coroutine)
 
 
-def interrupt(coroutine: Coroutine, error: BaseException) -> None:
+def interrupt(coroutine: Coroutine, thrown: Thrown) -> None:
     """Throw into a suspended coroutine on behalf of somebody who goes on then; what escapes goes to the excepthook.
 
     KeyboardInterrupt and SystemExit are raised here.
     """
+    if coroutine.gate.__class__ is Outside and getcurrent() is coroutine.home.gate:
+        return throw_into(coroutine, thrown)
     try:
-        by_hub = coroutine.gate.__class__ is Outside and getcurrent() is coroutine.home.gate
-        if by_hub:
-            throw_into(coroutine, error)
-        else:
-            coroutine.throw(error)
+        coroutine.throw(thrown.take())
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as escaped:  # noqa: BLE001  # reported
         coroutine.home.report(coroutine, escaped)
 
 
-def throw_into(coroutine: Coroutine, error: BaseException) -> None:
-    """Raise `error` in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
+def throw_into(coroutine: Coroutine, thrown: Thrown) -> None:
+    """Raise in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
+    hub = coroutine.home.hub
     if coroutine.resumer is None:
         coroutine.resumer = coroutine.gate
-    coroutine._greenlet.throw(error)
+    elif hub is None or hub.caller is not coroutine:  # it has switched away by itself, and knows nothing of `Thrown`
+        coroutine._greenlet.throw(thrown.take())
+        return
+    coroutine._greenlet.switch(thrown)
 
 
 def enter_hub(coroutine: Coroutine) -> Any:
     """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
-    return coroutine.home.gate.switch(None)
+    return landed(coroutine.home.gate.switch(None))
 
 
 def leave_hub(coroutine: Coroutine, answer: object) -> None:

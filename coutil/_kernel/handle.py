@@ -20,7 +20,7 @@ from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
-from .._coroutines.switching import SIGNED, hand_over, interrupt, park, wake
+from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
 from .._libuv import NULL, error, lib
 from ..errors import BusyError, Closed, ForeignThread, Forked
 from .entries import Entry, Slotted
@@ -208,7 +208,7 @@ class Handle(Slotted):
         lib.co_close(self.pointer, slot)
         if waiter is None:
             return
-        told = self.interruption()
+        told = Thrown(self.interruption())
         if parked:
             waiter.resumer = None
             interrupt(waiter, told)
@@ -279,6 +279,6 @@ class _Interrupt(Entry):
 
     def fire(self) -> None:
         """Tell the coroutine, if it did begin to wait."""
-        told = self.handle.interruption()
+        told = Thrown(self.handle.interruption())
         if self.waiter.resumer is None and self.waiter.waiting_on is self.handle:
             interrupt(self.waiter, told)

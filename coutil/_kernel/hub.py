@@ -21,7 +21,7 @@ from typing import Any
 from .. import _host
 from .._coroutines.books import Token
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
-from .._coroutines.switching import Outside, Runner, enter_hub, leave_hub, park, throw_into
+from .._coroutines.switching import Outside, Runner, Thrown, enter_hub, leave_hub, park, throw_into
 from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
@@ -240,14 +240,13 @@ class Hub:
             self.exits.append(KeyboardInterrupt())
         alive = bool(alive or self.ready)
         if self.exits:
-            driver, self.caller = self.caller or self.home.driver(), None
-            throw_into(driver, self.exits.pop(0))
+            throw_into(self.caller or self.home.driver(), Thrown(self.exits.pop(0)))
         elif not alive and not self.halting and self.mode != "ready" and self.clock.advance():
             pass
         elif self.caller is not None:
             self._leave_run(alive, happened)
         elif not alive and not self.alive():
-            throw_into(self.home.driver(), Deadlock(deadlock(self.home)))
+            throw_into(self.home.driver(), Thrown(Deadlock(deadlock(self.home))))
         self.tune()
 
     def tune(self) -> None:

@@ -15,7 +15,7 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.switching import Outside, interrupt
+from .._coroutines.switching import Outside, Thrown, interrupt
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from ..errors import ForeignThread, ScopeCancelled, Timeout
@@ -181,7 +181,7 @@ def cut(coroutine: Coroutine, block: Block) -> None:
         if not hub.exits:  # else it is about to leave anyway
             hub.exit(block.error())
     elif coroutine.resumer is None and coroutine.status == "suspended":
-        interrupt(coroutine, block.error())
+        interrupt(coroutine, Thrown(block.error()))
 
 
 def unlink(block: Block, coroutine: Coroutine) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.states import ARMED, CLOSE_REQUEST, FREED
-from .._coroutines.switching import SIGNED, interrupt
+from .._coroutines.switching import SIGNED, Thrown, interrupt
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
 from .._kernel.requests import SIZE
@@ -69,7 +69,7 @@ class Terminal(ByteStream):
         super().close()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            interrupt(waiting, self._handle.interruption())
+            interrupt(waiting, Thrown(self._handle.interruption()))
         return True
 
     def shutdown(self) -> bool:
