@@ -2,7 +2,8 @@
 
 Rule 1: this file imports nothing of ours, so that every layer can raise what it documents.
 Rule 2: an error of libuv is a `UVError`, and also what a Python programmer would catch: `ConnectionRefusedError`,
-`FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … (`uv_error_class`).
+`FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … Its class is named after libuv's error and found here, too:
+`except errors.ENOENT`.
 Rule 3: misuse that Python itself reports by `TypeError`, `ValueError` or `AttributeError` has no class here.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import errno as _errno
 from socket import gaierror
+from typing import Any
 
 from greenlet import GreenletExit
 
@@ -75,6 +77,10 @@ class Closed(UVError, ValueError):
         self.code = -_errno.EBADF
         self.interrupted = interrupted
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies have the message, too."""
+        return type(self), (self.strerror, self.interrupted)
+
     def __str__(self) -> str:
         """Only the message: nothing was called."""
         return str(self.strerror)
@@ -124,6 +130,10 @@ class Timeout(CoutilError, TimeoutError):
         super().__init__(message)
         self.scope = scope
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the message; there is no such block."""
+        return type(self), self.args
+
 
 class ScopeCancelled(GreenletExit):
     """The block around a wait was cancelled. `scope`: which one.
@@ -131,10 +141,14 @@ class ScopeCancelled(GreenletExit):
     No `Exception`, so that code which handles errors lets it pass; a coroutine may end with it, silently.
     """
 
-    def __init__(self, message: str, scope: object) -> None:
+    def __init__(self, message: str, scope: object = None) -> None:
         """`message` names the scope."""
         super().__init__(message)
         self.scope = scope
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the message; there is no such scope."""
+        return type(self), self.args
 
 
 class TaskCancelled(CoutilError):
@@ -177,3 +191,14 @@ def uv_error_class(name: str) -> type[UVError]:
         doc = f"libuv's {name}."
         _classes[name] = type(name, bases, {"name": name, "__module__": __name__, "__doc__": doc})
     return _classes[name]
+
+
+_EAI = "ADDRFAMILY AGAIN BADFLAGS BADHINTS CANCELED FAIL FAMILY MEMORY NODATA NONAME OVERFLOW PROTOCOL SERVICE SOCKTYPE"
+_NAMES = {*_errno.errorcode.values(), *(f"EAI_{name}" for name in _EAI.split()), "ECHARSET", "EFTYPE", "EOF", "UNKNOWN"}
+
+
+def __getattr__(name: str) -> type[UVError]:
+    """Return the class of one of libuv's errors: `except errors.ENOENT`."""
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return uv_error_class(name)

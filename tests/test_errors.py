@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import pickle
@@ -13,7 +14,9 @@ from greenlet import GreenletExit
 from coutil import _libuv, errors, spawn, system
 from coutil._libuv import check, error
 from coutil.errors import Cancelled, Closed, CoutilError, Forked, Timeout, UVError, uv_error_class
+from coutil.scopes import timeout
 
+EOF, EAI_NONAME, EAI_CANCELED = -4095, -3008, -3003
 BUILTINS = {
     "EACCES": PermissionError,
     "EAGAIN": BlockingIOError,
@@ -276,10 +279,48 @@ def test_cause_and_context():
     assert caught.value.name == "EINVAL"
 
 
-@pytest.mark.parametrize("made", [errors.Deadlock("text"), errors.NotYieldable("text"), Timeout("text")], ids=repr)
-def test_plain_ones_can_be_pickled(made):
+@pytest.mark.parametrize(
+    "made",
+    [
+        errors.Deadlock("text"),
+        errors.NotYieldable("text"),
+        Timeout("text"),
+        Timeout("text", scope=timeout(1)),
+        errors.ScopeCancelled("text", timeout(1)),
+        Closed("text", interrupted=True),
+        error(-errno.ECANCELED, "uv_write"),
+        error(-errno.ENOENT, "uv_fs_stat", "/nope"),
+        error(-errno.EXDEV, "uv_fs_rename", "one", "other"),
+        error(EAI_NONAME, "uv_getaddrinfo"),
+        error(EOF),
+    ],
+    ids=repr,
+)
+def test_they_can_be_pickled_and_copied(made):
     """They may cross to another process, in a log handler or a pool."""
-    copy = pickle.loads(pickle.dumps(made))
-    assert type(copy) is type(made)
-    assert copy.args == made.args
-    assert str(copy) == "text"
+    for twin in (pickle.loads(pickle.dumps(made)), copy.copy(made)):
+        assert type(twin) is type(made)
+        assert (twin.args, str(twin)) == (made.args, str(made))
+        for name in ("code", "syscall", "filename", "filename2", "interrupted", "errno"):
+            assert getattr(twin, name, None) == getattr(made, name, None)
+
+
+def test_classes_of_libuv_are_found_by_name():
+    """They are what tracebacks call them: `except errors.ENOENT`; nothing else is found."""
+    with pytest.raises(errors.ENOENT) as caught:
+        system.fileinfo("/no/such/file")
+    assert type(caught.value) is errors.ENOENT is uv_error_class("ENOENT")
+    assert repr(error(-errno.ENOENT)) == "ENOENT(2, 'no such file or directory')"
+    assert issubclass(errors.EAI_NONAME, socket.gaierror)
+    assert errors.ECANCELED is Cancelled
+    for name in ("ENONSENSE", "EAI_NONSENSE", "enoent"):
+        with pytest.raises(AttributeError, match=f"module 'coutil.errors' has no attribute '{name}'"):
+            getattr(errors, name)
+
+
+@pytest.mark.parametrize("code", [*(-number for number in errno.errorcode), *range(-3020, -2999), *range(-4095, -4020)])
+def test_every_error_of_libuv_has_its_class(code):
+    """Whatever libuv calls an error, the module has it under that name."""
+    made = error(code)
+    assert getattr(errors, type(made).__name__) is type(made)
+    assert getattr(errors, made.name if code != EAI_CANCELED else "EAI_CANCELED") is type(made)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from ..errors import ForeignThread, UVError, uv_error_class
 from ._lib import ffi, lib
 
@@ -26,8 +29,11 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
         return ForeignThread("the object belongs to the hub of another thread")
     name = ffi.string(lib.uv_err_name(code)).decode()
     text = ffi.string(lib.uv_strerror(code)).decode()
+    if " " in name:  # not libuv's: it says so in words
+        name, text = errno.errorcode.get(-code, "UNKNOWN"), os.strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
-    made: UVError = uv_error_class(name)(number, text, filename, None, filename2)
+    files = () if filename is None else (filename, None, filename2)
+    made: UVError = uv_error_class(name)(number, text, *files)
     made.code = code
     made.syscall = syscall
     return made
