@@ -134,8 +134,12 @@ class Scope(Block):
         task.coroutine.scope = task.coroutine.cancelled = None
         del self._tasks[task]
         self._wake_waiters(task)
+        del task  # the frames of its error's traceback refer to this one
         if failure is not None:
-            self._fail(failure)
+            try:
+                self._fail(failure)
+            finally:
+                del failure
 
     def _fail(self, error: BaseException) -> None:
         """Take the error of a child. If the host has left without waiting for it, the excepthook gets it."""

@@ -179,6 +179,28 @@ def test_nobody_keeps_an_exception_that_was_handled(cut, around):
 
 
 @pytest.mark.parametrize("around", [directly, in_a_coroutine])
+@pytest.mark.parametrize("seconds", [None, 0.001], ids=["at once", "later"])
+def test_nobody_keeps_what_a_failed_child_had(seconds, around):
+    """Nor the task, nor what the frames of the child refer to, when its error was handled."""
+    watched = []
+
+    def child(thing):
+        if seconds is not None:
+            system.suspend(seconds)
+        raise Trouble(thing)
+
+    def program():
+        thing = Thing()
+        watched.append(ref(thing))
+        with pytest.raises(Trouble), scope() as s:
+            s.spawn(child, thing)
+
+    with without_collector():
+        around(program)
+        assert watched[0]() is None
+
+
+@pytest.mark.parametrize("around", [directly, in_a_coroutine])
 def test_block_in_a_generator_that_was_given_up(around, clock):
     """A block that is open in a generator ends with it, when the exception that came through was handled."""
     log = []
