@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from .._libuv import error
 from .._libuv.files import AGAIN, ARRIVED, Call, Folder, Path, like
-from ..errors import BusyError, Closed
+from ..errors import BusyError, Closed, Forked
 from .flat import flat
 from .request import Job
 
@@ -96,8 +97,9 @@ class Dir:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it. Suspends."""
-        self.close()
+        """Close it. Suspends. In the child of a fork nothing is done: it is the parent's."""
+        with suppress(Forked):
+            self.close()
 
     def __iter__(self) -> Dir:
         """Return the folder itself."""

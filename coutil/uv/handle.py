@@ -10,6 +10,7 @@ Rule 3: a handle that is stopped, or started anew, gets a new generation: no han
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from .._kernel.hub import Hub
 from .._kernel.requests import call
 from .._libuv import lib
 from .._libuv.arguments import whole
+from ..errors import Forked
 from .flat import flat
 from .loop import Call, Loop, current_loop
 
@@ -131,8 +133,9 @@ class Handle:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close_soon()
+        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        with suppress(Forked):
+            self.close_soon()
 
     # -- events -------------------------------------------------------------------------------------------------------
 

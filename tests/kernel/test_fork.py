@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from coutil import coroutine, errors, spawn, system
+from coutil import coroutine, errors, spawn, system, uv
 from coutil._coroutines.coroutine import home, running
 from coutil._coroutines.switching import park
 from coutil._kernel.hub import this_hub
@@ -85,6 +85,38 @@ def test_old_objects_are_refused_in_the_child(go):
         near.send(b"undisturbed")
         assert far.receive() == b"undisturbed"
         idle.close()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: system.socket("stream", "ipv4"),
+        lambda: system.socket("passive", "local"),
+        lambda: system.socket("datagram", "ipv6"),
+        lambda: system.openfile(os.devnull),
+        lambda: system.watch("/"),
+        lambda: system.listdir("/"),
+        lambda: system.start("cat", stdin="w"),
+        uv.Loop,
+        uv.Timer,
+        lambda: uv.default_loop().fs.opendir("/"),
+    ],
+)
+@pytest.mark.parametrize("way", [SystemExit(7), None], ids=["by an exception", "at its end"])
+def test_blocks_that_the_child_leaves(make, way):
+    """The child that leaves the parent's `with` block, perhaps by sys.exit, leaves it as it likes."""
+
+    def leave():
+        try:
+            with made:
+                if way is not None:
+                    raise way
+        except BaseException as left:  # noqa: BLE001  # sent to the parent
+            return repr(left)
+
+    with make() as made:
+        assert fork_and(leave).answer() == (way and repr(way))
+    system.run("ready")
 
 
 def test_old_coroutines_are_refused_in_the_child(go):

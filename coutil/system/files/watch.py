@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from ..._kernel.operation import lucky, operation
 from ..._libuv import error
 from ..._libuv.files import Call, encoded
 from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, Raw, polled, polling, take, watching
-from ...errors import BusyError, Closed, UVError
+from ...errors import BusyError, Closed, Forked, UVError
 from .info import FileInfo, of_stat
 from .request import Path, filebits, flag, like, run, whole
 from .tree import Node, Root, Tree, joined
@@ -241,8 +242,9 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
-        self.close()
+        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        with suppress(Forked):
+            self.close()
 
     def __repr__(self) -> str:
         """Path and state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
 from ..._libuv import lib
+from ...errors import Forked
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
@@ -39,8 +41,9 @@ class Handled:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
-        self.close()
+        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        with suppress(Forked):
+            self.close()
 
     def close(self) -> bool:
         """Close it and return True; closing twice is no error. Does not suspend.

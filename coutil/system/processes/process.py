@@ -194,13 +194,14 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the pipes, and wait; or kill. See the class."""
-        if raised is not None:
-            with suppress(ProcessLookupError, Closed, Forked):
-                self.kill("TERMINATE")
-        self.close()
-        if raised is None:
-            self.wait()
+        """Close the pipes, and wait; or kill. See the class. In the child of a fork nothing is done."""
+        with suppress(Forked):
+            if raised is not None:
+                with suppress(ProcessLookupError, Closed):
+                    self.kill("TERMINATE")
+            self.close()
+            if raised is None:
+                self.wait()
 
     def __repr__(self) -> str:
         """Number, program and state."""
