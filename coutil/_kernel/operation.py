@@ -277,9 +277,13 @@ def _new_operation(coroutine: Coroutine) -> Operation:
 
 
 def lucky(hub: Hub) -> Any:
-    """Count a call that finished at once; return True. Suspends, like `suspend(0)`, when the budget is used up."""
+    """Count a call that finished at once; return True. Suspends, until libuv was polled, when the budget is used up.
+
+    What cannot wait (the hub, a coroutine that is being collected) goes on.
+    """
     hub.luck -= 1
     if hub.luck > 0:
         return True
-    hub.luck = LUCK
-    return take_turns(operation())
+    me = getcurrent()
+    cannot_wait = me.__class__ is Runner and getattr(me, "coroutine", None) is None
+    return cannot_wait or take_turns(operation())

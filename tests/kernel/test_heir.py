@@ -19,6 +19,7 @@ from coutil._coroutines.coroutine import Coroutine, home
 from coutil._coroutines.hooks import Hooks
 from coutil._kernel import hub as hub_module
 from coutil._kernel.hub import ASKED, LUCK, Hub, this_hub
+from coutil._kernel.operation import lucky
 from tests.helpers.tcp import listening, with_plain_peers
 from tests.helpers.transitions import Walked, needs_debug
 
@@ -678,6 +679,33 @@ def test_polls_among_turns(count: int, times: int, hub: Hub, monkeypatch: pytest
     switches = times * count
     assert switches // (count + LUCK + ASKED) <= turns(10**12) <= switches // max(count, LUCK) + 5
     assert switches // (count + 2 * ASKED) <= turns(0) <= switches // max(count, ASKED) + 5
+
+
+@pytest.mark.parametrize("spinning", [False, True], ids=["alone", "beside a spinner"])
+def test_polls_among_calls_that_finish_at_once(spinning: bool, hub: Hub) -> None:
+    """B65: a coroutine whose calls never have to wait lets libuv be polled, after LUCK of them at most."""
+    log: Log = []
+
+    def sender() -> None:
+        system.suspend(0.0001)  # woken by the hub
+        before = hub.turns
+        for _ in range(2000):
+            assert lucky(hub) is True
+        log.append(hub.turns - before)
+
+    one = spawn.call(sender)
+    if spinning:
+        spawn.call(lambda: [system.suspend() for _ in iter(lambda: one.status == "dead", True)])
+    assert system.run() is False
+    assert log[0] >= 2000 // LUCK - 1
+
+
+def test_calls_that_finish_at_once_in_the_hub(hub: Hub) -> None:
+    """What cannot wait need not, although its budget is used up."""
+    log: Log = []
+    hub.call_threadsafe(lambda: log.extend(lucky(hub) for _ in range(2 * LUCK)))
+    turn()
+    assert log == [True] * (2 * LUCK)
 
 
 @pytest.mark.parametrize("limit", [0, 10**12])

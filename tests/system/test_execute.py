@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import errors, scopes, spawn, system
+from coutil._kernel.hub import LUCK
 from coutil.coroutine import create, yield_
 from coutil.system import ExecSpec
 from tests.helpers.tcp import both_domains, pairs, receive_all, receive_exactly
@@ -232,6 +233,22 @@ def test_missing_program(run, hub):
         assert missing.value.filename == "coutil-no-such-program"
         assert run("true") == ("exit", 0)
     assert (hub.loop.want.tolist().count(1), children()) == (0, [])
+
+
+def test_failing_ones_in_a_row(hub):
+    """A-7: the pipes of those that could not be started are closed in time, although nobody waits for anything."""
+    open_ones = []
+
+    def handles():
+        counts = hub.loop.counts()
+        return counts["handles_created"] - counts["handles_freed"]
+
+    before = handles()
+    for _ in range(500):
+        with pytest.raises(FileNotFoundError):
+            system.execute(ExecSpec("coutil-no-such-program", stdin="w", stdout="r", stderr="r"))
+        open_ones.append(handles() - before)
+    assert max(open_ones) <= 3 * 2 * LUCK  # pipes of two turns: they are closed in one, and freed in the next
 
 
 @both_ways

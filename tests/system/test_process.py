@@ -67,6 +67,24 @@ def test_the_ends_of_pipes():
         assert child.wait(10) == ("exit", 0)
 
 
+@needs_pidfds
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_output_that_is_opened_again(name):
+    """What a program writes to /dev/stdout or /dev/stderr comes through the pipe, as in any shell."""
+    with system.start("sh", "-c", f"echo words > /dev/{name}", **{name: "r"}) as child:
+        assert receive_all(getattr(child, name)) == b"words\n"
+
+
+@needs_pidfds
+def test_a_program_that_writes_for_ever():
+    """It is ended by SIGPIPE when nobody reads any more, as in a pipeline; an error would only make it complain."""
+    with system.start("yes", stdout="r", stderr="r") as child:
+        child.stdout.receive()
+        child.stdout.close()
+        assert receive_all(child.stderr) == b""
+        assert child.wait() == ("brokenpipe", signal.SIGPIPE)
+
+
 def test_output_after_the_end():
     """EXE-13: what a program wrote before it ended can be received after that."""
     child = system.start("echo", "words", stdout="r")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..._coroutines.states import FREED
 from ..._coroutines.switching import SIGNED
-from ..._kernel.operation import operation
+from ..._kernel.operation import lucky, operation
 from ..environment import Path
 from .process import Process, spec_of
 from .spec import ExecSpec, StandardStream, program_of
@@ -34,12 +34,12 @@ def execute(
     spec = spec_of(command, arguments, {"environment": environment, "runpath": runpath, **streams})
     if spec is not command and any(isinstance(one, str) for one in spec.streams()):
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
-    program = program_of(spec)  # raises
+    program_of(spec)  # raises
     own = operation()
-    if own.state is not FREED:
-        if (woken := own.released("execute")) is not SIGNED:
-            return woken
-        program = program_of(spec)  # it may be another one by now
+    if own.state is not FREED and (woken := own.released("execute")) is not SIGNED:
+        return woken
+    if (woken := lucky(own.hub)) is not True:  # programs that cannot be started leave pipes for the loop to close
+        return woken
     if own.coroutine.cancelled is not None:
         raise own.coroutine.cancelled.error()
-    return Process(spec, program).wait()
+    return Process(spec).wait()

@@ -109,9 +109,9 @@ class Process:
 
     __slots__ = ("__weakref__", "_exit", "_pipes")
 
-    def __init__(self, spec: ExecSpec, program: Program | None = None) -> None:
-        """Start the program. program: what `spec` says, if that was looked at already. Raises as `start` does."""
-        with opened(program or program_of(spec), spec.streams()) as (complete, pipes):
+    def __init__(self, spec: ExecSpec) -> None:
+        """Start the program. Raises as `start` does."""
+        with opened(program_of(spec), spec.streams()) as (complete, pipes):
             self._exit = _Exit(this_hub(), complete)
         self._pipes = pipes
         spec.pid = self.pid
