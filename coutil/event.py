@@ -60,7 +60,7 @@ def await_(event: Any) -> Any:
     """
     enter(Wait((key_of(event),)))
     del event
-    return _outcome(suspend())
+    return outcome(suspend())
 
 
 def awaitany(*events: Any) -> Any:
@@ -73,7 +73,7 @@ def awaitany(*events: Any) -> Any:
         raise ValueError("at least one event is needed that is not None")
     enter(WaitAny(keys))
     del events, keys
-    return _outcome(suspend())
+    return outcome(suspend())
 
 
 def awaitall(*events: Any) -> Any:
@@ -236,14 +236,17 @@ class WaitAll(Wait):
 def enter(wait: Wait) -> None:
     """Put the running coroutine at the end of the lists of the events of `wait`. Raises `NotYieldable`."""
     me = running()
+    me.told = None
     me.waiting_on = wait
     waits, entry = here.waits, (wait, me)
-    for key in wait.keys:
+    for key in tuple(wait.keys):
         found = waits.setdefault(key, entry)
         if found.__class__ is OrderedDict:
             found[wait] = me
         elif found is not entry:
             waits[key] = OrderedDict((found, entry))
+    if me.waiting_on is not wait:  # it is over: a signal handler, or a finalizer, has emitted
+        _withdraw(wait)
 
 
 def suspend() -> Any:
@@ -265,8 +268,9 @@ def leave() -> None:
     """End the wait of the running coroutine, which was resumed by something else than an emission."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
     if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
-        wait, coroutine.waiting_on = coroutine.waiting_on, None
-        _withdraw(wait)
+        wait, coroutine.waiting_on, coroutine.told = coroutine.waiting_on, None, None
+        if wait is not None:  # else it was emitted just now, by a signal handler or a finalizer
+            _withdraw(wait)
 
 
 def _withdraw(wait: Wait) -> None:
@@ -305,7 +309,7 @@ def deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission:
             del leaving  # the traceback refers to this frame
 
 
-def _outcome(woken: Any) -> Any:
+def outcome(woken: Any) -> Any:
     """Return what `await_` does for what `suspend` returned."""
     if woken.__class__ is not Emission:
         return woken

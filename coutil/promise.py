@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Any
 
 from . import event as _event
+from ._coroutines.coroutine import running
 from ._report import relative
-from .event import Emission, Wait, WaitAny, enter, key_of, keys_of, suspend
+from .event import Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, suspend
 
 __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
 
@@ -41,6 +42,9 @@ class Promise:
             return results is not None
         if results is None:
             enter(_Result((key_of(self),)))
+            if self._results is not None:  # by a signal handler or a finalizer, just now
+                leave()
+                return self()
             del self
             results = suspend()
             if results.__class__ is not Emission:
@@ -93,7 +97,16 @@ def awaitall(*promises: Promise | None) -> Any:
     Returns True, at once if none is pending; or what an explicit resume brings. Suspends.
     Raises TypeError, `NotYieldable`, `Deadlock` (main program only). Lua: promise.awaitall.
     """
-    return _event.awaitall(*onlypending(*promises))
+    keys = keys_of(onlypending(*promises))
+    if not keys:
+        return running() is not None
+    enter(WaitAll(keys.copy()))
+    if len(onlypending(*promises)) < len(keys):  # as in Promise.__call__()
+        leave()
+        return awaitall(*promises)
+    del promises, keys
+    woken = suspend()
+    return True if woken.__class__ is Emission else woken
 
 
 def awaitany(*promises: Promise | None) -> Any:
@@ -109,7 +122,11 @@ def awaitany(*promises: Promise | None) -> Any:
     if not keys:
         raise ValueError("at least one promise is needed")
     enter(WaitAny(keys))
-    del promises, keys
+    ready = pickready(*promises)
+    if ready is not None:  # as in Promise.__call__()
+        leave()
+        return ready
+    del promises, keys, ready
     woken = suspend()
     return woken[0] if woken.__class__ is Emission else woken
 

@@ -15,7 +15,7 @@ from weakref import ref
 
 from . import event as _event
 from ._coroutines.coroutine import running
-from .event import BY_VALUE, key_of, keys_of, pending
+from .event import BY_VALUE, Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, outcome, pending, suspend
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
 
@@ -43,7 +43,14 @@ def await_(event: Any) -> Any:
     Does not suspend in the first case. Everything else is as in `event.await_`. Lua: queued.await.
     """
     stored = _take(event)
-    return _event.await_(event) if stored is None else stored
+    if stored is not None:
+        return stored
+    enter(Wait((key_of(event),)))
+    if isqueued(event):  # by a signal handler or a finalizer, just now
+        leave()
+        return await_(event)
+    del event
+    return outcome(suspend())
 
 
 def awaitany(*events: Any) -> Any:
@@ -51,11 +58,18 @@ def awaitany(*events: Any) -> Any:
 
     Does not suspend in the first case. Everything else is as in `event.awaitany`. Lua: queued.awaitany.
     """
-    keys_of(events)  # raises before anything is taken
+    keys = keys_of(events)  # raises before anything is taken
     for event in events:
         if event is not None and (stored := _take(event)) is not None:
             return stored
-    return _event.awaitany(*events)
+    if not keys:
+        raise ValueError("at least one event is needed that is not None")
+    enter(WaitAny(keys))
+    if any(isqueued(event) for event in events):  # as in await_()
+        leave()
+        return awaitany(*events)
+    del events, event, keys, stored
+    return outcome(suspend())
 
 
 def awaitall(*events: Any) -> Any:
@@ -65,8 +79,15 @@ def awaitall(*events: Any) -> Any:
     Lua: queued.awaitall.
     """
     running()  # raises before anything is taken, and so does key_of
-    different = {key_of(event): event for event in events if event is not None}
-    return _event.awaitall(*[event for event in different.values() if _take(event) is None])
+    missing = {key_of(event): event for event in events if event is not None}
+    while missing := {key: event for key, event in missing.items() if _take(event) is None}:
+        enter(WaitAll(dict.fromkeys(missing)))
+        if not any(isqueued(event) for event in missing.values()):
+            del events, missing
+            woken = suspend()
+            return True if woken.__class__ is Emission else woken
+        leave()  # as in await_()
+    return True
 
 
 def emitall(event: Any, *arguments: Any) -> bool:

@@ -103,6 +103,7 @@ class Coroutine:
         "scope",
         "since",
         "site",
+        "told",
         "value",
         "waiting_on",
     ]
@@ -126,6 +127,7 @@ class Coroutine:
         self.resumer: Any = None
         self.operation: Any = None
         self.waiting_on: Any = None
+        self.told: Any = None  # by what it is to be resumed that came before it had suspended
         self.since = 0  # when it suspended, in nanoseconds; nearly
         self.scope: Any = None  # the innermost one around it
         self.cancelled: Any = None  # the scope whose error every wait raises
@@ -190,10 +192,13 @@ class Coroutine:
     def launch(self) -> None:
         """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
         self.resumer = getcurrent()
-        self._begin(())
         try:
+            self._begin(())
             enter(self, None)
-        except Exception as error:  # noqa: BLE001  # reported
+        except Exception as error:  # reported
+            if self._start is not None:  # there was no room to begin: that is the caller's matter
+                self.resumer = None
+                raise
             self.home.report(self, error)
 
     def _begin(self, values: tuple[Any, ...]) -> None:
@@ -281,7 +286,7 @@ def stand_in(outside: Any, where: Home, name: str) -> Coroutine:
     """Make the coroutine that stands for a greenlet which is not of `where`; it is running now."""
     made = Coroutine.__new__(Coroutine)
     made.home, made._greenlet, made._name = where, outside, name
-    made._start = made._error = made.value = made.context = made.operation = made.waiting_on = None
+    made._start = made._error = made.value = made.context = made.operation = made.waiting_on = made.told = None
     made.scope = made.cancelled = None
     made.since = 0
     made.gate = made.resumer = Outside(made)

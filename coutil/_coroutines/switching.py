@@ -29,6 +29,7 @@ SHALLOW = 256  # calls below a runner with which it is kept: those that it has t
 
 SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
 ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
+TOLD: Any = Token("TOLD")  # what whoever was about to run the hub gets if there is no need
 
 
 class Runner(greenlet):
@@ -68,11 +69,14 @@ class Outside:
         home.turned = monotonic_ns()
         drivers = home.drivers
         watch = scope._watch(self.coroutine) if scope is not None else None
-        drivers.append(self.coroutine)
         try:
+            drivers.append(self.coroutine)
+            if self.coroutine.told is not None and self.coroutine.waiting_on is None:  # by a signal handler, just now
+                return TOLD
             return home.gate.switch(value)
         finally:
-            drivers.remove(self.coroutine)
+            if self.coroutine in drivers:
+                drivers.remove(self.coroutine)
             if watch is not None:
                 watch.stop()
 
@@ -192,7 +196,12 @@ def park(coroutine: Coroutine, what: object) -> Any:
     coroutine.since = coroutine.home.turned
     resumer = coroutine.resumer
     coroutine.resumer = None
-    woken = resumer.switch(None)
+    try:
+        woken = resumer.switch(None)
+    except BaseException:
+        if coroutine.resumer is None:  # it has not suspended: the recursion limit, or a signal handler
+            coroutine.resumer = resumer
+        raise
     return woken if woken is SIGNED else landed(woken)
 
 
@@ -267,6 +276,8 @@ def rest(value: object = None) -> Any:
     """
     me: Any = getcurrent()
     coroutine: Coroutine = me.coroutine
+    if coroutine.told is not None:
+        return tell(coroutine)
     if coroutine.cancelled is not None:
         raise coroutine.cancelled.error()
     coroutine.since = coroutine.home.turned
@@ -274,16 +285,42 @@ def rest(value: object = None) -> Any:
     coroutine.resumer = None
     if me.__class__ is Runner:
         me.coroutine = None
+        if coroutine.operation is not None:
+            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
     del coroutine, me
-    return landed(resumer.switch(value))
+    try:
+        woken = resumer.switch(value)
+    except BaseException:
+        if resumer.__class__ is Outside and resumer.coroutine.resumer is None:  # as in park()
+            resumer.coroutine.resumer = resumer
+        raise
+    me = getcurrent().coroutine  # type: ignore[attr-defined]
+    if me.operation is not None:
+        me.operation.coroutine = me
+    return tell(me) if woken is TOLD else landed(woken)
+
+
+def tell(coroutine: Coroutine) -> Any:
+    """Return the token that has come before the running coroutine had suspended."""
+    token, coroutine.told = coroutine.told, None
+    if coroutine.resumer is None:  # it was about to
+        coroutine.resumer = coroutine.gate
+    return token
 
 
 def notify(coroutine: Coroutine, token: object) -> None:
     """Resume a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
 
+    If it has not suspended yet, because a signal handler or a finalizer calls us, it is told as soon as it does.
     KeyboardInterrupt and SystemExit are raised here.
     """
-    coroutine.resumer = getcurrent()
+    me = getcurrent()
+    if coroutine.resumer is not None or coroutine._greenlet is me:
+        coroutine.told = token
+        if coroutine.resumer is None and coroutine.home.hub is not None:  # it will not look again
+            coroutine.home.hub.ready.append(Late(coroutine, token))
+        return
+    coroutine.resumer = me
     runner = coroutine._greenlet
     runner.coroutine = coroutine
     try:
@@ -295,6 +332,27 @@ def notify(coroutine: Coroutine, token: object) -> None:
         raise
     except BaseException as error:  # noqa: BLE001  # reported
         coroutine.home.report(coroutine, error)
+
+
+class Late:
+    """What `notify` has left to the hub: an entry of its ready queue, see `_kernel.entries.Entry`."""
+
+    __slots__ = ("coroutine", "token")
+    waiter = None
+    stale = 1
+
+    def __init__(self, coroutine: Coroutine, token: object) -> None:
+        self.coroutine, self.token = coroutine, token
+
+    def fire(self) -> None:
+        """Tell the coroutine, if it has not gone on since."""
+        one = self.coroutine
+        if one.told is self.token and one.resumer is None:
+            one.told = None
+            notify(one, self.token)
+
+    def lost(self) -> None:
+        """The loop is gone."""
 
 
 def wake(coroutine: Coroutine) -> None:

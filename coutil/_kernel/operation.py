@@ -97,7 +97,8 @@ class Operation(Slotted, Entry):
         if self.state is AWAIT_HANDLE:
             self.stale += 1
             self.hub.void += 1
-            self._close()  # 5
+            self.state = CLOSE_HANDLE  # 5; in place of `_close`: this has to work at the recursion limit
+            self.state = FREED  # 8
 
     def _close(self) -> None:
         """Release a handle. It can be taken back at once, so the way through Close-handle is short."""
@@ -110,13 +111,7 @@ class Operation(Slotted, Entry):
         """Wait until `nanoseconds` have passed since the cached time; return True. Suspends."""
         if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self.released("suspend")) is not SIGNED:
             return woken
-        self._take()
-        try:
-            self.hub.clock.start(self.slot, self.generation, nanoseconds)
-        except BaseException:
-            self.hub.drop(self.slot)
-            self.hub.check()
-            raise
+        self._start_timer(nanoseconds)
         self.state = AWAIT_HANDLE  # 2, 10
         try:
             woken = park(self.coroutine, "suspend")
@@ -128,12 +123,24 @@ class Operation(Slotted, Entry):
         self._stop_timer()
         return woken
 
+    def _start_timer(self, nanoseconds: int) -> None:
+        """Start it, in a function of its own: where the recursion limit lets it start, it can be stopped as well."""
+        self._take()
+        try:
+            self.hub.clock.start(self.slot, self.generation, nanoseconds)
+        except BaseException:
+            self.hub.clock.stop(self.slot)
+            self.hub.drop(self.slot)
+            self.hub.check()
+            raise
+
     def _stop_timer(self) -> None:
         if self.state is AWAIT_HANDLE:
-            self.hub.clock.stop(self.slot)
             self.generation = -1  # a record on its way is stale
+            self.state = CLOSE_HANDLE  # 5; as in leave_queue()
+            self.state = FREED  # 8
+            self.hub.clock.stop(self.slot)
             self.hub.drop(self.slot)
-            self._close()  # 5
 
     # -- requests ---------------------------------------------------------------------------------------------------
 

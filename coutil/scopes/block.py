@@ -110,7 +110,9 @@ class Block:
             if one.scope is not None and (guest := one.scope._guest) is not None:
                 guest.cancelled = whose
                 guest.home.hub.ready.append(_Cut(guest))
-            elif whose is not None:
+            elif one.resumer is None and one._greenlet is getcurrent():  # a signal handler calls: it is about to wait
+                this_hub().ready.append(_Cut(one))
+            elif whose is not None and one._start is None:  # else its first wait raises
                 try:
                     cut(one, whose)
                 except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
@@ -218,6 +220,7 @@ class Alarm(Slotted):
         try:
             hub.clock.start(self.slot, self.generation, nanoseconds)
         except BaseException:
+            hub.clock.stop(self.slot)
             hub.drop(self.slot)
             hub.check()
             raise

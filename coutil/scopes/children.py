@@ -114,8 +114,17 @@ class Scope(Block):
         child.scope = self
         child.cancelled = cancelling(child)
         self._tasks[task] = None
-        child.launch()
+        try:
+            child.launch()
+        finally:
+            if child._greenlet is None or child._start is not None:
+                self._forget(task)
         return task
+
+    def _forget(self, task: Task[Any]) -> None:
+        """Wait no more for a child that has ended, or could not begin. At the recursion limit `_run` cannot say so."""
+        if self._tasks.pop(task, self) is None:
+            task._end("cancelled", None)
 
     def _run(self, task: Task[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         """Be a child: whatever happens ends up in its task, and what nobody else is told of, in the scope."""

@@ -67,7 +67,10 @@ class Lock(Primitive):
             raise RuntimeError(f"{me.name} owns {self!r} already")
         turn = _AcquireLock(self, me)
         del me  # a coroutine that waits is kept by the registry alone
-        return blocking and stand_in_line(self._line, turn, timeout, self._free)
+        if not blocking:
+            return False
+        self._line[turn] = None
+        return stand_in_line(self._line, turn, timeout, self._free)
 
     def release(self) -> None:
         """Give the lock, which the running coroutine must own, to the one who has waited for it longest, who runs now.
@@ -181,7 +184,14 @@ class Semaphore(Primitive):
         if self._value:
             self._value -= 1
             return True
-        return blocking and stand_in_line(self._line, _Acquire(self), timeout, self._free)
+        if not blocking:
+            return False
+        self._line[turn := _Acquire(self)] = None
+        if not self.locked() and turn.done is None:  # it was released by a signal handler or a finalizer, just now
+            del self._line[turn]
+            self._value -= 1
+            return True
+        return stand_in_line(self._line, turn, timeout, self._free)
 
     def release(self, n: int = 1) -> None:
         """Give `n` permits (int, > 0) to those who have waited for one longest, who run now; keep those that are left.
@@ -219,12 +229,11 @@ class Semaphore(Primitive):
         return self._text(f"{self._value}/{self._limit}" if self._limit < sys.maxsize else str(self._value), self._line)
 
     def _free(self, n: int = 1) -> None:
-        line = self._line
-        if not line:
-            self._value += n
-            return
-        turns = [line.popitem(False)[0] for _ in range(min(n, len(line)))]
-        self._value += n - len(turns)
-        for turn in turns:
+        turns: list[Turn] = []
+        while n and self._line:
+            turn, _ = self._line.popitem(False)
             turn.done = True
+            turns.append(turn)
+            n -= 1
+        self._value += n  # in one step: a signal handler may release, too
         wake_all(turns)

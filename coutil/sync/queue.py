@@ -77,7 +77,7 @@ class Queue(Primitive, Generic[T]):
         if self._thread == get_ident() and not self._closed:
             if self._getting:
                 turn = self._getting.popleft()
-                turn.item = item
+                turn.item, turn.done = item, True
                 wake(turn)
                 return True
             if len(self._items) < self._limit:
@@ -88,7 +88,7 @@ class Queue(Primitive, Generic[T]):
     def _hand_over(self, item: T) -> None:
         """Give an item to the one who has waited for it longest."""
         turn = self._getting.popleft()
-        turn.item = item
+        turn.item, turn.done = item, True
         wake(turn)
 
     def _let_others_run(self) -> Any:
@@ -116,12 +116,18 @@ class Queue(Primitive, Generic[T]):
             self._check_open()
         turn = _Get()
         turn.at = self
-        turn.item = _NOTHING
+        turn.item, turn.done = _NOTHING, None
         self._getting.append(turn)
+        if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now
+            self._leave(turn)
+            return self.get(timeout=timeout)
         try:
             woken = wait(turn) if timeout is None else within(timeout, wait, turn)
         except BaseException:
-            self._leave(turn)
+            if turn.done:
+                self._put_back(turn.item)
+            else:
+                self._leave(turn)
             raise
         if turn.item is not _NOTHING:
             return turn.item  # type: ignore[no-any-return]
@@ -167,6 +173,8 @@ class Queue(Primitive, Generic[T]):
         if not self._closed:
             self._closed = True
             turns: list[Turn] = [*self._getting, *self._putting]
+            for turn in turns:
+                turn.done = False
             self._getting.clear()
             self._putting.clear()
             wake_all(turns)
@@ -239,6 +247,9 @@ class Queue(Primitive, Generic[T]):
         self._check_open()
         turn = _Put(self, item)
         self._putting[turn] = None
+        if (self._closed or len(self._items) < self._limit) and turn.done is None:  # as in get()
+            self._putting.pop(turn, None)
+            return self.put(item, timeout=timeout)
         try:
             woken = wait(turn) if timeout is None else within(timeout, wait, turn)
         except BaseException:

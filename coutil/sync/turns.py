@@ -52,9 +52,13 @@ def wait(turn: Turn) -> Any:
         me: Coroutine = getcurrent().coroutine or running()  # type: ignore[attr-defined]
     except AttributeError:
         me = running()
+    me.told = None
     me.waiting_on = turn
     here.waits[turn] = (turn, me)
     del me
+    if turn.done is not None:  # by a signal handler or a finalizer, before we were registered
+        leave()
+        return SERVED
     try:
         woken = rest()
     except BaseException:
@@ -80,15 +84,14 @@ def within(timeout: float | None, wait: Callable[[Turn], Any], turn: Turn) -> An
 
 
 def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[[], object]) -> bool:
-    """Wait for a permit; return True. Calls `undo` if it was given one, but is cancelled before it goes on."""
-    line[turn] = None
+    """Wait, in line, for a permit; return True. Calls `undo` if it got one, but is cancelled before it goes on."""
     try:
         within(timeout, insist, turn)
     except BaseException:
         if turn.done:
             undo()
         else:
-            del line[turn]
+            line.pop(turn, None)
         raise
     return True
 
