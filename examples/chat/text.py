@@ -4,17 +4,15 @@ import re
 from codecs import getincrementaldecoder
 from contextlib import suppress
 
-LONGEST = 1000  # bytes that a line may have
+LONGEST = 1000  # characters that a line may have
 ARROWS = re.compile(rb"\x1b(\[[\d;]*.|O?.)?")  # and other keys that make no character
 
 
 def lines(stream):
     """Yield what arrives, line by line, without characters that terminals act upon; stop at a line without end."""
-    rest = b""
-    while len(rest) <= LONGEST and (data := stream.receive()):
-        *complete, rest = (rest + data).split(b"\n")
-        for line in complete:
-            yield "".join(filter(str.isprintable, line.decode(errors="replace")))
+    text = stream.text(errors="replace", newline="\n")
+    while (line := text.readline(LONGEST)).endswith("\n"):
+        yield "".join(filter(str.isprintable, line))
 
 
 def deliver(queue, stream):

@@ -17,15 +17,11 @@ def frame(kind, data):
 
 def frames(stream):
     """Yield kind and data of each frame that arrives."""
-    rest = b""
-    while data := stream.receive():
-        rest += data
-        while len(rest) >= HEAD.size:
-            kind, size = HEAD.unpack_from(rest)
-            if size > LARGEST:
-                raise ConnectionAbortedError(f"a frame of {size} bytes is too large")
-            end = HEAD.size + size
-            if len(rest) < end:
-                break
-            yield kind, rest[HEAD.size : end]
-            rest = rest[end:]
+    arriving = stream.buffered()
+    while len(head := arriving.read(HEAD.size)) == HEAD.size:
+        kind, size = HEAD.unpack(head)
+        if size > LARGEST:
+            raise ConnectionAbortedError(f"a frame of {size} bytes is too large")
+        if len(data := arriving.read(size)) < size:
+            return
+        yield kind, data

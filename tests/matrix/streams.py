@@ -41,6 +41,22 @@ def stream_receive_into(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(lambda: stream.receive_into(buffer), lambda: peer.send(b"data"), check)
 
 
+@row_for("ipv4", "sharepipe")
+def stream_readline(domain: str, clock: ManualClock) -> Iterator[Row]:
+    """Of text, whose line comes in pieces."""
+    with with_plain_peer(domain) as (stream, peer), stream.text() as text:
+        peer.send(b"the beg")
+
+        def check(got: Any, begun: bool) -> None:
+            peer.send(b"more\n")
+            assert got in (NOTHING, "the beginning\n")
+            if got is NOTHING:
+                assert text.readline() == "the beginning\n"
+            assert text.readline() == "more\n"
+
+        yield Row(text.readline, lambda: peer.send(b"inning\n"), check)
+
+
 @row_for(*CONNECTED)
 def stream_send(domain: str, clock: ManualClock) -> Iterator[Row]:
     """What has begun goes on in the background, so that the peer never reads half of it."""

@@ -1,4 +1,4 @@
-"""Python's buffers and text over a `File`, and lines.
+"""Python's buffers and text over a `File`; and lines, of files and of streams.
 
 Rule 1: libuv never sees the memory of a buffer: the buffer would not wait for a call that was given up.
 Rule 2: the position is ours, and moves only when a call was not given up: whoever repeats it reads, or writes, the same
@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
@@ -20,24 +20,41 @@ from greenlet import getcurrent
 from ..._coroutines.coroutine import home
 from ..._coroutines.switching import SIGNED, Runner
 from ..._libuv import error, lib
-from ..._libuv.files import Call
 from .request import run
 
 if TYPE_CHECKING:
     from .file import File
 
-__all__ = ["Lines", "binary"]
+__all__ = ["Ending", "Lines", "binary", "lines"]
 
 CHUNK = 65536  # bytes that `Lines` reads at once
 
 
-class _Raw(io.RawIOBase):
+class Ending:
+    """What a wrapper knows of its own end: nobody waits in a finalizer, which may run anywhere."""
+
+    _forgotten = False  # so was what is around us, which tells us before it flushes
+
+    def _in_finalizer(self) -> bool:
+        """Return whether nobody can wait: we are forgotten (Python sets `_finalizing`), or the coroutine is."""
+        me = getcurrent()
+        collected = isinstance(me, Runner) and getattr(me, "coroutine", None) is None and me is not home().gate
+        return collected or self._is_forgotten()
+
+    def _is_forgotten(self) -> bool:
+        return self._forgotten or self.__dict__.get("_finalizing", False)
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Python calls this if the wrapper around us was not closed, before it flushes and closes us."""
+        self._forgotten = True
+
+
+class _Raw(Ending, io.RawIOBase):
     """A file in the form that Python's buffers want. It has no public methods of its own."""
 
     def __init__(self, file: File) -> None:
         """Begin at the position of `file`."""
         self._file = file
-        self._blocking = False  # in a finalizer, which may run anywhere
         self._at = _position(file.fileno())
 
     def __repr__(self) -> str:
@@ -53,15 +70,8 @@ class _Raw(io.RawIOBase):
             self._at += call.code
         return call.code
 
-    def _in_finalizer(self) -> bool:
-        """Return whether nobody can wait: we are collected (Python sets `_finalizing`), or the coroutine is."""
-        me = getcurrent()
-        collected = isinstance(me, Runner) and getattr(me, "coroutine", None) is None and me is not home().gate
-        return collected or self._blocking or self.__dict__.get("_finalizing", False)
-
     def _dealloc_warn(self, source: object) -> None:
-        """Python calls this if the buffer was not closed, before it flushes and closes it."""
-        self._blocking = True
+        super()._dealloc_warn(source)
         if sys.flags.dev_mode:
             warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
 
@@ -129,15 +139,43 @@ def binary(file: File, size: int) -> io.BufferedReader | io.BufferedWriter | io.
     return made  # type: ignore[no-any-return]
 
 
-class Lines:
-    """An iterator over the lines of a file, as bytes. A wait that is ended from outside loses nothing."""
+def lines(file: File) -> Lines:
+    """Return the lines of a file from its position on, which stays."""
+    return Lines(_Pieces(file))
 
-    __slots__ = ("_at", "_file", "_lines", "_rest")
+
+class _Pieces:
+    """What `Lines` asks for more of a file."""
+
+    __slots__ = ("_at", "_file")
 
     def __init__(self, file: File) -> None:
-        """Begin at the position of `file`, which stays."""
+        """Begin at the position of `file`."""
         self._file = file
         self._at = _position(file.fileno())
+
+    def __call__(self, size: int) -> tuple[Any, bytes]:
+        data = bytearray(size)
+        at = -1 if self._at is None else self._at
+        call = self._file._call("read", buffer=memoryview(data), offset=at)
+        if (woken := run(call, False)) is not SIGNED:
+            return woken, b""
+        if self._at is not None:
+            self._at += call.code
+        return SIGNED, bytes(data[: call.code])
+
+
+class Lines:
+    """An iterator over lines, as bytes. A wait that is ended from outside loses nothing."""
+
+    __slots__ = ("_lines", "_more", "_rest")
+
+    def __init__(self, more: Callable[[int], tuple[Any, bytes]]) -> None:
+        """more: called with a number of bytes; returns SIGNED and as many or less, or what an explicit resume brings.
+
+        No bytes are the end.
+        """
+        self._more = more
         self._lines: list[bytes] = []  # in reverse
         self._rest: list[bytes] = []  # the parts of a line that has no end yet
 
@@ -148,20 +186,13 @@ class Lines:
     def __next__(self) -> bytes:
         """Return the next line. Suspends when more has to be read."""
         while not self._lines:
-            call, data = self._read()
-            if (woken := run(call, False)) is not SIGNED:
+            woken, data = self._more(CHUNK)
+            if woken is not SIGNED:
                 return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-            if self._at is not None:
-                self._at += call.code
-            if not call.code:
+            if not data:
                 return self._last()
-            self._split(bytes(data[: call.code]))
+            self._split(data)
         return self._lines.pop()
-
-    def _read(self) -> tuple[Call, bytearray]:
-        data = bytearray(CHUNK)
-        at = -1 if self._at is None else self._at
-        return self._file._call("read", buffer=memoryview(data), offset=at), data
 
     def _split(self, data: bytes) -> None:
         first, *more = data.split(b"\n")

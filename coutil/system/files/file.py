@@ -302,7 +302,7 @@ class File:
 
     def lines(self) -> Iterator[bytes]:
         """Return an iterator over the lines, from the position on, which stays. It suspends when it has to read."""
-        return buffered.Lines(self)
+        return buffered.lines(self)
 
     # -- how -----------------------------------------------------------------------------------------------------------
 

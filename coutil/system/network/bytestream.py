@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from typing import Any
 
 from ..._coroutines.switching import SIGNED
@@ -9,7 +11,10 @@ from ..._kernel.operation import lucky
 from ..._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, take, write_rest
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
+from ..files.buffered import Lines
 from ..files.file import File
+from ..files.request import whole
+from . import buffered
 from .handled import Handled, checked_size
 from .sending import send_file
 
@@ -56,19 +61,21 @@ class ByteStream(Handled):
         """
         view = writable(buffer, start, stop)
         try:
-            size = min(len(view), LARGEST)
-            handle = self._handle
-            if handle.stash is not None:
-                data = self._take_stash(size)
-            else:
-                woken = handle.wait(size, _read_start)
-                if woken is not SIGNED:
-                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-                data = self._arrived(size)
+            woken, data = self._piece(min(len(view), LARGEST))
+            if woken is not SIGNED:
+                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
             view[: len(data)] = data
             return len(data)
         finally:
             view.release()
+
+    def _piece(self, size: int) -> tuple[Any, bytes]:
+        """Wait for at most `size` bytes; return SIGNED and these, or what an explicit resume brings."""
+        handle = self._handle
+        if handle.stash is not None:
+            return SIGNED, self._take_stash(size)
+        woken = handle.wait(size, _read_start)
+        return woken, self._arrived(size) if woken is SIGNED else b""
 
     def _arrived(self, size: int) -> bytes:
         """Return what the wait that is over brought."""
@@ -138,6 +145,37 @@ class ByteStream(Handled):
         Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
         """
         return self._request("shutdown", lib.co_shutdown, "uv_shutdown")
+
+    # -- through buffers -----------------------------------------------------------------------------------------------
+
+    def buffered(self, size: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedIOBase:
+        """Return a buffered binary file object of Python over this stream, which it closes when it is closed.
+
+        size: bytes (> 0) that it asks for at once, and that it keeps before it sends; `flush` sends all. It reads and
+        writes; `read(count)` waits for all of `count`, up to the end, and `readline(limit)` for a line. A wait inside
+        of it that is ended from outside (a timeout, or an explicit resume, which makes it raise `Cancelled`) loses
+        nothing: what has come is there for the next call, and what has not begun to be sent for the next `flush`.
+        One coroutine may read while another one writes; a second reader gets `BusyError`. What it has received and
+        nobody has read is lost to `receive`. If it is forgotten, the stream stays open, and what was not flushed is
+        sent as far as the system takes it at once.
+        Raises TypeError, ValueError. Its methods raise as `receive` and `send` do.
+        """
+        return buffered.binary(self, whole("size", size, 1, LARGEST))
+
+    def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
+        """Return a text file object of Python over this stream; the arguments are those of `open`. See `buffered`.
+
+        Iterating yields lines. It has neither positions nor, once it is made, another encoding.
+        Raises TypeError, ValueError, LookupError (no such encoding).
+        """
+        return buffered.text(self, encoding, errors, newline)
+
+    def lines(self) -> Iterator[bytes]:
+        """Return an iterator over the lines that come, as bytes with their ends. It suspends when it has to receive.
+
+        An explicit resume ends the wait and is returned in place of a line; no part of one is lost.
+        """
+        return Lines(self._piece)
 
 
 class Listener(Handled):

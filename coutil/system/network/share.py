@@ -40,11 +40,10 @@ class Sharing(ByteStream):
         self._limit()
         return data
 
-    def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
-        """As `StreamSocket.receive_into`; what comes along is treated as by `receive`."""
-        count = super().receive_into(buffer, start, stop)
+    def _piece(self, size: int) -> tuple[Any, bytes]:
+        found = super()._piece(size)
         self._limit()
-        return count
+        return found
 
     def receive_stream(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:
         """Wait for data; return them, and the stream, listener or datagram socket that came along, or None.
