@@ -408,6 +408,19 @@ def test_closed_streams(tmp_path):
     assert children() == []
 
 
+@both_ways
+def test_errors_where_the_output_goes(run, tmp_path):
+    """Into the same file; to the null device; where ours goes."""
+    script = "echo one; echo two >&2; echo three"
+    assert output(run, tmp_path, "sh", "-c", script, stderr="stdout") == b"one\ntwo\nthree\n"
+    same = 'test "$(readlink /proc/$$/fd/2)" = "$(readlink /proc/$$/fd/1)"'
+    for stdout in (False, None):
+        assert run("sh", "-c", same, stdout=stdout, stderr="stdout") == ("exit", 0)
+    for wrong in ({"stdin": "stdout"}, {"stdout": "stdout"}, {"stderr": "stdin"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be made of"):
+            system.start("true", **wrong)
+
+
 def test_pipes_that_nobody_could_use():
     """EXE-13: a pipe without a spec is a ValueError that says what to do."""
     for name in ("stdin", "stdout", "stderr"):

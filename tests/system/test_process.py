@@ -130,6 +130,38 @@ def test_what_comes_before_the_end(script):
     assert log == [b"more\n" if "more" in script else b"", ("exit", 0)]
 
 
+OUT_AND_ERR = ("sh", "-c", "echo one; echo two >&2; echo three")
+
+
+@pytest.mark.parametrize("letters", ["r", "rs"])
+def test_errors_where_the_output_goes(letters):
+    """Both come by one pipe, in the order in which they were written, and end together."""
+    spec = system.ExecSpec(OUT_AND_ERR[0], OUT_AND_ERR[1:], stdout=letters, stderr="stdout")
+    with system.start(spec) as child:
+        assert list(child.stdout.lines()) == [b"one\n", b"two\n", b"three\n"]
+        assert (child.stdin, child.stderr, spec.stdout, spec.stderr) == (None, None, child.stdout, "stdout")
+        assert isinstance(child.stdout, system.SharePipe if "s" in letters else system.Pipe)
+        with pytest.raises(BrokenPipeError):
+            child.stdout.send(b"nobody reads")
+    assert child.wait() == ("exit", 0)
+
+
+def test_errors_where_the_output_goes_both_ways():
+    """A pipe in both directions stays one."""
+    with system.start("sh", "-c", "read line <&1; echo $line >&2", stdout="rw", stderr="stdout") as child:
+        child.stdout.send(b"there and back\n")
+        assert child.stdout.receive() == b"there and back\n"
+
+
+def test_a_program_that_fails_to_start_leaves_no_pipe(hub):
+    """Nor the descriptor that it would have had for both."""
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError):
+        system.start("no such program", stdout="r", stderr="stdout")
+    system.run("ready")
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_pipes_in_words():
     """EXE-13: reprs show which stream it is, who waits, and whether it is closed."""
     child = system.start("cat", stdin="w", stdout="r")

@@ -9,7 +9,7 @@ from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import lucky, operation
 from ..environment import Path
 from .process import Process, spec_of
-from .spec import ExecSpec, StandardStream, program_of
+from .spec import ExecSpec, StandardStream, is_pipe, program_of
 
 __all__ = ["execute"]
 
@@ -32,7 +32,7 @@ def execute(
     """
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     spec = spec_of(command, arguments, {"environment": environment, "runpath": runpath, **streams})
-    if spec is not command and any(isinstance(one, str) for one in spec.streams()):
+    if spec is not command and any(map(is_pipe, spec.streams())):
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
     program_of(spec)  # raises
     own = operation()

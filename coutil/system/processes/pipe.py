@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from socket import SHUT_RD, SHUT_WR, socket, socketpair
+from typing import Self
+
 from ..._libuv import lib
 from ..network.bytestream import ByteStream
+from ..network.handled import Opener
 from ..network.share import Sharing
 
 __all__ = ["Pipe", "SharePipe"]
@@ -15,15 +19,34 @@ class Pipe(ByteStream):
     __slots__ = ("_title",)
     _shares = False
 
-    def __init__(self, title: str) -> None:
-        """Open our end; it is connected when the child is started. Raises `UVError`."""
+    def __init__(self, title: str, open_: Opener | None = None) -> None:
+        """Open our end; unless it is by `open_`, it is connected when the child is started. Raises `UVError`."""
         self._title = title
         shares = self._shares
         super().__init__(
             f"pipe {title}",
-            lambda loop, slot, generation: lib.co_child_pipe(loop, slot, generation, shares),
+            open_ or (lambda loop, slot, generation: lib.co_child_pipe(loop, slot, generation, shares)),
             "uv_pipe_init",
         )
+
+    @classmethod
+    def with_end(cls, title: str, reads: bool, writes: bool) -> tuple[Self, socket]:
+        """Return our end, and the child's as a descriptor, for a child that gets it more than once.
+
+        reads, writes: what the child does with it. Raises OSError.
+        """
+        ours, theirs = socketpair()
+        if not reads:
+            ours.shutdown(SHUT_WR)
+        if not writes:
+            ours.shutdown(SHUT_RD)
+        shares, kind = cls._shares, lib.CO_FD_LOCAL
+        try:
+            with ours:
+                return cls(title, lambda *where: lib.co_adopt(*where, ours.detach(), kind, shares)), theirs
+        except BaseException:
+            theirs.close()
+            raise
 
     def __repr__(self) -> str:
         """Which stream of the child it is, and who waits."""

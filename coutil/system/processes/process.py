@@ -136,7 +136,7 @@ class Process:
 
     @property
     def stderr(self) -> Pipe | None:
-        """Our end of the pipe from the standard error; None if that is no pipe."""
+        """Our end of the pipe from the standard error; None if that is no pipe, or comes by `stdout`, too."""
         return self._pipes[2]
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -240,6 +240,7 @@ def start(  # noqa: PLR0913  # so much can be said about a program
     stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
     belongs to the program from then on. A string: a new pipe, an attribute of the process: "r" we can receive from it,
     "w" we can send to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets travel, too.
+    stderr="stdout": the error output goes wherever the output goes, into one pipe if that is one.
     Raises TypeError, ValueError (a NUL, a bad name of a variable, …), or `UVError`: ENOENT (no such program, or no
     `runpath`), EACCES, E2BIG, EPERM, EMFILE, … Source: uv_spawn.
     """

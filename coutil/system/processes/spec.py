@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,9 +11,10 @@ from ..._libuv.spawning import IGNORE, Program, Stdio, inherit, pipe
 from ..environment import PackedEnv, Path, encoded, packed_lines
 from .pipe import Pipe, SharePipe
 
-__all__ = ["ExecSpec", "HasFileno", "StandardStream", "opened", "program_of"]
+__all__ = ["ExecSpec", "HasFileno", "StandardStream", "is_pipe", "opened", "program_of"]
 
 STREAMS = ("stdin", "stdout", "stderr")
+_SAME = "stdout"  # what `stderr` may be: where the standard output goes
 _HIGHEST = 2**32 - 2  # user and group; the number above means "no change"
 
 
@@ -29,9 +30,14 @@ StandardStream = HasFileno | str | bool | None
 
 @dataclass(slots=True)
 class ExecSpec:
-    """A program to start, with everything that may be said about it. See `start`.
+    """A program to start, with everything that may be said about it: the arguments of `start`, by the same names.
 
-    `pid`, and `stdin`, `stdout`, `stderr` where they asked for a pipe, are set when the program has started.
+    execfile: what `start` calls `command`. arguments: a sequence of strings, bytes or paths, without the program's own
+    name. environment: a mapping or a `PackedEnv`; None: ours. runpath: the directory to start in; None: ours.
+    stdin, stdout, stderr: None, False, something with fileno(), or "r", "w", "rw", each with an "s" or not; `stderr`
+    also "stdout". detached: whether it starts a new session. user, group: numbers; None: ours.
+    pid: the number of the process; is set when the program has started, and so are `stdin`, `stdout` and `stderr` where
+    they asked for a pipe, to our end of it. What is wrong with a value is told by `start` and `execute`.
     """
 
     execfile: Path
@@ -60,15 +66,26 @@ def program_of(spec: ExecSpec) -> Program:
         raise ValueError("command must not be empty")
     if not isinstance(spec.detached, bool | None):
         raise TypeError(f"detached must be a bool or None, not {spec.detached!r}")
+    streams = spec.streams()
+    stdio = [_stdio(number, value) for number, value in enumerate(streams[:2] if _merges(streams) else streams)]
     return Program(
         arguments=[command, *(encoded("argument", one) for one in spec.arguments)],
         environment=None if spec.environment is None else packed_lines(spec.environment),
         directory=None if spec.runpath is None else encoded("runpath", spec.runpath),
-        stdio=[_stdio(number, value) for number, value in enumerate(spec.streams())],
+        stdio=[*stdio, stdio[-1]][: len(streams)],
         detached=bool(spec.detached),
         user=_identity("user", spec.user),
         group=_identity("group", spec.group),
     )
+
+
+def is_pipe(stream: Any) -> bool:
+    """Return whether what was said about a standard stream asks for a pipe."""
+    return isinstance(stream, str) and stream != _SAME
+
+
+def _merges(streams: Sequence[Any]) -> bool:
+    return isinstance(streams[2], str) and streams[2] == _SAME
 
 
 def _identity(name: str, value: Any) -> int | None:
@@ -89,7 +106,10 @@ def _stdio(number: int, value: Any) -> Stdio:
         return IGNORE
     if isinstance(value, str):
         if not set(value) <= set("rws") or not set(value) & set("rw"):
-            raise ValueError(f'{name} must be made of "r", "w", and "s" beside them, if it is a string, not {value!r}')
+            also = ', or "stdout"' * (name == "stderr")
+            raise ValueError(
+                f'{name} must be made of "r", "w", and "s" beside them{also}, if it is a string, not {value!r}'
+            )
         return pipe(0, "w" in value, "r" in value)
     fileno = getattr(value, "fileno", None)
     if not callable(fileno):
@@ -106,15 +126,22 @@ def _stdio(number: int, value: Any) -> Stdio:
 
 @contextmanager
 def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, list[Pipe | None]]]:
-    """Open the pipes that `streams` ask for by a string; close them again if the block fails. Raises `UVError`."""
+    """Open the pipes that `streams` ask for by a string; close them again if the block fails. Raises OSError."""
     pipes: list[Pipe | None] = [None, None, None]
     try:
-        stdio = list(program.stdio)
-        for number, value in enumerate(streams):
-            if isinstance(value, str):
-                made = pipes[number] = (SharePipe if "s" in value else Pipe)(STREAMS[number])
-                stdio[number] = stdio[number]._replace(slot=made._handle.slot)
-        yield program._replace(stdio=stdio), pipes
+        with ExitStack() as theirs:
+            stdio = list(program.stdio)
+            for number, value in enumerate(streams):
+                if not is_pipe(value):
+                    continue
+                kind = SharePipe if "s" in value else Pipe
+                if number == 1 and _merges(streams):
+                    pipes[1], end = kind.with_end(_SAME, "w" in value, "r" in value)
+                    stdio[1] = stdio[2] = inherit(theirs.enter_context(end).fileno())
+                else:
+                    made = pipes[number] = kind(STREAMS[number])
+                    stdio[number] = stdio[number]._replace(slot=made._handle.slot)
+            yield program._replace(stdio=stdio), pipes
     except BaseException:
         for one in pipes:
             if one is not None:
