@@ -1,36 +1,59 @@
 """For tests of programs that use coutil: a clock that stands still.
 
-with manual_clock() as clock:
-spawn.call(program)
-clock.advance(30)
-system.run("ready")
+    with manual_clock() as clock:
+        spawn.call(program)
+        clock.advance(30)
+        system.run("ready")
+
+It is the time of what waits in coutil: `system.suspend`, `system.time` (not "epoch"), deadlines. Of `coutil.uv`, the
+timers and the time of a loop (`uv.Timer`, `Loop.now`) stay with the system's clock, and so does everything outside.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
+from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
 from ._kernel.hub import LUCK, Hub, this_hub
+from ._kernel.operation import Operation
 from ._libuv.clock import Clock
+from .scopes.block import Alarm
 
 __all__ = ["ManualClock", "manual_clock"]
 
 
 @contextmanager
 def manual_clock() -> Iterator[ManualClock]:
-    """Give the hub of the calling thread a clock that stands still, for the duration of a block without timers before.
+    """Give the hub of the calling thread a clock that stands still, for the duration of a block.
 
-    It moves by `advance`, and jumps to the next timer when nothing but time can bring anything.
+    It moves by `advance`, and jumps to the next timer when nothing but time can bring anything. It begins at the time
+    of the clock before it, which is back at the end of the block; that may be a manual one, too.
+    Raises RuntimeError if somebody waits for time already, also by a deadline around the block; and at the end, unless
+    an exception leaves the block, if somebody waits for the time of this clock still: nothing would ever wake them.
     """
     hub = this_hub()
-    hub.clock = made = ManualClock(hub)
+    if waiting := sum(map(_waits_for_time, hub.owners)):
+        raise RuntimeError(f"{_timers(waiting)} already: a clock can only be replaced while nobody waits for it")
+    before, made = hub.clock, ManualClock(hub)
+    hub.clock = made
     try:
         yield made
     finally:
-        hub.clock = Clock(hub.loop)
+        hub.clock = before
+    if made.heap:
+        raise RuntimeError(f"{_timers(len(made.heap))} of a manual clock still, which nobody will turn any more")
+
+
+def _waits_for_time(owner: object) -> bool:
+    return isinstance(owner, Alarm) or (isinstance(owner, Operation) and owner.state is AWAIT_HANDLE)
+
+
+def _timers(count: int) -> str:
+    return f"{count} timer{'s wait' if count > 1 else ' waits'} for the time"
 
 
 class ManualClock(Clock):
@@ -42,7 +65,7 @@ class ManualClock(Clock):
         """Use `manual_clock`."""
         super().__init__(hub.loop)
         self.hub = hub
-        self.time = hub.loop.now()
+        self.time = hub.clock.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
         self.idle: set[int] = set()  # slots of those that do not keep the loop alive
 
@@ -72,10 +95,14 @@ class ManualClock(Clock):
         return len(self.heap) - len(self.idle)
 
     def advance(self, seconds: float | None = None) -> bool:
-        """Let `seconds` (>= 0) pass, or the time up to the next timer; what is due fires in the hub's next turn."""
+        """Let `seconds` pass, or, if that is None, the time up to the next timer that keeps the loop alive.
+
+        What is due then fires in the hub's next turn, in the order of its time. Returns whether anything is.
+        Raises TypeError, or ValueError (negative, NaN, infinite).
+        """
         if seconds is None:
             seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.pending() else 0
-        self.time += round(seconds * 1e9)
+        self.time += round(_checked(seconds) * 1e9)
         fired = False
         while self.heap and self.heap[0][0] <= self.time:
             _, generation, slot = heappop(self.heap)
@@ -83,6 +110,14 @@ class ManualClock(Clock):
             self.hub.ready.append(_Due(self.hub, slot, generation))
             fired = True
         return fired
+
+
+def _checked(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"seconds must be a number or None, not {seconds!r}")
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds must be a finite number, 0 or more, not {seconds!r}")
+    return seconds
 
 
 class _Due(Entry):
