@@ -17,7 +17,10 @@ def _send_file(made: Any) -> object:
 METHODS: dict[str, dict[str, Callable[[Any], object]]] = {
     "stream": {
         "bind": lambda made: made.bind(loopback(made.getdomain())),
+        "buffered": lambda made: made.buffered().read(1),
         "connect": lambda made: made.connect(loopback(made.getdomain(), 1)),
+        "lines": lambda made: next(made.lines()),
+        "text": lambda made: made.text().readline(),
         "fileno": lambda made: made.fileno(),
         "getaddress": lambda made: made.getaddress(),
         "getaddress of the peer": lambda made: made.getaddress("peer"),

@@ -101,9 +101,9 @@ def test_refused(domain, go):
         go(client)
         assert log == []
         assert system.run() is False
-        error = log[0]
+        error, address = log[0], bound.getaddress()
         assert (error.name, error.errno, error.syscall) == ("ECONNREFUSED", errno.ECONNREFUSED, "uv_tcp_connect")
-        assert str(error) == "ECONNREFUSED: connection refused (uv_tcp_connect)"
+        assert str(error) == f"ECONNREFUSED: connection refused (uv_tcp_connect): '{address}'"
         with pytest.raises(BrokenPipeError, match="EPIPE"):
             stream.send(b"x")
         assert stream.close() is True

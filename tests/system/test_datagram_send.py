@@ -86,7 +86,7 @@ def test_connect_and_disconnect(domain):
             with pytest.raises(OSError, match=r"ENOTCONN.*uv_udp_getpeername"):
                 ours.getaddress("peer")
             assert ours.connect(peer.getaddress()) is True
-            with pytest.raises(OSError, match=r"^EISCONN: .*\(uv_udp_connect\)$"):
+            with pytest.raises(OSError, match=r"^EISCONN: .*\(uv_udp_connect\): '"):
                 ours.connect(peer.getaddress())
             assert ours.connect(*arguments) is True
         for wrong in ("127.0.0.1:80", 80, b"", False):

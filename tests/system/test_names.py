@@ -145,6 +145,13 @@ def test_numeric():
     assert str(caught.value).endswith("(uv_getaddrinfo): 'localhost'")
 
 
+@pytest.mark.parametrize("look_up", [system.connect, system.findaddr])
+def test_unknown_service(look_up):
+    """It is the service that is named, not the host, which is known."""
+    with pytest.raises(socket.gaierror, match=r"EAI_SERVICE: .* \(uv_getaddrinfo\): 'nosuchservice'$"):
+        look_up("localhost", "nosuchservice")
+
+
 def test_scope_of_a_link_local_address():
     """What stands behind the % becomes the address's scope."""
     address = system.findaddr("fe80::1%lo", 7, ipv6=True, numeric=True).getaddress()

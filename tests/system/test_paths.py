@@ -210,7 +210,7 @@ def test_bad_wants(tmp_path):
     for want in ("folder", ("path", 3), "fo"):
         with pytest.raises(ValueError, match="want"):
             system.maketemp(tmp_path / "t", want=want)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="want must be a string or several of them, not 3"):
         system.maketemp(tmp_path / "t", want=3)
     assert os.listdir(tmp_path) == []
 
@@ -315,6 +315,8 @@ def test_bad_copies(blocking, tmp_path):
     assert text(new) == "new"
     with pytest.raises(IsADirectoryError):
         system.copyfile(old, tmp_path, blocking=blocking)
+    with pytest.raises(TypeError, match=r"clone must be a string or None, not \[\]"):
+        system.copyfile(old, new, clone=[], blocking=blocking)
     with pytest.raises(ValueError, match="clone must be"):
         system.copyfile(old, new, clone="maybe", blocking=blocking)
     with pytest.raises(TypeError, match="exclusive must be a bool"):

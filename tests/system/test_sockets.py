@@ -116,6 +116,7 @@ def test_bind_twice(kind, domain):
         with pytest.raises(OSError, match="EINVAL") as caught:
             made.bind(loopback(domain))
         assert (caught.value.name, caught.value.syscall) == ("EINVAL", "uv_tcp_bind")
+        assert caught.value.filename == str(loopback(domain))
         assert made.getaddress() == bound
 
 

@@ -65,6 +65,8 @@ def copyfile(
     ENOTSUP (forced), … After an explicit resume the copying goes on. Source: uv_fs_copyfile.
     """
     flag(exclusive=exclusive)
+    if not isinstance(clone, str | None):
+        raise TypeError(f"clone must be a string or None, not {clone!r}")
     if clone not in _CLONE:
         raise ValueError(f'clone must be "try", "force" or None, not {clone!r}')
     flags = _CLONE[clone] | (lib.UV_FS_COPYFILE_EXCL if exclusive else 0)
@@ -107,6 +109,8 @@ def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = F
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, EMFILE, …
     After an explicit resume, what was made stays, but not open. Source: uv_fs_mkdtemp, uv_fs_mkstemp.
     """
+    if not isinstance(want, Iterable):
+        raise TypeError(f"want must be a string or several of them, not {want!r}")
     wanted = (want,) if isinstance(want, str) else tuple(want)
     for one in wanted:
         if one not in ("path", "file"):

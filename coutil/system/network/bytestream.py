@@ -15,7 +15,7 @@ from ..files.buffered import Lines
 from ..files.file import File
 from ..files.request import whole
 from . import buffered
-from .handled import Handled, checked_size
+from .handled import Handled, checked_size, naming
 from .sending import send_file
 
 __all__ = ["ByteStream", "Listener"]
@@ -183,12 +183,13 @@ class Listener(Handled):
 
     __slots__ = ()
     _listening: bool  # a slot of the classes that we are part of
+    _bound: Any  # that, too
 
     def listen(self, backlog: int) -> bool:
         """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
 
         A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
-        `Closed`, or `UVError`: EADDRINUSE. Source: uv_listen.
+        `Closed`, or `UVError`: EADDRINUSE, which names the address. Source: uv_listen.
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
@@ -198,7 +199,8 @@ class Listener(Handled):
             raise self._handle.unusable()
         if self._listening:
             raise ValueError(f"{self!r} is already listening")
-        self._call(lib.co_listen, "uv_listen", backlog)
+        with naming(self._bound, "uv_listen"):
+            self._call(lib.co_listen, "uv_listen", backlog)
         self._listening = True  # type: ignore[misc]
         return True
 

@@ -17,7 +17,7 @@ from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import literal
 from .address import Address, Domain
-from .handled import Opening, checked_size
+from .handled import Opening, checked_size, naming
 from .socket import IPSocket
 
 __all__ = ["DatagramSocket"]
@@ -66,7 +66,9 @@ class DatagramSocket(IPSocket):
         """
         if not isinstance(reuse, bool):
             raise TypeError(f"reuse must be a bool, not {reuse!r}")
-        self._call(lib.co_udp_bind, "uv_udp_bind", self._packed(address), reuse)
+        packed = self._packed(address)
+        with naming(address, "uv_udp_bind"):
+            self._call(lib.co_udp_bind, "uv_udp_bind", packed, reuse)
         return True
 
     def connect(self, address: Address | None = None) -> bool:
@@ -76,7 +78,9 @@ class DatagramSocket(IPSocket):
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EISCONN (disconnect first), ENOTCONN (not
         connected), ENETUNREACH, … Source: uv_udp_connect.
         """
-        self._call(lib.co_udp_connect, "uv_udp_connect", NULL if address is None else self._packed(address))
+        packed = NULL if address is None else self._packed(address)
+        with naming(address, "uv_udp_connect"):
+            self._call(lib.co_udp_connect, "uv_udp_connect", packed)
         self._connected = address is not None
         return True
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -11,9 +11,9 @@ from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
 from ..._libuv import lib
-from ...errors import Forked
+from ...errors import Forked, UVError
 
-__all__ = ["Handled", "Opener", "Opening", "checked_size"]
+__all__ = ["Handled", "Opener", "Opening", "checked_size", "naming"]
 
 Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation; returns libuv's code
 Opening = tuple[Opener, str, Hub | None]  # the function of libuv that errors name; the hub, None: the caller's
@@ -66,6 +66,17 @@ class Handled:
         """Run a request on our handle to its end."""
         done: bool = request(self._handle, what, function, syscall, *arguments, **options)
         return done
+
+
+@contextmanager
+def naming(place: object, syscall: str) -> Iterator[None]:
+    """Have what `syscall` fails with in the block name the address that it was about, unless that is None."""
+    try:
+        yield
+    except UVError as error:
+        if error.syscall == syscall and error.filename is None and place is not None:
+            error.filename = str(place)  # what its text ends with
+        raise
 
 
 def checked_size(size: object) -> int:

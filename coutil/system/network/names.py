@@ -291,7 +291,8 @@ def _find(
     try:
         woken, done = _request(lookup)
     except UVError as error:
-        error.filename = host.decode() if host is not None else None  # what its text ends with
+        unknown = port if host is None or error.name == "EAI_SERVICE" else host
+        error.filename = unknown.decode() if unknown is not None else None  # what its text ends with
         raise
     if not done:
         return woken, None

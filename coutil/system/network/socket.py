@@ -8,7 +8,7 @@ from ..._kernel.hub import Hub
 from ..._libuv import lib
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
-from .handled import Handled, Opener
+from .handled import Handled, Opener, naming
 
 __all__ = ["IPSocket", "Socket", "checked_site"]
 
@@ -16,13 +16,14 @@ __all__ = ["IPSocket", "Socket", "checked_site"]
 class Socket(Handled):
     """What all sockets have in common. Made by `system.socket`."""
 
-    __slots__ = ("_domain",)
+    __slots__ = ("_bound", "_domain")
     _kind = "socket"
     _domain: Any
 
     def __init__(self, domain: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError` naming `syscall`."""
         self._domain = domain
+        self._bound: Any = None  # what `bind` was given: some of its errors come later
         super().__init__(f"{self._kind} {domain}", open_, syscall, hub)
 
     def __repr__(self) -> str:
@@ -56,10 +57,12 @@ class IPSocket(Socket):
         """Bind to a local address of the socket's family; return True.
 
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRNOTAVAIL, EINVAL (bound already);
-        EADDRINUSE may come as late as `listen` or `connect`. Source: uv_tcp_bind.
+        EADDRINUSE may come as late as `listen` or `connect`. Errors name the address. Source: uv_tcp_bind.
         """
         packed = self._packed(address)
-        self._call(lib.co_bind, "uv_tcp_bind", packed)
+        with naming(address, "uv_tcp_bind"):
+            self._call(lib.co_bind, "uv_tcp_bind", packed)
+        self._bound = str(address)
         return True
 
     def getaddress(self, site: Literal["self", "peer"] | None = "self", into: Address | None = None) -> Address:

@@ -9,7 +9,7 @@ from ..._kernel.handle import Handle
 from ..._libuv import lib
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener
-from .handled import Opening
+from .handled import Opening, naming
 from .socket import IPSocket
 
 __all__ = ["PassiveSocket", "StreamSocket"]
@@ -34,10 +34,12 @@ class StreamSocket(IPSocket, ByteStream):
         """Connect to `address`; return True. Suspends.
 
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: ECONNREFUSED, ETIMEDOUT, EISCONN, EALREADY,
-        ECANCELED (closed meanwhile), … After an explicit resume the attempt goes on in the background.
-        Source: uv_tcp_connect.
+        ECANCELED (closed meanwhile), …, which name the address. After an explicit resume the attempt goes on in the
+        background. Source: uv_tcp_connect.
         """
-        return self._request("connect", lib.co_connect, "uv_tcp_connect", self._packed(address))
+        packed = self._packed(address)
+        with naming(address, "uv_tcp_connect"):
+            return self._request("connect", lib.co_connect, "uv_tcp_connect", packed)
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
