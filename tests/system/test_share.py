@@ -78,6 +78,26 @@ def test_listener_travels(domain):
             os.unlink(arrived_at)
 
 
+@all_domains
+def test_who_does_not_listen_yet_stays(domain):
+    """It would arrive as a stream; one that arrives listens, and travels on although nobody has called its `listen`."""
+    with pairs("share") as (near, far), system.socket("passive", domain) as server:
+        server.bind(loopback(domain))
+        address = server.getaddress()
+        with pytest.raises(ValueError, match="PassiveSocket .* is not listening: it would arrive as a stream"):
+            near.send(b"x", stream=server)
+        server.listen(3)
+        near.send(b"x", stream=server)
+        _, arrived = far.receive_stream()
+        with arrived:
+            assert far.send(b"y", stream=arrived) is True
+        _, returned = near.receive_stream()
+        with returned:
+            assert type(returned) is PASSIVE[domain]
+    if domain in ("local", "share"):
+        os.unlink(address)
+
+
 def test_socket_passed_to_another_process(go):
     """PIP-4: the parent accepts a client and hands it to a child process, which talks to it."""
     child = """

@@ -11,7 +11,7 @@ from ..._kernel.requests import LARGEST, SIZE
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable
 from .address import Domain
-from .bytestream import ByteStream
+from .bytestream import ByteStream, Listener
 from .datagram import DatagramSocket
 from .handled import Opening, checked_size
 from .local import LocalDomain, LocalPassiveSocket, LocalStreamSocket, accepted
@@ -84,9 +84,10 @@ class Sharing(ByteStream):
 
         The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
         The path that a socket is bound to is not removed any more when we close it.
+        A passive socket travels after `listen`: before that, the system does not tell it from a stream.
         Without `stream` the same as `StreamSocket.send`. With one it always suspends, and raises also TypeError (not a
-        socket), ValueError (no data), `Closed` or `ForeignThread` for the `stream`, and `UVError`: EBADF (it was never
-        bound or connected), EMFILE. Source: uv_write2.
+        socket), ValueError (no data; it does not listen), `Closed` or `ForeignThread` for the `stream`, and `UVError`:
+        EBADF (it was never bound or connected), EMFILE. Source: uv_write2.
         """
         if stream is None:
             return super().send(data, start, stop)
@@ -100,6 +101,8 @@ class Sharing(ByteStream):
             raise passed.unusable()
         if passed.hub is not handle.hub:
             raise passed.failed(lib.CO_FOREIGN, "uv_write2")
+        if isinstance(stream, Listener) and not lib.co_kind(stream.fileno()) & lib.CO_FD_LISTENS:
+            raise ValueError(f"{stream!r} is not listening: it would arrive as a stream")
         return self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, pins=view)
 
 
