@@ -29,7 +29,7 @@ class Task(Generic[T]):
         self._value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
-        self._waiters: dict[Coroutine, None] = {}
+        self._waiters: dict[Coroutine, _Awaited] = {}
         self._state = "running"
         self.coroutine: Any = None
 
@@ -62,9 +62,9 @@ class Task(Generic[T]):
             raise RuntimeError(f"{self!r} cannot wait for its own result")
         if me.home is not self.coroutine.home:
             raise ForeignThread(f"{self!r} belongs to another thread")
-        self._waiters[me] = None
+        self._waiters[me] = what = _Awaited(self)
         try:
-            _park(me, self)
+            _park(me, what)
         finally:
             self._waiters.pop(me, None)
 
@@ -75,8 +75,7 @@ class Task(Generic[T]):
             self._traceback = error.__traceback__ and error.__traceback__.tb_next  # without the frame of `_run`
             error.__traceback__ = self._traceback
 
-    def __str__(self) -> str:
-        """What a coroutine waits for, in reports."""
+    def _purpose(self) -> str:
         return f"result of {self.coroutine.name}"
 
     def __repr__(self) -> str:
@@ -93,6 +92,7 @@ class Scope(Block):
         self.shield = shield
         self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
+        self._awaited: _Awaited | None = None  # while the host waits for the children
 
     def spawn(self, function: Callable[..., T], *arguments: Any, name: str | None = None) -> Task[T]:
         """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
@@ -173,10 +173,10 @@ class Scope(Block):
 
     def _wake_waiters(self, task: Task[Any]) -> None:
         """Have the hub resume those who waited for the end of a child, as soon as that has come."""
-        waits: list[tuple[Coroutine, object]] = [(waiter, task) for waiter in task._waiters]
+        waits: list[tuple[Coroutine, object]] = [*task._waiters.items()]
         host = self._inside()
         if host is not None and self._joining and not self._tasks:
-            waits.append((host, self))
+            waits.append((host, self._awaited))
         for waiter, what in waits:
             (waiter.home.hub or this_hub()).ready.append(Wake(waiter, what))
 
@@ -203,17 +203,17 @@ class Scope(Block):
 
         The second urgent error leaves at once: it must always be possible to get out.
         """
-        self._joining = True
+        self._joining, self._awaited = True, _Awaited(self)
         while self._tasks:
             host.cancelled = None  # now it is the children who have to end
             try:
-                _park(host, self)
+                _park(host, self._awaited)
             except BaseException as error:  # noqa: BLE001  # kept
                 self._errors.append(error)
                 if isinstance(error, _URGENT) and sum(isinstance(one, _URGENT) for one in self._errors) > 1:
                     break
                 self.cancel()
-        self._joining = False
+        self._joining, self._awaited = False, None  # it refers to us
 
     def _finish(self, host: Coroutine | None, raised: BaseException | None) -> bool:
         """Raise what the block ends with; return whether what it was left with is dealt with."""
@@ -253,13 +253,29 @@ class Scope(Block):
     def _group(self, errors: list[BaseException]) -> BaseException:
         return BaseExceptionGroup(f"{len(errors)} failed in {self!r}", errors)
 
-    def __str__(self) -> str:
-        """What the host waits for at the end, in reports."""
+    def _purpose(self) -> str:
         return f"end of {len(self._tasks)} children"
 
     def __repr__(self) -> str:
         """State and number of children."""
         return f"<Scope {self._state()} children={len(self._tasks)}>"
+
+
+class _Awaited:
+    """What somebody waits for, in the words of reports: the result of a task, or the end of all children of a scope."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Task[Any] | Scope) -> None:
+        self.of = of
+
+    @property
+    def owner(self) -> Coroutine | None:
+        """Who has to end before, if it is one alone."""
+        return self.of.owner if isinstance(self.of, Task) else None
+
+    def __str__(self) -> str:
+        return self.of._purpose()
 
 
 class _Waiting(Slotted):

@@ -407,7 +407,7 @@ def test_reprs():
         task = s.spawn(wait_for, "e")
         assert repr(s) == "<Scope open children=1>"
         assert repr(task) == "<Task wait_for running>"
-        assert str(s) == "end of 1 children"
+        assert (str(s), str(task), f"{task}") == (repr(s), repr(task), repr(task))
         s.cancel()
         assert repr(s) == "<Scope cancelled children=0>"
     with scope() as s:

@@ -84,7 +84,7 @@ def test_who_does_not_listen_yet_stays(domain):
     with pairs("share") as (near, far), system.socket("passive", domain) as server:
         server.bind(loopback(domain))
         address = server.getaddress()
-        with pytest.raises(ValueError, match="PassiveSocket .* is not listening: it would arrive as a stream"):
+        with pytest.raises(ValueError, match=r"PassiveSocket .* is not listening: it would arrive as a stream"):
             near.send(b"x", stream=server)
         server.listen(3)
         near.send(b"x", stream=server)
