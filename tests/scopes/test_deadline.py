@@ -294,6 +294,18 @@ def test_cancelled_by_hand(clock):
         system.suspend()
 
 
+@pytest.mark.parametrize("make", [*EACH.values(), lambda at: scope(deadline=at)], ids=[*EACH, "scope"])
+def test_a_deadline_cannot_be_set(make):
+    """It would change nothing: it is refused before, inside and after the block."""
+    limit = make(system.time() + 1000)
+    for place in (limit, None):
+        with place or move_on_after(None):
+            before = limit.deadline
+            with pytest.raises(AttributeError, match=r"deadline of <.*> cannot be set"):
+                limit.deadline = 7
+            assert limit.deadline == before
+
+
 def test_it_is_counted_from_the_call(clock):
     """A limit that is made earlier than it is entered runs since it was made."""
     limit, at = timeout(3), timeout_at(system.time() + 3)

@@ -30,7 +30,7 @@ class Pipe(ByteStream):
         )
 
     @classmethod
-    def with_end(cls, title: str, reads: bool, writes: bool) -> tuple[Self, socket]:
+    def _with_end(cls, title: str, reads: bool, writes: bool) -> tuple[Self, socket]:
         """Return our end, and the child's as a descriptor, for a child that gets it more than once.
 
         reads, writes: what the child does with it. Raises OSError.

@@ -136,7 +136,7 @@ def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, 
                     continue
                 kind = SharePipe if "s" in value else Pipe
                 if number == 1 and _merges(streams):
-                    pipes[1], end = kind.with_end(_SAME, "w" in value, "r" in value)
+                    pipes[1], end = kind._with_end(_SAME, "w" in value, "r" in value)
                     stdio[1] = stdio[2] = inherit(theirs.enter_context(end).fileno())
                 else:
                     made = pipes[number] = kind(STREAMS[number])
