@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from ._coroutines.coroutine import Coroutine, running
 
 __all__ = ["call", "catch", "trap"]
 
+CO_COROUTINE = 0x80  # of inspect, which takes long to import
+
 
 def call(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> Coroutine:
     """Run function(*arguments) in a new coroutine; an exception that escapes goes to the excepthook.
 
-    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError.
+    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also for
+    an `async` function: any function may wait here, and nobody would run what that one returns.
     """
-    if not callable(function):
-        raise TypeError(f"function must be callable, not {function!r}")
+    if function.__class__ is not FunctionType or function.__code__.co_flags & CO_COROUTINE:  # a plain one is fine
+        check_function(function)
     coroutine = Coroutine(function, arguments, name, 2)
     coroutine.launch()
     return coroutine
@@ -40,6 +44,15 @@ def trap(handler: Any = None, function: Any = None, *arguments: Any) -> Coroutin
     return _start(_trap, handler, function, arguments)
 
 
+def check_function(function: Any) -> None:
+    """Raise TypeError for what cannot be called, an `async` function, or a `functools.partial` of one."""
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    code = getattr(function, "__code__", None) or getattr(getattr(function, "func", None), "__code__", None)
+    if code is not None and code.co_flags & CO_COROUTINE:
+        raise TypeError(f"{function!r} is async, which nothing here has to be: write def, and no await")
+
+
 def _start(body: Callable[..., Any], handler: object, function: object, arguments: tuple[Any, ...]) -> Coroutine:
     coroutine = Coroutine(body, (handler, function, arguments), getattr(function, "__qualname__", None), 3)
     coroutine.launch()
@@ -48,6 +61,7 @@ def _start(body: Callable[..., Any], handler: object, function: object, argument
 
 def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
     try:
+        check_function(function)
         return function(*arguments)
     except Exception as error:  # noqa: BLE001  # the handler's from here on
         return _handle(handler, error)
@@ -55,6 +69,7 @@ def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
 
 def _trap(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
     try:
+        check_function(function)
         result = function(*arguments)
     except Exception as error:  # noqa: BLE001  # the handler's from here on
         return _handle(handler, False, error)

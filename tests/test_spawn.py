@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from weakref import ref
 
 import pytest
@@ -11,6 +12,7 @@ from greenlet import getcurrent
 
 from coutil import spawn, system
 from coutil.coroutine import create, isyieldable, running, yield_
+from coutil.scopes import scope
 
 # Values of all sorts, as arguments and results.
 PROBES = [False, True, 1, 0, -1, 0.0123, "", "3.12", "\0", {}, sys, lambda: None, print, getcurrent(), sys.stdout]
@@ -49,6 +51,28 @@ def test_call_runs_to_the_first_wait(clock):
     assert (log, made.status) == ([(1, "two")], "suspended")
     assert system.run() is False
     assert (log[1:], made.status) == (["end"], "dead")
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "partial"])
+def test_async_functions(kind):
+    """They are refused before they are called, by all that start a function; who handles errors gets the reason."""
+
+    class Holder:
+        async def method(self):
+            raise AssertionError("it was run")
+
+    method = Holder().method
+    wrong = {"function": Holder.method, "method": method, "partial": partial(method)}[kind]
+    log = []
+    with pytest.raises(TypeError, match="is async, which nothing here has to be"):
+        spawn.call(wrong)
+    with scope() as children, pytest.raises(TypeError, match="is async"):
+        children.spawn(wrong)
+    spawn.catch(log.append, wrong)
+    spawn.trap(lambda good, error: log.append(error), wrong)
+    assert [type(error) for error in log] == [TypeError, TypeError]
+    assert spawn.call(partial(log.clear)).status == spawn.call(print).status == "dead"
+    assert log == []
 
 
 def test_call_of_one_that_ends_at_once():

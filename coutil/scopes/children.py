@@ -13,6 +13,7 @@ from .._coroutines.switching import park
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import this_hub
 from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
+from ..spawn import check_function
 from .block import Block, cancelling, checked_time, is_of, raise_again
 from .deadline import Timed
 
@@ -102,8 +103,7 @@ class Scope(Timed):
         Children may spawn, too. Returns the `Task`. Raises TypeError, RuntimeError (the block is not open),
         `ForeignThread`.
         """
-        if not callable(function):
-            raise TypeError(f"function must be callable, not {function!r}")
+        check_function(function)
         host = self._inside()
         if host is None or (self._joining and not self._tasks):
             raise RuntimeError(f"{self!r} is not open: spawn inside its with block")
