@@ -3,7 +3,7 @@
 | module | what it is for |
 |---|---|
 | `coutil.spawn` | start a function in a new coroutine |
-| `coutil.system` | time, sockets, the loop: calls that wait for the operating system |
+| `coutil.system` | what waits for the operating system: sockets, names, files, processes, signals, terminals, time |
 | `coutil.event` | wait for any value until somebody emits it |
 | `coutil.queued` | the same, with emissions that are stored until somebody waits |
 | `coutil.mutex` | any value as a lock that one coroutine at a time owns |

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from greenlet import greenlet
 
-from coutil import coroutine, system
+from coutil import coroutine, spawn, system
 from coutil.coroutine import create, isyieldable, running, wrap, yield_
 from coutil.errors import DeadCoroutine, NotYieldable, RunningCoroutine
 
@@ -375,6 +375,23 @@ def test_hub_cannot_wait(go):
     go(fails)
     assert system.run() is False
     assert refused == [f"{test_hub_cannot_wait.__name__}.<locals>.fails"] * 4
+
+
+def test_excepthook_in_the_spawner():
+    """For what fails before its first wait the hook runs in whoever started it, who may wait; the others go on."""
+    log = []
+
+    def hook(made, error):
+        log.append((made.name, running() is main, system.suspend(0.001)))
+
+    def fails():
+        raise LookupError
+
+    main = running()
+    before = system.excepthook(hook)
+    spawn.call(fails, name="child")
+    system.excepthook(before)
+    assert log == [("child", True, True)]
 
 
 # -- C-6: throw and close

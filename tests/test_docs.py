@@ -4,8 +4,15 @@ import re
 from pathlib import Path
 
 from coutil._coroutines.states import OBJECT, OPERATION, table
+from tests.helpers.script import run_script
 
 ROOT = Path(__file__).parents[1]
+
+
+def example(page, word):
+    """Return the first example in Python of a page of docs/ that has a word in it."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in code)
 
 
 def test_the_tables_of_the_architecture_are_those_of_the_code():
@@ -24,3 +31,12 @@ def test_every_path_named_in_the_documents_exists():
     assert "examples/timeout.py" in named
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "coutil"))]
     assert missing == []
+
+
+def test_how_a_thread_hands_work_to_a_loop():
+    """The example of docs/uv.md runs; without its `Async`, the loop would not have waited for the thread."""
+    code = example("uv.md", "call_threadsafe")
+    assert run_script(code).stdout == "the thread has found 42\n"
+    late = code.replace("lambda: loop", "lambda: over.wait() and loop") + "print('over')\nover.set()\n"
+    late = late.replace("more = uv.Async(loop)", "over = threading.Event()")
+    assert run_script(late).stdout == "over\n"

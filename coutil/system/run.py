@@ -46,9 +46,12 @@ def halt() -> None:
 
 
 def excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None) -> ExceptHook:
-    """Set who gets the exceptions that escape from coroutines which the loop resumed; return who got them before.
+    """Set who gets the exceptions that escape from coroutines and that nobody waits for; return who got them before.
 
-    hook: called with the coroutine (None: a call from another thread) and the exception, in the hub: it cannot wait.
+    hook: called with the coroutine and the exception, where the coroutine was resumed: mostly in the hub, where it
+    cannot wait; for one that fails before its first wait, in whoever started it. The coroutine is None if the exception
+    has escaped from none: from a function in the thread pool (`Loop.queue_work`) that nobody waits for any more, or
+    from clean-up that another thread, or the end of one, asked for.
     None restores the default, which prints a traceback on standard error. One hook per thread.
     Raises TypeError if it cannot be called.
     """

@@ -218,7 +218,7 @@ def test_given_up_while_it_runs(loop, fails_too, escaped):
     assert (log, loop.alive) == ([True], True)
     end.set()
     loop.run()
-    assert [type(error) for _, error in escaped] == [KeyError] * fails_too
+    assert [(of, type(error)) for of, error in escaped] == [(None, KeyError)] * fails_too
     if fails_too:
         assert "job in the thread pool, which nobody waits for" in escaped[0][1].__notes__[0]
     escaped.clear()

@@ -155,9 +155,9 @@ def findaddr(
     only, IPv4 addresses are written as such ("::ffff:1.2.3.4"): those too if `ipv4` and `ipv6` are set, else if there
     are no others. datagram, stream: what for; none: both. numeric: only literals, nothing is looked up.
     Returns `Addresses`, or what an explicit resume brings. Suspends.
-    Raises TypeError, ValueError (a name or service with NUL, too long, or impossible to encode; neither name nor
-    service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME, EAI_AGAIN,
-    EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
+    Raises TypeError, ValueError (a name or service that is empty, has a NUL, is too long, or cannot be encoded; neither
+    name nor service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME,
+    EAI_AGAIN, EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
     """
     flags = _flags((mapped, "mapped", AI_V4MAPPED), (numeric, "numeric", AI_NUMERICHOST))
     _flags((ipv4, "ipv4", 0), (ipv6, "ipv6", 0), (datagram, "datagram", 0), (stream, "stream", 0))
