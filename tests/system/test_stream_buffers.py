@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import threading
 from contextlib import suppress
 
 import pytest
@@ -254,6 +255,24 @@ def test_not_begun_is_kept():
         spawn.call(lambda: log.append(receive_all(far).removeprefix(BIG)))
         system.run()
         assert log == ["cut", b"kept"]
+
+
+def test_other_threads():
+    """They are refused; what was written waits for a flush of its own thread."""
+    with pairs("ipv4") as (near, far), near.buffered() as writer:
+        told = []
+
+        def flush():
+            with pytest.raises(errors.ForeignThread):
+                writer.flush()
+            told.append(True)
+
+        writer.write(b"kept")
+        thread = threading.Thread(target=flush)
+        thread.start()
+        thread.join()
+        writer.flush()
+        assert (told, far.receive()) == ([True], b"kept")
 
 
 # -- ends

@@ -123,7 +123,8 @@ class _Buffered(Ending, io.BufferedIOBase):
         if self._in_finalizer():
             self._drop()
         elif sent < 0 and sent != lib.UV_EAGAIN:
-            self._written.clear()  # nobody will ever take it
+            if sent != lib.CO_FOREIGN:
+                self._written.clear()  # nobody will ever take it
             raise handle.failed(sent, "uv_write")
         elif not self._written:
             lucky(handle.hub)
