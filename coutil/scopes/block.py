@@ -39,9 +39,14 @@ class Block:
 
     def __init__(self, deadline: float | None) -> None:
         """deadline: in seconds of `system.time()`; None: never."""
-        self.deadline = deadline
+        self._deadline = deadline
         self.cancelled = False
         self.expired = False
+
+    @property
+    def deadline(self) -> float | None:
+        """In seconds of `system.time()`; None: never. It is said once."""
+        return self._deadline
 
     def __enter__(self) -> Self:
         """Begin the block. Raises RuntimeError: a block can be entered once."""
@@ -54,8 +59,8 @@ class Block:
         try:
             if self.cancelled or host.cancelled is not None:
                 host.cancelled = cancelling(host)  # we may be a shield
-            if not self.cancelled and self.deadline is not None:
-                self._set_alarm(host, this_hub(), self.deadline)
+            if not self.cancelled and self._deadline is not None:
+                self._set_alarm(host, this_hub(), self._deadline)
         except BaseException:
             self._leave()
             raise
@@ -283,9 +288,9 @@ class Watch:
         self._block = block
         self._alarm: Alarm | None = None
         block._guest = guest
-        first = min(_running(block), key=lambda one: one.deadline or 0, default=None)
-        if first is not None and first.deadline is not None and host.home.hub is not None:  # its loop may be closed
-            left = round(first.deadline * 1e9) - host.home.hub.clock.update()
+        first = min(_running(block), key=lambda one: one._deadline or 0, default=None)
+        if first is not None and first._deadline is not None and host.home.hub is not None:  # its loop may be closed
+            left = round(first._deadline * 1e9) - host.home.hub.clock.update()
             self._alarm = Alarm(guest.home.hub, first._overdue, max(left, 0))
 
     def hold(self, hold: bool) -> None:
@@ -336,6 +341,6 @@ class _Cut(Entry):
 def _running(block: Block | None) -> Iterator[Block]:
     """Yield the blocks, from this one outwards, whose deadline has not come and can cut a wait."""
     while block is not None:
-        if block.deadline is not None and not block.cancelled:
+        if block._deadline is not None and not block.cancelled:
             yield block
         block = None if block.shield else block._outer

@@ -15,7 +15,6 @@ from .._kernel.hub import this_hub
 from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
 from ..spawn import check_function
 from .block import Block, cancelling, checked_time, is_of, raise_again
-from .deadline import Timed
 
 T = TypeVar("T")
 _URGENT = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)  # waiting on would not help, or is not wanted
@@ -85,7 +84,7 @@ class Task(Generic[T]):
         return f"<Task {self.coroutine.name} {self._state}>"
 
 
-class Scope(Timed):
+class Scope(Block):
     """A block whose children end with it: `scope`. `expired` (bool): whether its deadline has passed."""
 
     def __init__(self, deadline: float | None, shield: bool) -> None:

@@ -9,24 +9,7 @@ from ..errors import Timeout
 from .block import Block, checked_time, is_of
 
 
-class Timed(Block):
-    """A block whose deadline is said once."""
-
-    _deadline: float | None
-
-    @property
-    def deadline(self) -> float | None:
-        """In seconds of `system.time()`; None: never. Setting it is an AttributeError."""
-        return self._deadline
-
-    @deadline.setter
-    def deadline(self, deadline: float | None) -> None:
-        if hasattr(self, "_deadline"):
-            raise AttributeError(f"the deadline of {self!r} cannot be set: make another block")
-        self._deadline = deadline
-
-
-class Deadline(Timed):
+class Deadline(Block):
     """A block that ends in time: `timeout`, `timeout_at`, `move_on_after`.
 
     `expired` (bool): whether the time was up before the block was left.

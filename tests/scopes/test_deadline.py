@@ -301,7 +301,7 @@ def test_a_deadline_cannot_be_set(make):
     for place in (limit, None):
         with place or move_on_after(None):
             before = limit.deadline
-            with pytest.raises(AttributeError, match=r"deadline of <.*> cannot be set"):
+            with pytest.raises(AttributeError, match="deadline"):
                 limit.deadline = 7
             assert limit.deadline == before
 
