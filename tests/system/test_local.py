@@ -1,6 +1,7 @@
 """Unix sockets: names of all kinds, and what differs from TCP. What all streams have in common is tested with TCP."""
 
 import errno
+import itertools
 import os
 import socket
 import threading
@@ -89,7 +90,7 @@ def test_address_must_be_a_path(wrong):
 
 @pytest.mark.parametrize("wrong", ["", b"", "a\0b", "a\0", "\udfff"], ids=ascii)
 def test_address_that_no_socket_can_bear(wrong):
-    """Nothing, a null character inside a path, and what cannot be encoded are a ValueError before any call."""
+    """B67: nothing, a null inside a path, and what cannot be encoded are a ValueError before any call."""
     with system.socket("passive", "local") as made:
         with pytest.raises(ValueError, match=r"address|surrogates"):
             made.bind(wrong)
@@ -98,25 +99,37 @@ def test_address_that_no_socket_can_bear(wrong):
         made.connect(wrong)
 
 
+class Named:
+    """A path of one's own kind, which is not made shorter as `pathlib` does."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __fspath__(self):
+        return self.name
+
+
+@pytest.mark.parametrize("form", [str, os.fsencode, Named], ids=["str", "bytes", "PathLike"])
 @pytest.mark.parametrize(("longest", "lead"), [(107, "./"), (108, "\0")], ids=["path", "abstract"])
-def test_longest_name(longest, lead, tmp_path, monkeypatch):
-    """A name of the longest length is used in full; one byte more is ENAMETOOLONG, and nothing is cut off."""
+def test_longest_name(longest, lead, form, tmp_path, monkeypatch):
+    """B67: a name of 107 or 108 bytes is used in full; one or two bytes more are ENAMETOOLONG, nothing is cut off."""
     monkeypatch.chdir(tmp_path)
     name = lead + "x" * (longest - len(lead))
     with system.socket("passive", "local") as server, system.socket("stream", "local") as client:
-        for call in (server.bind, client.connect):
+        for call, more in itertools.product((server.bind, client.connect), ("y", "yy", "\xe4", "y" * 300)):
             with pytest.raises(OSError, match="ENAMETOOLONG") as caught:
-                call(name + "y")
-            assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, name + "y")
+                call(form(name + more))
+            assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, name + more)
         assert os.listdir(tmp_path) == []
-        assert server.bind(name) is True
+        assert server.bind(form(name)) is True
         server.listen(1)
-        assert client.connect(name) is True
+        assert client.connect(form(name)) is True
         assert client.getaddress("peer") == server.getaddress() == name
+        assert os.listdir(tmp_path) == ([] if lead == "\0" else [name.removeprefix(lead)])
 
 
 def test_abstract_names():
-    """Abstract names leave no file, may hold null characters, differ by each of them, and are free after close."""
+    """B67: abstract names leave no file, may hold nulls, differ by each of them, and are free after close."""
     name = f"\0coutil-{os.getpid()}\0\0a"
     for _ in range(2):
         with system.socket("passive", "local") as server, system.socket("passive", "local") as other:
