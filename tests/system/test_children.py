@@ -55,7 +55,10 @@ def in_sandbox(sandbox, text):
 
 
 def others(number):
-    """Start a child in one of the ways that are not ours; return a function that checks its status, `number`."""
+    """Start a child in one of the ways that are not ours; return a function that tells its status, `number`.
+
+    If the system has taken that: what the way promises then. It is 0 for subprocess, and ECHILD for the system's calls.
+    """
     way = number % 4
     if way == 0:
         popen = subprocess.Popen(["sh", "-c", f"exit {number}"])
@@ -71,24 +74,50 @@ def others(number):
     return lambda: subprocess.run(["sh", "-c", f"exit {number}"], check=False).returncode
 
 
+def untold(number):
+    """Return what is told in place of a status that the system has taken, by the same ways."""
+    return 0 if number % 4 in (0, 3) else "ECHILD"
+
+
+def told(wait):
+    """Return what a function of `others` brings."""
+    try:
+        return wait()
+    except ChildProcessError:
+        return "ECHILD"
+
+
+def own_handler(number, frame):
+    """Do nothing about SIGCHLD."""
+
+
 def mixed(rounds):
     """Start ours and others by turns, a few at a time, while the handling of SIGCHLD changes; check each status.
 
     It is left to the system only while no child runs: Python complains of a signal that it has just taken by then.
+    While it is ignored, ours are told of as ever, and so are the others that end while one of ours lives; the system
+    takes the statuses of those that end afterwards.
     """
-    handlers = [signal.SIG_DFL, lambda *_: None, lambda *_: None]
+    handlers = [signal.SIG_DFL, own_handler, signal.SIG_IGN, own_handler]
     before = signal.getsignal(signal.SIGCHLD)
     try:
         for at in range(0, rounds, 8):
-            signal.signal(signal.SIGCHLD, handlers[at % 3])
-            ours, numbers = {}, range(at % 100, at % 100 + 8)
+            mode = handlers[at // 8 % 4]
+            signal.signal(signal.SIGCHLD, mode)
+            ours, numbers = {}, range(at % 100 + 1, at % 100 + 9)
             for n in numbers:
                 spawn.call(lambda n=n, ours=ours: ours.setdefault(n, system.execute("sh", "-c", f"exit {n}")))
             theirs = {n: others(n) for n in numbers}
-            signal.signal(signal.SIGCHLD, handlers[1 + at // 8 % 2])
+            if mode is not signal.SIG_IGN:
+                signal.signal(signal.SIGCHLD, own_handler)
             assert system.run() is False
             assert ours == {n: ("exit", n) for n in numbers}
-            assert {n: wait() for n, wait in theirs.items()} == {n: n for n in numbers}
+            found = {n: told(wait) for n, wait in theirs.items()}
+            assert signal.getsignal(signal.SIGCHLD) is (own_handler if mode is not signal.SIG_IGN else mode)
+            may_be = {(n, n) for n in numbers}
+            if mode is signal.SIG_IGN:
+                may_be |= {(n, untold(n)) for n in numbers}
+            assert set(found.items()) <= may_be
     finally:
         signal.signal(signal.SIGCHLD, before)
     assert children() == []
@@ -97,6 +126,23 @@ def mixed(rounds):
 def test_mixed_children(hub):
     """B54, R29: each status goes to whoever started the child, whatever is done about SIGCHLD; there are no zombies."""
     mixed(40)
+    reaped(hub)
+
+
+@needs_pidfds
+def test_others_while_sigchld_is_ignored(hub):
+    """B54, R29: the system takes the statuses of others only while none of ours lives; subprocess says 0 then."""
+    numbers = range(1, 5)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        for _ in range(3):
+            assert {n: told(others(n)) for n in numbers} == {n: untold(n) for n in numbers}
+            with system.start("cat", stdin="w") as child:
+                assert {n: told(others(n)) for n in numbers} == {n: n for n in numbers}
+            assert child.wait() == ("exit", 0)
+            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
     reaped(hub)
 
 
