@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -532,3 +534,96 @@ def test_streams_that_change_places():
         """
     )
     assert lines == ["." * 27]
+
+
+# -- beside threads that open and close files
+
+FAILURES = [
+    (("/coutil/no/such/program",), {}),
+    (("true",), {"runpath": "/coutil/no/such/folder"}),
+    (("/",), {}),
+    (("/coutil/no/such/program",), {"user": 12345}),  # its memory is a copy of ours
+    (("true",), {"environment": {"PATH": "/coutil/no/such/folder"}}),
+]
+
+
+@contextmanager
+def threads_with_files():
+    """Have threads open, read and close files all the time; each number must be its own from open to close.
+
+    Yields a function that waits until they have done so some times more.
+    """
+    over, wrong, rounds = threading.Event(), [], []
+
+    def body(paths):
+        try:
+            while not over.is_set():
+                numbers = [os.open(path, os.O_RDONLY) for path in paths]
+                found = [os.pread(number, 99, 0) for number in numbers]
+                for number in numbers:
+                    os.close(number)
+                if found != list(paths.values()):
+                    wrong.append(found)
+                rounds.append(True)
+        except OSError as error:
+            wrong.append(error)
+
+    def go_on():
+        until = len(rounds) + 3
+        while len(rounds) < until and not wrong:
+            system.suspend(0.0001, blocking=True)
+
+    with TemporaryDirectory() as folder:
+        paths = {Path(folder, str(number)): b"file %d" % number for number in range(8)}
+        for path, text in paths.items():
+            path.write_bytes(text)
+        threads = [threading.Thread(target=body, args=(paths,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield go_on
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+    assert wrong == []
+
+
+def failing_beside(count):
+    """Let programs fail to start `count` times, while threads open and close files all the time."""
+    with threads_with_files() as go_on:
+        for number in range(count):
+            command, options = FAILURES[number % len(FAILURES)]
+            with pytest.raises(OSError, match=r"ENOENT|EACCES|EPERM"):
+                system.start(*command, stdin="w", stdout="r", stderr="rws", **options)
+            system.run("ready")
+            go_on()
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.soak)])
+def test_failing_starts_beside_threads(count, hub):
+    """B03: whatever keeps a program from starting, no descriptor is closed twice: the files of threads stay theirs."""
+    failing_beside(count)
+    reaped(hub)
+
+
+@needs_sandbox
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.soak)])
+def test_failing_starts_beside_threads_without_pidfds(count):
+    """B03: the same where libuv starts the programs, and is told of errors through a pipe."""
+    lines = output_of(
+        f"""
+        import os, sys
+        sys.path.insert(0, os.getcwd())
+        from tests.helpers.sandbox import PIDFD_OPEN, forbid
+        from tests.system.test_children import failing_beside
+
+        forbid(PIDFD_OPEN)
+        failing_beside(1)
+        before = len(os.listdir("/proc/self/fd"))
+        failing_beside({count})
+        print(len(os.listdir("/proc/self/fd")) - before)
+        """,
+        timeout=600,
+    )
+    assert lines == ["0"]
