@@ -9,15 +9,18 @@ import gc
 import os
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
 
-from coutil import spawn, system
+from coutil import coroutine, errors, spawn, system, uv
 from coutil.system.files.file import File
 from coutil.system.network.share import adopted
 from tests.helpers.script import ROOT, run_script
+from tests.helpers.tcp import BIG
+from tests.helpers.worlds import WORLDS
+from tests.system.test_file_endings import end
 
 
 def pipe():
@@ -211,3 +214,159 @@ def test_standard_streams_have_numbers_of_their_own():
         """
     )
     assert (done.stdout, done.stderr) == ("0 b'ours probe\\n' b''\n", "")
+
+
+# -- Python sockets that a coroutine takes over, which is ended at each step
+
+
+def plain_tcp():
+    """Return both ends of a connection, Python sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        other = socket.create_connection(server.getsockname())
+        return server.accept()[0], other
+
+
+def taken_by_uv(plain):
+    made = (uv.TCP if plain.family == socket.AF_INET else uv.Pipe)()
+    made.open(plain)
+    return made
+
+
+def taken_by_system(plain):
+    return adopted(plain.detach())
+
+
+TAKERS = {
+    "system-ipv4": (plain_tcp, taken_by_system),
+    "system-local": (socket.socketpair, taken_by_system),
+    "uv-tcp": (plain_tcp, taken_by_uv),
+    "uv-pipe": (socket.socketpair, taken_by_uv),
+}
+
+
+def send_this_file(world, made):
+    with system.openfile(__file__, blocking=True) as source:
+        made.send_file(source)
+
+
+STEPS = {  # what the coroutine does: the last call is ended, those before go on in the background
+    "nothing": [lambda world, made: coroutine.yield_()],
+    "reading": [lambda world, made: world.read(made)],
+    "reading into": [lambda world, made: world.read_into(made, bytearray(9))],
+    "reading what has come": [lambda world, made: world.read(made)],
+    "writing": [lambda world, made: world.write(made, BIG)],
+    "writing more": [lambda world, made: world.write(made, BIG), lambda world, made: world.write(made, b"x")],
+    "shutting down": [lambda world, made: world.write(made, BIG), lambda world, made: made.shutdown()],
+    "sending a file": [send_this_file],
+}
+
+
+def use(world, plain, take, calls, in_block):
+    """Take a Python socket over and make some calls; then close what took it, or forget it."""
+    made = take(plain)
+    with made if in_block else suppress():
+        for call in calls:
+            call(world, made)
+
+
+def up_to_the_end(peer):
+    """Read what comes; it ends only if nobody else has the connection any more."""
+    peer.settimeout(10)
+    with peer, suppress(ConnectionResetError):
+        while peer.recv(1 << 20):
+            pass
+
+
+each_taker = pytest.mark.parametrize("name", TAKERS)
+each_step = pytest.mark.parametrize(
+    ("name", "step"),
+    [(name, step) for name in TAKERS for step in STEPS if step != "sending a file" or name.startswith("system")],
+)
+
+
+@each_step
+@pytest.mark.parametrize("how", ["resume", "throw", "close"])
+def test_user_of_a_python_socket_is_ended(name, step, how):
+    """B01: the Python socket has no number any more, and the descriptor is closed once, where its user's block ends.
+
+    Handles of `uv` last until they are closed; ours also end when they are forgotten.
+    """
+    world, (make, take), calls = WORLDS[name], TAKERS[name], STEPS[step]
+    for in_block in (True, False) if name.startswith("system") else (True,):
+        plain, peer = make()
+        number = plain.fileno()
+        user = coroutine.create(use)
+        user.resume(world, plain, take, calls, in_block)
+        assert plain.fileno() == -1
+        for _ in calls[1:]:
+            user.resume()
+        assert user.status == "suspended"
+        if step == "reading what has come":
+            peer.send(b"data")
+        end(user, how)
+        assert user.status == "dead"
+        with probe(number):
+            del user
+            plain.close()
+            del plain
+            system.run()
+        up_to_the_end(peer)
+
+
+@each_taker
+def test_user_of_a_python_socket_is_ended_before(name):
+    """B01: a coroutine that has not begun has taken nothing: the socket is Python's, works, and is closed by it."""
+    make, take = TAKERS[name]
+    for how in ("throw", "close"):
+        plain, peer = make()
+        user = coroutine.create(partial(use, WORLDS[name], plain, take, [], True))
+        end(user, how)
+        assert user.status == "dead"
+        del user
+        gc.collect()
+        peer.send(b"data")
+        assert plain.recv(9) == b"data"
+        number = plain.fileno()
+        plain.close()
+        with probe(number):
+            system.run("ready")
+        up_to_the_end(peer)
+
+
+@pytest.mark.parametrize("how", ["resume", "throw", "close"])
+@pytest.mark.parametrize("make", [listener, udp], ids=["listener", "udp"])
+def test_user_of_a_listener_or_datagram_socket_is_ended(make, how):
+    """B01: the same for what connections or datagrams come in at."""
+
+    def wait(made):
+        with made:
+            (made.accept if isinstance(made, system.PassiveSocket) else made.receive)()
+
+    made, _ = make()
+    number = made.fileno()
+    user = spawn.call(wait, made)
+    end(user, how)
+    with probe(number):
+        del user, made
+        system.run()
+
+
+@pytest.mark.parametrize("name", ["uv-tcp", "uv-pipe"])
+def test_python_socket_that_is_refused(name):
+    """B01: a handle that cannot take a socket has not touched it: it is handed back, and only Python closes it."""
+    make, take = TAKERS[name]
+    (plain, peer), (second, other) = make(), make()
+    with take(plain) as made:
+        with pytest.raises(errors.UVError, match="EBUSY"):
+            made.open(second)
+        number = made.fileno()
+    with probe(number):
+        other.send(b"data")
+        assert second.recv(9) == b"data"
+        number = second.fileno()
+        second.close()
+        with probe(number):
+            del made, second
+            system.run()
+    up_to_the_end(peer)
+    up_to_the_end(other)
