@@ -18,7 +18,7 @@ from coutil._host import ENDINGS
 from coutil._kernel.hub import this_hub
 from tests.conftest import descriptors
 from tests.helpers.script import output_of
-from tests.helpers.tcp import listening, pair, pairs
+from tests.helpers.tcp import listening, pair, pairs, resident
 
 LIMIT = 10  # seconds that a thread may take
 
@@ -330,6 +330,34 @@ def test_short_threads_do_not_keep_descriptors():
     for _ in range(100):
         assert in_thread(system.suspend, 0.0001) is True
     assert descriptors() == opened
+
+
+@pytest.mark.soak
+def test_ten_thousand_short_threads():
+    """B13: nor do ten thousand, fifty at a time, which wait, read and look something up: nor memory."""
+
+    def body():
+        system.suspend(0)
+        with pairs("ipv4") as (near, far):
+            near.send(b"data")
+            found.append(far.receive() == b"data" and system.random(bytearray(8)) != bytes(8))
+
+    def batches(count):
+        for _ in range(count):
+            threads = [threading.Thread(target=body) for _ in range(50)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        gc.collect()
+        return len(descriptors()), resident()
+
+    found = []
+    opened, memory = batches(20)
+    still_opened, after = batches(200)
+    assert found == [True] * 11_000
+    assert still_opened == opened
+    assert after - memory < 5_000_000
 
 
 # -- one hub per thread
