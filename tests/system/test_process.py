@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import create
+from tests.helpers.forks import fork_and, outcome
 from tests.helpers.sandbox import needs_pidfds
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import receive_all, receive_exactly
+from tests.system.test_adoption import probe
 from tests.system.test_execute import children, end
 
 UPPER = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
@@ -590,4 +594,280 @@ def test_signal_handler_while_children_end(hub):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert log == [("TERMINATE", 9), "LookupError", *[("TERMINATE", 9)] * 3]
+    reaped(hub)
+
+
+# -- descriptors of pipes
+
+
+def cat():
+    """Start a program that ends with its input; return the process, and the numbers of our ends of its pipes."""
+    child = system.start("cat", stdin="w", stdout="r", stderr="rws")
+    return child, [stream.fileno() for stream in (child.stdin, child.stdout, child.stderr)]
+
+
+def to_the_end(child):
+    child.stdin.send(b"words")
+    child.stdin.shutdown()
+    assert receive_all(child.stdout) == b"words"
+    assert child.wait() == ("exit", 0)
+
+
+def leave_by(error):
+    """Return what fails in a process's block."""
+
+    def leave(child):
+        with pytest.raises(error), child:
+            raise error
+
+    return leave
+
+
+WAYS = {
+    "closed": lambda child: child.close(),
+    "read to the end, then closed": lambda child: (to_the_end(child), child.close()),
+    "pipes closed one by one": lambda child: [one.close() for one in (child.stderr, child.stdin, child.stdout)],
+    "end of the block": lambda child: child.__exit__(None, None, None),
+    "block that fails": leave_by(LookupError),
+    "block that is cut": leave_by(KeyboardInterrupt),
+    "killed, then closed": lambda child: (child.kill("TERMINATE"), child.wait(), child.close()),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pipes_are_closed_once(way, hub):
+    """B04: what has the numbers of a program's pipes next keeps them, however often the process is closed again.
+
+    Not by hand, not at the end of a block, not by the collector, nor when the child's end is told.
+    """
+    child, numbers = cat()
+    pipes = child.stdin, child.stdout, child.stderr
+    WAYS[way](child)
+    with ExitStack() as probes:
+        for number in numbers:
+            probes.enter_context(probe(number))
+        assert child.close() is True
+        for one in pipes:
+            assert one.close() is True
+        with child:
+            pass
+        del child, pipes, one
+        gc.collect()
+        reaped(hub)
+
+
+@pytest.mark.parametrize("how", ["forgotten", "in a cycle"])
+def test_forgotten_pipes_are_closed_once(how, hub):
+    """B04: whoever forgets a process gives the numbers of its pipes back, whether the program has ended or not."""
+    child, numbers = cat()
+    if how == "in a cycle":
+        holder = [child, child.stdin]
+        holder.append(holder)
+        del holder
+    del child
+    gc.collect()
+    with ExitStack() as probes:
+        for number in numbers:
+            probes.enter_context(probe(number))
+        reaped(hub)
+
+
+def test_pipes_after_a_failed_start(hub):
+    """B04: the spec of a program that did not start has no pipe; what gets the numbers next keeps them."""
+    child, numbers = cat()
+    child.close()
+    reaped(hub)
+    spec = system.ExecSpec("/coutil/no/such/program", stdin="w", stdout="r", stderr="rws")
+    with pytest.raises(FileNotFoundError):
+        system.start(spec)
+    assert (spec.pid, spec.stdin, spec.stdout, spec.stderr) == (None, "w", "r", "rws")
+    with ExitStack() as probes:
+        for number in numbers:
+            probes.enter_context(probe(number))
+        del spec, child
+        gc.collect()
+        system.run("ready")
+
+
+@pytest.mark.parametrize("way", ["closed", "forgotten", "pipes closed", "block", "left"])
+def test_process_in_the_child_of_a_fork(way, hub):
+    """B04: what the child of a fork does with our processes and pipes closes nothing of ours, nor of its own.
+
+    Neither do we close anything of the child's by what we do with them afterwards.
+    """
+    held = [cat()]
+
+    def in_child():
+        child, numbers = held.pop()
+        found = []
+        if way == "closed":
+            found += [outcome(child.close) for _ in range(2)]
+        elif way == "pipes closed":
+            found += [outcome(one.close) for one in (child.stdin, child.stdout, child.stderr)]
+        elif way == "block":
+            found.append(outcome(lambda: child.__exit__(None, None, None)))
+        if way != "left":
+            del child
+        gc.collect()
+        for number in numbers:  # whatever the child does with the numbers, they are its own
+            os.close(number)
+        with ExitStack() as probes:
+            for number in numbers:
+                probes.enter_context(probe(number))
+            gc.collect()
+            found.append(system.execute("true"))
+        return found
+
+    answer = fork_and(in_child).answer()
+    refusals = {"closed": 2, "pipes closed": 3, "block": 1}.get(way, 0)
+    assert answer == ["Forked"] * refusals + [("exit", 0)]
+    child, numbers = held.pop()
+    assert [os.path.exists(f"/proc/self/fd/{number}") for number in numbers] == [True] * 3
+    to_the_end(child)
+    child.close()
+    reaped(hub)
+
+
+# -- two writers on one pipe
+
+
+def marked(letter, size=1 << 20):
+    """Return more than a pipe takes at once, by which one can see who has sent it."""
+    return letter * size
+
+
+def runs(data):
+    """Return (letter, how many) of each run of equal bytes."""
+    return [(bytes([letter]), len(list(same))) for letter, same in itertools.groupby(data)]
+
+
+def writers(stream, log, *letters):
+    """Have coroutines send to one stream, each in one call; they note what came of that."""
+
+    def send(letter):
+        try:
+            log.append((letter, stream.send(marked(letter))))
+        except errors.UVError as error:
+            log.append((letter, error.name))
+
+    return [spawn.call(send, letter) for letter in letters]
+
+
+SIZE = len(marked(b"a"))
+
+
+@pytest.mark.parametrize("letters", ["w", "rw", "ws"])
+def test_two_writers_of_a_pipe(letters, hub):
+    """B11: what two coroutines send to a program at the same time arrives one behind the other, never mixed."""
+    log = []
+    with system.start("cat", stdin=letters, stdout="r") as child:
+        writers(child.stdin, log, b"a", b"b")
+        assert log == []
+        found = receive_exactly(child.stdout, 2 * SIZE)
+        assert runs(found) == [(b"a", SIZE), (b"b", SIZE)]
+        while len(log) < 2:
+            system.suspend()
+        assert log == [(b"a", True), (b"b", True)]
+        child.stdin.shutdown()
+        assert child.stdout.receive() == b""
+    reaped(hub)
+
+
+def test_two_writers_of_many_pieces(hub):
+    """B11: each of many calls of two writers stays in one piece, and each writer's are in order."""
+    sizes = [1, 70_000, 300_000, 17, 65_536, 200_001]
+    with system.start("cat", stdin="w", stdout="r") as child:
+
+        def send(letter):
+            for number, size in enumerate(sizes):
+                child.stdin.send(bytes([letter + number]) * size)
+
+        pair = [spawn.call(send, letter) for letter in (65, 97)]
+        found = runs(receive_exactly(child.stdout, 2 * sum(sizes)))
+        for first in (65, 97):
+            mine = [(letter, count) for letter, count in found if first <= letter[0] < first + len(sizes)]
+            assert mine == [(bytes([first + number]), size) for number, size in enumerate(sizes)]
+        assert len(found) == 2 * len(sizes)
+        while pair[0].status != "dead" or pair[1].status != "dead":
+            system.suspend()
+    reaped(hub)
+
+
+@pytest.mark.parametrize("how", ["resume", "throw", "close"])
+@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
+def test_one_of_two_writers_is_ended(which, how, hub):
+    """B11: what an ended writer had begun is sent in the background, at its place; the other one is told of its own."""
+    log = []
+    with system.start("cat", stdin="w", stdout="r") as child:
+        pair = writers(child.stdin, log, b"a", b"b")
+        if how == "resume":
+            pair[which].resume("given")
+        elif how == "throw":
+            with pytest.raises(LookupError):
+                pair[which].throw(LookupError)
+        else:
+            pair[which].close()
+        assert log == ([(b"ab"[which : which + 1], "given")] if how == "resume" else [])
+        child_says = receive_exactly(child.stdout, 2 * SIZE)
+        assert runs(child_says) == [(b"a", SIZE), (b"b", SIZE)]
+        while pair[1 - which].status != "dead":
+            system.suspend()
+        assert log[-1] == (b"ba"[which : which + 1], True)
+        child.stdin.send(b"c")
+        assert child.stdout.receive() == b"c"
+    reaped(hub)
+
+
+def test_pipe_is_closed_under_two_writers_and_a_reader(hub):
+    """B11: each is told by itself, and the pipe that gets the number next has nothing of theirs, nor they of it."""
+    log, read = [], []
+    child = system.start("sleep", "100", stdin="rw")
+    number = child.stdin.fileno()
+    writers(child.stdin, log, b"a", b"b")
+
+    def reads():
+        with pytest.raises(errors.Closed) as closed:
+            child.stdin.receive()
+        read.append(closed.value.interrupted)
+
+    spawn.call(reads)
+    child.stdin.close()
+    with system.start("cat", stdin="rw", stdout="r") as heir:
+        assert heir.stdin.fileno() == number
+        news = spawn.call(lambda: read.append(heir.stdin.receive()))
+        heir.stdin.send(b"mine")
+        assert receive_exactly(heir.stdout, 4) == b"mine"
+        while len(log) < 2:
+            system.suspend()
+        assert (log, read) == ([(b"a", "ECANCELED"), (b"b", "ECANCELED")], [True])
+        for late in (child.stdin.receive, lambda: child.stdin.send(b"x"), child.stdin.shutdown):
+            with pytest.raises(errors.Closed):
+                late()
+        assert news.status == "suspended"
+        heir.stdin.shutdown()
+        assert heir.stdout.receive() == b""
+        while news.status != "dead":
+            system.run("step")
+        assert read == [True, b""]
+    child.kill("TERMINATE")
+    assert child.wait() == ("TERMINATE", 9)
+    reaped(hub)
+
+
+def test_the_reader_of_two_writers_ends(hub):
+    """B11: both writers are told that nobody reads any more, and each only once; another pipe is not concerned."""
+    log = []
+    with system.start("cat", stdin="w", stdout="r") as other:
+        child = system.start("sleep", "100", stdin="w")
+        writers(child.stdin, log, b"a", b"b")
+        child.kill("TERMINATE")
+        assert child.wait() == ("TERMINATE", 9)
+        while len(log) < 2:
+            system.suspend()
+        assert log == [(b"a", "EPIPE"), (b"b", "EPIPE")]
+        with pytest.raises(BrokenPipeError):
+            child.stdin.send(b"more")
+        child.close()
+        other.stdin.send(b"words")
+        assert other.stdout.receive() == b"words"
     reaped(hub)
