@@ -36,7 +36,8 @@ def _ipv6() -> bool:
     return True
 
 
-_v6 = pytest.param("ipv6", marks=pytest.mark.skipif(not _ipv6(), reason="this machine has no ipv6 loopback"))
+needs_ipv6 = pytest.mark.skipif(not _ipv6(), reason="this machine has no ipv6 loopback")
+_v6 = pytest.param("ipv6", marks=needs_ipv6)
 both_domains = pytest.mark.parametrize("domain", ["ipv4", _v6])
 all_domains = pytest.mark.parametrize("domain", ["ipv4", _v6, "local", "share"])
 

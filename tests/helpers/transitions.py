@@ -39,6 +39,10 @@ class Walked:
         """Return the numbers that `owner` walked: "2 6 9 8"."""
         return " ".join(str(arrow.number) for arrow in self._arrows.get(id(owner), ()))
 
+    def owners(self, kind: type) -> list[Any]:
+        """Return the owners of a class that have walked, in the order of their first steps."""
+        return [owner for owner in self._owners if isinstance(owner, kind)]
+
 
 class Reached:
     """Counts, while the block runs, how often each numbered transition of one table was walked."""

@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator
+import termios
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,9 +25,13 @@ from coutil._coroutines.coroutine import Coroutine
 from coutil._kernel.hub import Hub, this_hub
 from coutil._libuv import lib
 from coutil.system.files.file import File
+from coutil.system.files.watch import _Once
 from coutil.system.network import datagram
+from coutil.system.network.share import adopted
+from coutil.system.stdio import _terminal
 from tests.helpers.pipes import child_end
 from tests.helpers.pool import wait_until_it_reads
+from tests.helpers.tcp import listening, needs_ipv6, plain_client
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -32,6 +39,7 @@ pytestmark = needs_debug
 PAYLOAD = bytes(1 << 20)  # more than the kernel takes at once from a stream with a small send buffer
 TEXT = b"0123456789"
 LONG = 1000.0  # seconds that nobody waits for
+HANDLED = system.Socket | system.Pipe | system.Terminal | system.Watch  # what has a handle as long as it is open
 
 
 class Bench:
@@ -153,6 +161,7 @@ class Kind:
     """How one kind of wait begins, is triggered and is checked. Configurations 0 and 1 wait for different things."""
 
     family = ""
+    refuses = False  # to do the same a second time
     second = 1  # the configuration that a cancelled wait is followed by
     lasting = True  # the wait goes on until something is done about it
     removable = True  # nothing is left of a wait that was given up, or can be ended by closing
@@ -289,12 +298,41 @@ class Connect(Kind):
 
     def prepare(self) -> None:
         self.objects = [self.bench.stream(), self.bench.stream()]
+        self.to: Any = self.bench.address
 
     def wait(self, number: int, seconds: float) -> Any:
-        return self.objects[number].connect(self.bench.address)
+        return self.objects[number].connect(self.to)
 
     def effects(self) -> int:
-        return sum(f" {self.bench.address}" in repr(stream) for stream in self.objects)
+        shown = repr(self.to) if isinstance(self.to, str) else str(self.to)
+        return sum(f" {shown}" in repr(stream) for stream in self.objects)
+
+
+class ConnectTo(Connect):
+    """In other domains."""
+
+    domain = "local"
+
+    def prepare(self) -> None:
+        self.objects = [system.socket("stream", self.domain), system.socket("stream", self.domain)]
+        server = listening(self.domain, 16)
+        self.to = server.getaddress()
+        self.bench.opened += [*self.objects, server]
+
+    def finish(self) -> None:
+        """The listener takes one connection from the system as soon as that is there."""
+        system.run("ready")
+
+
+class ConnectLocal(ConnectTo):
+    refuses = True
+
+    def check_again(self, result: Any) -> None:
+        assert result.name == "EISCONN"
+
+
+class ConnectIPv6(ConnectTo):
+    domain = "ipv6"
 
 
 class OnStreams(Kind):
@@ -350,6 +388,7 @@ class Send(OnStreams):
 
 class Shutdown(OnStreams):
     family = "request"
+    refuses = True
     lasting = False
 
     def wait(self, number: int, seconds: float) -> Any:
@@ -391,24 +430,29 @@ class NameAddr(FindAddr):
 
 class Accept(Kind):
     family = "object"
+    domain = "ipv4"
 
     def prepare(self) -> None:
-        self.objects = [system.socket("passive", "ipv4"), system.socket("passive", "ipv4")]
+        self.objects = [listening(self.domain, 8), listening(self.domain, 8)]
         self.bench.opened += self.objects
-        for listener in self.objects:
-            listener.bind(system.address("ipv4", "127.0.0.1:0"))
-            listener.listen(8)
 
     def wait(self, number: int, seconds: float) -> Any:
         return self.objects[number].accept()
 
     def happen(self, number: int) -> None:
-        address = self.objects[number].getaddress()
-        self.bench.opened.append(socket.create_connection((address.literal, address.port)))
+        self.bench.opened.append(plain_client(self.objects[number].getaddress()))
 
     def check_success(self, number: int, result: Any) -> None:
         with result as accepted:
             assert accepted.getaddress() == self.objects[number].getaddress()
+
+
+class AcceptLocal(Accept):
+    domain = "local"
+
+
+class AcceptIPv6(Accept):
+    domain = "ipv6"
 
 
 class Receive(OnStreams):
@@ -452,6 +496,104 @@ class ShutdownPipe(OnPipes, Shutdown):
 
 class ReceiveFromChild(OnPipes, Receive):
     pass
+
+
+class OnLocal(OnStreams):
+    """Unix sockets in place of connections."""
+
+    share = False
+
+    def pair(self) -> tuple[Any, socket.socket]:
+        near, far = socket.socketpair()
+        ours = adopted(near.detach(), share=self.share)
+        self.bench.opened += [ours, far]
+        return ours, far
+
+
+class SendLocal(OnLocal, Send):
+    pass
+
+
+class ShutdownLocal(OnLocal, Shutdown):
+    pass
+
+
+class ReceiveLocal(OnLocal, Receive):
+    pass
+
+
+class OnShare(OnLocal):
+    share = True
+
+
+class ReceiveStream(OnShare, Receive):
+    """A stream that comes along with the data."""
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].receive_stream(64)
+
+    def happen(self, number: int) -> None:
+        socket.send_fds(self.peers[number], [TEXT], [self.bench.poker.fileno()])
+
+    def check_success(self, number: int, result: Any) -> None:
+        data, stream = result
+        with stream:
+            assert (data, stream.getaddress()) == (TEXT, self.bench.poked.getaddress("peer"))
+
+
+class SendStream(OnShare):
+    family = "request"
+    lasting = False
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].send(TEXT, stream=self.bench.poked)
+
+    def effects(self) -> int:
+        """Take what the peers have got."""
+        came = 0
+        for peer in self.peers:
+            with suppress(BlockingIOError):
+                while True:
+                    data, (descriptor,), _, _ = socket.recv_fds(peer, 64, 8)
+                    os.close(descriptor)
+                    assert data == TEXT
+                    came += 1
+        return came
+
+
+class OnTerminals(Kind):
+    """Base of what needs two terminals; the peers are descriptors of their other sides."""
+
+    def prepare(self) -> None:
+        self.peers = []
+        for _ in range(2):
+            peer, own = os.openpty()
+            self.peers.append(peer)
+            self.objects.append(_terminal(own))
+            os.close(own)
+            self.objects[-1].setmode("binary")
+        self.bench.opened += [*self.objects, *(os.fdopen(peer, "wb") for peer in self.peers)]
+
+
+class ReceiveFromTerminal(OnTerminals, Receive):
+    def happen(self, number: int) -> None:
+        os.write(self.peers[number], TEXT)
+
+
+class AwaitWinsize(OnTerminals):
+    family = "signal"
+    width = 80
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].awaitwinsize()
+
+    def happen(self, number: int) -> None:
+        self.width += 1
+        termios.tcsetwinsize(self.peers[number], (24, self.width))
+        system.emitsig(os.getpid(), "winresize")
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == (self.width, 24)
 
 
 class OnDatagrams(Kind):
@@ -544,6 +686,145 @@ class ReadFile(Kind):
         return self.written
 
 
+class InFolders(Kind):
+    """Base of what needs two folders, and makes files in them."""
+
+    def prepare(self) -> None:
+        folders = [TemporaryDirectory(), TemporaryDirectory()]
+        self.folders = [Path(folder.name) for folder in folders]
+        self.names: list[str] = []
+        self.bench.opened += [SimpleNamespace(close=folder.cleanup) for folder in folders]
+
+    def happen(self, number: int) -> None:
+        self.names.append(f"file {len(self.names)}")
+        Path(self.folders[number], self.names[-1]).touch()
+
+    def check_success(self, number: int, result: Any) -> None:
+        name, events = result
+        assert (name in self.names, events) == (True, {"rename"})
+
+
+class AwaitPath(InFolders):
+    family = "path"
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.awaitpath(self.folders[number])
+
+    def finish(self) -> None:
+        """Wait for something else: what is waited for last is kept until then, and its coroutine with it."""
+        self.bench.poker.send(b".")
+        assert self.bench.poked.receive(1)
+
+
+class PollPath(AwaitPath):
+    """What is not there is told at once; then, when it is."""
+
+    lasting = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.missed: set[int] = set()
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.awaitpath(self.folders[number] / "file", poll=0.001)
+
+    def happen(self, number: int) -> None:
+        if number in self.missed:  # else it would be there from the beginning
+            Path(self.folders[number], "file").touch()
+
+    def check_success(self, number: int, result: Any) -> None:
+        self.missed.add(number)
+        assert (result.error.name, result[1]) == ("ENOENT", None)
+
+    def check_again(self, result: Any) -> None:
+        assert (result.error, result[1].size) == (None, 0)
+
+
+class Watch(InFolders):
+    family = "object"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.objects = [system.watch(folder) for folder in self.folders]
+        self.bench.opened += self.objects
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return next(self.objects[number])
+
+
+class Random(FindAddr):
+    def wait(self, number: int, seconds: float) -> Any:
+        self.buffer = bytearray(64)
+        return system.random(self.buffer)
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result is self.buffer
+        assert any(result)
+
+
+class OnPath(InFolders, FindAddr):
+    """Base of calls on a path, each of which is one request of the thread pool."""
+
+    def prepare(self) -> None:
+        InFolders.prepare(self)
+        InFolders.happen(self, 0)
+        InFolders.happen(self, 1)
+        FindAddr.prepare(self)
+
+    def path(self, number: int) -> Path:
+        return self.folders[number] / self.names[number]
+
+    def happen(self, number: int) -> None:
+        """It does so by itself."""
+
+
+class ListDir(OnPath):
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.listdir(self.folders[number])
+
+    def check_success(self, number: int, result: Any) -> None:
+        self.bench.opened.append(result)  # to read and close it would be more requests
+        assert str(self.folders[number]) in repr(result)
+
+
+class InfoOfPath(OnPath):
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.fileinfo(self.path(number), "size")
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert result == 0
+
+
+class TouchPath(OnPath):
+    def wait(self, number: int, seconds: float) -> Any:
+        return system.touchfile(self.path(number), mtime=number + 1)
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert (result, self.path(number).stat().st_mtime) == (True, number + 1)
+
+
+class SendFile(OnStreams):
+    """A request of the thread pool, on a duplicate of the stream's descriptor."""
+
+    family = "request"
+    lasting = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.file = system.openfile(__file__, blocking=True)
+        self.bench.opened.append(self.file)
+        self.before = this_hub().loop.counts()["requests_created"]
+
+    def wait(self, number: int, seconds: float) -> Any:
+        return self.objects[number].send_file(self.file, 0, 100)
+
+    def check_success(self, number: int, result: Any) -> None:
+        assert (result, self.peers[number].recv(200)) == (100, Path(__file__).read_bytes()[:100])
+
+    def effects(self) -> int:
+        return this_hub().loop.counts()["requests_created"] - self.before
+
+
 KINDS: dict[str, tuple[type[Kind], bool]] = {
     "ready": (Ready, False),
     "timer": (Timer, False),
@@ -572,7 +853,39 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "receive a datagram": (ReceiveDatagram, False),
     "receive a datagram, closed": (ReceiveDatagram, True),
     "send a datagram": (SendDatagram, False),
+    "connect to ipv6": (ConnectIPv6, False),
+    "accept on ipv6": (AcceptIPv6, False),
+    "connect to a local socket": (ConnectLocal, False),
+    "accept on a local socket": (AcceptLocal, False),
+    "accept on a local socket, closed": (AcceptLocal, True),
+    "receive from a local socket": (ReceiveLocal, False),
+    "receive from a local socket, closed": (ReceiveLocal, True),
+    "send to a local socket": (SendLocal, False),
+    "send to a local socket, closed": (SendLocal, True),
+    "shutdown of a local socket": (ShutdownLocal, False),
+    "receive a stream": (ReceiveStream, False),
+    "receive a stream, closed": (ReceiveStream, True),
+    "send a stream": (SendStream, False),
+    "receive from a terminal": (ReceiveFromTerminal, False),
+    "receive from a terminal, closed": (ReceiveFromTerminal, True),
+    "window size": (AwaitWinsize, False),
+    "awaitpath": (AwaitPath, False),
+    "awaitpath by looking": (PollPath, False),
+    "watch": (Watch, False),
+    "watch, closed": (Watch, True),
+    "random": (Random, False),
+    "listdir": (ListDir, False),
+    "fileinfo": (InfoOfPath, False),
+    "touchfile": (TouchPath, False),
+    "send_file": (SendFile, False),
 }
+
+
+def each_kind(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Parametrize with the names of kinds."""
+    marks = {True: [needs_ipv6], False: []}
+    return pytest.mark.parametrize("kind", [pytest.param(name, marks=marks["ipv6" in name]) for name in names])
+
 
 # -- the sequences -----------------------------------------------------------------------------------------------------
 
@@ -904,10 +1217,14 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 def expected(sequence: Callable[..., int], kind: Kind) -> tuple[str, ...]:
     """Return the transitions of the operation and of the two objects."""
     family = "closed" if kind.family == "object" and kind.closing else kind.family
-    if sequence is ops_14 and (isinstance(kind, Shutdown) or (kind.closing and family == "request")):
+    if sequence is ops_14 and (kind.refuses or (kind.closing and family == "request")):
         return ("1 3", "1 3" if kind.closing else "", "")  # the second is refused
-    if family == "signal":  # it stays armed for itself only
-        family = "timer" if sequence is ops_14 else "ready"
+    if family == "path":  # each wait has an object, which is closed as soon as its coroutine does not wait for it
+        own, *objects = TRACES[sequence]["object"]
+        return (own, *(f"{walked} 1 3" if walked else "" for walked in objects))
+    if family == "signal":  # it stays armed for itself only; that of the window size is one for all terminals
+        again = sequence is ops_14 or (sequence is ops_2 and isinstance(kind, AwaitWinsize))
+        family = "timer" if again else "ready"
     trace = TRACES[sequence][family]
     if family != "request" or not kind.closing:
         return (*trace, "", "")[:3]
@@ -919,18 +1236,16 @@ def judge(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hu
     assert (bench.stage, bench.paused, bench.tested.status) == (stages, True, "suspended")
     assert system.run() is False
     assert bench.tested.operation is None or bench.tested.operation.state.name == "Freed"
-    objects = [each._handle for each in bench.kind.objects if isinstance(each, system.Socket | system.Pipe)]
+    objects = [each._handle for each in bench.kind.objects if isinstance(each, HANDLED)] or walked.owners(_Once)
     seen = (walked.by(bench.tested.operation), *(walked.by(handle) for handle in objects))
     assert (*seen, "", "")[:3] == traces
-    sockets = [
-        each for each in bench.opened if isinstance(each, system.Socket | system.Pipe) and not each._handle.closed
-    ]
+    sockets = [each for each in bench.opened if isinstance(each, HANDLED) and not each._handle.closed]
     bench.kind.finish()
     assert hub.in_flight() == len(sockets), "something beside the open sockets is in flight"
 
 
 @pytest.mark.parametrize("mode", ["step", "loop"])
-@pytest.mark.parametrize("kind", KINDS)
+@each_kind(KINDS)
 @pytest.mark.parametrize("sequence", TRACES, ids=lambda sequence: sequence.__doc__.partition(":")[0])
 def test_operation(sequence: Callable[[Bench], int], kind: str, mode: str, bench: Bench, hub: Hub) -> None:
     """OPS-1 … OPS-13: whatever is cancelled, triggered or closed when: every wait returns once, with its own result.
@@ -945,9 +1260,7 @@ def test_operation(sequence: Callable[[Bench], int], kind: str, mode: str, bench
 
 
 @pytest.mark.parametrize("mode", ["step", "loop"])
-@pytest.mark.parametrize(
-    "kind", [name for name, (kind, closing) in KINDS.items() if kind.lasting and kind.removable and not closing]
-)
+@each_kind(name for name, (kind, closing) in KINDS.items() if kind.lasting and kind.removable and not closing)
 @pytest.mark.parametrize("sequence", [ops_10, ops_11, ops_12, ops_13], ids=lambda sequence: sequence.__name__)
 def test_nothing_happens(sequence: Callable[..., int], kind: str, mode: str, bench: Bench, hub: Hub) -> None:
     """OPS-15: a wait that is cancelled leaves nothing behind although what it waited for never happens.

@@ -240,6 +240,67 @@ def awaitpath(clock: ManualClock) -> Iterator[Row]:
 
 
 @row
+def awaitpath_poll(clock: ManualClock) -> Iterator[Row]:
+    """Whoever looks for what is not there is told at once; then, when it is."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+
+        def wait() -> Any:
+            return system.awaitpath(path, poll=0.001)
+
+        def check(got: Any, begun: bool) -> None:
+            for found in (wait(), *([] if got is NOTHING else [got])):
+                assert (found.error.name, found[1]) == ("ENOENT", None)
+            second = spawn.call(lambda: changes.extend((wait(), path.touch(), wait())))
+            while second.status != "dead":
+                system.run("step")
+            assert (changes[0][1], changes[2].error, changes[2][1].size) == (None, None, 0)
+
+        changes: list[Any] = []
+        yield Row(wait, check=check)
+
+
+@row
+def awaitpath_recursive(clock: ManualClock) -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+        inner = Path(folder, "inner")
+        inner.mkdir()
+
+        def wait() -> Any:
+            return system.awaitpath(folder, recursive=True)
+
+        def change(name: str) -> None:
+            Path(inner, name).touch()
+
+        def check(got: Any, begun: bool) -> None:
+            assert got in (NOTHING, ("inner/first", {"rename"}))
+            second = spawn.call(lambda: found.append(wait()))
+            number = 0
+            while second.status != "dead":  # what happens before it watches is missed
+                system.run("ready")
+                change(f"file {(number := number + 1)}")
+            assert found[0].name.startswith("inner/file")
+            assert found[0].events == {"rename"}
+
+        def ready_() -> None:
+            """Make what is waited for come, as soon as somebody watches."""
+
+            def try_again() -> None:
+                for _ in range(10_000):
+                    if over:
+                        return
+                    change("first")
+                    Path(inner, "first").unlink()
+                    system.suspend()
+
+            spawn.call(try_again)
+
+        found: list[Any] = []
+        over: list[bool] = []
+        yield Row(wait, ready_, lambda got, begun: (over.append(True), check(got, begun)))
+
+
+@row
 def watch(clock: ManualClock) -> Iterator[Row]:
     with TemporaryDirectory() as folder:
 

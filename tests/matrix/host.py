@@ -74,6 +74,28 @@ def nameaddr(clock: ManualClock) -> Iterator[Row]:
     yield Row(lambda: system.nameaddr(54321), check=check)
 
 
+@row
+def nameaddr_address(clock: ManualClock) -> Iterator[Row]:
+    def name(port: int) -> Any:
+        return system.nameaddr(system.address("ipv4", "127.0.0.1", port))
+
+    def check(got: Any, begun: bool) -> None:
+        host, port = name(54322)
+        assert got in (NOTHING, (host, "54321"))
+        assert (bool(host), port) == (True, "54322")
+
+    yield Row(lambda: name(54321), check=check)
+
+
+@row
+def nameaddr_name(clock: ManualClock) -> Iterator[Row]:
+    def check(got: Any, begun: bool) -> None:
+        assert got in (NOTHING, "127.0.0.1")
+        assert system.nameaddr("127.0.0.2") == "127.0.0.2"
+
+    yield Row(lambda: system.nameaddr("127.0.0.1"), check=check)
+
+
 # -- rows: signals and processes
 
 
