@@ -710,11 +710,6 @@ class AwaitPath(InFolders):
     def wait(self, number: int, seconds: float) -> Any:
         return system.awaitpath(self.folders[number])
 
-    def finish(self) -> None:
-        """Wait for something else: what is waited for last is kept until then, and its coroutine with it."""
-        self.bench.poker.send(b".")
-        assert self.bench.poked.receive(1)
-
 
 class PollPath(AwaitPath):
     """What is not there is told at once; then, when it is."""

@@ -4,6 +4,7 @@ import math
 import os
 import threading
 from contextlib import suppress
+from weakref import ref
 
 import pytest
 
@@ -394,3 +395,26 @@ def test_exit_while_paths_are_watched(tmp_path):
     (tmp_path / "inner").mkdir()
     assert output_of(script) == ["end"]
     assert output_of(script + "    system.run('ready')\n") == ["end"]
+
+
+@pytest.mark.parametrize("poll", [None, 0.001], ids=["event", "poll"])
+def test_forgotten_after_a_wait(poll, tmp_path):
+    """A coroutine that waits no more, and that everybody has forgotten, ends: its finally clause runs."""
+    log = []
+
+    def body():
+        try:
+            system.awaitpath(tmp_path if poll is None else tmp_path / "none", poll=poll)
+            log.append("woken")
+            coroutine.yield_()
+        finally:
+            log.append("ended")
+
+    one = ref(spawn.call(body))
+    system.run("ready")
+    (tmp_path / "made").touch()
+    while not log:
+        system.run("step")
+    system.run("ready")
+    assert log == ["woken", "ended"]
+    assert one() is None
