@@ -131,6 +131,7 @@ def work(_: object) -> object:
     is the resumer then. The end of a coroutine calls no function of ours: it must work at the interpreter's recursion
     limit, too.
     """
+    getcurrent().parent = getcurrent().home.main._greenlet  # type: ignore[attr-defined]  # no more the creator
     value: object = None
     while True:
         me: Any = getcurrent()
@@ -139,7 +140,6 @@ def work(_: object) -> object:
             return value
         where = me.home
         where.started += 1
-        me.parent = where.main._greenlet  # no more the creator, which it would keep alive
         function, arguments = me.coroutine._start
         me.coroutine._start = me.coroutine.context = None
         del me
