@@ -144,7 +144,21 @@ class Block:
     def _watch(self, guest: Coroutine) -> Watch | None:
         """Keep the time while `guest` waits for our host in another loop: the host's own is not turned meanwhile."""
         host = self._inside()
-        return Watch(self, host, guest) if host is not None and host.home is not guest.home else None
+        if host is None:
+            return None
+        if host.home is not guest.home:
+            return Watch(self, host, guest)
+        self._renew(host)
+        return None
+
+    def _renew(self, host: Coroutine) -> None:
+        """Set the timers again that were left with the loop of the parent process: this is the child of a fork."""
+        block: Block | None = self
+        while block is not None:
+            alarm, deadline = block._alarm, block._deadline
+            if alarm is not None and deadline is not None and alarm.hub is not host.home.hub:
+                block._set_alarm(host, this_hub(), deadline)
+            block = block._outer
 
     def _drive(self, me: Coroutine) -> Watch | Respite:
         """Have `me`, our host or who stands for it in another loop, run a loop, which no deadline of it keeps alive."""

@@ -15,6 +15,7 @@ from coutil import coroutine, errors, spawn, system, uv
 from coutil._coroutines.coroutine import home, running
 from coutil._coroutines.switching import park
 from coutil._kernel.hub import this_hub
+from coutil.scopes import timeout
 from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
 from tests.helpers.script import output_of, run_script
@@ -85,6 +86,23 @@ def test_old_objects_are_refused_in_the_child(go):
         near.send(b"undisturbed")
         assert far.receive() == b"undisturbed"
         idle.close()
+
+
+@pytest.mark.parametrize("inner", [None, 60], ids=["one block", "within another one"])
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+def test_deadlines_hold_in_the_child(late, inner):
+    """A deadline that the main program was in holds in the child, too, which has no timer of the parent's."""
+
+    def child():
+        if late:
+            time.sleep(0.05)
+        return outcome(system.suspend, 60), outcome(system.suspend)
+
+    with timeout(0.04) as limit, timeout(inner):
+        system.suspend(0.0001)
+        answer = fork_and(child)
+        assert answer.answer() == ("Timeout", "Timeout")
+        limit.cancel()
 
 
 @pytest.mark.parametrize(
