@@ -181,6 +181,8 @@ DATAGRAM_SERVERS = {
     "gevent": Server("gevent_udp.py", "gevent"),
     "asyncio-protocol": Server("asyncio_udp.py", "asyncio"),
     "uvloop-protocol": Server("asyncio_udp.py", "uvloop", {"ECHO_LOOP": "uvloop"}),
+    "trio": Server("trio_udp.py", "trio"),
+    "blocking": Server("blocking_udp.py", "socket"),
     "c": Server("c_udp.py", "os"),
 }
 

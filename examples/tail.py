@@ -27,13 +27,14 @@ def follow(path):
 
 
 def print_rest(path, file, at):
-    """Print what a file has from the position `at` on; return where it ends."""
-    if file.info("size") < at:
-        at = 0
+    """Print the whole lines that a file has from the position `at` on; return where they end."""
+    at = at if at <= file.info("size") else 0
     while data := file.read(65536, offset=at):
-        at += len(data)
-        for line in data.decode(errors="replace").splitlines():
-            print(f"{path}: {line}", flush=True)
+        if not (end := data.rfind(b"\n") + 1 or len(data) // 65536 * 65536):
+            break  # the line goes on
+        at += end
+        for line in data[:end].splitlines():
+            print(f"{path}: {line.decode(errors='replace')}", flush=True)
     return at
 
 

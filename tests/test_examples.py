@@ -334,6 +334,11 @@ def test_tail(tmp_path):
         for path, text in ((one, "added\n"), (two, "more\n"), (one, "again\n")):
             append(path, text)
             expect(tail, path, text)
+        for piece in (b"in pieces: \xc3", b"\xa4, ", b"whole"):
+            append(two, piece)
+            assert not select.select([tail.stdout], [], [], 0.01)[0]
+        append(two, "\n")
+        expect(tail, two, "in pieces: ä, whole\n")
         one.rename(tmp_path / "one.log.1")
         one.write_text("rotated\n")
         expect(tail, one, "rotated\n")
@@ -351,8 +356,8 @@ def touched(*paths):
 
 
 def append(path, text):
-    with open(path, "a") as file:
-        file.write(text)
+    with open(path, "ab") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
 
 
 def expect(tail, path, text):
