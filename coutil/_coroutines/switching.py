@@ -281,12 +281,12 @@ def rest(value: object = None) -> Any:
     if coroutine.cancelled is not None:
         raise coroutine.cancelled.error()
     coroutine.since = coroutine.home.turned
-    resumer = coroutine.resumer
+    resumer, own = coroutine.resumer, coroutine.operation
     coroutine.resumer = None
     if me.__class__ is Runner:
         me.coroutine = None
-        if coroutine.operation is not None:
-            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
+        if own is not None:
+            own.coroutine = None  # a cycle that would have to wait for the collector
     del coroutine, me
     try:
         woken = resumer.switch(value)
@@ -294,10 +294,11 @@ def rest(value: object = None) -> Any:
         if resumer.__class__ is Outside and resumer.coroutine.resumer is None:  # as in park()
             resumer.coroutine.resumer = resumer
         raise
-    me = getcurrent().coroutine  # type: ignore[attr-defined]
-    if me.operation is not None:
-        me.operation.coroutine = me
-    return tell(me) if woken is TOLD else landed(woken)
+    if own is not None:
+        own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]
+    if woken is TOLD:
+        return tell(getcurrent().coroutine)  # type: ignore[attr-defined]
+    return landed(woken) if woken.__class__ is Thrown else woken
 
 
 def tell(coroutine: Coroutine) -> Any:

@@ -98,7 +98,11 @@ class Queue(Primitive, Generic[T]):
         """
         self._check_thread()
         self._luck = LUCK
-        return getattr(getcurrent(), "coroutine", None) is None or take_turns(operation())
+        if getattr(getcurrent(), "coroutine", None) is None:
+            return True
+        own = operation()
+        own.hub.luck = 0  # so that libuv is polled, too
+        return take_turns(own)
 
     def get(self, *, timeout: float | None = None) -> T:
         """Take the item that was put first; wait until there is one.
