@@ -212,9 +212,9 @@ static int pipe_connect(uv_pipe_t *pipe, int fd, int kind) {
 
 /* Ours comes first. What the child only writes to is a pipe of the system, not two sockets: it can be opened again, as
  * /dev/stdout, and to write is SIGPIPE when we have closed our end. What it reads from is none: shutdown needs a socket. */
-static int pair(const uv_pipe_t *pipe, int kind, int ends[2]) {
-    if (kind == CO_CHILD_WRITES && !pipe->ipc) return pipe2(ends, O_CLOEXEC);
-    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+static int pair(co_handle *ours, int kind, int ends[2]) {
+    ours->plain = kind == CO_CHILD_WRITES && !ours->u.pipe.ipc;
+    return ours->plain ? pipe2(ends, O_CLOEXEC) : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
 }
 
 /* Make the child's descriptors; those from pipes are ours to close. */
@@ -224,10 +224,10 @@ static int stdio_open(co_loop *loop, co_birth *birth, const co_stdio *stdio) {
     for (int i = 0; i < 3 && !code; i++) {
         int ends[2];
         if (stdio[i].kind <= CO_INHERIT) continue;
-        uv_pipe_t *pipe = &find(loop, stdio[i].slot)->u.pipe;
-        if (pair(pipe, stdio[i].kind, ends)) return uv_translate_sys_error(errno);
+        co_handle *ours = find(loop, stdio[i].slot);
+        if (pair(ours, stdio[i].kind, ends)) return uv_translate_sys_error(errno);
         birth->stdio[i] = ends[1];
-        code = pipe_connect(pipe, ends[0], stdio[i].kind);
+        code = pipe_connect(&ours->u.pipe, ends[0], stdio[i].kind);
         if (code) close(ends[0]);
     }
     return code;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from weakref import ref
 
@@ -15,6 +14,7 @@ from coutil._coroutines.coroutine import home
 from coutil._coroutines.switching import KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
+from tests.helpers.probes import without_collector
 
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
 
@@ -25,17 +25,6 @@ class Thing:
 
 class Trouble(Exception):
     """An exception that can be watched: instances of builtin ones cannot."""
-
-
-@contextmanager
-def without_collector():
-    """Within the block only reference counts release anything."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def from_main(body, *arguments):

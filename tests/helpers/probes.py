@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
@@ -78,3 +79,14 @@ def cancel(coroutine: Coroutine, how: str) -> None:
 
 
 each_way_out = pytest.mark.parametrize("how", ["resume", "throw", "close"])
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Within the block only reference counts release anything."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import product
 from weakref import ref
 
@@ -14,7 +13,7 @@ import pytest
 
 from coutil import coroutine, errors, event, spawn, system, uv
 from coutil.scopes import scope, timeout
-from tests.helpers.probes import Trouble
+from tests.helpers.probes import Trouble, without_collector
 from tests.helpers.script import output_of
 
 
@@ -101,17 +100,6 @@ def test_traceback_of_a_coroutine_that_was_interrupted():
 
 class Thing:
     """Something that can be watched by weak references."""
-
-
-@contextmanager
-def without_collector():
-    """Within the block only reference counts release anything."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def by_timeout():

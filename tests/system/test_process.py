@@ -80,6 +80,14 @@ def test_output_that_is_opened_again(name):
 
 
 @needs_pidfds
+def test_both_outputs_opened_again():
+    """The same where the error output goes where the output goes."""
+    script = "echo one > /dev/stdout; echo two > /dev/stderr; echo three >&2"
+    with system.start("sh", "-c", script, stdout="r", stderr="stdout") as child:
+        assert receive_all(child.stdout) == b"one\ntwo\nthree\n"
+
+
+@needs_pidfds
 def test_a_program_that_writes_for_ever():
     """It is ended by SIGPIPE when nobody reads any more, as in a pipeline; an error would only make it complain."""
     with system.start("yes", stdout="r", stderr="r") as child:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from io import FileIO
 from socket import SHUT_RD, SHUT_WR, socket, socketpair
 from typing import Self
 
@@ -30,20 +32,15 @@ class Pipe(ByteStream):
         )
 
     @classmethod
-    def _with_end(cls, title: str, reads: bool, writes: bool) -> tuple[Self, socket]:
+    def _with_end(cls, title: str, reads: bool, writes: bool) -> tuple[Self, socket | FileIO]:
         """Return our end, and the child's as a descriptor, for a child that gets it more than once.
 
         reads, writes: what the child does with it. Raises OSError.
         """
-        ours, theirs = socketpair()
-        if not reads:
-            ours.shutdown(SHUT_WR)
-        if not writes:
-            ours.shutdown(SHUT_RD)
-        shares, kind = cls._shares, lib.CO_FD_LOCAL
+        ours, theirs, kind = _ends(reads, writes, cls._shares)
         try:
             with ours:
-                return cls(title, lambda *where: lib.co_adopt(*where, ours.detach(), kind, shares)), theirs
+                return cls(title, lambda *where: lib.co_adopt(*where, os.dup(ours.fileno()), kind, cls._shares)), theirs
         except BaseException:
             theirs.close()
             raise
@@ -63,3 +60,16 @@ class SharePipe(Sharing, Pipe):
 
     __slots__ = ()
     _shares = True
+
+
+def _ends(reads: bool, writes: bool, shares: bool) -> tuple[socket | FileIO, socket | FileIO, int]:
+    """Return our end, the child's, and of which kind they are: as `pair` in C, which makes most of them."""
+    if writes and not reads and not shares:
+        ours, theirs = os.pipe()
+        return FileIO(ours, "r"), FileIO(theirs, "w"), lib.CO_FD_FIFO
+    one, other = socketpair()
+    if not reads:
+        one.shutdown(SHUT_WR)
+    if not writes:
+        one.shutdown(SHUT_RD)
+    return one, other, lib.CO_FD_LOCAL

@@ -137,7 +137,8 @@ def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, 
                 kind = SharePipe if "s" in value else Pipe
                 if number == 1 and _merges(streams):
                     pipes[1], end = kind._with_end(_SAME, "w" in value, "r" in value)
-                    stdio[1] = stdio[2] = inherit(theirs.enter_context(end).fileno())
+                    theirs.enter_context(end)
+                    stdio[1] = stdio[2] = inherit(end.fileno())
                 else:
                     made = pipes[number] = kind(STREAMS[number])
                     stdio[number] = stdio[number]._replace(slot=made._handle.slot)
