@@ -186,7 +186,7 @@ def test_exceptions_meant_for_main_come_one_by_one():
     reached = []
     for _ in range(3):
         try:
-            system.suspend(0.001)
+            system.suspend(LONG)
         except (KeyboardInterrupt, SystemExit) as error:
             reached.append((type(error), error.args))
     assert reached == [(KeyboardInterrupt, (0,)), (SystemExit, (1,)), (KeyboardInterrupt, (2,))]
