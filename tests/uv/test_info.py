@@ -130,6 +130,8 @@ def test_sleep_of_a_loop_lets_others_run(loop):
         begin = time.monotonic()
         assert loop.sleep(10) is True
         assert time.monotonic() - begin >= 0.010
+        while len(order) < 2:  # the machine may be busy
+            loop.sleep(1)
         assert order == ["handler", "handler, later"]
     loop.run()
 
