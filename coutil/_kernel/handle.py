@@ -111,7 +111,9 @@ class Handle(Slotted):
             if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
                 raise self.unusable()
             if code < 0:
-                raise self.failed(code, syscall)
+                if not self.hub.on_its_way(self):
+                    raise self.failed(code, syscall)
+                amount = -1  # reading has ended by an error, which this turn has still to tell
         self.waiter = coroutine
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9

@@ -196,6 +196,12 @@ class Hub:
             owners[slot].deliver(generation, result, where)
             self.armed.disarm()
 
+    def on_its_way(self, owner: Slotted) -> bool:
+        """Return whether there is a record for `owner` that this turn has still to deliver."""
+        left = [*self.records]
+        self.records = iter(left)
+        return any(self.owners[slot] is owner for slot, *_ in left)
+
     def heir(self, coroutine: Coroutine) -> Coroutine | None:
         """Take the next record if all that it does is to wake a coroutine; return whom, to be entered by `hand_over`.
 

@@ -1,6 +1,7 @@
 """Streams: receive and receive_into, the end of a stream, and what may happen to a coroutine that waits for data."""
 
 import gc
+import socket
 
 import pytest
 
@@ -504,3 +505,30 @@ def test_unread_data_survive_a_failed_send(domain, go):
         assert sending.status == "dead"
         assert receive_exactly(stream, len(data)) == data
         assert stream.receive() == b""
+
+
+def test_reset_in_the_same_turn_as_an_explicit_resume():
+    """Who was resumed explicitly, and receives again before the loop has told the reset, is told it all the same."""
+    log = []
+
+    def reader():
+        log.append(stream.receive())
+        for _ in range(2):
+            try:
+                log.append(stream.receive())
+            except OSError as error:
+                log.append(error.name)
+
+    def acceptor():
+        server.accept().close()
+        one.resume("resumed")
+
+    with listening("ipv4") as server, plain_peer("ipv4") as (stream, peer):
+        one = spawn.call(reader)
+        spawn.call(acceptor)
+        system.run("ready")  # both are known to the system's poll now
+        with socket.create_connection(("127.0.0.1", server.getaddress().port)):
+            reset(peer)
+            while len(log) < 3:
+                system.run("step")
+    assert log == ["resumed", "ECONNRESET", "ENOTCONN"]
