@@ -339,7 +339,9 @@ class Respite:
 
 
 class _Cut(Entry):
-    """Cut a wait in another loop, from its hub: whoever cancels does not wait there for what its host does next."""
+    """Cut a wait from the hub: one in another loop, since whoever cancels does not wait for what its host does next,
+    or one that was about to begin when a signal handler cancelled.
+    """
 
     __slots__ = ("guest",)
 
