@@ -51,6 +51,7 @@ class Benchmark:
         return function
 
 
+# Each contender looks its function up once, before the loop: it is the call that is measured, not the module.
 # With nobody else ready a contender may return at once. Ours does, mostly: no switch, no poll. Its peers do a turn of
 # their loop. So this is what a program pays, and no round trip; PAIR is the smallest case in which all must switch.
 SUSPEND = Benchmark("suspend", "suspend() with nobody else ready")

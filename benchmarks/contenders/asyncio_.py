@@ -19,8 +19,9 @@ async def nothing() -> None:
 @suite.SUSPEND
 async def suspend(count: int) -> None:
     """Suspend alone."""
+    sleep = asyncio.sleep
     for _ in range(count):
-        await asyncio.sleep(0)
+        await sleep(0)
 
 
 async def in_turn(coroutines: int, count: int) -> None:

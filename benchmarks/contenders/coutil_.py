@@ -12,8 +12,9 @@ metered = suite.metered
 
 def suspend_often(count: int) -> None:
     """Be the coroutine that suspends."""
+    suspend = system.suspend
     for _ in range(count):
-        system.suspend()
+        suspend()
 
 
 def yield_often(count: int) -> None:

@@ -25,8 +25,9 @@ async def nothing() -> None:
 @suite.SUSPEND
 async def suspend(count: int) -> None:
     """Suspend alone."""
+    sleep = curio.sleep
     for _ in range(count):
-        await curio.sleep(0)
+        await sleep(0)
 
 
 async def in_turn(coroutines: int, count: int) -> None:

@@ -21,8 +21,9 @@ async def nothing() -> None:
 @suite.SUSPEND
 async def suspend(count: int) -> None:
     """Suspend alone."""
+    checkpoint = trio.lowlevel.checkpoint
     for _ in range(count):
-        await trio.lowlevel.checkpoint()
+        await checkpoint()
 
 
 async def in_turn(coroutines: int, count: int) -> None:

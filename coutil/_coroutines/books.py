@@ -88,16 +88,16 @@ class Books:
             print_exception(coroutine, error)
             print_exception(coroutine, broken)
 
-    def tell(self, hook: Callable[[Any], object], what: object) -> None:
-        """Call a method of the hooks; what it raises is reported, for it would be in the way of a switch."""
+    def tell(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
         try:
-            hook(what)
+            function(*arguments)
         except (KeyboardInterrupt, SystemExit) as leave:
             if self.hub is None:
                 raise
             self.hub.exit(leave)
         except BaseException as error:  # noqa: BLE001  # reported
-            self.report(None, error)
+            (self.hub or self).report(None, error)
 
 
 def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:

@@ -214,8 +214,8 @@ class Coroutine:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:
             self._start = (self._start[0], values)
-        runner = where.runners.pop() if where.runners else new_runner()
-        runner.home, runner.coroutine = where, self
+        runner = where.runners.pop() if where.runners else new_runner(where)
+        runner.coroutine = self
         runner.gr_context = self.context
         self._greenlet = runner
         self.gate = where.gate  # since its creation, the hub may have been renewed

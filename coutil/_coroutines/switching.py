@@ -22,10 +22,13 @@ from .books import Token
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 
 if TYPE_CHECKING:
-    from .coroutine import Coroutine
+    from collections.abc import Callable
+
+    from .coroutine import Coroutine, Home
 
 KEPT = 1024  # idle greenlets kept for reuse, per thread
 SHALLOW = 256  # calls below a runner with which it is kept: those that it has there, it lacks wherever it is used again
+DEEP = 64  # calls more than below the hub with which a runner begins deep
 
 SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
 ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
@@ -41,18 +44,48 @@ class Runner(greenlet):
     home: Any
 
 
-def new_runner() -> Runner:
-    """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller."""
+def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Runner:
+    """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller.
+
+    Coroutines that begin one another would begin deeper each time, although the hub resumes each of them: so the hub is
+    asked to begin runners itself for the next ones, and for more if the last ones went to others.
+    """
     me = getcurrent()
-    made = Runner(work, me)
-    made.below = others = getattr(me, "below", 0)
-    try:
-        while made.below <= SHALLOW:
-            made.below += 16
-            sys._getframe(made.below - others)
-    except ValueError:  # our own stack is not that deep
-        pass
+    made = Runner(body or work, me)
+    made.home, made.coroutine, made.below = home, None, depth()
+    deep = home.gate.below + DEEP
+    if made.below > deep and home.hub is not None:
+        home.hub.ask_for_spares(2 if getattr(me, "below", 0) > deep else 1)
     return made
+
+
+def depth() -> int:
+    """Return how many calls would be below a greenlet that the caller begins; at least, and at most twice as many."""
+    frames = 8
+    try:
+        while True:
+            frames *= 2
+            sys._getframe(frames)
+    except ValueError:  # our own stack is not that deep
+        return frames + getattr(getcurrent(), "below", 0)
+
+
+def begin_spare(home: Home) -> None:
+    """Begin a runner for a coroutine to come; from the hub."""
+    new_runner(home, _stand_by).switch(None)
+
+
+def _stand_by(_: object) -> object:
+    me: Any = getcurrent()
+    gate = me.home.gate
+    me.home.runners.append(me)
+    del me
+    try:
+        gate.switch(ENDED)
+    except BaseException:
+        _discard(getcurrent())
+        raise
+    return work(None)
 
 
 class Outside:
@@ -73,6 +106,8 @@ class Outside:
             drivers.append(self.coroutine)
             if self.coroutine.told is not None and self.coroutine.waiting_on is None:  # by a signal handler, just now
                 return TOLD
+            if not home.gate:
+                home.gate.below = depth()  # it begins now
             return home.gate.switch(value)
         finally:
             if self.coroutine in drivers:
@@ -114,13 +149,25 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
     if hooks is not None:
         home.tell(hooks.resumed, coroutine)
     try:
-        got = coroutine._greenlet.switch(value)
+        got = _enter_from_hub(coroutine, value) if coroutine.resumer is home.gate else coroutine._greenlet.switch(value)
     except GreenletError:
         coroutine.resumer = None
         raise ForeignThread(f"cannot resume {coroutine!r}: it belongs to another thread") from None
     if hooks is not None:
         home.tell(hooks.parked, coroutine)
     return coroutine._result() if got is ENDED else got
+
+
+def _enter_from_hub(coroutine: Coroutine, value: Any) -> Any:
+    """Do the switch of `enter` for code that runs in the hub: it comes back at once, without a hand-over to others."""
+    hub = coroutine.home.hub
+    hub.resuming += 1
+    hub.tune()
+    try:
+        return coroutine._greenlet.switch(value)
+    finally:
+        hub.resuming -= 1
+        hub.tune()
 
 
 def work(_: object) -> object:
@@ -223,13 +270,10 @@ def take_turns(own: Any) -> Any:
     would be two switches. What is out of the ordinary is left to `own.wait_turn()`.
     """
     coroutine, hub = own.coroutine, own.hub
-    hub.luck = luck = hub.luck - 1
-    if (
-        own.state is not FREED
-        or coroutine.resumer is not hub.greenlet
-        or coroutine.cancelled is not None
-        or (luck <= hub.enough and not hub.polled_lately())
-    ):
+    if own.state is not FREED or coroutine.resumer is not hub.greenlet or coroutine.cancelled is not None:
+        return own.wait_turn()
+    hub.relay = relay = hub.relay - 1
+    if relay < 0 and not hub.polled_lately():
         return own.wait_turn()
     ready = hub.ready
     if not ready:
@@ -325,7 +369,7 @@ def notify(coroutine: Coroutine, token: object) -> None:
     runner = coroutine._greenlet
     runner.coroutine = coroutine
     try:
-        if coroutine.home.hooks is not None:
+        if coroutine.home.hooks is not None or me is coroutine.home.gate:
             enter(coroutine, token)
         elif runner.switch(token) is ENDED:
             coroutine._result()
@@ -399,7 +443,10 @@ def throw_into(coroutine: Coroutine, thrown: Thrown) -> None:
 
 def enter_hub(coroutine: Coroutine) -> Any:
     """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
-    return landed(coroutine.home.gate.switch(None))
+    gate = coroutine.home.gate
+    if not gate:
+        gate.below = depth()  # it begins now
+    return landed(gate.switch(None))
 
 
 def leave_hub(coroutine: Coroutine, answer: object) -> None:

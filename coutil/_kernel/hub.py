@@ -21,10 +21,10 @@ from typing import Any
 from .. import _host
 from .._coroutines.books import Token
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
-from .._coroutines.switching import Outside, Runner, Thrown, enter_hub, leave_hub, park, throw_into
+from .._coroutines.switching import KEPT, Outside, Runner, Thrown, begin_spare, enter_hub, leave_hub, park, throw_into
 from .._libuv import lib
 from .._libuv.clock import Clock
-from .._libuv.loop import Loop
+from .._libuv.loop import Loop, poll
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
 from .entries import NOBODY, Entry, Slotted, Wake
@@ -33,9 +33,8 @@ __all__ = ["Hub", "this_hub"]
 
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
+RELAY = 16  # times that they do so between two looks at the time
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
-ASKED = 16  # calls between two looks at the time
-PLENTY = LUCK - ASKED  # as long as it has more luck left than this, nobody looks at the time
 
 
 class Hub:
@@ -45,12 +44,12 @@ class Hub:
         "__weakref__",
         "armed",
         "aside",
+        "asked",
         "attention",
         "caller",
         "calls",
         "clock",
         "early",
-        "enough",
         "entered",
         "exits",
         "expected",
@@ -72,6 +71,9 @@ class Hub:
         "polling",
         "ready",
         "records",
+        "relay",
+        "resuming",
+        "spares",
         "turns",
         "void",
     ]
@@ -103,10 +105,13 @@ class Hub:
         self.halting = self.interrupted = self.forked = False
         self.attention = False  # something of all that is out of the ordinary; see _attend
         self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
+        self.spares = 1  # how many runners to begin for coroutines to come, if somebody asks; see new_runner
+        self.asked = 0
+        self.resuming = 0  # coroutines that functions which run in the hub are resuming
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
         self.luck = LUCK
-        self.enough = PLENTY
+        self.relay = -1  # how often coroutines may still enter each other before somebody asks `polled_lately`
         self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
         try:
             _host.install(self)
@@ -166,7 +171,7 @@ class Hub:
             if where.hooks is not None:
                 where.tell(where.hooks.turn, self.turns)
                 self.attention = True  # so that coroutines come back here, instead of entering each other
-            self.enough = LUCK if self.attention else PLENTY
+            self.relay = -1 if self.attention else RELAY
             done = len(ready)
             self.left = done if done < READY_BUDGET else READY_BUDGET
             while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
@@ -174,7 +179,7 @@ class Hub:
                 ready.popleft().fire()
             early = self.early is not None and self.early()
             self.polling = True
-            status = step(loop.pointer, 0 if done or ready else self.patience)
+            status = poll(loop.address, 0) if done or ready else step(loop.pointer, self.patience)
             where.turned = loop.status[0]
             if status > 1:
                 self.records = loop.records(status >> 1)
@@ -244,6 +249,10 @@ class Hub:
         if self.interrupted:
             self.interrupted = False
             self.exits.append(KeyboardInterrupt())
+        if self.asked:
+            self.spares, self.asked = min(self.spares * self.asked, KEPT), 0
+            while len(self.home.runners) < self.spares:
+                begin_spare(self.home)
         alive = bool(alive or self.ready)
         if self.exits:
             throw_into(self.caller or self.home.driver(), Thrown(self.exits.pop(0)))
@@ -259,8 +268,11 @@ class Hub:
         """Derive `attention` and `patience` from everything that is out of the ordinary."""
         gone = self.forked or not self.loop.pointer
         urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
-        self.attention = bool(urgent or self.mode != "loop")
-        self.enough = LUCK if self.attention else PLENTY
+        special = self.asked or self.resuming or self.home.hooks is not None
+        self.attention = bool(urgent or special or self.mode != "loop")
+        if self.relay >= 0:
+            self.left -= RELAY - self.relay
+            self.relay = -1
         self.patience = 0 if urgent else lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
@@ -276,13 +288,12 @@ class Hub:
 
     def polled_lately(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
-        if self.attention:
-            return False
-        if self.enough < LUCK:
-            self.left -= ASKED  # have been entered since somebody asked
-        lately = self.luck > 0 and (self.left > 0 or monotonic_ns() - self.home.turned < POLL_EVERY)
-        self.enough = max(self.luck - ASKED, 0) if lately else LUCK  # whoever comes next in this turn has to ask, too
-        return lately
+        if self.relay == -1:  # the first who asks
+            self.left -= RELAY
+        if self.attention or (self.left <= 0 and monotonic_ns() - self.home.turned >= POLL_EVERY):
+            return False  # whoever comes next in this turn has to ask, too
+        self.relay = RELAY - 1
+        return True
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
@@ -385,6 +396,11 @@ class Hub:
             self.expected -= 1
             self.tune()
 
+    def ask_for_spares(self, times: int) -> None:
+        """Begin runners at the end of this turn, so many times as many as the last time."""
+        self.asked = max(self.asked, times)
+        self.tune()
+
     def driven(self) -> bool:
         """Return whether somebody waits in the loop, so that it turns."""
         return self.caller is not None or bool(self.home.drivers)
@@ -425,7 +441,7 @@ class Hub:
             if self.loop.pointer and not self.forked:
                 self.loop.close(self.owners[1:])
         self.attention = True
-        self.enough = LUCK
+        self.relay = -1
         _host.uninstall(self)
         self.home.renew()
         self.ready.clear()
@@ -457,12 +473,7 @@ class _Calls(Slotted):
         hub = self.hub
         for _ in range(len(hub.calls)):
             function, arguments = hub.calls.popleft()
-            try:
-                function(*arguments)
-            except (KeyboardInterrupt, SystemExit) as leave:
-                hub.exit(leave)
-            except BaseException as error:  # noqa: BLE001  # reported
-                hub.report(None, error)
+            hub.home.tell(function, *arguments)
 
 
 def this_hub() -> Hub:

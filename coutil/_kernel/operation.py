@@ -30,13 +30,13 @@ from .._coroutines.states import (
     State,
     checked,
 )
-from .._coroutines.switching import SIGNED, Runner, park, take_turns, wake
+from .._coroutines.switching import SIGNED, Runner, park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .entries import Entry, Slotted
 from .hub import LUCK, Hub, this_hub
 
-__all__ = ["Operation", "begun", "lucky", "operation", "operation_in"]
+__all__ = ["Operation", "begun", "let_poll", "lucky", "operation", "operation_in"]
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
@@ -292,5 +292,15 @@ def lucky(hub: Hub) -> Any:
     if hub.luck > 0:
         return True
     me = getcurrent()
-    cannot_wait = me.__class__ is Runner and getattr(me, "coroutine", None) is None
-    return cannot_wait or take_turns(operation())
+    if me.__class__ is Runner and getattr(me, "coroutine", None) is None:
+        return True
+    hub.luck = LUCK  # it may be another loop's, which does not turn
+    return let_poll()
+
+
+def let_poll() -> Any:
+    """Let libuv be polled, and everything that is ready run, before the running coroutine goes on; return True."""
+    own = operation()
+    if not own.hub.attention:
+        own.hub.left = 0  # the others run in the next turn
+    return own.wait_turn()

@@ -11,8 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import getcurrent
 
-from .._coroutines.switching import take_turns
-from .._kernel.operation import operation
+from .._kernel.operation import let_poll
 from ..errors import Closed
 from .turns import SERVED, Line, Primitive, Turn, check_number, wait, wake, wake_all, within
 
@@ -100,9 +99,7 @@ class Queue(Primitive, Generic[T]):
         self._luck = LUCK
         if getattr(getcurrent(), "coroutine", None) is None:
             return True
-        own = operation()
-        own.hub.luck = 0  # so that libuv is polled, too
-        return take_turns(own)
+        return let_poll()
 
     def get(self, *, timeout: float | None = None) -> T:
         """Take the item that was put first; wait until there is one.

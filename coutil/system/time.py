@@ -43,7 +43,7 @@ def nanosecs() -> int:
     return int(lib.uv_hrtime())
 
 
-def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
+def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     """Wait until `seconds` have passed; return True, or what an explicit resume brings.
 
     seconds: None, 0 or less: only let others run that are ready. Counted from the loop's cached time; never ends early.
@@ -57,7 +57,7 @@ def suspend(seconds: float | None = 0, *, blocking: bool = False) -> Any:
             own = me.coroutine.operation
         except AttributeError:
             own = None
-        return take_turns(own or operation())
+        return take_turns(operation() if own is None else own)
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:

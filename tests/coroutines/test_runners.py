@@ -9,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from coutil import spawn, system
+from coutil import event, spawn, system
 from coutil._coroutines.coroutine import home
 from coutil._coroutines.switching import KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
@@ -503,6 +503,31 @@ def test_beginning_deep_takes_no_room_from_later_ones(hub):
         assert len(home().runners) < 50
         for _ in range(len(home().runners) + 2):
             assert create(room).resume() > enough
+
+
+@pytest.mark.parametrize("chains", [1, 7])
+def test_each_may_begin_the_next(chains):
+    """An endless chain, each of whose coroutines begins the next and stays, does not go deeper and deeper.
+
+    That is what servers do in which whoever has accepted a connection starts the next to accept. Each link was resumed
+    by the loop, so it has the room that the loop has.
+    """
+    links, rooms, done = sys.getrecursionlimit(), [], object()
+
+    def link(number):
+        system.suspend()
+        rooms.append(room())
+        if number < links:
+            spawn.call(link, number + 1)
+        event.await_(done)
+
+    for _ in range(chains):
+        spawn.call(link, 1)
+    while len(rooms) < chains * links:
+        system.suspend()
+    assert min(rooms) > min(rooms[:chains]) - 150
+    event.emitall(done)
+    assert len(home().runners) <= KEPT
 
 
 @pytest.mark.parametrize("in_a_coroutine", [False, True], ids=["from main", "from a coroutine"])
