@@ -4,7 +4,12 @@
 #   make test PYTHON=/path/to/python3.13 VENV=.venv313      another interpreter
 #   make test COUTIL_LIBUV=/prefix                          another libuv than pkg-config's
 
-PYTHON ?= python3
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+
+ifndef PYTHON
+PYTHON := $(or $(shell for one in python3 python3.13 python3.12 python3.11; do \
+    $$one -c '$(RECENT)' 2>/dev/null && echo $$one && break; done),python3)
+endif
 VENV   ?= .venv
 ARGS   ?=
 
@@ -82,6 +87,10 @@ $(VENV)/.system:
 
 # Find out what is missing, install it where that is allowed, else say it in one line.
 define system
+command -v "$PYTHON" >/dev/null || {
+    echo "there is no $PYTHON here, and coutil needs Python 3.11 or newer: try make PYTHON=/path/to/python3.11" >&2
+    exit 1
+}
 version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "coutil needs Python 3.11 or newer, this one is $version: try make PYTHON=/path/to/python3.11" >&2

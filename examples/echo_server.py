@@ -37,7 +37,7 @@ def watch(worker, last, seconds):
     """Look at the worker only when it may have been silent for `seconds`: its messages cost no timer."""
     while worker.status != "dead":
         remaining = last.activity + seconds - system.time()
-        system.suspend(remaining) if remaining > 0 else worker.resume(b"")
+        system.suspend(remaining) if remaining > 0 or worker.status != "suspended" else worker.resume(b"")
 
 
 def main():

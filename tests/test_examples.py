@@ -82,6 +82,14 @@ def test_echo_server_survives_a_reset_and_stops_with_connections_open():
         assert stream.recv(100) == b""
 
 
+def test_echo_server_has_no_patience():
+    """`--idle-timeout 0` ends a connection as soon as it has to be waited for."""
+    with echo_server("--idle-timeout", "0") as port:
+        for _ in range(3):
+            with connection(port) as silent:
+                assert silent.recv(1) == b""
+
+
 def test_echo_server_closes_silent_connections_only():
     with echo_server("--idle-timeout", "0.5") as port, connection(port) as silent, connection(port) as busy:
         silent.settimeout(0.05)
