@@ -7,6 +7,7 @@ from typing import Any
 
 from ._coroutines.coroutine import Coroutine, inside
 from ._coroutines.coroutine import running as _running
+from ._coroutines.functions import check_function
 from ._coroutines.switching import yield_ as _yield
 from .errors import NotYieldable
 
@@ -17,12 +18,9 @@ def create(function: Callable[..., Any], *, name: str | None = None) -> Coroutin
     """Return a coroutine that will call `function` with the values of its first resume.
 
     name: shown in reprs and reports; the function's name by default. The caller's `contextvars` context is copied now.
-    Raises TypeError. Lua: coroutine.create.
+    Raises TypeError, also for an `async` function. Lua: coroutine.create.
     """
-    if not callable(function):
-        raise TypeError(f"function must be callable, not {function!r}")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a string or None, not {name!r}")
+    check_function(function, name)
     return Coroutine(function, name=name)
 
 

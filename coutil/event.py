@@ -134,13 +134,13 @@ def pending(event: Any) -> bool:
 # -- keys -------------------------------------------------------------------------------------------------------------
 
 
-def key_of(event: Any) -> Hashable:
+def key_of(event: object) -> Hashable:
     """Return what stands for an event in a dictionary, and keeps it: see rule 3. Raises ValueError (None, NaN)."""
     if event is None:
         raise ValueError("None is no event")
     kind = type(event)
     if kind is str or kind is int or (kind.__hash__ is _hash and kind.__eq__ is _eq):
-        return event  # type: ignore[no-any-return]
+        return event
     for base, exact in BY_VALUE.items():
         if issubclass(kind, base) and kind is not bool:
             value: Hashable = exact(event)

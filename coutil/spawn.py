@@ -7,10 +7,9 @@ from types import FunctionType
 from typing import Any
 
 from ._coroutines.coroutine import Coroutine, running
+from ._coroutines.functions import ASYNC, check_function
 
 __all__ = ["call", "catch", "trap"]
-
-CO_COROUTINE = 0x80  # of inspect, which takes long to import
 
 
 def call(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> Coroutine:
@@ -19,10 +18,10 @@ def call(function: Callable[..., Any], *arguments: Any, name: str | None = None)
     name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also for
     an `async` function: any function may wait here, and nobody would run what that one returns.
     """
-    if function.__class__ is not FunctionType or function.__code__.co_flags & CO_COROUTINE:  # a plain one is fine
-        check_function(function)
+    if function.__class__ is not FunctionType or function.__code__.co_flags & ASYNC or name is not None:
+        check_function(function, name)  # a plain one is fine
     coroutine = Coroutine(function, arguments, name, 2)
-    coroutine.launch()
+    coroutine._launch()
     return coroutine
 
 
@@ -44,18 +43,9 @@ def trap(handler: Any = None, function: Any = None, *arguments: Any) -> Coroutin
     return _start(_trap, handler, function, arguments)
 
 
-def check_function(function: Any) -> None:
-    """Raise TypeError for what cannot be called, an `async` function, or a `functools.partial` of one."""
-    if not callable(function):
-        raise TypeError(f"function must be callable, not {function!r}")
-    code = getattr(function, "__code__", None) or getattr(getattr(function, "func", None), "__code__", None)
-    if code is not None and code.co_flags & CO_COROUTINE:
-        raise TypeError(f"{function!r} is async, which nothing here has to be: write def, and no await")
-
-
 def _start(body: Callable[..., Any], handler: object, function: object, arguments: tuple[Any, ...]) -> Coroutine:
     coroutine = Coroutine(body, (handler, function, arguments), getattr(function, "__qualname__", None), 3)
-    coroutine.launch()
+    coroutine._launch()
     return coroutine
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from coutil.uv.functions import HOW, SECTIONS, Function, functions  # noqa: E402
+from coutil.uv.functions import HOW, SECTIONS, Function, functions  # noqa: E402  # found through the line above
 
 INTRODUCTION = """\
 # libuv's functions in `coutil.uv`

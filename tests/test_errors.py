@@ -7,10 +7,14 @@ import errno
 import os
 import pickle
 import socket
+from importlib import import_module
+from inspect import isclass
+from pkgutil import walk_packages
 
 import pytest
 from greenlet import GreenletExit
 
+import coutil
 from coutil import _libuv, errors, spawn, system
 from coutil._libuv import check, error
 from coutil.errors import Cancelled, Closed, CoutilError, Forked, Timeout, UVError, uv_error_class
@@ -132,6 +136,16 @@ def test_each_error_is_a_new_object():
     assert first is not second
     assert type(first) is type(second)
     assert first.__traceback__ is None
+
+
+def test_no_module_keeps_an_error():
+    """B27: an exception that is kept, to be raised again and again, would gather tracebacks and what they refer to."""
+    names = {module.name for module in walk_packages(coutil.__path__, "coutil.")} - {"coutil._libuv.build"}
+    assert "coutil.system.network.stream" in names
+    for name in sorted(names):
+        spaces = [vars(import_module(name))]
+        spaces += [vars(value) for value in spaces[0].values() if isclass(value)]
+        assert [key for space in spaces for key, value in space.items() if isinstance(value, BaseException)] == []
 
 
 # -- what they say

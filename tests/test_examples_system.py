@@ -304,10 +304,8 @@ def test_chat_client_ends_with_the_server():
 
 
 def test_chat_client_needs_a_terminal():
-    ended = subprocess.run(
-        command("chat/client.py", "ada"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
-        check=False,
-    )  # fmt: skip
+    client = command("chat/client.py", "ada")
+    ended = subprocess.run(client, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.endswith("error: this needs a terminal\n")
 

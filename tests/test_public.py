@@ -27,6 +27,7 @@ PUBLIC = [
     "scopes",
     "sync",
     "system",
+    "testing",
     "uv",
     "threads",
     "channel",

@@ -10,7 +10,7 @@ from weakref import ref
 import pytest
 from greenlet import getcurrent
 
-from coutil import spawn, system
+from coutil import coroutine, spawn, system
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.scopes import scope
 
@@ -53,7 +53,7 @@ def test_call_runs_to_the_first_wait(clock):
     assert (log[1:], made.status) == (["end"], "dead")
 
 
-@pytest.mark.parametrize("kind", ["function", "method", "partial"])
+@pytest.mark.parametrize("kind", ["function", "method", "partial", "generator", "object"])
 def test_async_functions(kind):
     """They are refused before they are called, by all that start a function; who handles errors gets the reason."""
 
@@ -61,18 +61,37 @@ def test_async_functions(kind):
         async def method(self):
             raise AssertionError("it was run")
 
+        async def __call__(self):
+            raise AssertionError("it was run")
+
+    async def generator():
+        yield
+
     method = Holder().method
-    wrong = {"function": Holder.method, "method": method, "partial": partial(method)}[kind]
+    kinds = {"function": Holder.method, "method": method, "partial": partial(method), "generator": generator}
+    wrong = kinds.get(kind, Holder())
     log = []
     with pytest.raises(TypeError, match="is async, which nothing here has to be"):
         spawn.call(wrong)
     with scope() as children, pytest.raises(TypeError, match="is async"):
         children.spawn(wrong)
+    for make in (coroutine.create, coroutine.wrap):
+        with pytest.raises(TypeError, match="is async"):
+            make(wrong)
     spawn.catch(log.append, wrong)
     spawn.trap(lambda good, error: log.append(error), wrong)
     assert [type(error) for error in log] == [TypeError, TypeError]
     assert spawn.call(partial(log.clear)).status == spawn.call(print).status == "dead"
     assert log == []
+
+
+@pytest.mark.parametrize("bad", [5, b"x", [], True])
+def test_name_is_a_string(bad):
+    """Names are checked before anything is started, by all that take one."""
+    with pytest.raises(TypeError, match="name must be a string or None, not"):
+        spawn.call(print, name=bad)
+    with scope() as children, pytest.raises(TypeError, match="name must be a string or None, not"):
+        children.spawn(print, name=bad)
 
 
 def test_call_of_one_that_ends_at_once():

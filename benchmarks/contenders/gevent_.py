@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gevent  # type: ignore[import-untyped]  # has no type information
-from gevent.event import Event  # type: ignore[import-untyped]
-from gevent.lock import BoundedSemaphore  # type: ignore[import-untyped]
-from gevent.queue import Queue  # type: ignore[import-untyped]
+from gevent.event import Event  # type: ignore[import-untyped]  # has no type information
+from gevent.lock import BoundedSemaphore  # type: ignore[import-untyped]  # has no type information
+from gevent.queue import Queue  # type: ignore[import-untyped]  # has no type information
 from greenlet import getcurrent, greenlet
 
 from benchmarks import suite

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-import benchmarks.contenders.asyncio_  # noqa: F401 - implements the benchmarks
+import benchmarks.contenders.asyncio_  # noqa: F401  # implements the benchmarks
 from benchmarks import suite
 
 

@@ -22,10 +22,12 @@ WARM = 0.02  # of the operations are done before, so that threads have started a
 def timed(contender: ModuleType, job: Job, *arguments: object) -> Figures:
     """Measure what the contender implements, in one coroutine or in several."""
     function = getattr(contender, job.name)
+    figures: Figures
     if job.coroutines == 1:
-        figures: Figures = contender.timed(function, *arguments)
-        return figures
-    return contender.timed(contender.at_once, job.coroutines, function, *arguments)  # type: ignore[no-any-return]
+        figures = contender.timed(function, *arguments)
+    else:
+        figures = contender.timed(contender.at_once, job.coroutines, function, *arguments)
+    return figures
 
 
 def repeated(contender: ModuleType, job: Job, part: float) -> Figures:

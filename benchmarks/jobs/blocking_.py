@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 from benchmarks import jobs
-from benchmarks.jobs import timed  # noqa: F401 - entered by __main__.py
+from benchmarks.jobs import timed  # noqa: F401  # entered by __main__.py
 
 
 def read_write(source: str, target: str) -> None:

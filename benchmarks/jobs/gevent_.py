@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]  # has no type information
-from gevent import subprocess  # type: ignore[import-untyped]
-from gevent.fileobject import FileObjectThread  # type: ignore[import-untyped]
+from gevent import subprocess
+from gevent.fileobject import FileObjectThread  # type: ignore[import-untyped]  # has no type information
 
 from benchmarks import jobs
 

@@ -6,7 +6,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import jobs
-from benchmarks.jobs.asyncio_ import at_once, copy, execute, fileinfo, read_write  # noqa: F401 - the jobs
+from benchmarks.jobs.asyncio_ import at_once, copy, execute, fileinfo, read_write  # noqa: F401  # the jobs
 
 
 def timed(function: Callable[..., Awaitable[object]], *arguments: Any) -> jobs.Figures:

@@ -4,7 +4,7 @@ import sys
 from socket import socket
 
 from gevent import socket as cooperative  # type: ignore[import-untyped]  # has no type information
-from gevent.server import StreamServer  # type: ignore[import-untyped]
+from gevent.server import StreamServer  # type: ignore[import-untyped]  # has no type information
 from listening import at_once, listening  # type: ignore[import-not-found]  # beside this script
 
 

@@ -30,6 +30,16 @@ class Token:
         return self.name
 
 
+class Unique:
+    """What there is one of: a coroutine, or what holds something of the system. A copy would close the original's."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        """Refuse copies and pickles. Raises TypeError."""
+        raise TypeError(f"cannot copy or pickle {self!r}")
+
+
 class Books:
     """The state that one OS thread shares among its coroutines and its hub."""
 

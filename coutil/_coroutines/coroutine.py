@@ -18,7 +18,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent
 
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
-from .books import Books, site
+from .books import Books, Unique, site
 from .states import DEBUG
 from .switching import Outside, Runner, Thrown, enter, new_runner, retire, throw_into, top
 
@@ -75,14 +75,14 @@ class Home(Books):
 def home() -> Home:
     """Return the home of the running coroutine, or hub; outside of both the first one of the calling thread."""
     try:
-        found: Home = getcurrent().home  # type: ignore[attr-defined]
+        found: Home = getcurrent().home  # type: ignore[attr-defined]  # a Runner has it
     except AttributeError:  # a greenlet that is not ours, or what the collector has left of a runner
         main = top()
         found = getattr(main, "home", None) or Home(main)
     return found
 
 
-class Coroutine:
+class Coroutine(Unique):
     """A function that runs until it waits, and goes on when it is resumed.
 
     `name` (str) is shown in reprs and reports. Attributes other than the documented methods are the kernel's.
@@ -189,7 +189,7 @@ class Coroutine:
             self.resumer = None  # it has parked or ended, or there was no room to enter it
             raise
 
-    def launch(self) -> None:
+    def _launch(self) -> None:
         """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
         self.resumer = getcurrent()
         try:

@@ -126,7 +126,7 @@ def checked(table: tuple[Arrow, ...]) -> Callable[[type], type]:
                     observer(owner, arrows[source][target])
 
         cls._state = cls.__dict__["state"]  # type: ignore[attr-defined]  # the slot
-        cls.state = property(get, set_)  # type: ignore[attr-defined]
+        cls.state = property(get, set_)  # type: ignore[attr-defined]  # in front of it
         return cls
 
     return decorate

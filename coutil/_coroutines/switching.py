@@ -339,9 +339,9 @@ def rest(value: object = None) -> Any:
             resumer.coroutine.resumer = resumer
         raise
     if own is not None:
-        own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]
+        own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
     if woken is TOLD:
-        return tell(getcurrent().coroutine)  # type: ignore[attr-defined]
+        return tell(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
     return landed(woken) if woken.__class__ is Thrown else woken
 
 

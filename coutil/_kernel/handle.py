@@ -140,7 +140,7 @@ class Handle(Slotted):
         """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
         if self.state is O_AWAIT:  # from here on nothing is called: in a call, a signal handler could close the handle
             want, slot = self.want, self.slot
-            if want[slot] > 0:  # noqa: PLR1730
+            if want[slot] > 0:  # noqa: PLR1730  # min() would be a call
                 want[slot] = 0
             self.waiter = None
             self.state = O_READY  # 4
@@ -193,7 +193,7 @@ class Handle(Slotted):
     def close(self) -> None:
         """Close the handle; a coroutine that waits for it is resumed first, with `Closed`. Twice is no error.
 
-        Raises `ForeignThread`.
+        Raises `ForeignThread`, `Forked`.
         """
         me, here = getcurrent(), get_ident() == self.thread
         if self.closed:

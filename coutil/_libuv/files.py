@@ -54,7 +54,8 @@ class Folder:
         """Return some of the entries that have come, each a digit for its type and its name; [] if there are none."""
         packed = ffi.new("char[]", lib.CO_PACKED)
         size = lib.co_folder_take(self.pointer, packed)
-        return ffi.buffer(packed, size)[:].split(b"\0")[:-1]  # type: ignore[no-any-return]
+        entries: list[bytes] = ffi.buffer(packed, size)[:].split(b"\0")[:-1]
+        return entries
 
     def close(self) -> None:
         """Close it now; not while it is busy."""
@@ -180,7 +181,8 @@ class Call:
 
     def text(self) -> bytes:
         """Return the text that it brought."""
-        return ffi.string(self.struct.text)  # type: ignore[no-any-return]
+        found: bytes = ffi.string(self.struct.text)
+        return found
 
     def entries(self) -> list[bytes]:
         """Return what "scandir" brought: each a digit for its type and its name."""

@@ -71,8 +71,8 @@ class Lookup:
         data = take_memory(self.out)
         entries = []
         for family, kind, protocol, port, scope, binary in _found.iter_unpack(data[: count * _found.size]):
-            binary = binary if family == lib.CO_INET6 else binary[:4]  # noqa: PLW2901
-            entries.append(Found(family, kind, protocol, port, scope, binary))
+            address = binary if family == lib.CO_INET6 else binary[:4]
+            entries.append(Found(family, kind, protocol, port, scope, address))
         return entries, data[count * _found.size :].decode("utf-8", "surrogateescape")
 
 

@@ -31,7 +31,7 @@ def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
         raise error(code, "uv_thread_create_ex")
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types
 def co_thread_run(token: Any) -> None:
     """Run what `start` was given; called by C, in the new thread."""
     _starting.pop(int(ffi.cast("uintptr_t", token)))()

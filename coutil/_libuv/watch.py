@@ -77,5 +77,6 @@ def watched_path(loop: Any, slot: int) -> bytes | int:
         if found < 0:
             return found
         if found < size:
-            return ffi.buffer(path, found)[:]  # type: ignore[no-any-return]
+            watched: bytes = ffi.buffer(path, found)[:]
+            return watched
         size = found + 1

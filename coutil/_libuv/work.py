@@ -21,7 +21,7 @@ def registered(job: Any) -> int:
     return number
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types
 def co_work_call(token: int) -> None:
     """Called by C, in a thread of the pool."""
     job = _jobs.get(token)

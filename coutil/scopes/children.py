@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.functions import check_function
 from .._coroutines.switching import park
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import this_hub
 from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
-from ..spawn import check_function
 from .block import Block, cancelling, checked_time, is_of, raise_again
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Task(Generic[T]):
             raise TaskCancelled(f"{self!r} was cancelled") from self._error
         if self._error is not None:
             raise_again(self._error.with_traceback(self._traceback))
-        return self._value  # type: ignore[no-any-return]
+        return self._value  # type: ignore[no-any-return]  # what the function returned
 
     def _wait(self, me: Coroutine) -> None:
         if me is self.coroutine:
@@ -102,7 +102,7 @@ class Scope(Block):
         Children may spawn, too. Returns the `Task`. Raises TypeError, RuntimeError (the block is not open),
         `ForeignThread`.
         """
-        check_function(function)
+        check_function(function, name)
         host = self._inside()
         if host is None or (self._joining and not self._tasks):
             raise RuntimeError(f"{self!r} is not open: spawn inside its with block")
@@ -115,7 +115,7 @@ class Scope(Block):
         child.cancelled = cancelling(child)
         self._tasks[task] = None
         try:
-            child.launch()
+            child._launch()
         finally:
             if child._greenlet is None or child._start is not None:
                 self._forget(task)

@@ -32,7 +32,7 @@ class _AcquireLock(_Acquire):
         self.who = ref(who)
 
     @property
-    def owner(self) -> Coroutine | None:  # type: ignore[override]
+    def owner(self) -> Coroutine | None:  # type: ignore[override]  # nobody sets it
         """Who has the lock now."""
         return self.at.owner
 

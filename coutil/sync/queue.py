@@ -110,7 +110,7 @@ class Queue(Primitive, Generic[T]):
         """
         self._luck -= 1
         if self._luck < 0 and (woken := self._let_others_run()) is not True:
-            return woken  # type: ignore[no-any-return]
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if self._items and self._thread == get_ident():
             return self._take()
         if self._closed or self._thread != get_ident():
@@ -131,11 +131,11 @@ class Queue(Primitive, Generic[T]):
                 self._leave(turn)
             raise
         if turn.item is not _NOTHING:
-            return turn.item  # type: ignore[no-any-return]
+            return turn.item  # type: ignore[no-any-return]  # it was put as a T
         if woken is SERVED:
             self._check_open(interrupted=True)
         self._leave(turn)
-        return woken  # type: ignore[no-any-return]
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
 
     def _take(self) -> T:
         """Return the first item, and admit the one who waits for its place."""

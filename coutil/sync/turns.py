@@ -49,7 +49,7 @@ Line = OrderedDict[Any, None]  # who waits, first come first
 def wait(turn: Turn) -> Any:
     """Suspend the running coroutine; return what it is resumed with: `SERVED`, or what an explicit resume brings."""
     try:
-        me: Coroutine = getcurrent().coroutine or running()  # type: ignore[attr-defined]
+        me: Coroutine = getcurrent().coroutine or running()  # type: ignore[attr-defined]  # a Runner has it
     except AttributeError:
         me = running()
     me.told = None

@@ -313,9 +313,8 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
     if option not in ("all", "name", "id"):
         raise ValueError(f'option must be "all", "name" or "id", not {option!r}')
     if option == "all":
-        if which is not None:
-            _checked(which, NetInfo.letters)
-        return NetInfo([_interface(one) for one in info.interfaces()], which)  # type: ignore[arg-type]
+        letters = None if which is None else _checked(which, NetInfo.letters)
+        return NetInfo([_interface(one) for one in info.interfaces()], letters)
     if isinstance(which, bool) or not isinstance(which, int):
         raise TypeError(f'"{option}" needs the number of an interface (int), not {which!r}')
     if not 1 <= which < 2**32:

@@ -112,7 +112,7 @@ class Terminal(ByteStream):
         own = operation()
         self._waiting = own.coroutine
         try:
-            return self._await_resize(own)  # type: ignore[no-any-return]
+            return self._await_resize(own)  # type: ignore[no-any-return]  # or what an explicit resume brought
         finally:
             self._waiting = None
 

@@ -126,7 +126,7 @@ class Dir:
         if self._entries:
             entries, self._entries = self._entries[::-1], []
             return entries
-        return self._read()[1]  # type: ignore[no-any-return]
+        return self._read()[1]  # type: ignore[no-any-return]  # or what an explicit resume brought
 
     def _read(self) -> tuple[bool, Any]:
         """Return whether libuv has read, and the entries; or what an explicit resume brought."""

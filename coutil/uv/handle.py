@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, ClassVar
 
+from .._coroutines.books import Unique
 from .._coroutines.coroutine import running
 from .._coroutines.switching import SIGNED, park
 from .._kernel import handle as kernel
@@ -104,7 +105,7 @@ class Again(Entry):
             own.hub._drain()
 
 
-class Handle:
+class Handle(Unique):
     """Base of all handles. Attributes of your own may be assigned to each."""
 
     kind: ClassVar[str] = "unknown"  # libuv's name of its type

@@ -19,6 +19,7 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .. import _host
+from .._coroutines.books import Unique
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._kernel.hub import Hub, this_hub
@@ -43,7 +44,7 @@ _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
 
-class Loop(Names, Work):
+class Loop(Unique, Names, Work):
     """An event loop, bound to the thread that makes it.
 
     A loop is closed by `close`; one that was forgotten with open handles stays until its thread ends. `onerror`, if it
@@ -167,7 +168,7 @@ class Loop(Names, Work):
         """Start a worker, from the hub."""
         worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle.kind)
         worker.context = self._context.copy()
-        worker.launch()
+        worker._launch()
 
     def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Call a handler, and those of the records that follow. No frame here refers to the coroutine: it may wait."""
@@ -221,8 +222,9 @@ class Loop(Names, Work):
         if function is not None and not callable(function):
             raise TypeError(f"function must be callable or None, not {function!r}")
         found = self._handles()
-        for handle in found if function is not None else ():
-            function(handle)  # type: ignore[misc]
+        if function is not None:
+            for handle in found:
+                function(handle)
         return found
 
     def now(self) -> int:

@@ -71,7 +71,10 @@ class Pipe(Stream):
         found = _checked(name, "uv_pipe_connect")
         if not found:
             raise error(lib.UV_EINVAL, "uv_pipe_connect")
-        failed = lambda code, syscall: self._failed(code, syscall, found)  # noqa: E731
+
+        def failed(code: int, syscall: str) -> Exception:
+            return self._failed(code, syscall, found)
+
         return self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
 
     def _failed(self, code: int, syscall: str, name: bytes) -> Exception:

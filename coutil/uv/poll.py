@@ -80,7 +80,10 @@ class Poll(Handle):
         own.usable()
         if own.waiter is not None:
             raise own.unusable()
-        start = lambda pointer, slot: lib.co_poll_wait(pointer, slot, own.renew(), mask)  # noqa: E731
+
+        def start(pointer: Any, slot: int) -> Any:
+            return lib.co_poll_wait(pointer, slot, own.renew(), mask)
+
         woken = self._wait(1, start, "uv_poll_start")
         if woken is not SIGNED:
             return woken

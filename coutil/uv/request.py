@@ -305,7 +305,7 @@ class Request:
 
 
 def _name(code: int) -> str:
-    name: str = error(code).name  # type: ignore[attr-defined]
+    name: str = error(code).name  # type: ignore[attr-defined]  # it is a UVError
     return name
 
 

@@ -218,7 +218,7 @@ class Stream(Handle):
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
-        return self._read(min(whole("n", n, 1), LARGEST))  # type: ignore[no-any-return]
+        return self._read(min(whole("n", n, 1), LARGEST))  # type: ignore[no-any-return]  # or what a resume brought
 
     def read_into(self, buffer: Any) -> int:
         """Wait for data and write them into a buffer; return how many bytes, 0 at the end of the stream. Suspends.

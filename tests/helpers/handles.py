@@ -47,7 +47,10 @@ class TimerKind(Kind):
 
 class PhaseKind(Kind):
     def __init__(self, name: str, make: Callable[[uv.Loop], Any]) -> None:
-        self.name, self.handler, self.make = name, f"on{name}", make  # type: ignore[method-assign]
+        self.name, self.handler, self._make = name, f"on{name}", make
+
+    def make(self, loop):
+        return self._make(loop)
 
     def start(self, one):
         one.start()

@@ -29,7 +29,7 @@ class Thing:
 class Equal:
     """Equal to everything, and nothing that a dictionary would take."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # not hashable, on purpose
 
     def __eq__(self, other: object) -> bool:
         return True

@@ -262,7 +262,7 @@ def test_what_survives_a_thread():
 
 
 def test_many_threads_leave_nothing():
-    """B26, B13: 300 threads, each with 10 coroutines that wait: memory, descriptors and objects come back."""
+    """B26, B13: 1,000 threads, each with 10 coroutines that wait: memory, descriptors and objects come back."""
     lines = output_of(
         """
         import gc, os, threading
@@ -305,11 +305,11 @@ def test_many_threads_leave_nothing():
             return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir("/proc/self/fd"))
 
         ended = []
-        for _ in range(4):
-            threads(15)
+        for _ in range(10):
+            threads(20)
         resident, opened = state()
-        for _ in range(16):
-            threads(15)
+        for _ in range(40):
+            threads(20)
         after, still_opened = state()
         print(ended.count("finally"), ended.count("del"), still_opened - opened)
         kinds = Hub, Home, Coroutine, greenlet  # greenlet lets go of the last threads a little later
@@ -320,7 +320,7 @@ def test_many_threads_leave_nothing():
         """,
         timeout=60,
     )
-    assert lines[:2] == ["3000 3000 0", "[True, True, True, True]"]
+    assert lines[:2] == ["10000 10000 0", "[True, True, True, True]"]
     assert int(lines[2]) < 5
 
 

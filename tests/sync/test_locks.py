@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from weakref import ref
 
 import pytest
@@ -501,17 +502,12 @@ def test_killed_between_permit_and_run(how):
     assert {one.status for one in made} == {"dead"}
 
 
-class permits_unchanged:  # noqa: N801
+@contextmanager
+def permits_unchanged(permits):
     """What happens in the block is nobody's permit lost or won."""
-
-    def __init__(self, permits):
-        self.permits = permits
-
-    def __enter__(self):
-        self.value = self.permits.value
-
-    def __exit__(self, *_):
-        assert self.permits.value == self.value + 1  # the one that came back, used and freed by the third
+    value = permits.value
+    yield
+    assert permits.value == value + 1  # the one that came back, used and freed by the third
 
 
 def test_resumed_between_permit_and_run():

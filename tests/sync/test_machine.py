@@ -444,7 +444,7 @@ class Model:
         while not wait.done:
             try:
                 yield from self.pause(wait, [])
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001  # raised below
                 thrown = error
         me.shielded = False
         if thrown is not None:
@@ -691,7 +691,7 @@ class Traders(Crowd):
                 item = next(self.numbers)
                 if self.queue.put(item) is True:
                     self.accepted.add(item)
-            elif (item := self.queue.get()) != "wrong":  # type: ignore[comparison-overlap]
+            elif (item := self.queue.get()) != "wrong":  # type: ignore[comparison-overlap]  # what a resume brings
                 self.got.append(item)
         except errors.Closed:
             pass

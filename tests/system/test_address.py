@@ -146,6 +146,11 @@ def test_failed_changes_change_nothing():
         ("port", True, TypeError),
         ("port", 80.0, TypeError),
         ("port", None, TypeError),
+        ("scope", -1, ValueError),
+        ("scope", 2**32, ValueError),
+        ("scope", "lo", TypeError),
+        ("scope", None, TypeError),
+        ("scope", True, TypeError),
     ):
         with pytest.raises(error):
             setattr(made, name, bad)

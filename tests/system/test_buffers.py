@@ -3,6 +3,7 @@
 import array
 import ctypes
 import mmap
+from decimal import Decimal
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_wrong_data(data, message):
 
 
 @pytest.mark.parametrize("name", ["start", "stop"])
-@pytest.mark.parametrize("position", [1.1, 2.0, True, "1", b"1", (), 1j], ids=shown)
+@pytest.mark.parametrize("position", [1.1, 2.0, 0.0, True, False, Decimal(0), "1", b"1", (), 1j], ids=shown)
 def test_wrong_positions_to_send(name, position):
     """STR-35: positions are ints, also when a float or a bool would do; nothing is sent."""
     with pairs("ipv4") as (near, far):

@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 
-from coutil import system
+from coutil import spawn, system
 from coutil.coroutine import yield_
-from coutil.errors import Cancelled, Closed
+from coutil.errors import Cancelled, Closed, UVError
 from tests.helpers.ids import shown
 from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
 from tests.helpers.transitions import Walked, needs_debug
@@ -106,7 +106,47 @@ def test_refused(domain, go):
         assert str(error) == f"ECONNREFUSED: connection refused (uv_tcp_connect): '{address}'"
         with pytest.raises(BrokenPipeError, match="EPIPE"):
             stream.send(b"x")
+        for _ in range(2):
+            with pytest.raises(UVError, match="ENOTCONN"):
+                stream.receive()
         assert stream.close() is True
+
+
+@both_domains
+def test_receive_while_the_connection_is_refused(domain, go):
+    """STR-18: who waits for data meanwhile is told that there is no connection, not that it has ended."""
+    log = []
+    with system.socket("passive", domain) as bound, system.socket("stream", domain) as stream:
+        bound.bind(loopback(domain))
+
+        def reader():
+            with pytest.raises(UVError) as caught:
+                stream.receive()
+            log.append(caught.value.name)
+
+        def client():
+            with pytest.raises(ConnectionRefusedError):
+                stream.connect(bound.getaddress())
+            log.append("refused")
+
+        go(client)
+        go(reader)
+        assert system.run() is False
+    assert sorted(log) == ["ENOTCONN", "refused"]
+
+
+@both_domains
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_end_of_a_connection(domain, cancelled):
+    """It is told as the end, also if nobody was told that it was made."""
+    with listening(domain) as server, system.socket("stream", domain) as stream:
+        client = spawn.call(stream.connect, server.getaddress())
+        if cancelled:
+            client.resume()
+        server.accept().close()
+        assert stream.receive() == b""
+        stream.shutdown()
+        assert stream.receive() == b""
 
 
 @both_domains

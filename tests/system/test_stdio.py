@@ -316,5 +316,5 @@ def test_reading_does_not_keep_the_loop():
 def test_names():
     """The module has the three names, and no others that it was not given."""
     with pytest.raises(AttributeError, match=r"module 'coutil\.system' has no attribute 'stdwhat'"):
-        system.stdwhat  # noqa: B018
+        system.stdwhat  # noqa: B018  # it raises
     assert not {"stdin", "stdout", "stderr"} & set(system.__all__), "importing all names opens nothing"

@@ -271,7 +271,7 @@ def test_bad_descriptors(fs):
     arguments = {
         "close": (), "fsync": (), "fdatasync": (), "fstat": (), "read": (1,), "write": (b"x",), "ftruncate": (1,),
         "fchmod": (0o600,), "fchown": (-1, -1), "futime": (1, 1), "readinto": (bytearray(1),),
-    }  # fmt: skip
+    }  # fmt: skip  # a line for each says no more
     for name, values in arguments.items():
         with pytest.raises(uv.UVError) as caught:
             getattr(fs, name)(writer, *values)
@@ -549,7 +549,7 @@ def test_copyfile(fs, path):
     try:
         fs.copyfile(path, path + "5", ficlone_force=True)
     except uv.UVError as error:
-        assert error.name in ("ENOSYS", "ENOTSUP", "EINVAL", "EXDEV", "ENOTTY", "EOPNOTSUPP")  # noqa: PT017
+        assert error.name in ("ENOSYS", "ENOTSUP", "EINVAL", "EXDEV", "ENOTTY", "EOPNOTSUPP")  # noqa: PT017  # may work
         assert not os.path.exists(path + "5")
     with open(path + "2", "rb") as file:
         assert file.read() == b"contents" * 10_000

@@ -92,7 +92,7 @@ def test_cancel_of_many(loop):
             request.cancel()
             cancelled += 1
         except uv.UVError as error:
-            assert error.name == "EBUSY"  # noqa: PT017
+            assert error.name == "EBUSY"  # noqa: PT017  # or it works
     loop.run()
     outcomes = [outcome(request) for request in requests]
     assert outcomes.count("cancelled") == cancelled

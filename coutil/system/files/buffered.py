@@ -136,7 +136,7 @@ def binary(file: File, size: int) -> io.BufferedReader | io.BufferedWriter | io.
     kinds = {(True, False): io.BufferedReader, (False, True): io.BufferedWriter, (True, True): io.BufferedRandom}
     raw: Any = _Raw(file)
     made: Any = kinds[file._read, file._write](raw, size)
-    return made  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]  # one of the three
 
 
 def lines(file: File) -> Lines:

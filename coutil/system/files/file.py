@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.books import Unique
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import begun
 from ..._libuv.buffers import Bytes, readable, writable
@@ -78,7 +79,7 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     return file
 
 
-class File:
+class File(Unique):
     """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is forgotten.
 
     It belongs to no event loop: any thread may use it, and a child process its copy. Many coroutines may use it at the
@@ -236,7 +237,8 @@ class File:
             raise TypeError(f"source must be a File, not {source!r}")
         whole("offset", offset, 0, LARGEST)
         whole("count", count, 1, LARGEST)
-        return ToFile(source, self, blocking).move(offset, count)  # type: ignore[no-any-return]
+        moved: int = ToFile(source, self, blocking).move(offset, count)
+        return moved
 
     # -- the file itself -----------------------------------------------------------------------------------------------
 

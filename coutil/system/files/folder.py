@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.books import Unique
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import operation
 from ..._libuv.files import ARRIVED, Call
@@ -37,7 +38,7 @@ def listdir(path: Path, *, blocking: bool = False) -> Folder:
     return Folder(path, opened, blocking) if woken is SIGNED else woken
 
 
-class Folder:
+class Folder(Unique):
     """An iterator over the entries of a folder. Made by `listdir`.
 
     It closes itself at the end, when `close` is called, at the end of a `with` block, or when it is forgotten. A wait

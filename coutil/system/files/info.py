@@ -126,7 +126,8 @@ def of_stat(stat: Any) -> FileInfo:
 
 
 def _seconds(time: Any) -> float:
-    return time.tv_sec + time.tv_nsec / 1e9  # type: ignore[no-any-return]
+    seconds: float = time.tv_sec + time.tv_nsec / 1e9
+    return seconds
 
 
 def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from ..._coroutines.books import Unique
 from ..._coroutines.states import O_ARMED, O_READY
 from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
@@ -196,20 +197,20 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch:
     whole("limit", limit, 1, 2**31 - 1)
     call = Call("realpath", path)
     if (woken := run(call, False)) is not SIGNED:
-        return woken  # type: ignore[no-any-return]
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     real = call.text()
     call = Call("stat", real)
     if (woken := _named(path, run, call, False)) is not SIGNED:
-        return woken  # type: ignore[no-any-return]
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     is_folder = call.stat.st_mode & filebits.type == filebits.directory
     base, only = (real, None) if is_folder else os.path.split(real)
     made = Watch(path, base, only, limit, recursive and is_folder)
     if (woken := made._begin()) is not SIGNED:
-        return woken  # type: ignore[no-any-return]
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     return made
 
 
-class Watch:
+class Watch(Unique):
     """An iterator of the changes of a file or folder. Made by `watch`.
 
     It ends, after telling, when the watched folder is removed or renamed, or the one that the watched file is in. It is
@@ -286,7 +287,7 @@ class Watch:
                 if (woken := self._more()) is not SIGNED:
                     return woken  # type: ignore[no-any-return]  # what an explicit resume brought
             if (woken := lucky(handle.hub)) is not True:
-                return woken  # type: ignore[no-any-return]
+                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
             if not self._changes:
                 raise handle.interruption()  # closed meanwhile
             return self._changes.popleft()

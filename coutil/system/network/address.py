@@ -18,13 +18,12 @@ _SIZE = {"ipv4": 4, "ipv6": 16}
 class Address:
     """An IPv4 or IPv6 address and a port. Mutable, hence not hashable; equal if family, bytes and port are."""
 
-    __slots__ = ("_binary", "_port", "_type", "scope")
+    __slots__ = ("_binary", "_port", "_scope", "_type")
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, type_: Domain, binary: bytes, port: int, scope: int = 0) -> None:
         """Use `address()`; this takes values that were checked."""
-        self._type, self._binary, self._port = type_, binary, port
-        self.scope = scope  # interface of a link-local IPv6 address, as the system numbers them; not compared
+        self._type, self._binary, self._port, self._scope = type_, binary, port, scope
 
     @property
     def type(self) -> Domain:
@@ -38,7 +37,7 @@ class Address:
 
     @literal.setter
     def literal(self, text: str) -> None:
-        self._binary = _from_literal(self._type, text)
+        self._binary = _from_literal(self._type, text, "literal")
 
     @property
     def binary(self) -> bytes:
@@ -57,6 +56,18 @@ class Address:
     @port.setter
     def port(self, number: int) -> None:
         self._port = _checked_port(number)
+
+    @property
+    def scope(self) -> int:
+        """The interface of a link-local IPv6 address, as the system numbers them, else 0; it is not compared.
+
+        Assigning anything but 0 to 2**32 - 1 raises TypeError or ValueError.
+        """
+        return self._scope
+
+    @scope.setter
+    def scope(self, number: int) -> None:
+        self._scope = _checked("scope", number, 2**32 - 1)
 
     def __str__(self) -> str:
         """The URI form: "127.0.0.1:80" or "[::1]:80"."""
@@ -114,9 +125,9 @@ def _from_uri(type_: Domain, data: str | bytes) -> Address:
     return Address(type_, _from_literal(type_, host), _checked_port(int(port)))
 
 
-def _from_literal(type_: Domain, text: str | bytes) -> bytes:
+def _from_literal(type_: Domain, text: str | bytes, name: str = "data") -> bytes:
     if not isinstance(text, str):
-        raise TypeError(f"the literal must be a string, not {text!r}")
+        raise TypeError(f"{name} must be a string, not {text!r}")
     try:
         return socket.inet_pton(_FAMILY[type_], text)
     except (OSError, ValueError):
@@ -133,10 +144,14 @@ def _from_binary(type_: Domain, data: str | bytes) -> bytes:
 
 
 def _checked_port(number: int) -> int:
+    return _checked("port", number, 65535)
+
+
+def _checked(name: str, number: int, most: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"port must be an int, not {number!r}")
-    if not 0 <= number <= 65535:
-        raise ValueError(f"port must be 0 to 65535, not {number}")
+        raise TypeError(f"{name} must be an int, not {number!r}")
+    if not 0 <= number <= most:
+        raise ValueError(f"{name} must be 0 to {most}, not {number}")
     return number
 
 

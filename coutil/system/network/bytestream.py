@@ -20,6 +20,7 @@ from .sending import send_file
 
 __all__ = ["ByteStream", "Listener"]
 
+_ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _EOF = lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
 
@@ -50,7 +51,7 @@ class ByteStream(Handled):
         count = handle.result
         if 0 < count <= size:
             where = handle.where
-            return handle.arena[where : where + count]  # type: ignore[no-any-return]
+            return handle.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
         return self._unusual(count, size)
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
@@ -82,7 +83,7 @@ class ByteStream(Handled):
         handle = self._handle
         count, where = handle.result, handle.where
         if 0 < count <= size:
-            return handle.arena[where : where + count]  # type: ignore[no-any-return]
+            return handle.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
         return self._unusual(count, size)
 
     def _unusual(self, count: int, size: int) -> bytes:
@@ -112,7 +113,7 @@ class ByteStream(Handled):
         meanwhile). Source: send(2), uv_write.
         """
         handle = self._handle
-        if data.__class__ is not bytes or stop is not None or start != 0:
+        if data.__class__ is not bytes or stop is not None or start is not _ZERO:
             return self._send_view(*readable(data, start, stop))
         size = len(data)
         sent = _try_write(handle.pointer, handle.slot, data, size)
@@ -120,7 +121,8 @@ class ByteStream(Handled):
             hub = handle.hub
             hub.luck -= 1
             return True if hub.luck > 0 else lucky(hub)
-        return write_rest(handle, "send", *readable(data, 0, None), sent)  # type: ignore[no-any-return]
+        done: bool = write_rest(handle, "send", *readable(data, 0, None), sent)
+        return done
 
     def _send_view(self, view: memoryview, at: Any) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
@@ -201,7 +203,7 @@ class Listener(Handled):
             raise ValueError(f"{self!r} is already listening")
         with naming(self._bound, "uv_listen"):
             self._call(lib.co_listen, "uv_listen", backlog)
-        self._listening = True  # type: ignore[misc]
+        self._listening = True  # type: ignore[misc]  # a slot of the whole class
         return True
 
     def _accept(self) -> Any:

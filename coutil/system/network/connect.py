@@ -52,7 +52,7 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
     if woken is not race:
         race.give_up()
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-    return race.winner  # type: ignore[no-any-return]
+    return race.winner  # type: ignore[no-any-return]  # there is one
 
 
 class _Race:

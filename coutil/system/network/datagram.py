@@ -23,6 +23,7 @@ from .socket import IPSocket
 __all__ = ["DatagramSocket"]
 
 _EAGAIN = lib.UV_EAGAIN
+_ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _try_send, _receive_start = lib.co_udp_try_send, lib.co_udp_receive_start
 SIZE = 65536  # bytes that receive() takes at most unless told otherwise: more than a datagram has
 _HEADS = {"ipv4": Struct("=IHHI4s12x"), "ipv6": Struct("=IHHI16s")}  # size, cut, and the sender's port, scope and bytes
@@ -179,7 +180,7 @@ class DatagramSocket(IPSocket):
             binary, port, scope = address._binary, address._port, address.scope
         else:
             binary, port, scope = self._destination(address)
-        if data.__class__ is not bytes or stop is not None or start != 0:
+        if data.__class__ is not bytes or stop is not None or start is not _ZERO:
             return self._send_view(*readable(data, start, stop), (binary, port, scope))
         sent = _try_send(handle.pointer, handle.slot, data, len(data), binary, port, scope)
         if sent >= 0:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.books import Unique
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
@@ -19,7 +20,7 @@ Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation
 Opening = tuple[Opener, str, Hub | None]  # the function of libuv that errors name; the hub, None: the caller's
 
 
-class Handled:
+class Handled(Unique):
     """An object on a handle."""
 
     __slots__ = ("__weakref__", "_handle")
@@ -49,7 +50,7 @@ class Handled:
         """Close it and return True; closing twice is no error. Does not suspend.
 
         A coroutine that waits in `receive` or `accept` is resumed first, with `Closed` (`interrupted`); pending `send`,
-        `connect` and `shutdown` calls raise `Cancelled` later. Raises `ForeignThread`. Source: uv_close.
+        `connect` and `shutdown` calls raise `Cancelled` later. Raises `ForeignThread`, `Forked`. Source: uv_close.
         """
         self._handle.close()
         return True

@@ -7,6 +7,7 @@ from typing import Literal
 from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
 from ..._libuv import lib
+from ...errors import UVError
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener
 from .handled import Opening, naming
@@ -23,11 +24,12 @@ class StreamSocket(IPSocket, ByteStream):
     One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
     """
 
-    __slots__ = ()
+    __slots__ = ("_unsure",)
     _kind = "stream"
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
+        self._unsure = False  # whether it is connected: a call of `connect` has not succeeded, as far as we know
         super().__init__(domain, *(opening or _new(domain)))
 
     def connect(self, address: Address) -> bool:
@@ -38,8 +40,22 @@ class StreamSocket(IPSocket, ByteStream):
         background. Source: uv_tcp_connect.
         """
         packed = self._packed(address)
-        with naming(address, "uv_tcp_connect"):
-            return self._request("connect", lib.co_connect, "uv_tcp_connect", packed)
+        before, self._unsure = self._unsure, True
+        try:
+            with naming(address, "uv_tcp_connect"):
+                done = self._request("connect", lib.co_connect, "uv_tcp_connect", packed)
+        except UVError as error:
+            self._unsure = before if error.name == "EISCONN" else True
+            raise
+        self._unsure = done is not True
+        return done
+
+    def _ended(self, code: int) -> bytes:
+        """Tell the end of a connection from there being none: after one was refused Linux brings an end as well."""
+        if code == lib.UV_EOF and self._unsure:
+            self._unsure = self._name("peer") is None
+            code = lib.UV_ENOTCONN if self._unsure else code
+        return super()._ended(code)
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from ..._coroutines.books import Unique
 from ..._coroutines.states import FREED
 from ..._coroutines.switching import SIGNED
 from ..._kernel.entries import Entry
@@ -99,7 +100,7 @@ class _Exit(Awaited, Entry):
         return (name_of(self.number), self.number) if self.number else ("exit", status)
 
 
-class Process:
+class Process(Unique):
     """A program that was started by `start`, and perhaps has ended since.
 
     A process that nobody refers to runs on, and is no zombie when it has ended. As a context manager it closes its

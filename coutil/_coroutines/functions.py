@@ -1,0 +1,24 @@
+"""What may become a coroutine.
+
+Rule: whatever takes a function checks it here, and its name, before anything is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ASYNC", "check_function"]
+
+ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of inspect, which takes long to import
+
+
+def check_function(function: Any, name: Any = None) -> None:
+    """Raise TypeError for what cannot be called, what is `async`, a `functools.partial` of that, and a bad name."""
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    plain = getattr(function, "func", function)
+    code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
+    if code is not None and code.co_flags & ASYNC:
+        raise TypeError(f"{function!r} is async, which nothing here has to be: write def, and no await")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string or None, not {name!r}")
