@@ -24,10 +24,10 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
-from ._libuv import check, lib
+from ._libuv import check, lib, threads, work
 from .errors import BusyError, Closed, Forked
 
-__all__ = ["RLock", "end", "end_thread", "forget", "install", "interruptible", "revive", "uninstall"]
+__all__ = ["RLock", "end", "end_thread", "forget", "install", "interruptible", "let_threads_run", "revive", "uninstall"]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -66,6 +66,16 @@ def install(hub: Hub) -> None:
         _state["previous"] = previous
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def let_threads_run() -> None:
+    """Let go of the GIL for as long as another thread needs to wake up, if there is one.
+
+    A loop that never blocks lets go of it at each poll, for a microsecond: a thread that waits for it is woken, comes
+    too late, and counts its switch interval from the beginning. So it might wait for a second.
+    """
+    if len(sys._current_frames()) > 1 or work.pending() or threads.pending():  # these may have no frame yet
+        time.sleep(0.00005)
 
 
 def _gets_signals() -> bool:

@@ -85,6 +85,31 @@ def test_async_functions(kind):
     assert log == []
 
 
+class Answers:
+    """Has every attribute that anybody asks for, and can be called."""
+
+    def __getattr__(self, name):
+        return Answers()
+
+    def __call__(self):
+        return "called"
+
+
+def test_what_only_looks_async():
+    """What a function is, its attributes do not tell: only what it was made by, or its class."""
+
+    async def other():
+        raise AssertionError("it was run")
+
+    def decorated():
+        return "called"
+
+    decorated.func = other
+    for fine in (decorated, Answers(), partial(decorated)):
+        assert coroutine.create(fine, name="fine").resume() == "called"
+        assert spawn.call(fine, name="fine").status == "dead"
+
+
 @pytest.mark.parametrize("bad", [5, b"x", [], True])
 def test_name_is_a_string(bad):
     """Names are checked before anything is started, by all that take one."""

@@ -35,7 +35,7 @@ class Unique:
 
     __slots__ = ()
 
-    def __reduce_ex__(self, protocol: object) -> Any:
+    def __reduce__(self) -> Any:
         """Refuse copies and pickles. Raises TypeError."""
         raise TypeError(f"cannot copy or pickle {self!r}")
 

@@ -5,6 +5,8 @@ Rule: whatever takes a function checks it here, and its name, before anything is
 
 from __future__ import annotations
 
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 __all__ = ["ASYNC", "check_function"]
@@ -16,9 +18,11 @@ def check_function(function: Any, name: Any = None) -> None:
     """Raise TypeError for what cannot be called, what is `async`, a `functools.partial` of that, and a bad name."""
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
-    plain = getattr(function, "func", function)
-    code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
-    if code is not None and code.co_flags & ASYNC:
+    plain = function.func if isinstance(function, partial) else function
+    plain = plain.__func__ if isinstance(plain, MethodType) else plain
+    if not isinstance(plain, FunctionType):
+        plain = type(plain).__call__
+    if isinstance(plain, FunctionType) and plain.__code__.co_flags & ASYNC:
         raise TypeError(f"{function!r} is async, which nothing here has to be: write def, and no await")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string or None, not {name!r}")

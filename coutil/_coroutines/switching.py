@@ -60,14 +60,21 @@ def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Ru
 
 
 def depth() -> int:
-    """Return how many calls would be below a greenlet that the caller begins; at least, and at most twice as many."""
-    frames = 8
+    """Return how many calls would be below a greenlet that the caller begins; at least, and at most 16 more."""
+    low, high = 0, 16
+    while _reaches(high):
+        low, high = high, high * 2
+    while high - low > 16:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _reaches(middle) else (low, middle)
+    return high + getattr(getcurrent(), "below", 0)
+
+
+def _reaches(frames: int) -> bool:
     try:
-        while True:
-            frames *= 2
-            sys._getframe(frames)
-    except ValueError:  # our own stack is not that deep
-        return frames + getattr(getcurrent(), "below", 0)
+        return sys._getframe(frames) is not None
+    except ValueError:  # the stack is not that deep
+        return False
 
 
 def begin_spare(home: Home) -> None:
@@ -149,7 +156,10 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
     if hooks is not None:
         home.tell(hooks.resumed, coroutine)
     try:
-        got = _enter_from_hub(coroutine, value) if coroutine.resumer is home.gate else coroutine._greenlet.switch(value)
+        if coroutine.resumer is home.gate and home.hub is not None:
+            got = _enter_from_hub(home.hub, coroutine, value)
+        else:
+            got = coroutine._greenlet.switch(value)
     except GreenletError:
         coroutine.resumer = None
         raise ForeignThread(f"cannot resume {coroutine!r}: it belongs to another thread") from None
@@ -158,9 +168,8 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
     return coroutine._result() if got is ENDED else got
 
 
-def _enter_from_hub(coroutine: Coroutine, value: Any) -> Any:
+def _enter_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
     """Do the switch of `enter` for code that runs in the hub: it comes back at once, without a hand-over to others."""
-    hub = coroutine.home.hub
     hub.resuming += 1
     hub.tune()
     try:

@@ -21,10 +21,10 @@ from typing import Any
 from .. import _host
 from .._coroutines.books import Token
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
-from .._coroutines.switching import KEPT, Outside, Runner, Thrown, begin_spare, enter_hub, leave_hub, park, throw_into
+from .._coroutines.switching import Late, Outside, Runner, Thrown, begin_spare, enter_hub, leave_hub, park, throw_into
 from .._libuv import lib
 from .._libuv.clock import Clock
-from .._libuv.loop import Loop, poll
+from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
 from .entries import NOBODY, Entry, Slotted, Wake
@@ -33,6 +33,8 @@ __all__ = ["Hub", "this_hub"]
 
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
+REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
+SPARES = 128  # runners begun at once, at most, for coroutines to come
 RELAY = 16  # times that they do so between two looks at the time
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
@@ -72,6 +74,7 @@ class Hub:
         "ready",
         "records",
         "relay",
+        "rested",
         "resuming",
         "spares",
         "turns",
@@ -107,6 +110,7 @@ class Hub:
         self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
         self.spares = 1  # how many runners to begin for coroutines to come, if somebody asks; see new_runner
         self.asked = 0
+        self.rested = 0  # when other threads had their last chance, in nanoseconds
         self.resuming = 0  # coroutines that functions which run in the hub are resuming
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
@@ -148,6 +152,9 @@ class Hub:
     def body(self) -> None:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
         self.home.turning = self
+        for one in self.home.drivers:
+            if one.told is not None:  # while there was no hub
+                self.ready.append(Late(one, one.told))  # type: ignore[arg-type]  # an Entry in all but name
         while True:
             try:
                 self._drain()
@@ -179,8 +186,8 @@ class Hub:
                 ready.popleft().fire()
             early = self.early is not None and self.early()
             self.polling = True
-            status = poll(loop.address, 0) if done or ready else step(loop.pointer, self.patience)
-            where.turned = loop.status[0]
+            status = step(loop.pointer, 0 if done or ready else self.patience)
+            where.turned = now = loop.status[0]
             if status > 1:
                 self.records = loop.records(status >> 1)
                 self.polling = False
@@ -189,6 +196,11 @@ class Hub:
                 self.polling = False
                 if status < 0:
                     self.check()
+            if not (done or ready):
+                self.rested = now
+            elif now - self.rested > REST_EVERY:
+                _host.let_threads_run()
+                self.rested = now
             if self.attention or not (status or done or ready):
                 self._attend(bool(status & 1 or done), bool(status > 1 or done or early))
 
@@ -250,7 +262,7 @@ class Hub:
             self.interrupted = False
             self.exits.append(KeyboardInterrupt())
         if self.asked:
-            self.spares, self.asked = min(self.spares * self.asked, KEPT), 0
+            self.spares, self.asked = min(self.spares * self.asked, SPARES), 0
             while len(self.home.runners) < self.spares:
                 begin_spare(self.home)
         alive = bool(alive or self.ready)

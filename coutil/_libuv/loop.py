@@ -6,28 +6,22 @@ A `Loop` owns one `co_loop`. Its views are made once; only the ring of records m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ctypes import PYFUNCTYPE, c_int, c_void_p
 from struct import Struct
 from typing import Any
 
 from . import error, ffi, lib
 
-__all__ = ["Loop", "poll"]
+__all__ = ["Loop"]
 
 _record = Struct("=IIii")  # slot, generation, result, where
 _CLOCK, _ROOM = 0, 1
 _unfinished: list[Any] = []
 
-# co_step(address, 0) by a call that keeps the GIL; every call through cffi lets it go. To let it go for the microsecond
-# of a poll that does not block serves no other thread: one that waits for it is woken, comes too late, and counts its
-# switch interval from the beginning, so that it may wait for a second.
-poll = PYFUNCTYPE(c_int, c_void_p, c_int)(int(ffi.cast("intptr_t", ffi.addressof(lib, "co_step"))))
-
 
 class Loop:
     """libuv's loop of one OS thread, with its completion ring, receive arena and want table."""
 
-    __slots__ = ("address", "arena", "pointer", "ring", "room", "status", "want")
+    __slots__ = ("arena", "pointer", "ring", "room", "status", "want")
 
     def __init__(self) -> None:
         """Make the loop, bound to the calling thread. Raises MemoryError or `UVError`."""
@@ -35,7 +29,6 @@ class Loop:
         if not made:
             raise MemoryError("no memory or no descriptor for an event loop")
         self.pointer: Any = ffi.gc(made, lib.co_loop_delete)
-        self.address: int | None = int(ffi.cast("intptr_t", made))
         self.arena: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
         self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
@@ -74,7 +67,7 @@ class Loop:
 
     def leak(self) -> Any:
         """Let go of the loop, and return what C knows it by."""
-        pointer, self.pointer, self.address = self.pointer, ffi.NULL, None
+        pointer, self.pointer = self.pointer, ffi.NULL
         self.arena = self.want = self.ring = memoryview(b"")
         self.status = memoryview(bytes(16)).cast("Q")
         return pointer

@@ -1,7 +1,7 @@
 /* The C side of coutil: libuv's callbacks record what they were told; the hub drains the records later.
  *
- * Rule 1: no Python.h, no GIL, nothing that can fail inside a callback. cffi has released the GIL around every call
- * (but co_step may be called with it, too). Only work.c and thread.c enter the interpreter, in threads of their own.
+ * Rule 1: no Python.h, no GIL, nothing that can fail inside a callback. cffi has released the GIL around every call. Only
+ * work.c and thread.c enter the interpreter, in threads of their own.
  * Rule 2: memory that libuv may touch lives here, from the successful start to libuv's last callback for it.
  * Rule 3: a callback that pushes a record also stops the loop, so that a due timer never waits for a later poll.
  * Rule 4: each entry checks the thread and the slot: no call from Python can abort the process.

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import check, error, ffi, lib
 
-__all__ = ["affinity", "current", "name", "priority", "renew", "room", "set_affinity", "start"]
+__all__ = ["affinity", "current", "name", "pending", "priority", "renew", "room", "set_affinity", "start"]
 
 _starting: dict[int, Callable[[], None]] = {}  # by token, until the thread runs
 _LONGEST_NAME = 256
@@ -29,6 +29,11 @@ def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
     if code < 0:
         del _starting[token]
         raise error(code, "uv_thread_create_ex")
+
+
+def pending() -> bool:
+    """Return whether there are threads that have still to begin."""
+    return bool(_starting)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types

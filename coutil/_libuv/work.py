@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from . import ffi
 
-__all__ = ["registered"]
+__all__ = ["pending", "registered"]
 
 _numbers = count(1)
 _jobs: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -19,6 +19,11 @@ def registered(job: Any) -> int:
     number = next(_numbers)
     _jobs[number] = job
     return number
+
+
+def pending() -> bool:
+    """Return whether there are jobs that have not ended."""
+    return bool(_jobs)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from weakref import ref
 
@@ -503,6 +504,19 @@ def test_beginning_deep_takes_no_room_from_later_ones(hub):
         assert len(home().runners) < 50
         for _ in range(len(home().runners) + 2):
             assert create(room).resume() > enough
+
+
+def test_programs_that_wait_deep_keep_their_runners():
+    """What is below the hub itself is below all: it is no reason not to use a runner again."""
+
+    def program():
+        for _ in range(20):
+            spawn.call(system.suspend)
+        system.run()
+        return len(home().runners)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(at_depth, 150, program).result() == 20
 
 
 @pytest.mark.parametrize("chains", [1, 7])

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import socket
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from coutil._kernel import hub as hub_module
 from coutil._kernel.hub import LUCK, RELAY, Hub, this_hub
 from coutil._kernel.operation import lucky
 from coutil.sync.queue import LUCK as QUEUE_LUCK
+from tests.helpers.script import output_of
 from tests.helpers.tcp import listening, with_plain_peers
 from tests.helpers.transitions import Walked, needs_debug
 
@@ -880,33 +879,32 @@ def test_hooks_see_every_switch(hub: Hub) -> None:
         assert resumed[1] == parked[1]
 
 
-def test_polls_that_do_not_block_keep_the_gil(hub: Hub) -> None:
-    """Another thread gets the GIL after its switch interval; to let it go for a microsecond makes it wait longer."""
-    rounds, stop = [0], False
+@pytest.mark.parametrize("threads", [0, 1])
+def test_other_threads_get_a_chance(threads: int) -> None:
+    """A loop that never blocks sleeps now and then, if there are other threads: else they might not get the GIL."""
+    lines = output_of(
+        f"""
+        import threading, time
+        from coutil import system
+        from coutil._kernel.hub import REST_EVERY
 
-    def count() -> None:
-        while not stop:
-            rounds[0] += 1
-            lock.acquire(timeout=0.000_001)
-
-    lock = threading.Lock()
-    lock.acquire()
-    thread = threading.Thread(target=count)
-    before = sys.getswitchinterval()
-    thread.start()
-    try:
-        while not rounds[0]:
-            system.suspend(0.001)
-        sys.setswitchinterval(60)
-        system.suspend(0.01)  # it runs meanwhile, and waits under the new interval then
-        first, turns = rounds[0], hub.turns
-        while hub.turns < turns + 3000:
+        sleep, slept = time.sleep, []
+        time.sleep = lambda seconds: (slept.append(seconds), sleep(seconds))
+        over = threading.Event()
+        if {threads}:
+            threading.Thread(target=over.wait).start()
+        began = time.monotonic_ns()
+        while time.monotonic_ns() < began + 20 * REST_EVERY:
             system.suspend()
-        assert rounds[0] == first
-    finally:
-        sys.setswitchinterval(before)
-        stop = True
-        thread.join()
+        print(len(slept))
+        for _ in range(5):
+            system.suspend(0.01)  # whoever waits needs no sleep besides
+        print(len(slept))
+        over.set()
+        """
+    )
+    assert 0 < int(lines[0]) <= 20 if threads else lines[0] == "0"
+    assert lines[1] == lines[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

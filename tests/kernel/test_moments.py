@@ -12,6 +12,7 @@ import pytest
 from coutil import event, promise, queued, spawn, sync, system
 from coutil.scopes import scope
 from tests.helpers.moments import at_every_moment
+from tests.helpers.script import output_of
 
 
 class Waiter:
@@ -187,3 +188,26 @@ def scopes():
 def test_handlers_at_every_moment(make):
     """B15, B20: a handler may do what works anywhere."""
     assert at_every_moment(make) > 20
+
+
+def test_while_the_hub_is_made():
+    """B20: an emission at the moment at which the first wait of a program makes the hub reaches who waits already."""
+    lines = output_of(
+        """
+        from coutil import event, spawn
+        from coutil._kernel import hub
+
+        def install(made, install=hub._host.install):
+            event.emitall("e")
+            install(made)
+
+        def waiter():
+            event.await_("e")
+            event.emitall("f")
+
+        hub._host.install = install
+        spawn.call(waiter)
+        print(event.await_("f"))
+        """
+    )
+    assert lines == ["f"]

@@ -143,10 +143,15 @@ def test_the_end_of_a_connection(domain, cancelled):
         client = spawn.call(stream.connect, server.getaddress())
         if cancelled:
             client.resume()
-        server.accept().close()
-        assert stream.receive() == b""
+        peer = server.accept()
         stream.shutdown()
-        assert stream.receive() == b""
+        assert peer.receive() == b""
+        peer.send(b"answer")
+        peer.close()
+        assert stream.receive() == b"answer"
+        system.suspend(0.01)  # nothing is left of the connection then
+        for _ in range(2):
+            assert stream.receive() == b""
 
 
 @both_domains

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from coutil import errors, uv
+from tests.helpers.script import output_of
 from tests.helpers.tcp import local_path
 
 
@@ -376,3 +377,31 @@ def test_listener_for_another_process(loop):
                 client.write(b"hello")
                 assert client.read() == b"from the child: hello"
             assert child.wait(10) == 0
+
+
+def test_a_write_that_blocks_stops_no_other_thread():
+    """A queued write to a descriptor that blocks keeps the loop in write(2); the thread that reads goes on."""
+    lines = output_of(
+        """
+        import os, threading
+        from coutil import spawn, system, uv
+
+        source, sink = os.pipe()
+        other, size, found = os.dup(sink), 1_000_000, []
+        pipe = uv.Pipe()
+        pipe.open(sink)
+        spawn.call(lambda: pipe.write(bytes(size)))
+        os.set_blocking(other, True)  # as a child that has inherited it may do
+
+        def read():
+            while sum(found) < size:
+                found.append(len(os.read(source, 65536)))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        while thread.is_alive():
+            system.suspend()
+        print(sum(found))
+        """
+    )
+    assert lines == ["1000000"]

@@ -29,7 +29,7 @@ class StreamSocket(IPSocket, ByteStream):
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
-        self._unsure = False  # whether it is connected: a call of `connect` has not succeeded, as far as we know
+        self._unsure = False  # whether it is connected: `connect` is at work, or has failed
         super().__init__(domain, *(opening or _new(domain)))
 
     def connect(self, address: Address) -> bool:
@@ -47,7 +47,10 @@ class StreamSocket(IPSocket, ByteStream):
         except UVError as error:
             self._unsure = before if error.name == "EISCONN" else True
             raise
-        self._unsure = done is not True
+        except BaseException:
+            self._unsure = False  # it goes on in the background, and nobody will know
+            raise
+        self._unsure = False
         return done
 
     def _ended(self, code: int) -> bytes:
