@@ -904,7 +904,7 @@ def test_other_threads_get_a_chance(threads: int) -> None:
         """
     )
     assert 0 < int(lines[0]) <= 20 if threads else lines[0] == "0"
-    assert lines[1] == lines[0]
+    assert int(lines[1]) <= int(lines[0]) + threads  # the turn that was under way
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
