@@ -252,18 +252,8 @@ def test_functions_fit_on_a_screen():
 
 
 def test_modules_can_be_read_at_once():
-    lengths = {place(p, 1): p.read_text(encoding="utf-8").count("\n") for p in modules().values() if not facade(p)}
+    lengths = {place(p, 1): p.read_text(encoding="utf-8").count("\n") for p in modules().values()}
     assert {module: length for module, length in lengths.items() if length > MODULE_LINES} == {}
-
-
-def facade(path):
-    """Whether a file has nothing but imports and a list of names: that is looked up, not read."""
-    return all(
-        isinstance(node, ast.ImportFrom)
-        or (isinstance(node, ast.Assign) and ast.unparse(node.targets) == "__all__")
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in tree(path).body
-    )
 
 
 @pytest.mark.parametrize("layer", CODE_LINES)
