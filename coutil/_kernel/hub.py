@@ -31,6 +31,7 @@ from .entries import NOBODY, Entry, Slotted, Wake
 
 __all__ = ["Hub", "this_hub"]
 
+Ready: type[deque[Entry]] = deque  # the ready queue; its append and popleft decide on the order, and nothing else does
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
@@ -92,7 +93,7 @@ class Hub:
         self.owners: list[Slotted] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
         self.free: list[int] = []
         self.generation = 0
-        self.ready: deque[Entry] = deque()
+        self.ready = Ready()
         self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
         self.armed: Slotted = NOBODY  # whom the last record was for

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from random import Random
 
 import pytest
 
-from coutil import spawn, system
+from coutil import spawn, sync, system
+from coutil._kernel import hub as hub_module
 from coutil._kernel.hub import this_hub
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, connected, listening, pairs
@@ -304,3 +308,32 @@ def test_hub_of_the_main_thread_is_one(hub):
     system.excepthook(before)
     assert seen == [hub] * 3
     assert this_hub() is hub
+
+
+def test_order_of_the_ready_queue(monkeypatch):
+    """Its class alone decides who runs first. Programs that do not count on an order work in any."""
+    chance, log = Random(7), []
+
+    class Shuffled(deque):
+        def append(self, entry):
+            self.insert(chance.randrange(len(self) + 1), entry)
+
+    def runner(number):
+        for _ in range(5):
+            system.suspend()
+        log.append(number)
+        system.suspend(0.001)
+        return number
+
+    def program():
+        queue = sync.Queue(1)
+        runners = [spawn.call(lambda number=number: queue.put(runner(number))) for number in range(40)]
+        taken = sorted(queue.get() for _ in range(40))
+        system.run()
+        return taken, {one.status for one in runners}, type(this_hub().ready)
+
+    monkeypatch.setattr(hub_module, "Ready", Shuffled)
+    with ThreadPoolExecutor(1) as thread:
+        taken, ends, kind = thread.submit(program).result(20)
+    assert (taken, ends, kind) == (list(range(40)), {"dead"}, Shuffled)
+    assert sorted(log) == taken != log
