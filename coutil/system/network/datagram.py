@@ -177,7 +177,7 @@ class DatagramSocket(IPSocket):
         if self._connected:
             binary, port, scope = _PEER
         elif address.__class__ is Address and address._type == self._domain:
-            binary, port, scope = address._binary, address._port, address.scope
+            binary, port, scope = address._binary, address._port, address._scope
         else:
             binary, port, scope = self._destination(address)
         if data.__class__ is not bytes or stop is not None or start is not _ZERO:
