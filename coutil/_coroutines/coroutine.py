@@ -19,8 +19,9 @@ from greenlet import GreenletExit, getcurrent
 
 from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
 from .books import Books, Unique, site
+from .runner import Runner, new_runner, retire
 from .states import DEBUG
-from .switching import Outside, Runner, Thrown, enter, new_runner, retire, throw_into, top
+from .switching import Outside, Thrown, enter, throw_into, top
 
 
 class Home(Books):

@@ -1,8 +1,8 @@
-"""Switching between greenlets. The only file that does.
+"""Switching between coroutines. This file and `runner`, below it, are the only ones that switch greenlets.
 
 Rule 1: control returns to the resumer. `resumer` of a coroutine is the greenlet it goes back to; it is None exactly
 while the coroutine is suspended.
-Rule 2: greenlets are recycled: a *runner* executes one coroutine after another, and users never hold one.
+Rule 2: greenlets are recycled: see `runner`.
 Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
 a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
 Rule 4: whatever suspends raises first if a block around the coroutine was cancelled (`cancelled`).
@@ -10,89 +10,22 @@ Rule 4: whatever suspends raises first if a block around the coroutine was cance
 
 from __future__ import annotations
 
-import sys
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
+from greenlet import getcurrent
 
 from ..errors import ForeignThread
 from .books import Token
+from .runner import ENDED, Runner, depth
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .coroutine import Coroutine, Home
-
-KEPT = 1024  # idle greenlets kept for reuse, per thread
-SHALLOW = 256  # calls below a runner with which it is kept: those that it has there, it lacks wherever it is used again
-DEEP = 64  # calls more than below the hub with which a runner begins deep
+    from .coroutine import Coroutine
 
 SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
-ENDED: Any = Token("ENDED")  # what a runner hands back when its coroutine has ended
 TOLD: Any = Token("TOLD")  # what whoever was about to run the hub gets if there is no need
-
-
-class Runner(greenlet):
-    """A greenlet that executes coroutines, one after another."""
-
-    __slots__ = ("below", "coroutine", "home")
-    below: int  # calls that count against the recursion limit for as long as it lives; about, and at least
-    coroutine: Coroutine | None
-    home: Any
-
-
-def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Runner:
-    """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller.
-
-    Coroutines that begin one another would begin deeper each time, although the hub resumes each of them: so the hub is
-    asked to begin runners itself for the next ones, and for more if the last ones went to others.
-    """
-    me = getcurrent()
-    made = Runner(body or work, me)
-    made.home, made.coroutine, made.below = home, None, depth()
-    deep = home.gate.below + DEEP
-    if made.below > deep and home.hub is not None:
-        home.hub.ask_for_spares(2 if getattr(me, "below", 0) > deep else 1)
-    return made
-
-
-def depth() -> int:
-    """Return how many calls would be below a greenlet that the caller begins; at least, and at most 16 more."""
-    low, high = 0, 16
-    while _reaches(high):
-        low, high = high, high * 2
-    while high - low > 16:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _reaches(middle) else (low, middle)
-    return high + getattr(getcurrent(), "below", 0)
-
-
-def _reaches(frames: int) -> bool:
-    try:
-        return sys._getframe(frames) is not None
-    except ValueError:  # the stack is not that deep
-        return False
-
-
-def begin_spare(home: Home) -> None:
-    """Begin a runner for a coroutine to come; from the hub."""
-    new_runner(home, _stand_by).switch(None)
-
-
-def _stand_by(_: object) -> object:
-    me: Any = getcurrent()
-    gate = me.home.gate
-    me.home.runners.append(me)
-    del me
-    try:
-        gate.switch(ENDED)
-    except BaseException:
-        _discard(getcurrent())
-        raise
-    return work(None)
 
 
 class Outside:
@@ -177,68 +110,6 @@ def _enter_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
     finally:
         hub.resuming -= 1
         hub.tune()
-
-
-def work(_: object) -> object:
-    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
-
-    An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
-    the main program, and that were not begun deep in the stack, are kept; the others end, and go to their parent, which
-    is the resumer then. The end of a coroutine calls no function of ours: it must work at the interpreter's recursion
-    limit, too.
-    """
-    getcurrent().parent = getcurrent().home.main._greenlet  # type: ignore[attr-defined]  # no more the creator
-    value: object = None
-    while True:
-        me: Any = getcurrent()
-        if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
-            _discard(me)
-            return value
-        where = me.home
-        where.started += 1
-        function, arguments = me.coroutine._start
-        me.coroutine._start = me.coroutine.context = None
-        del me
-        value = error = None
-        try:
-            # without a tuple to unpack, a call takes less of the C stack, which each switch copies
-            value = function(*arguments) if len(arguments) > 1 else function(arguments[0]) if arguments else function()
-        except BaseException as caught:  # noqa: BLE001  # handed to the resumer
-            if not isinstance(caught, GreenletExit):
-                error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
-        del function, arguments
-        me = getcurrent()
-        coroutine = getattr(me, "coroutine", None)
-        where.ended += 1
-        if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-            if error is not None:
-                raise error
-            return None
-        resumer = coroutine.resumer
-        coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
-        coroutine.waiting_on = None  # it may still be looked for there
-        if coroutine.operation is not None:
-            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-        if resumer is coroutine.gate:
-            where.ended_last = coroutine
-        me.coroutine = me.gr_context = coroutine = value = error = None
-        if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
-            me.parent = resumer
-            return ENDED
-        where.runners.append(me)
-        del me, where
-        try:
-            value = resumer.switch(ENDED)
-        except BaseException:
-            _discard(getcurrent())
-            raise
-
-
-def _discard(runner: Any) -> None:
-    """Forget an idle runner that is about to end."""
-    where = getattr(runner, "home", None)
-    if where is not None and runner in where.runners:
-        where.runners.remove(runner)
 
 
 def park(coroutine: Coroutine, what: object) -> Any:
@@ -469,10 +340,3 @@ def top() -> Any:
     while found.parent is not None:
         found = found.parent
     return found
-
-
-def retire(idle: list[Runner], hub: greenlet) -> None:
-    """End the idle runners of a thread, and its hub's greenlet: the collector takes no greenlet that is suspended."""
-    for one in (*idle, hub):
-        one.parent = getcurrent()
-        one.throw()

@@ -7,7 +7,7 @@ from typing import Any
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.switching import wake
 
-__all__ = ["NOBODY", "Entry", "Slotted", "Wake"]
+__all__ = ["NOBODY", "Entry", "SlotTable", "Slotted", "Wake"]
 
 
 class Slotted:
@@ -47,6 +47,38 @@ class Entry:
 
 
 NOBODY = Slotted()
+
+
+class SlotTable:
+    """The receivers of a loop's records, by slot."""
+
+    __slots__ = ["free", "generation", "owners"]
+
+    def __init__(self, first: Slotted) -> None:
+        """`first` has slot 0 for ever."""
+        self.owners: list[Slotted] = [first]
+        self.free: list[int] = []
+        self.generation = 0
+
+    def take(self, owner: Slotted) -> int:
+        """Return a free slot that now belongs to `owner`, under a new `generation`."""
+        self.generation = (self.generation + 1) & 0xFFFFFFFF
+        if self.free:
+            slot = self.free.pop()
+            self.owners[slot] = owner
+        else:
+            slot = len(self.owners)
+            self.owners.append(owner)
+        return slot
+
+    def drop(self, slot: int) -> None:
+        """Give a slot back."""
+        self.owners[slot] = NOBODY
+        self.free.append(slot)
+
+    def in_flight(self) -> int:
+        """Return how many operations and objects are known to libuv or waited for."""
+        return len(self.owners) - len(self.free) - 1
 
 
 class Wake(Entry):

@@ -21,13 +21,14 @@ from typing import Any
 from .. import _host
 from .._coroutines.books import Token
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
-from .._coroutines.switching import Late, Outside, Runner, Thrown, begin_spare, enter_hub, leave_hub, park, throw_into
+from .._coroutines.runner import Runner, begin_spare
+from .._coroutines.switching import Late, Outside, Thrown, enter_hub, leave_hub, park, throw_into
 from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
-from .entries import NOBODY, Entry, Slotted, Wake
+from .entries import NOBODY, Entry, SlotTable, Slotted, Wake
 
 __all__ = ["Hub", "this_hub"]
 
@@ -40,7 +41,7 @@ RELAY = 16  # times that they do so between two looks at the time
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
 
-class Hub:
+class Hub(SlotTable):
     """The event loop of one OS thread. Made on demand by `this_hub`."""
 
     __slots__ = [
@@ -58,8 +59,6 @@ class Hub:
         "expected",
         "face",
         "forked",
-        "free",
-        "generation",
         "greenlet",
         "halting",
         "home",
@@ -69,7 +68,6 @@ class Hub:
         "loop",
         "luck",
         "mode",
-        "owners",
         "patience",
         "polling",
         "ready",
@@ -90,9 +88,7 @@ class Hub:
         self.greenlet = where.gate
         self.loop = Loop()
         self.clock = Clock(self.loop)
-        self.owners: list[Slotted] = [_Calls(self)]  # by slot; slot 0 is the wake-up of other threads
-        self.free: list[int] = []
-        self.generation = 0
+        super().__init__(_Calls(self))  # slot 0 is the wake-up of other threads
         self.ready = Ready()
         self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
@@ -125,28 +121,6 @@ class Hub:
             self.loop.close()
             raise
         where.hub = self
-
-    # -- slots ------------------------------------------------------------------------------------------------------
-
-    def take(self, owner: Slotted) -> int:
-        """Return a free slot that now belongs to `owner`, under a new `generation`."""
-        self.generation = (self.generation + 1) & 0xFFFFFFFF
-        if self.free:
-            slot = self.free.pop()
-            self.owners[slot] = owner
-        else:
-            slot = len(self.owners)
-            self.owners.append(owner)
-        return slot
-
-    def drop(self, slot: int) -> None:
-        """Give a slot back."""
-        self.owners[slot] = NOBODY
-        self.free.append(slot)
-
-    def in_flight(self) -> int:
-        """Return how many operations and objects are known to libuv or waited for."""
-        return len(self.owners) - len(self.free) - 1
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.runner import Runner
 from .._coroutines.states import (
     ARMED,
     AWAIT_HANDLE,
@@ -30,7 +31,7 @@ from .._coroutines.states import (
     State,
     checked,
 )
-from .._coroutines.switching import SIGNED, Runner, park, wake
+from .._coroutines.switching import SIGNED, park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .entries import Entry, Slotted

@@ -12,7 +12,7 @@ import pytest
 
 from coutil import event, spawn, system
 from coutil._coroutines.coroutine import home
-from coutil._coroutines.switching import KEPT
+from coutil._coroutines.runner import KEPT
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
 from tests.helpers.probes import without_collector

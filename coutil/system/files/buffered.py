@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from ..._coroutines.coroutine import home
-from ..._coroutines.switching import SIGNED, Runner
+from ..._coroutines.runner import Runner
+from ..._coroutines.switching import SIGNED
 from ..._libuv import error, lib
 from .request import run
 
