@@ -18,7 +18,6 @@ from greenlet import GreenletExit
 __all__ = [
     "AlreadyRunning",
     "BusyError",
-    "Cancelled",
     "Closed",
     "CoutilError",
     "DeadCoroutine",
@@ -27,6 +26,7 @@ __all__ = [
     "Forked",
     "NotRunning",
     "NotYieldable",
+    "OperationCancelled",
     "RunningCoroutine",
     "ScopeCancelled",
     "TaskCancelled",
@@ -59,7 +59,7 @@ class UVError(CoutilError, OSError):
         return f"{self.name}: {self.strerror}" + f" ({self.syscall})" * bool(self.syscall) + f": {files}" * bool(files)
 
 
-class Cancelled(UVError):
+class OperationCancelled(UVError):
     """libuv gave the operation up (ECANCELED; look-ups: EAI_CANCELED), for instance because its stream was closed."""
 
     name = "ECANCELED"
@@ -179,14 +179,14 @@ _BUILTIN: dict[str, type[OSError] | type[EOFError]] = {
     "ESRCH": ProcessLookupError,
     "ETIMEDOUT": TimeoutError,
 }
-_classes: dict[str, type[UVError]] = {"ECANCELED": Cancelled}
+_classes: dict[str, type[UVError]] = {"ECANCELED": OperationCancelled}
 
 
 def uv_error_class(name: str) -> type[UVError]:
     """Return the class of libuv's error `name` (str, "ECONNREFUSED"); made once, named after the error."""
     if name not in _classes:
         builtin: type = gaierror if name.startswith("EAI_") else _BUILTIN.get(name, UVError)
-        ours = Cancelled if name == "EAI_CANCELED" else UVError
+        ours = OperationCancelled if name == "EAI_CANCELED" else UVError
         bases = (ours,) if builtin is UVError else (ours, builtin)
         doc = f"libuv's {name}."
         _classes[name] = type(name, bases, {"name": name, "__module__": __name__, "__doc__": doc})

@@ -17,7 +17,7 @@ from greenlet import GreenletExit
 import coutil
 from coutil import _libuv, errors, spawn, system
 from coutil._libuv import check, error
-from coutil.errors import Cancelled, Closed, CoutilError, Forked, Timeout, UVError, uv_error_class
+from coutil.errors import Closed, CoutilError, Forked, OperationCancelled, Timeout, UVError, uv_error_class
 from coutil.scopes import timeout
 
 EOF, EAI_NONAME, EAI_CANCELED = -4095, -3008, -3003
@@ -44,7 +44,7 @@ LIBUV_ONLY = {"EOF": -4095, "EAI_NONAME": -3008, "EAI_AGAIN": -3001, "EAI_FAMILY
 FAMILIES = {  # our classes, and the builtin ones that they can be caught as
     errors.AlreadyRunning: RuntimeError,
     errors.BusyError: RuntimeError,
-    errors.Cancelled: OSError,
+    errors.OperationCancelled: OSError,
     errors.Closed: (OSError, ValueError),
     errors.DeadCoroutine: RuntimeError,
     errors.Deadlock: RuntimeError,
@@ -126,8 +126,8 @@ def test_classes_are_made_once():
         assert uv_error_class(name) is uv_error_class(name)
         assert uv_error_class(name).__module__ == "coutil.errors"
         assert uv_error_class(name).name == name
-    assert uv_error_class("ECANCELED") is Cancelled
-    assert isinstance(error(-errno.ECANCELED), Cancelled)
+    assert uv_error_class("ECANCELED") is OperationCancelled
+    assert isinstance(error(-errno.ECANCELED), OperationCancelled)
 
 
 def test_each_error_is_a_new_object():
@@ -326,7 +326,7 @@ def test_classes_of_libuv_are_found_by_name():
     assert type(caught.value) is errors.ENOENT is uv_error_class("ENOENT")
     assert repr(error(-errno.ENOENT)) == "ENOENT(2, 'no such file or directory')"
     assert issubclass(errors.EAI_NONAME, socket.gaierror)
-    assert errors.ECANCELED is Cancelled
+    assert errors.ECANCELED is OperationCancelled
     for name in ("ENONSENSE", "EAI_NONSENSE", "enoent"):
         with pytest.raises(AttributeError, match=f"module 'coutil.errors' has no attribute '{name}'"):
             getattr(errors, name)

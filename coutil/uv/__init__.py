@@ -11,12 +11,12 @@ from .._libuv.stat import Stat
 from ..errors import (
     AlreadyRunning,
     BusyError,
-    Cancelled,
     Closed,
     Deadlock,
     ForeignThread,
     Forked,
     NotYieldable,
+    OperationCancelled,
     UVError,
 )
 from . import flat_names
@@ -156,7 +156,6 @@ __all__ = [
     "Barrier",
     "BusyError",
     "CPUInfo",
-    "Cancelled",
     "Check",
     "Closed",
     "Cond",
@@ -175,6 +174,7 @@ __all__ = [
     "Loop",
     "Mutex",
     "NotYieldable",
+    "OperationCancelled",
     "Passwd",
     "Pipe",
     "Poll",

@@ -269,7 +269,7 @@ class Request:
         return self._flight.done is not None
 
     def cancel(self) -> None:
-        """Cancel it, if the thread pool has not begun with it; its result is then `errors.Cancelled` (ECANCELED).
+        """Cancel it, if the thread pool has not begun with it; its result is then `OperationCancelled` (ECANCELED).
 
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, or has ended, or closes something, which
         must go on), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.

@@ -15,7 +15,7 @@ from typing import Any
 from .._coroutines.switching import SIGNED
 from .._kernel.entries import Entry
 from .._libuv import error, lib
-from ..errors import Cancelled
+from ..errors import OperationCancelled
 from .flat import flat
 from .handle import Handle, Own
 from .loop import Call, Loop
@@ -121,7 +121,7 @@ class Signal(Handle):
             raise StopIteration
         try:
             return self.wait()
-        except Cancelled:
+        except OperationCancelled:
             raise StopIteration from None
 
 

@@ -144,8 +144,8 @@ class Work(Requests):
         If the call is given up it does not begin, or its result is dropped and its exception reported. The end of the
         process waits for functions that have begun, and refuses others.
         Returns what the function does, or what an explicit resume brings.
-        Raises TypeError, what the function raises, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and `Cancelled`
-        (the loop is being closed, or the process ends). Source: uv_queue_work.
+        Raises TypeError, what the function raises, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and
+        `OperationCancelled` (the loop is being closed, or the process ends). Source: uv_queue_work.
         """
         result: Result = self._do(_work(self._hub, function, args, kwargs))
         return result

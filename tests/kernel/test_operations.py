@@ -199,7 +199,7 @@ class Kind:
 
     def check(self, number: int, result: Any) -> None:
         if self.closing:
-            assert isinstance(result, errors.Closed if self.family == "object" else errors.Cancelled)
+            assert isinstance(result, errors.Closed if self.family == "object" else errors.OperationCancelled)
             assert getattr(result, "interrupted", True) is True
         else:
             self.check_success(number, result)

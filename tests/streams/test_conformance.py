@@ -378,7 +378,7 @@ def test_close_under_a_writer(world):
     with connected(world) as (one, _):
         told = []
         for call in (lambda: world.write(one, BIG), lambda: world.write(one, b"behind"), one.shutdown):
-            spawn.call(lambda call: told.append(failure(errors.Cancelled, call).name), call)
+            spawn.call(lambda call: told.append(failure(errors.OperationCancelled, call).name), call)
         world.close(one)
         while len(told) < 3:
             system.suspend(0)

@@ -8,7 +8,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil.coroutine import yield_
-from coutil.errors import Cancelled, Closed, UVError
+from coutil.errors import Closed, OperationCancelled, UVError
 from tests.helpers.ids import shown
 from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
 from tests.helpers.transitions import Walked, needs_debug
@@ -367,12 +367,12 @@ def test_error_after_a_cancelled_connect_goes_to_the_resumer(domain, go):
 
 @both_domains
 def test_close_during_connect(domain, go):
-    """Another coroutine closes the stream: connect raises `Cancelled` (ECANCELED) in the loop, not before."""
+    """Another coroutine closes the stream: connect raises `OperationCancelled` (ECANCELED) in the loop, not before."""
     server, stream = server_and_client(domain)
     log = []
 
     def client():
-        with pytest.raises(Cancelled, match="ECANCELED") as caught:
+        with pytest.raises(OperationCancelled, match="ECANCELED") as caught:
             stream.connect(server.getaddress())
         log.append(caught.value.syscall)
         with pytest.raises(Closed, match=f"stream {domain} is closed"):

@@ -10,7 +10,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil.coroutine import yield_
-from coutil.errors import Cancelled, Closed
+from coutil.errors import Closed, OperationCancelled
 from coutil.scopes import timeout
 from tests.helpers.tcp import GIVEN, OTHER, both_domains
 from tests.helpers.transitions import Walked, needs_debug
@@ -292,7 +292,7 @@ def test_close_under_a_sender(go, busy):
         def sender():
             try:
                 log.append(ours.send(b"data", other.getaddress()))
-            except Cancelled as error:
+            except OperationCancelled as error:
                 log.append(error.name)
             with pytest.raises(Closed):
                 ours.send(b"data", other.getaddress())
@@ -314,7 +314,7 @@ def test_close_under_many_senders(go, busy, hub):
         def sender(number):
             try:
                 log.append((number, ours.send(b"%d" % number, to)))
-            except Cancelled as error:
+            except OperationCancelled as error:
                 log.append((number, error.name))
 
         for number in range(5):

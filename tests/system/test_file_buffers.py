@@ -243,7 +243,7 @@ def test_reader_that_is_told_to_leave(how, path, clock):
         try:
             with timeout(1):
                 log.append(reader.read(100_000))
-        except (KeyError, errors.Cancelled, errors.Timeout) as error:
+        except (KeyError, errors.OperationCancelled, errors.Timeout) as error:
             log.append(type(error).__name__)
 
     worker = spawn.call(work)
@@ -258,7 +258,7 @@ def test_reader_that_is_told_to_leave(how, path, clock):
         clock.advance(2)
         system.run("ready")
     names = {"resume": "ECANCELED", "throw": "KeyError", "timeout": "Timeout"}
-    assert log in ([names.get(how)], ["Cancelled"]) if how != "close" else log == []
+    assert log in ([names.get(how)], ["OperationCancelled"]) if how != "close" else log == []
     assert reader.seek(0) == 0
     assert reader.read() == TEXT
     reader.close()

@@ -118,8 +118,8 @@ def test_error_that_somebody_throws(path, writer, escaped):
     """One that looks like a failure of the system goes to the caller, and does not make it read."""
     with system.openfile(path) as file:
         reader = spawn.call(file.read, 4)
-        with pytest.raises(errors.Cancelled):
-            reader.throw(errors.Cancelled(-125, "uv_read"))
+        with pytest.raises(errors.OperationCancelled):
+            reader.throw(errors.OperationCancelled(-125, "uv_read"))
         assert reader.status == "dead"
         os.write(writer, b"data")
         assert file.read(4) == b"data"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coutil import spawn, system
-from coutil.errors import Cancelled, Closed
+from coutil.errors import Closed, OperationCancelled
 from coutil.system import LocalPassiveSocket, LocalStreamSocket, SharePassiveSocket, ShareStreamSocket
 from tests.helpers.ids import shown
 from tests.helpers.tcp import BIG, connected, listening, local_path, pairs, receive_exactly
@@ -267,13 +267,13 @@ def test_listener_without_room(go, clock):
 
 @unix_domains
 def test_close_during_connect(domain, go):
-    """Another coroutine closes the stream: connect raises `Cancelled` in the loop, not before."""
+    """Another coroutine closes the stream: connect raises `OperationCancelled` in the loop, not before."""
     log = []
     with listening(domain) as server:
         stream = system.socket("stream", domain)
 
         def client():
-            with pytest.raises(Cancelled, match="ECANCELED") as caught:
+            with pytest.raises(OperationCancelled, match="ECANCELED") as caught:
                 stream.connect(server.getaddress())
             log.append(caught.value.syscall)
             with pytest.raises(Closed, match=f"stream {domain} is closed"):

@@ -6,7 +6,7 @@ import pytest
 
 from coutil import spawn, system
 from coutil.coroutine import yield_
-from coutil.errors import Cancelled, Closed
+from coutil.errors import Closed, OperationCancelled
 from tests.helpers.script import output_of
 from tests.helpers.tcp import (
     BIG,
@@ -245,12 +245,12 @@ def test_default_sigpipe_does_not_kill():
 
 @all_domains
 def test_close_during_send(domain, go):
-    """Another coroutine closes the stream: `Cancelled` (ECANCELED) in the loop; queued senders get it, too."""
+    """Another coroutine closes the stream: `OperationCancelled` (ECANCELED) in the loop; queued senders get it, too."""
     log = []
     with pairs(domain) as (near, _):
 
         def sender(name):
-            with pytest.raises(Cancelled, match="ECANCELED: operation canceled") as caught:
+            with pytest.raises(OperationCancelled, match="ECANCELED: operation canceled") as caught:
                 near.send(BIG)
             log.append((name, caught.value.syscall))
 
@@ -423,12 +423,12 @@ def test_cancelled_shutdown_happens_all_the_same(domain, go):
 
 @all_domains
 def test_close_during_shutdown(domain, go):
-    """A shutdown that waits for data when the stream is closed raises `Cancelled`."""
+    """A shutdown that waits for data when the stream is closed raises `OperationCancelled`."""
     log = []
     with pairs(domain) as (near, _):
 
         def ender():
-            with pytest.raises(Cancelled, match="ECANCELED"):
+            with pytest.raises(OperationCancelled, match="ECANCELED"):
                 near.shutdown()
             log.append("told")
 
@@ -437,7 +437,7 @@ def test_close_during_shutdown(domain, go):
         near.close()
         assert log == []
         assert system.run() is False
-        assert sorted(map(str, log)) == [str(Cancelled), "told"]
+        assert sorted(map(str, log)) == [str(OperationCancelled), "told"]
         assert blocked.status == "dead"
 
 

@@ -217,7 +217,7 @@ def test_closed_meanwhile(what, path):
             reader = threading.Thread(target=read_all, args=(peer, bytearray()))
             reader.start()
         system.run()
-        assert found == ["Closed"] or (what, found) == ("stream", ["Cancelled"])
+        assert found == ["Closed"] or (what, found) == ("stream", ["OperationCancelled"])
         os.set_blocking(heir, False)
         with pytest.raises(BlockingIOError):
             os.read(heir, 1)

@@ -373,7 +373,9 @@ def test_closed_under_a_waiter_whose_number_is_used_again(domain, waits, go):
         assert new.receive() == b"for the new one"
         assert new.send(b"from the new one") is True
         assert peer.receive() == b"from the new one"
-    assert [type(error).__name__ for error in told] == ["Cancelled" if waits in ("send", "connect") else "Closed"]
+    assert [type(error).__name__ for error in told] == [
+        "OperationCancelled" if waits in ("send", "connect") else "Closed"
+    ]
     assert waiter.status == "dead"
     for each in (server, helper, near, far, fresh_one, new):
         each.close()

@@ -176,7 +176,7 @@ def test_told_to_leave_in_the_middle_of_a_line(make, read, how, clock):
             try:
                 with timeout(1):
                     log.append(read(reader))
-            except (KeyError, errors.Cancelled, errors.Timeout) as error:
+            except (KeyError, errors.OperationCancelled, errors.Timeout) as error:
                 log.append(type(error).__name__)
 
         near.send(b"first\nsec")
@@ -194,7 +194,11 @@ def test_told_to_leave_in_the_middle_of_a_line(make, read, how, clock):
                 clock.advance(2)
                 system.run("ready")
             assert worker.status == "dead"
-        told = {"resume": 77 if make is READERS["lines"][0] else "Cancelled", "throw": "KeyError", "timeout": "Timeout"}
+        told = {
+            "resume": 77 if make is READERS["lines"][0] else "OperationCancelled",
+            "throw": "KeyError",
+            "timeout": "Timeout",
+        }
         assert log == [told[how]] * 2
         near.send(b"\nthird\n")
         assert (read(reader), read(reader)) == (b"second\n", b"third\n")

@@ -225,7 +225,7 @@ def test_requests_of_the_pool_are_cancelled(tmp_path):
     def ask():
         try:
             log.append(system.fileinfo(tmp_path / "file").size)
-        except errors.Cancelled as error:
+        except errors.OperationCancelled as error:
             log.append(error.name)
 
     def look_up():
@@ -277,7 +277,7 @@ def test_requests_of_a_loop_of_its_own(loop, tmp_path):
 
     answer = fork_and(child)
     go_on.set()
-    assert answer.answer() == (["Cancelled"] * 5, True, True, False)
+    assert answer.answer() == (["OperationCancelled"] * 5, True, True, False)
     assert [request.result() for request in running] == ["parent"] * 4
     assert queued.result().mode > 0
 

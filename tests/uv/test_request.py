@@ -44,7 +44,7 @@ def test_cancel(loop, kind):
         request = BEGIN[kind](loop)
         assert uv.cancel(request) is None
     for _ in range(2):
-        with pytest.raises(errors.Cancelled) as caught:
+        with pytest.raises(errors.OperationCancelled) as caught:
             request.result()
         assert caught.value.name in ("ECANCELED", "EAI_CANCELED")
     with pytest.raises(uv.UVError) as caught:
@@ -103,7 +103,7 @@ def outcome(request):
     """What became of it."""
     try:
         request.result()
-    except errors.Cancelled:
+    except errors.OperationCancelled:
         return "cancelled"
     return "well"
 

@@ -423,7 +423,7 @@ def test_two_who_wait_and_one_who_stops(loop):
         raise_()
         settle(loop)
         assert log == [USR1]
-        for end, told in ((handle.stop, "Cancelled"), (handle.close_soon, "Closed")):
+        for end, told in ((handle.stop, "OperationCancelled"), (handle.close_soon, "Closed")):
             timer.start(0)
             handle.start(USR1)
             loop.run("once")

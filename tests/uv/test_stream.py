@@ -388,7 +388,7 @@ def test_write_nowait(loop):
     behind = one.write_nowait(b"behind")
     one.close()
     for request in (queued, behind):
-        with pytest.raises(errors.Cancelled):
+        with pytest.raises(errors.OperationCancelled):
             request.result()
         assert repr(request) == "<Request tcp write failed: ECANCELED>"
     closed(other)
@@ -402,7 +402,7 @@ def test_requests_end_before_the_close(loop):
     def run(name, call):
         try:
             call()
-        except errors.Cancelled:
+        except errors.OperationCancelled:
             order.append(name)
 
     loop.call_threadsafe(run, "write 1", lambda: one.write(bytes(1 << 24)))

@@ -173,7 +173,7 @@ def test_close_while_connecting(loop):
     def tell(name, call, *arguments):
         try:
             call(*arguments)
-        except errors.Cancelled:
+        except errors.OperationCancelled:
             order.append(name)
 
     with silent() as name:

@@ -74,7 +74,7 @@ def test_exceptions_are_those_of_coutil():
     """One family for all modules: whoever uses coutil.uv alone finds it there."""
     for name in (
         "UVError",
-        "Cancelled",
+        "OperationCancelled",
         "Closed",
         "BusyError",
         "AlreadyRunning",

@@ -261,7 +261,7 @@ def test_close_by_force(loop):
     def wait():
         try:
             own.queue_work(log.append, "never")
-        except errors.Cancelled as error:
+        except errors.OperationCancelled as error:
             log.append(error.name)
 
     own = uv.Loop()
@@ -326,7 +326,7 @@ def test_work_after_the_end():
         def late():
             try:
                 uv.Loop().queue_work(print, "never")
-            except errors.Cancelled as error:
+            except errors.OperationCancelled as error:
                 print(error.name, error.syscall)
         atexit.register(late)  # runs after the handlers that are registered later
         from coutil import errors, uv

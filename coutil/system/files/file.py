@@ -293,8 +293,9 @@ class File(Unique):
 
         It begins at the position of the file, and keeps a position of its own. One coroutine at a time may use it: a
         second one gets RuntimeError. A wait inside of it that is ended from outside (a timeout, or an explicit resume,
-        which makes it raise `Cancelled`) leaves it usable; but Python's buffers forget what they had of an unfinished
-        line or block by then. If that matters, note `tell()` before and `seek` there, or use `lines` or `read`.
+        which makes it raise `OperationCancelled`) leaves it usable; but Python's buffers forget what they had of an
+        unfinished line or block by then. If that matters, note `tell()` before and `seek` there, or use `lines` or
+        `read`.
         """
         return buffered.binary(self, whole("size", size, 1, 2**31 - 1))
 

@@ -155,8 +155,8 @@ class ByteStream(Handled):
 
         size: bytes (> 0) that it asks for at once, and that it keeps before it sends; `flush` sends all. It reads and
         writes; `read(count)` waits for all of `count`, up to the end, and `readline(limit)` for a line. A wait inside
-        of it that is ended from outside (a timeout, or an explicit resume, which makes it raise `Cancelled`) loses
-        nothing: what has come is there for the next call, and what has not begun to be sent for the next `flush`.
+        of it that is ended from outside (a timeout, or an explicit resume, which makes it raise `OperationCancelled`)
+        loses nothing: what has come is there for the next call, and what has not begun to be sent for the next `flush`.
         One coroutine may read while another one writes; a second reader gets `BusyError`. What it has received and
         nobody has read is lost to `receive`. If it is forgotten, the stream stays open, and what was not flushed is
         sent as far as the system takes it at once.

@@ -50,7 +50,8 @@ class Handled(Unique):
         """Close it and return True; closing twice is no error. Does not suspend.
 
         A coroutine that waits in `receive` or `accept` is resumed first, with `Closed` (`interrupted`); pending `send`,
-        `connect` and `shutdown` calls raise `Cancelled` later. Raises `ForeignThread`, `Forked`. Source: uv_close.
+        `connect` and `shutdown` calls raise `OperationCancelled` later. Raises `ForeignThread`, `Forked`.
+        Source: uv_close.
         """
         self._handle.close()
         return True
