@@ -11,6 +11,7 @@ from ._lib import ffi, lib
 __all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
 
 NULL = ffi.NULL
+_NO_THREADS = "the threads of the pool cannot be started: out of processes (RLIMIT_NPROC, pids cgroup) or memory"
 
 if lib.uv_version() < lib.UV_VERSION_HEX:
     raise ImportError(
@@ -27,8 +28,11 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
     """Return the exception for libuv's negative `code`; `syscall` is the C function that returned it."""
     if code == lib.CO_FOREIGN:
         return ForeignThread("the object belongs to the hub of another thread")
+    text = ""
+    if code == lib.CO_NO_THREADS:
+        code, text = lib.UV_EAGAIN, _NO_THREADS
     name = ffi.string(lib.uv_err_name(code)).decode()
-    text = ffi.string(lib.uv_strerror(code)).decode()
+    text = text or ffi.string(lib.uv_strerror(code)).decode()
     if " " in name:  # not libuv's: it says so in words
         name, text = errno.errorcode.get(-code, "UNKNOWN"), os.strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno

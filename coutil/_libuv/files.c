@@ -291,11 +291,12 @@ static void on_fs(uv_fs_t *uv) {
 /* The record's result is 0: the real one is in `call`. The paths are copied. */
 int co_fs_start(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call, const char *path, const char *dest) {
     ENTER(loop);
-    co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
-    if (!request) return UV_ENOMEM;
+    co_fs_request *request;
+    int code = pooled_new(sizeof *request, loop, slot, generation, (void **)&request);
+    if (code) return code;
     request->call = call;
     request->pooled.lasting = fs_lasts(call);
-    int code = fs_call(&loop->uv, &request->uv, call, path, dest, on_fs);
+    code = fs_call(&loop->uv, &request->uv, call, path, dest, on_fs);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
@@ -375,11 +376,12 @@ static void on_own(uv_work_t *uv, int status) {
  * there, UV_EAGAIN if there is nothing; or set some times of a file. */
 int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     ENTER(loop);
-    co_fs_request *request = request_of(sizeof *request, loop, slot, generation);
-    if (!request) return UV_ENOMEM;
+    co_fs_request *request;
+    int code = pooled_new(sizeof *request, loop, slot, generation, (void **)&request);
+    if (code) return code;
     request->call = call;
     request->pooled.lasting = call->kind != UV_FS_READ;
-    int code = uv_queue_work(&loop->uv, &request->work, own_work, on_own);
+    code = uv_queue_work(&loop->uv, &request->work, own_work, on_own);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
 }

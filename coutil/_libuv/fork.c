@@ -85,6 +85,11 @@ static void on_walk_polls(uv_handle_t *uv, void *data) {
     if (uv->type == UV_FS_POLL) polls_revive((uv_fs_poll_t *)uv);
 }
 
+/* A file that is polled will be looked at by the pool, whose threads libuv starts anew. */
+static void on_walk_pool(uv_handle_t *uv, void *data) {
+    if (uv->type == UV_FS_POLL && uv_is_active(uv)) *(int *)data = pool_ready();
+}
+
 /* Build the list of what the pool has finished anew: a thread, or the lock that it held, may have been amid changing it. */
 static void pool_revive(co_loop *loop) {
     void **list = (void **)&loop->uv.wq;
@@ -118,8 +123,11 @@ static void wakeups_forked(co_loop *loop) {
 int co_loop_revive(co_loop *loop) {
     if (!loop || loop->freed || !pthread_equal(loop->thread, pthread_self())) return CO_FOREIGN;
     if (!loop->forked) return 0;
+    int code = 0;
+    uv_walk(&loop->uv, on_walk_pool, &code);
+    if (code) return code;
     wakeups_forked(loop);
-    int code = uv_loop_fork(&loop->uv);
+    code = uv_loop_fork(&loop->uv);
     if (code) return code;
     loop->forked = 0;
     uv_walk(&loop->uv, on_walk_forked, NULL);

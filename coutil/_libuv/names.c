@@ -42,12 +42,12 @@ static void names_forked(void) {
 
 static void names_watch_forks(void) { pthread_atfork(NULL, NULL, names_forked); }
 
-static co_look_up *look_up_new(co_loop *loop, uint32_t slot, uint32_t generation, co_out *out) {
+static int look_up_new(co_loop *loop, uint32_t slot, uint32_t generation, co_out *out, co_look_up **made) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, names_watch_forks);
-    co_look_up *request = request_of(sizeof *request, loop, slot, generation);
-    if (request) request->out = out;
-    return request;
+    int code = pooled_new(sizeof **made, loop, slot, generation, (void **)made);
+    if (!code) (*made)->out = out;
+    return code;
 }
 
 static int look_up_started(co_look_up *request, uv_req_t *uv, int code) {
@@ -127,15 +127,16 @@ static void on_found_apart(uv_work_t *work, int status) {
 int co_getaddrinfo(co_loop *loop, uint32_t slot, uint32_t generation, const char *host, const char *service, int family,
                    int socktype, int protocol, int flags, co_out *out) {
     ENTER(loop);
-    co_look_up *request = look_up_new(loop, slot, generation, out);
-    if (!request) return UV_ENOMEM;
+    co_look_up *request;
+    int code = look_up_new(loop, slot, generation, out, &request);
+    if (code) return code;
     request->hints = hints_of(family, socktype, protocol, flags);
     if (apart) {
         if (host) strncpy(request->host, host, sizeof request->host - 1);
         if (service) strncpy(request->service, service, sizeof request->service - 1);
         return look_up_apart(request, find_apart, on_found_apart);
     }
-    int code = uv_getaddrinfo(&loop->uv, &request->uv.find, on_found, host, service, &request->hints);
+    code = uv_getaddrinfo(&loop->uv, &request->uv.find, on_found, host, service, &request->hints);
     return look_up_started(request, (uv_req_t *)&request->uv.find, code);
 }
 
@@ -176,13 +177,14 @@ static void on_named_apart(uv_work_t *work, int status) {
 int co_getnameinfo(co_loop *loop, uint32_t slot, uint32_t generation, const co_address *address, int flags,
                    co_out *out) {
     ENTER(loop);
-    co_look_up *request = look_up_new(loop, slot, generation, out);
-    if (!request) return UV_ENOMEM;
+    co_look_up *request;
+    int code = look_up_new(loop, slot, generation, out, &request);
+    if (code) return code;
     request->flags = flags;
     request->address = *address;
     if (apart) return look_up_apart(request, name_apart, on_named_apart);
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
-    int code = uv_getnameinfo(&loop->uv, &request->uv.name, on_named, name, request->flags);
+    code = uv_getnameinfo(&loop->uv, &request->uv.name, on_named, name, request->flags);
     return look_up_started(request, (uv_req_t *)&request->uv.name, code);
 }
 

@@ -13,9 +13,10 @@ static void on_random(uv_random_t *uv, int status, void *buffer, size_t size) {
 /* Fill `buffer`, which must stay in place until the record comes. */
 int co_random(co_loop *loop, uint32_t slot, uint32_t generation, char *buffer, size_t size) {
     ENTER(loop);
-    co_random_request *request = request_of(sizeof *request, loop, slot, generation);
-    if (!request) return UV_ENOMEM;
-    int code = uv_random(&loop->uv, &request->uv, buffer, size, 0, on_random);
+    co_random_request *request;
+    int code = pooled_new(sizeof *request, loop, slot, generation, (void **)&request);
+    if (code) return code;
+    code = uv_random(&loop->uv, &request->uv, buffer, size, 0, on_random);
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
 

@@ -26,6 +26,7 @@
 
 #define CO_FOREIGN (-100000) /* called from a thread, or a process, that does not own the loop */
 #define CO_CLOSED (-100001)  /* record: the handle's close callback ran */
+#define CO_NO_THREADS (-100002) /* the threads of the pool cannot be started */
 #define CO_WAKEUP 0          /* slot of the records that co_wake causes */
 #define CO_BLOCK 1
 #define CO_BLOCK_ALWAYS 2
@@ -82,6 +83,8 @@ typedef struct {
     uv_timer_t unmute;
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
+    co_pooled **pooled_at; /* the same, by slot */
+    uint32_t pooled_slots;
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     co_tap *taps;      /* signals that were watched; see signals.c */
     co_keeper *keepers; /* of the children of raw handles; see uvprocess.c */
@@ -310,89 +313,9 @@ static void tell_ripe(co_loop *loop) {
     loop->ripe_end = &loop->ripe;
 }
 
-/* ---- requests of the thread pool. At the end of the process libuv waits for its threads. A call may last for ever (to
- * open a pipe that nobody else opens) or for long (to look up a name): if nobody will miss what is left, the process ends
- * without libuv's word; so does the child of a fork that has no such threads, for libuv would look for them and crash. */
+/* ---- what others need of the pool; see pool.c ---- */
 
-static int pooled_calls, pooled_lasting; /* that are not over, in all threads of this process */
-static enum { POOL_UNUSED, POOL_USED, POOL_LOST } pool;
-
-static void pooled_count(const co_pooled *request, int by) {
-    if (request->cancel) return;
-    __atomic_add_fetch(&pooled_calls, by, __ATOMIC_RELAXED);
-    if (request->lasting) __atomic_add_fetch(&pooled_lasting, by, __ATOMIC_RELAXED);
-    if (by > 0) __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
-}
-
-#ifdef __GLIBC__
-static int exit_status;
-
-static void on_exit_status(int status, void *nothing) {
-    (void)nothing;
-    exit_status = status;
-}
-
-static void pooled_forked(void) {
-    pooled_calls = pooled_lasting = 0;
-    if (pool == POOL_USED) pool = POOL_LOST;
-}
-
-__attribute__((constructor)) static void pooled_watch(void) {
-    on_exit(on_exit_status, NULL);
-    pthread_atfork(NULL, NULL, pooled_forked);
-}
-
-/* After all handlers of exit(3), Python's end among them, and before libuv's own destructor. */
-__attribute__((destructor)) static void pooled_leave(void) {
-    int calls = __atomic_load_n(&pooled_calls, __ATOMIC_RELAXED);
-    int lasting = __atomic_load_n(&pooled_lasting, __ATOMIC_RELAXED);
-    if (pool != POOL_LOST && (!calls || lasting)) return;
-    fcloseall(); /* as exit(3) does: without locks, which those threads may hold */
-    _exit(exit_status);
-}
-#endif
-
-/* A request for the thread pool: `uv` is the libuv part of it. Its callback calls pooled_done. */
-static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
-    if (code < 0) return request_started(request, code);
-    pooled_count(request, 1);
-    co_loop *loop = request->head.loop;
-    request->uv = uv;
-    request->next = loop->pooled;
-    request->back = &loop->pooled;
-    if (loop->pooled) loop->pooled->back = &request->next;
-    loop->pooled = request;
-    return code;
-}
-
-static void pooled_done(co_pooled *request, int result) {
-    pooled_count(request, -1);
-    *request->back = request->next;
-    if (request->next) request->next->back = request->back;
-    request_done(request, result);
-}
-
-/* Take a request out of the pool's queue if it has not begun; unless `all`, what it closes is closed even so. */
-static int pooled_cancel(co_pooled *request, int all) {
-    uv_req_t *uv = request->uv;
-    if (request->cancel) return request->cancel(request);
-    uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
-    return !all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR) ? UV_EBUSY : uv_cancel(uv);
-}
-
-/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (UV_EBUSY); the
- * callback comes in any case. */
-int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
-    ENTER(loop);
-    for (co_pooled *one = loop->pooled; one; one = one->next)
-        if (one->head.slot == slot && one->head.generation == generation) return pooled_cancel(one, 0);
-    return UV_EBUSY;
-}
-
-void co_cancel_all(co_loop *loop) {
-    if (foreign(loop)) return;
-    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, 0);
-}
+static void pooled_cancel_all(co_loop *loop, int all);
 
 void co_out_release(co_out *out) {
     if (out->fd >= 0) close(out->fd);
@@ -952,6 +875,7 @@ static void loop_free(co_loop *loop) {
     pages_free(loop->want, CO_SLOTS * sizeof *loop->want);
     pages_free(loop->refused, CO_SLOTS * sizeof *loop->refused);
     free(loop->handles);
+    free(loop->pooled_at);
     loop->forked = loop->freed = 1;
 }
 
@@ -1042,7 +966,7 @@ static void on_walk(uv_handle_t *uv, void *data) {
  * in the thread pool that has begun cannot be cancelled, and may take for ever. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
-    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, 1);
+    pooled_cancel_all(loop, 1);
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->handles[slot] && loop->handles[slot]->raw) co_close(loop, slot);
     keepers_left(loop);

@@ -237,7 +237,8 @@ int co_watch_branch(co_loop *loop, uint32_t slot, uint32_t generation, uint32_t 
 int co_watch_poll(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int milliseconds) {
     co_handle *handle;
     ENTER(loop);
-    int code = handle_open(loop, slot, generation, UV_FS_POLL, &handle);
+    int code = pool_ready();
+    if (!code) code = handle_open(loop, slot, generation, UV_FS_POLL, &handle);
     if (code) return code;
     co_changes *changes = changes_new(handle, 0, NULL);
     if (!changes) return handle_opened(handle, UV_ENOMEM);
@@ -311,6 +312,8 @@ static co_handle *poll_replaced(co_handle *old) {
 
 int co_fs_poll_start(co_loop *loop, uint32_t slot, uint32_t generation, const char *path, unsigned int milliseconds) {
     RENEWED(handle, UV_FS_POLL, loop, slot, generation);
+    int code = pool_ready();
+    if (code) return code;
     if (handle->u.fs_poll.poll_ctx && !uv_is_active(&handle->u.handle)) handle = poll_replaced(handle);
     if (!handle) return UV_ENOMEM;
     return uv_fs_poll_start(&handle->u.fs_poll, on_poll, path, milliseconds);

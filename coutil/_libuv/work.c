@@ -68,10 +68,11 @@ int co_work(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t token) {
     ENTER(loop);
     pthread_once(&work_once, work_prepare);
     if (work_over) return UV_ECANCELED;
-    co_work_request *request = request_of(sizeof *request, loop, slot, generation);
-    if (!request) return UV_ENOMEM;
+    co_work_request *request;
+    int code = pooled_new(sizeof *request, loop, slot, generation, (void **)&request);
+    if (code) return code;
     request->token = token;
-    int code = uv_queue_work(&loop->uv, &request->uv, work_run, on_work);
+    code = uv_queue_work(&loop->uv, &request->uv, work_run, on_work);
     return pooled_started(&request->pooled, (uv_req_t *)&request->uv, code);
 }
 

@@ -1,0 +1,214 @@
+/* Requests of libuv's thread pool: their list, how they are cancelled, and what they mean for the end of the process.
+ *
+ * libuv starts the threads of its pool with the first request of a process, and aborts if it cannot. So the first request
+ * starts as many threads with as large stacks before, and lets them end (pool_ready).
+ *
+ * At the end of the process libuv waits for its threads. A call may last for ever (to open a pipe that nobody else opens)
+ * or for long (to look up a name): if nobody will miss what is left, the process ends without libuv's word; so does the
+ * child of a fork that has no such threads, for libuv would look for them and crash. */
+
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
+static int pooled_calls, pooled_lasting; /* that are not over, in all threads of this process */
+static enum { POOL_UNUSED, POOL_USED, POOL_LOST } pool;
+
+static void pooled_count(const co_pooled *request, int by) {
+    if (request->cancel) return;
+    __atomic_add_fetch(&pooled_calls, by, __ATOMIC_RELAXED);
+    if (request->lasting) __atomic_add_fetch(&pooled_lasting, by, __ATOMIC_RELAXED);
+    if (by > 0) __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
+}
+
+/* ---- the threads, before libuv starts its own ---- */
+
+#define POOL_MOST 1024      /* threads that libuv starts at most */
+#define POOL_STACK (8 << 20) /* bytes of each stack since libuv 1.45; before, as large as for any thread */
+#define POOL_LEAVING 1000   /* milliseconds for the system to take a thread that has ended off its counts */
+
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
+static int pool_checked; /* the pool of this process can start, or has */
+
+typedef struct {
+    uv_thread_t id;
+    pthread_mutex_t *gate;
+    long number; /* the system's */
+} pool_trial;
+
+/* The number of threads as libuv reads it. */
+static unsigned int pool_size(void) {
+    const char *value = getenv("UV_THREADPOOL_SIZE");
+    if (!value) return 4;
+    unsigned int size = (unsigned int)atoi(value);
+    return size == 0 ? 1 : size > POOL_MOST ? POOL_MOST : size;
+}
+
+/* Stay until all of the threads exist. */
+static void trial_run(void *data) {
+    pool_trial *trial = data;
+#ifdef __linux__
+    trial->number = syscall(SYS_gettid);
+#endif
+    pthread_mutex_lock(trial->gate);
+    pthread_mutex_unlock(trial->gate);
+}
+
+/* A thread that was joined counts against the limits for a moment more, as long as a signal can be sent to it. */
+static void trial_forgotten(const pool_trial *trial) {
+#ifdef __linux__
+    for (int round = 0; round < POOL_LEAVING && !syscall(SYS_tgkill, getpid(), trial->number, 0); round++) usleep(1000);
+#else
+    (void)trial;
+#endif
+}
+
+/* Start as many threads as the pool has, and let them end. No signal is handled in them. Returns 0 or libuv's code. */
+static int pool_try(pool_trial *trials, unsigned int size) {
+    uv_thread_options_t options = {.flags = UV_THREAD_NO_FLAGS};
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    unsigned int started = 0;
+    sigset_t all, old;
+    int code = 0;
+    if (uv_version() >= ((1 << 16) | (45 << 8))) {
+        options.flags = UV_THREAD_HAS_STACK_SIZE;
+        options.stack_size = POOL_STACK;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_mutex_lock(&gate);
+    for (; !code && started < size; started += !code) {
+        trials[started].gate = &gate;
+        code = uv_thread_create_ex(&trials[started].id, &options, trial_run, &trials[started]);
+    }
+    pthread_mutex_unlock(&gate);
+    for (unsigned int i = 0; i < started; i++) uv_thread_join(&trials[i].id);
+    for (unsigned int i = 0; i < started; i++) trial_forgotten(&trials[i]);
+    pthread_mutex_destroy(&gate);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return code;
+}
+
+/* Whether the pool can take a request: 0, UV_ENOMEM, or CO_NO_THREADS. It is asked again after a failure, and in the child
+ * of a fork, where libuv starts its threads anew. */
+static int pool_ready(void) {
+    if (__atomic_load_n(&pool_checked, __ATOMIC_ACQUIRE)) return 0;
+    unsigned int size = pool_size();
+    pool_trial *trials = calloc(size, sizeof *trials);
+    if (!trials) return UV_ENOMEM;
+    pthread_mutex_lock(&pool_lock);
+    int code = pool_checked ? 0 : pool_try(trials, size);
+    if (!code) __atomic_store_n(&pool_checked, 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&pool_lock);
+    free(trials);
+    return code ? CO_NO_THREADS : 0;
+}
+
+/* ---- fork and exit ---- */
+
+static void pooled_forked(void) {
+    pooled_calls = pooled_lasting = pool_checked = 0;
+    pthread_mutex_init(&pool_lock, NULL); /* a thread of the parent may have held it */
+    if (pool == POOL_USED) pool = POOL_LOST;
+}
+
+#ifdef __GLIBC__
+static int exit_status;
+
+static void on_exit_status(int status, void *nothing) {
+    (void)nothing;
+    exit_status = status;
+}
+#endif
+
+__attribute__((constructor)) static void pooled_watch(void) {
+#ifdef __GLIBC__
+    on_exit(on_exit_status, NULL);
+#endif
+    pthread_atfork(NULL, NULL, pooled_forked);
+}
+
+#ifdef __GLIBC__
+/* After all handlers of exit(3), Python's end among them, and before libuv's own destructor. */
+__attribute__((destructor)) static void pooled_leave(void) {
+    int calls = __atomic_load_n(&pooled_calls, __ATOMIC_RELAXED);
+    int lasting = __atomic_load_n(&pooled_lasting, __ATOMIC_RELAXED);
+    if (pool != POOL_LOST && (!calls || lasting)) return;
+    fcloseall(); /* as exit(3) does: without locks, which those threads may hold */
+    _exit(exit_status);
+}
+#endif
+
+/* ---- requests ---- */
+
+/* Have room for a slot in the table. */
+static int pooled_room(co_loop *loop, uint32_t slot) {
+    if (slot < loop->pooled_slots) return 0;
+    if (slot >= CO_SLOTS) return UV_ENOMEM;
+    uint32_t slots = loop->pooled_slots ? loop->pooled_slots : 64;
+    while (slots <= slot) slots *= 2;
+    co_pooled **table = realloc(loop->pooled_at, slots * sizeof *table);
+    if (!table) return UV_ENOMEM;
+    memset(table + loop->pooled_slots, 0, (slots - loop->pooled_slots) * sizeof *table);
+    loop->pooled_at = table;
+    loop->pooled_slots = slots;
+    return 0;
+}
+
+/* `size` bytes that begin with a co_pooled, for a request that can be cancelled but that the pool does not do. */
+static void *pooled_of(size_t size, co_loop *loop, uint32_t slot, uint32_t generation) {
+    return pooled_room(loop, slot) ? NULL : request_of(size, loop, slot, generation);
+}
+
+/* The same for the pool: put into `made`. Returns 0, UV_ENOMEM, or CO_NO_THREADS. */
+static int pooled_new(size_t size, co_loop *loop, uint32_t slot, uint32_t generation, void **made) {
+    int code = pool_ready();
+    if (code) return code;
+    *made = pooled_of(size, loop, slot, generation);
+    return *made ? 0 : UV_ENOMEM;
+}
+
+/* A request was started with `code`: `uv` is the libuv part of it. Its callback calls pooled_done. */
+static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
+    if (code < 0) return request_started(request, code);
+    pooled_count(request, 1);
+    co_loop *loop = request->head.loop;
+    request->uv = uv;
+    request->next = loop->pooled;
+    request->back = &loop->pooled;
+    if (loop->pooled) loop->pooled->back = &request->next;
+    loop->pooled = loop->pooled_at[request->head.slot] = request;
+    return code;
+}
+
+static void pooled_done(co_pooled *request, int result) {
+    pooled_count(request, -1);
+    *request->back = request->next;
+    if (request->next) request->next->back = request->back;
+    request->head.loop->pooled_at[request->head.slot] = NULL;
+    request_done(request, result);
+}
+
+/* Take a request out of the pool's queue if it has not begun; unless `all`, what it closes is closed even so. */
+static int pooled_cancel(co_pooled *request, int all) {
+    uv_req_t *uv = request->uv;
+    if (request->cancel) return request->cancel(request);
+    uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
+    return !all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR) ? UV_EBUSY : uv_cancel(uv);
+}
+
+static void pooled_cancel_all(co_loop *loop, int all) {
+    for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, all);
+}
+
+/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (UV_EBUSY); the
+ * callback comes in any case. */
+int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
+    ENTER(loop);
+    co_pooled *request = slot < loop->pooled_slots ? loop->pooled_at[slot] : NULL;
+    return request && request->head.generation == generation ? pooled_cancel(request, 0) : UV_EBUSY;
+}
+
+void co_cancel_all(co_loop *loop) {
+    if (!foreign(loop)) pooled_cancel_all(loop, 0);
+}
