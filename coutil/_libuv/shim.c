@@ -18,8 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -535,31 +537,47 @@ static void on_refused(co_handle *handle) {
     }
 }
 
-/* When the peer has hung up, libuv takes a read that brought less than it might for the last one. Data that descriptors
- * come with are read one message at a time, though, so there may be more. */
-static int ended_too_early(co_handle *handle) {
+/* Reading has ended: the waiter is told why. The next wait starts afresh. */
+static void on_read_end(co_handle *handle, int code) {
+    uv_read_stop(&handle->u.stream);
+    handle->flowing = 0;
+    handle->loop->want[handle->slot] = -1;
+    push(handle->loop, handle->slot, handle->generation, code, 0);
+}
+
+/* When the peer has hung up, libuv before 1.52 takes a read that brought less than it might for the last one, and reports
+ * the end without a window, and without having asked. The kernel may have more data (a terminal hands out a line buffer
+ * at a time, a Unix socket one message with descriptors), or the error that cut the stream off. Returns UV_EOF if the
+ * kernel says so, the error, or 0: a read will tell. A socket reports an error once, so that one counts. */
+static int end_of(co_handle *handle) {
+    struct stat file;
     char byte;
-    return handle->u.handle.type == UV_NAMED_PIPE && !handle->plain &&
-           recv(handle->u.pipe.io_watcher.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    int left = 0, fd = handle->u.stream.io_watcher.fd;
+    if (handle->plain) {
+        int is_pipe = !fstat(fd, &file) && S_ISFIFO(file.st_mode);
+        return is_pipe && !ioctl(fd, FIONREAD, &left) && !left ? UV_EOF : 0;
+    }
+    ssize_t count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (count >= 0) return count ? 0 : UV_EOF;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : uv_translate_sys_error(errno);
 }
 
 static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
+    if (count == UV_EOF && !window->base) {
+        count = end_of(handle);
+        if (!count) uv_read_start(uv, on_alloc, on_read);
+    }
     if (count > 0)
         on_data(handle, window->base, (size_t)count);
     else if (count == UV_ENOBUFS)
         on_refused(handle);
-    else if (count == UV_EOF && ended_too_early(handle))
-        uv_read_start(uv, on_alloc, on_read);
-    else if (count < 0) {
-        uv_read_stop(uv); /* the next wait starts afresh */
-        handle->flowing = 0;
-        handle->loop->want[handle->slot] = -1;
-        push(handle->loop, handle->slot, handle->generation, (int)count, 0);
-    }
+    else if (count < 0)
+        on_read_end(handle, (int)count);
 }
 
-/* Before libuv polls: serve those whom the full arena sent away. What is not data is left to libuv. */
+/* Before libuv polls: serve those whom the full arena sent away. The end is left to libuv; an error is not, for the kernel
+ * reports it to one read only. */
 static void serve_refused(co_loop *loop) {
     uint32_t left = loop->refusals;
     loop->refusals = 0;
@@ -585,7 +603,10 @@ static void serve_refused(co_loop *loop) {
             continue;
         }
         ssize_t count = read(handle->u.tcp.io_watcher.fd, window.base, window.len);
-        if (count > 0) on_data(handle, window.base, (size_t)count);
+        if (count > 0)
+            on_data(handle, window.base, (size_t)count);
+        else if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            on_read_end(handle, uv_translate_sys_error(errno));
     }
 }
 
