@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from _thread import get_ident
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -22,7 +23,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 from weakref import ref
 
-__all__ = ["Known", "deadlock", "everything", "relative"]
+__all__ = ["Known", "deadlock", "everything", "relative", "thread_name"]
 
 SHOWN = 50  # coroutines that a deadlock lists; `system.report` lists all
 CYCLE = 10  # its members that are named
@@ -80,7 +81,7 @@ def everything(kind: type, homes: Iterable[Home]) -> str:
             if getattr(where, "thread", None) in frames and where.main.status != "dead":
                 threads.setdefault(where, []).append(one)
         parts = [
-            (_thread_name(where.thread), sum(map(_suspended, found)), list(_thread(where, found, frames[where.thread])))
+            (thread_name(where.thread), sum(map(_suspended, found)), list(_thread(where, found, frames[where.thread])))
             for where, found in threads.items()
         ]
     finally:
@@ -299,8 +300,9 @@ def _place(frame: FrameType | None) -> str:
     return next(_stack(frame), "")
 
 
-def _thread_name(ident: int) -> str:
-    """Return the name of a thread, or its number; `threading.enumerate` would take a lock."""
+def thread_name(ident: int | None = None) -> str:
+    """Return the name of a thread (None: the calling one), or its number; `threading.enumerate` would take a lock."""
     threads: dict[int, Any] = getattr(sys.modules.get("threading"), "_active", {})
+    ident = get_ident() if ident is None else ident
     thread = threads.get(ident)
     return _text(thread.name, NAME) if thread is not None else str(ident)

@@ -7,6 +7,10 @@ Rule 2: an emission works on a detached list. Whoever waits again while it goes 
 Rule 3: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
 True and False, tuples, and what cannot be hashed.
 Rule 4: events belong to an OS thread. A registry entry, which keeps the value, exists only while somebody waits.
+Rule 5: an emission reaches the waiters of its own thread. One that could only have been for those of another thread
+raises `ForeignThread`: an object that is compared by identity is the same for all threads; and of a thread that has no
+coroutines, no event can be its own. Numbers, strings and bytes of a thread with coroutines are names of its own, and
+reach nobody elsewhere. A promise is the exception: fulfilling it wakes its waiters in every thread.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from collections.abc import Collection, Hashable, Iterable
 from functools import partial
 from reprlib import Repr
 from typing import Any
+from weakref import ref
 
 from greenlet import getcurrent
 
-from ._coroutines.coroutine import Coroutine, running
+from ._coroutines.books import foreign
+from ._coroutines.coroutine import Coroutine, running, thread_has_home
 from ._coroutines.switching import notify, rest
 from ._report import Known
 
@@ -33,6 +39,20 @@ class _Registry(_local):
     def __init__(self) -> None:
         self.waits: dict[Hashable, Any] = {}
         self.known = Known(partial(_coroutines, self.waits))
+        self.waits_here = ThreadWaits(self.waits)
+
+
+class ThreadWaits:
+    """The waits of one OS thread, for the other ones. Kept by the thread's registry, and gone with it."""
+
+    __slots__ = ("__weakref__", "waits")
+
+    def __init__(self, waits: dict[Hashable, Any]) -> None:
+        self.waits = waits
+        _threads.add(ref(self, _threads.discard))
+
+
+_threads: set[ref[ThreadWaits]] = set()
 
 
 def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
@@ -95,13 +115,17 @@ def emitall(event: Any, *arguments: Any) -> bool:
     """Resume everybody who waits for `event`; their calls return it, with the `arguments` if there are any.
 
     Returns whether anybody waited; False for None. Works anywhere and never suspends.
-    Raises ValueError (NaN), and KeyboardInterrupt or SystemExit of a waiter: see rule 1. Lua: event.emitall.
+    Raises ValueError (NaN), `ForeignThread` (the waiters belong to another thread: see rule 5; to wake them, use
+    `uv.Loop.call_threadsafe`, or a promise), and KeyboardInterrupt or SystemExit of a waiter: see rule 1.
+    Lua: event.emitall.
     """
     if event is None:
         return False
     key = key_of(event)
     found = here.waits.pop(key, None)
     if found is None:
+        if len(_threads) > 1:
+            refuse_waiters_elsewhere(event, key)
         return False
     deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
     return True
@@ -115,6 +139,8 @@ def emitone(event: Any, *arguments: Any) -> bool:
     waits = here.waits
     found = waits.get(key)
     if found is None:
+        if len(_threads) > 1:
+            refuse_waiters_elsewhere(event, key)
         return False
     if found.__class__ is OrderedDict:
         first = found.popitem(last=False)
@@ -129,6 +155,51 @@ def emitone(event: Any, *arguments: Any) -> bool:
 def pending(event: Any) -> bool:
     """Return whether anybody waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
     return event is not None and key_of(event) in here.waits
+
+
+# -- other threads ----------------------------------------------------------------------------------------------------
+
+
+def waiting_elsewhere(key: Hashable) -> list[Coroutine]:
+    """Return the coroutines of other OS threads that wait for the event which has `key`.
+
+    Those threads go on meanwhile. So each step here is one for the interpreter, as in `_coroutines`.
+    """
+    mine = here.waits_here
+    found: list[Coroutine] = []
+    for thread in [one() for one in tuple(_threads)]:
+        if thread is not None and thread is not mine and (wait := thread.waits.get(key)) is not None:
+            found += tuple(wait.values()) if wait.__class__ is OrderedDict else wait[1:]
+    return found
+
+
+def refuse_waiters_elsewhere(event: object, key: Hashable) -> None:
+    """Raise `ForeignThread` if the emission of an event was meant for another OS thread: see rule 5."""
+    waiting = waiting_elsewhere(key)
+    if waiting and (key.__class__ not in BY_VALUE or not thread_has_home()):
+        raise foreign(f"{waiting[0].name}, which waits for event {_short.repr(event)},", waiting[0].home.thread)
+
+
+def emit_in_every_thread(event: Any, *arguments: Any) -> None:
+    """Emit an event here at once, and in the hubs of all coroutines of other OS threads that wait for it.
+
+    Those hubs are woken; a thread that has no hub yet emits as soon as it has one.
+    """
+    key = key_of(event)
+    found = here.waits.pop(key, None)
+    if len(_threads) > 1:
+        for home in dict.fromkeys(one.home for one in waiting_elsewhere(key)):
+            home.call_threadsafe(_emit_here, event, *arguments)
+    if found is not None:
+        deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
+
+
+def _emit_here(event: Any, *arguments: Any) -> None:
+    """Emit an event for another thread that has fulfilled a promise; its waiters may have gone on meanwhile."""
+    key = key_of(event)
+    found = here.waits.pop(key, None)
+    if found is not None:
+        deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Mutual exclusion: any value but None is a mutex, which one coroutine at a time owns.
 
 Which values are one mutex is said in `coutil.event`. Mutexes belong to an OS thread: they do not exclude other threads.
-An entry, which keeps the value and its owner, exists only while the mutex is locked.
+To lock, or unlock, an object that a coroutine of another thread owns raises `ForeignThread`; numbers, strings and bytes
+are names of a thread's own. An entry, which keeps the value and its owner, exists only while the mutex is locked.
 """
 
 from __future__ import annotations
@@ -9,20 +10,28 @@ from __future__ import annotations
 from _thread import _local
 from collections.abc import Hashable
 from typing import Any
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 from greenlet import getcurrent
 
+from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, running
-from .event import Wait, emitone, enter, key_of, suspend
+from .event import BY_VALUE, Wait, emitone, enter, here, key_of, suspend
 
 __all__ = ["islocked", "lock", "ownlock", "unlock"]
 
 
 class _Owners(dict[Hashable, Coroutine]):
-    """Who owns what. Waits refer to it weakly: it shall go with its thread."""
+    """Who owns what. Waits, and other threads, refer to it weakly: it shall go with its thread."""
 
     __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        _threads[id(self)] = self
+
+
+_threads: WeakValueDictionary[int, _Owners] = WeakValueDictionary()
 
 
 class _Registry(_local):
@@ -61,13 +70,15 @@ def lock(mutex: Any) -> None:
 
     First come, first served; but whoever finds the mutex free takes it at once. Suspends only if it is locked. An
     explicit resume does not end the wait, it puts the coroutine at the end of the queue; `throw` ends it.
-    Raises RuntimeError (the caller is the owner), ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program
-    only). Lua: mutex.lock.
+    Raises RuntimeError (the caller is the owner), ValueError (None, NaN), `ForeignThread`, `NotYieldable`, `Deadlock`
+    (main program only). Lua: mutex.lock.
     """
     key = key_of(mutex)
     owners = _here.owners
     if owners.get(key) is running():
         raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
+    if len(_threads) > 1:
+        _refuse_other_threads(mutex, key)
     while key in owners:
         enter(_Turn(key, owners))
         suspend()
@@ -78,14 +89,16 @@ def unlock(mutex: Any) -> bool:
     """Free `mutex`, which the running coroutine must own, and resume the one who has waited for it longest.
 
     Returns whether anybody waited; by then it waits again, or has ended. Never suspends.
-    Raises RuntimeError (the caller is not the owner), ValueError (None, NaN), and KeyboardInterrupt or SystemExit of
-    the one who waited. Lua: mutex.unlock.
+    Raises RuntimeError (the caller is not the owner), `ForeignThread`, ValueError (None, NaN), and KeyboardInterrupt or
+    SystemExit of the one who waited. Lua: mutex.unlock.
     """
     key = key_of(mutex)
     if not _owns(key):
+        if len(_threads) > 1:
+            _refuse_other_threads(mutex, key)
         raise RuntimeError(f"lock not owned: mutex {mutex!r} is {_held(key)}")
     del _here.owners[key]
-    return emitone(mutex)
+    return key in here.waits and emitone(mutex)
 
 
 def islocked(mutex: Any) -> bool:
@@ -99,6 +112,16 @@ def ownlock(mutex: Any) -> bool:
     Lua: mutex.ownlock.
     """
     return mutex is not None and _owns(key_of(mutex))
+
+
+def _refuse_other_threads(mutex: object, key: Hashable) -> None:
+    """Raise `ForeignThread` if a coroutine of another thread owns an object that is the same for all threads."""
+    if key.__class__ in BY_VALUE:
+        return
+    for owners in [one() for one in _threads.valuerefs()]:
+        owner = owners.get(key) if owners is not None and owners is not _here.owners else None
+        if owner is not None:
+            raise foreign(f"mutex {mutex!r}, which {owner.name} owns,", owner.home.thread)
 
 
 def _owns(key: Hashable) -> bool:

@@ -2,6 +2,9 @@
 
 A promise is also an event (see `coutil.event`): fulfilling it emits it, with the results as arguments. An emission by
 anybody else ends the waits of the moment, with its arguments, but leaves the promise as it was.
+
+Any OS thread may fulfill a promise, and coroutines of several threads may wait for it: the way for a thread to hand a
+result to coroutines of another one.
 """
 
 from __future__ import annotations
@@ -61,13 +64,14 @@ class Promise:
     def _fulfill(self, *results: Any) -> bool:
         """Set the results and resume everybody who waits for them; later calls only replace the results.
 
-        Returns whether this was the first call. Never suspends.
-        Raises KeyboardInterrupt or SystemExit of a waiter, as `event.emitall` does.
+        Returns whether this was the first call. Never suspends; works in any OS thread. Waiters of other threads are
+        resumed by their hubs, which are woken for it.
+        Raises KeyboardInterrupt or SystemExit of a waiter of this thread, as `event.emitall` does.
         """
-        first = self._results is None
+        first = self._results is None  # no call from here to the next line: another thread would come between
         self._results = results
         if first:
-            _event.emitall(self, *results)
+            _event.emit_in_every_thread(self, *results)
         return first
 
 

@@ -269,7 +269,7 @@ def test_other_thread(moment, misuse, clock):
     thread.start()
     thread.join()
     assert len(told) == 1
-    assert "belongs to another thread" in told[0]
+    assert "belongs to thread MainThread, and was used in thread" in told[0]
     assert (life.log, life.coroutine.status) == ([], "suspended")
     assert life.coroutine.resume("mine") is None
     assert life.log == ["mine", "finally"]

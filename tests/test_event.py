@@ -873,11 +873,12 @@ def test_greenlets_of_others_may_wait():
 
 
 def test_threads_have_their_own_events():
-    """Rule 4: an emission in another OS thread meets nobody, and a wait there is not seen here."""
+    """Rule 4: an emission in another OS thread with coroutines meets nobody, and a wait there is not seen here."""
     log = []
     found = []
 
     def in_a_thread():
+        running()
         found.append(event.emitall("x"))
         recorder(found, event.await_, "x")
         found.append(event.pending("x"))

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .._report import thread_name
+from ..errors import Closed, ForeignThread, Forked
 from .hooks import Hooks
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ class Books:
     """The state that one OS thread shares among its coroutines and its hub."""
 
     __slots__ = [
+        "calls",
         "drivers",
         "ended",
         "ended_last",
@@ -65,6 +70,7 @@ class Books:
     def __init__(self) -> None:
         """The calling thread's; there is no hub yet."""
         self.hub: Any = None
+        self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()  # for the hub, from other threads
         self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
         self.thread = get_ident()
         self.forked = False  # this process is the child of one that had coroutines here
@@ -98,6 +104,23 @@ class Books:
             print_exception(coroutine, error)
             print_exception(coroutine, broken)
 
+    def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the hub call `function(*arguments)`, as soon as there is one; safe from any OS thread.
+
+        Nothing happens if the thread has ended, or if this is the child of a fork that the thread did not make.
+        """
+        self.calls.append((function, arguments))
+        hub = self.hub  # one that is made from now on looks at `calls` itself
+        if hub is not None:
+            with suppress(Closed, Forked):  # the next hub makes the calls
+                hub.call_threadsafe(self.make_calls)
+
+    def make_calls(self) -> None:
+        """Make the calls of other threads, from the hub."""
+        for _ in range(len(self.calls)):
+            function, arguments = self.calls.popleft()
+            self.tell(function, *arguments)
+
     def tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
         try:
@@ -115,6 +138,13 @@ def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
     if sys.stderr is not None:
         print(f"Exception in {coroutine or 'the hub'}:", file=sys.stderr)
         sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def foreign(what: str, owner: int) -> ForeignThread:
+    """Return the error for `what`, which belongs to the OS thread `owner`, and was used in the calling one."""
+    if owner == get_ident():
+        return ForeignThread(f"{what} belongs to another event loop of thread {thread_name()}")
+    return ForeignThread(f"{what} belongs to thread {thread_name(owner)}, and was used in thread {thread_name()}")
 
 
 def site(frame: FrameType) -> str:

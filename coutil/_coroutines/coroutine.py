@@ -17,8 +17,8 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
-from ..errors import DeadCoroutine, Deadlock, ForeignThread, NotYieldable, RunningCoroutine
-from .books import Books, Unique, site
+from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
+from .books import Books, Unique, foreign, site
 from .runner import Runner, new_runner, retire
 from .states import DEBUG
 from .switching import Outside, Thrown, enter, throw_into, top
@@ -81,6 +81,11 @@ def home() -> Home:
         main = top()
         found = getattr(main, "home", None) or Home(main)
     return found
+
+
+def thread_has_home() -> bool:
+    """Return whether the calling OS thread has, or had, a coroutine or a loop."""
+    return getattr(top(), "home", None) is not None
 
 
 class Coroutine(Unique):
@@ -210,7 +215,7 @@ class Coroutine(Unique):
         where = self.home
         if where.thread != get_ident():
             self.resumer = None
-            raise ForeignThread(f"cannot resume {self!r}: it belongs to another thread")
+            raise foreign(f"{self!r}", where.thread)
         if self._name is None:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:

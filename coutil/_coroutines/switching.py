@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 from greenlet import getcurrent
 
-from ..errors import ForeignThread
-from .books import Token
+from .books import Token, foreign
 from .runner import ENDED, Runner, depth
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 
@@ -95,7 +94,7 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
             got = coroutine._greenlet.switch(value)
     except GreenletError:
         coroutine.resumer = None
-        raise ForeignThread(f"cannot resume {coroutine!r}: it belongs to another thread") from None
+        raise foreign(f"{coroutine!r}", home.thread) from None
     if hooks is not None:
         home.tell(hooks.parked, coroutine)
     return coroutine._result() if got is ENDED else got

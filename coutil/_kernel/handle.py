@@ -18,11 +18,12 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
 from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
 from .._libuv import NULL, error, lib
-from ..errors import BusyError, Closed, ForeignThread, Forked
+from ..errors import BusyError, Closed, Forked
 from .entries import Entry, Slotted
 from .hub import Hub, this_hub
 
@@ -262,7 +263,7 @@ class Handle(Slotted):
             return Closed(f"{self.title} is closed: its event loop has ended")
         if self.closed:
             return Closed(f"{self.title} is closed")
-        return ForeignThread(f"{self.title} belongs to the hub of another thread")
+        return foreign(self.title, self.thread)
 
     def failed(self, code: int, syscall: str) -> Exception:
         """Return the exception for a negative `code` of a call on this handle."""

@@ -19,7 +19,7 @@ from time import monotonic_ns
 from typing import Any
 
 from .. import _host
-from .._coroutines.books import Token
+from .._coroutines.books import Token, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
 from .._coroutines.runner import Runner, begin_spare
 from .._coroutines.switching import Late, Outside, Thrown, enter_hub, leave_hub, park, throw_into
@@ -27,7 +27,7 @@ from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
-from ..errors import AlreadyRunning, Closed, Deadlock, ForeignThread, Forked, NotRunning
+from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
 from .entries import NOBODY, Entry, SlotTable, Slotted, Wake
 
 __all__ = ["Hub", "this_hub"]
@@ -121,6 +121,8 @@ class Hub(SlotTable):
             self.loop.close()
             raise
         where.hub = self
+        if where.calls:
+            self.call_threadsafe(where.make_calls)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -326,7 +328,7 @@ class Hub(SlotTable):
         if coroutine.home is self.home:
             return coroutine
         if coroutine.home.thread != self.home.thread:
-            raise ForeignThread("the event loop belongs to another thread")
+            raise foreign("the event loop", self.home.thread)
         made = stand_in(coroutine._greenlet, self.home, coroutine.name)
         made.scope, made.cancelled = coroutine.scope, coroutine.cancelled
         return made

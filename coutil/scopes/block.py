@@ -14,11 +14,12 @@ from weakref import ref
 
 from greenlet import getcurrent
 
+from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import Outside, Thrown, interrupt
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
-from ..errors import ForeignThread, ScopeCancelled, Timeout
+from ..errors import ScopeCancelled, Timeout
 
 if TYPE_CHECKING:
     from .children import Task
@@ -103,7 +104,7 @@ class Block:
         """
         host = self._inside()
         if host is not None and host.home.thread != get_ident():
-            raise ForeignThread(f"{self!r} belongs to another thread")
+            raise foreign(f"{self!r}", host.home.thread)
         if self.cancelled or self._left:
             return
         self.cancelled = True

@@ -8,12 +8,13 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
+from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.functions import check_function
 from .._coroutines.switching import park
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import this_hub
-from ..errors import Deadlock, ForeignThread, Forked, TaskCancelled, Timeout, UVError
+from ..errors import Deadlock, Forked, TaskCancelled, Timeout, UVError
 from .block import Block, cancelling, checked_time, is_of, raise_again
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Task(Generic[T]):
         if me is self.coroutine:
             raise RuntimeError(f"{self!r} cannot wait for its own result")
         if me.home is not self.coroutine.home:
-            raise ForeignThread(f"{self!r} belongs to another thread")
+            raise foreign(f"{self!r}", self.coroutine.home.thread)
         self._waiters[me] = what = _Awaited(self)
         try:
             _park(me, what)
@@ -110,7 +111,7 @@ class Scope(Block):
         task: Task[T] = Task()
         task.coroutine = child = Coroutine(self._run, (task, function, arguments), name, 2)
         if child.home is not host.home:
-            raise ForeignThread(f"{self!r} belongs to another thread")
+            raise foreign(f"{self!r}", host.home.thread)
         child.scope = self
         child.cancelled = cancelling(child)
         self._tasks[task] = None

@@ -10,10 +10,9 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._coroutines.books import site
+from .._coroutines.books import foreign, site
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import notify, rest
-from ..errors import ForeignThread
 from ..event import Emission, Wait, deliver, here, leave
 from ..scopes import timeout as deadline
 
@@ -122,7 +121,7 @@ class Primitive:
 
     def _check_thread(self) -> None:
         if self._thread != get_ident():
-            raise ForeignThread(f"{self!r} belongs to another thread")
+            raise foreign(f"{self!r}", self._thread)
 
     def _text(self, state: str, line: Collection[Any], doing: str = "waiting") -> str:
         """Return a repr."""

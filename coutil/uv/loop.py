@@ -19,14 +19,13 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .. import _host
-from .._coroutines.books import Unique
+from .._coroutines.books import Unique, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._kernel.hub import Hub, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics
-from ..errors import ForeignThread
 from .flat import flat
 from .fs import FS
 from .names import Names
@@ -100,7 +99,7 @@ class Loop(Unique, Names, Work):
         """Return what C knows the loop by. Raises `Closed`, `Forked`, `ForeignThread`."""
         self._hub.check()
         if self._hub.home.thread != get_ident():
-            raise ForeignThread("the event loop belongs to another thread")
+            raise foreign(f"{self!r}", self._hub.home.thread)
         return self._hub.loop.pointer
 
     @property

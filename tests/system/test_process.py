@@ -500,10 +500,11 @@ def test_other_threads(sleeper):
                 found.append(str(error))
         found.append(system.execute("sh", "-c", "exit 4"))
 
-    one = threading.Thread(target=thread)
+    one = threading.Thread(target=thread, name="other")
     one.start()
     one.join(10)
-    assert found[:3] == [f"process {sleeper.pid} (sleep) belongs to the hub of another thread"] * 3
+    place = "belongs to thread MainThread, and was used in thread other"
+    assert found[:3] == [f"process {sleeper.pid} (sleep) {place}"] * 3
     assert found[3:] == [("exit", 4)]
     assert children() == [sleeper.pid]
 

@@ -58,7 +58,7 @@ def assert_foreign(call, made, has_hub):
     """Check that a call fails in another thread, by the right exception."""
     error = in_a_thread(call, made, hub=has_hub)
     assert type(error) is ForeignThread, repr(error)
-    assert "belongs to the hub of another thread" in str(error)
+    assert "belongs to thread MainThread, and was used in thread" in str(error)
 
 
 def test_other_threads_cannot_take_what_is_kept(go):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from ..._coroutines.books import Unique
+from ..._coroutines.books import Unique, foreign
 from ..._coroutines.states import FREED
 from ..._coroutines.switching import SIGNED
 from ..._kernel.entries import Entry
@@ -17,7 +17,7 @@ from ..._kernel.operation import Operation, operation
 from ..._libuv import error, lib
 from ..._libuv.command import culprit
 from ..._libuv.spawning import Program, pack
-from ...errors import Closed, ForeignThread, Forked, uv_error_class
+from ...errors import Closed, Forked, uv_error_class
 from ...scopes import timeout as within
 from ..awaited import Awaited, release
 from ..environment import Path
@@ -59,7 +59,7 @@ class _Exit(Awaited, Entry):
         if not self.hub.loop.pointer:
             raise Closed(f"{self.title} cannot be waited for: its event loop has ended")
         if operation().hub is not self.hub:
-            raise ForeignThread(f"{self.title} belongs to the hub of another thread")
+            raise foreign(self.title, self.hub.home.thread)
 
     def wait(self, own: Operation, what: object) -> Any:
         """Wait for the end; return True, or what an explicit resume brings."""
