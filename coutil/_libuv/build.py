@@ -26,6 +26,8 @@ PARTS: tuple[str, ...] = (
     "info",
     "udp",
     "signals",
+    "childfds",
+    "shutdown",
     "process",
     "spawn_linux",
     "spawn_uv",

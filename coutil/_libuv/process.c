@@ -6,13 +6,8 @@
 
 #include <sys/wait.h>
 
-#define CO_IGNORE 0
-#define CO_INHERIT 1
-#define CO_CHILD_READS 2
-#define CO_CHILD_WRITES 4
-
 typedef struct {
-    int kind, fd;  /* kind: CO_IGNORE, CO_INHERIT (fd), or a pipe: CO_CHILD_… bits */
+    int kind, fd;  /* see childfds.c */
     uint32_t slot; /* of our end of the pipe */
 } co_stdio;
 
@@ -25,14 +20,14 @@ typedef struct {
     int pid; /* is set */
 } co_program;
 
-static int spawn_uv(co_handle *child, co_program *program);
+static int spawn_uv(co_handle *child, co_program *program, const co_childfd *stdio);
 #ifdef __linux__
 static int pidfds_work(void);
-static int spawn_linux(co_handle *child, co_program *program);
+static int spawn_linux(co_handle *child, co_program *program, const co_childfd *stdio);
 static int pidfd_kill(co_handle *child, int number);
 #else
 static int pidfds_work(void) { return 0; }
-static int spawn_linux(co_handle *child, co_program *program) { return UV_ENOSYS; }
+static int spawn_linux(co_handle *child, co_program *program, const co_childfd *stdio) { return UV_ENOSYS; }
 static int pidfd_kill(co_handle *child, int number) { return UV_ENOSYS; }
 #endif
 
@@ -84,20 +79,31 @@ static void children_forked(co_loop *loop) {
 
 /* ---- beginning and end ---- */
 
+static int stdio_make(co_loop *loop, const co_stdio *from, co_childfd *stdio) {
+    int code = 0;
+    for (int i = 0; i < 3; i++) stdio[i] = (co_childfd){.fd = -1, .mode = -1};
+    for (int i = 0; i < 3 && !code; i++) {
+        co_handle *pipe = from[i].kind & CO_CHILD_PIPE ? find(loop, from[i].slot) : NULL;
+        code = childfd_make(&stdio[i], from[i].kind, from[i].fd, pipe);
+    }
+    return code;
+}
+
 /* Start a program: later comes the record (slot, generation, status, signal), or -ECHILD if nobody knows any more;
  * then that of the close callback. */
 int co_spawn(co_loop *loop, uint32_t slot, uint32_t generation, co_program *program) {
     co_handle *child;
+    co_childfd stdio[3];
     ENTER(loop);
     for (int i = 0; i < 3; i++)
-        if (program->stdio[i].kind > CO_INHERIT) {
+        if (program->stdio[i].kind & CO_CHILD_PIPE) {
             OF_KIND(pipe, UV_NAMED_PIPE, loop, program->stdio[i].slot);
         }
     orphans_reap();
-    int by_pidfd = pidfds_work();
-    int code = handle_open(loop, slot, generation, by_pidfd ? UV_POLL : UV_PROCESS, &child);
-    if (code) return code;
-    code = by_pidfd ? spawn_linux(child, program) : spawn_uv(child, program);
+    int by_pidfd = pidfds_work(), code = stdio_make(loop, program->stdio, stdio);
+    if (!code) code = handle_open(loop, slot, generation, by_pidfd ? UV_POLL : UV_PROCESS, &child);
+    if (!code) code = by_pidfd ? spawn_linux(child, program, stdio) : spawn_uv(child, program, stdio);
+    childfds_done(stdio, 3, code);
     return code ? code : handle_opened(child, 0);
 }
 

@@ -107,6 +107,7 @@ struct co_handle {
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
     uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
     uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
+    uint8_t simplex : 1;         /* our end of a pipe to a child that only we write to; see shutdown.c */
     uint8_t recverr : 1;         /* a datagram socket whose errors the system queues */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
@@ -643,7 +644,7 @@ int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     STREAM(stream, loop, slot);
     if (stream->u.stream.write_queue_size > 0 || stream->u.stream.connect_req) return UV_EAGAIN;
     int fd = stream->u.stream.io_watcher.fd;
-    if (fd < 0) return stream->raw ? UV_EBADF : UV_EPIPE; /* a Unix socket that is not connected */
+    if (fd < 0) return stream->raw && !stream->simplex ? UV_EBADF : UV_EPIPE; /* not connected, or ended */
     if (!uv_is_writable(&stream->u.stream)) {
         uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
         return uv_try_write(&stream->u.stream, &buffer, 1); /* libuv's word for why not */
@@ -701,17 +702,6 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
     if (!request) return UV_ENOMEM;
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
     return request_started(request, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, name, on_connect));
-}
-
-static void on_shutdown(uv_shutdown_t *uv, int status) {
-    request_done(REQUEST(uv, shutdown), status);
-}
-
-int co_shutdown(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation) {
-    STREAM(stream, loop, slot);
-    co_request *request = request_new(loop, at, generation);
-    if (!request) return UV_ENOMEM;
-    return request_started(request, uv_shutdown(&request->u.shutdown, &stream->u.stream, on_shutdown));
 }
 
 /* ---- closing ---- */

@@ -99,6 +99,20 @@ static int children_ignored(void) {
     return known && (found.sa_handler == SIG_IGN || found.sa_flags & SA_NOCLDWAIT);
 }
 
+/* What the children of this process ignore as it does: what it was told to ignore, also while it is watched, but not what
+ * Python ignores by itself. */
+static void signals_ignored(sigset_t *ignored) {
+    struct sigaction found;
+    sigemptyset(ignored);
+    pthread_mutex_lock(&dispositions);
+    for (int number = 1; number < NSIG; number++) {
+        if (number == SIGPIPE || number == SIGXFSZ || sigaction(number, NULL, &found)) continue;
+        if (watched[number].count && same(&found, &watched[number].ours)) found = watched[number].before;
+        if (found.sa_handler == SIG_IGN) sigaddset(ignored, number);
+    }
+    pthread_mutex_unlock(&dispositions);
+}
+
 /* The last watcher puts back what was found, unless somebody has set something else since. */
 static void tap_off(co_tap *tap) {
     struct sigaction found;

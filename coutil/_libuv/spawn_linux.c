@@ -49,6 +49,7 @@ typedef struct {
     const char *path;   /* folders to look in */
     char *name;         /* room for the longest of them with the program's name */
     char **script;      /* arguments for the shell: room for its own name, the file's, and those of the program */
+    sigset_t ignored, blocked;
     volatile int error; /* is set if the program cannot be run */
 } co_birth;
 
@@ -90,11 +91,9 @@ static int stdio_set(co_birth *birth) {
         if (birth->stdio[i] >= 0 && birth->stdio[i] < i && (birth->stdio[i] = fcntl(birth->stdio[i], F_DUPFD_CLOEXEC, 3)) < 0)
             return errno;
     for (int i = 0; i < 3; i++) {
-        int fd = birth->stdio[i], flags;
+        int fd = birth->stdio[i];
         if (fd < 0 && (fd = open("/dev/null", (i ? O_RDWR : O_RDONLY) | O_CLOEXEC)) < 0) return errno;
         if ((fd == i ? fcntl(fd, F_SETFD, 0) : dup2(fd, i)) < 0) return errno;
-        flags = fcntl(i, F_GETFL); /* programs expect to wait */
-        if (flags >= 0 && flags & O_NONBLOCK) fcntl(i, F_SETFL, flags & ~O_NONBLOCK);
     }
     return 0;
 }
@@ -108,14 +107,16 @@ static int user_set(const co_program *program) {
     return 0;
 }
 
-static void signals_reset(void) {
+/* Handlers are ours, and what Python ignores is its own affair. What the program has been told to ignore, by nohup or a
+ * shell's trap, and what it blocks, its children do as well. */
+static void signals_reset(const co_birth *birth) {
     struct sigaction action;
-    sigset_t none;
     memset(&action, 0, sizeof action);
-    action.sa_handler = SIG_DFL;
-    for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL); /* some cannot, and need not */
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < NSIG; number++) { /* some cannot be set, and need not */
+        action.sa_handler = sigismember(&birth->ignored, number) > 0 ? SIG_IGN : SIG_DFL;
+        sigaction(number, &action, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &birth->blocked, NULL);
 }
 
 static int on_birth(void *data) {
@@ -126,7 +127,8 @@ static int on_birth(void *data) {
     if (!birth->error && program->directory && chdir(program->directory)) birth->error = errno;
     if (!birth->error) birth->error = user_set(program);
     if (!birth->error) {
-        signals_reset();
+        descriptors_hide();
+        signals_reset(birth);
         birth->error = exec_program(birth);
     }
     _exit(127);
@@ -147,7 +149,7 @@ static const char *path_of(char **environment, char *fallback, size_t room) {
 }
 
 /* Returns NULL without memory. What a child with a copy of our memory writes into it has to be shared. */
-static co_birth *birth_new(const co_program *program, int copied, size_t *size) {
+static co_birth *birth_new(const co_program *program, const co_childfd *stdio, int copied, size_t *size) {
     extern char **environ;
     static char shell[] = "/bin/sh";
     char fallback[256];
@@ -161,6 +163,7 @@ static co_birth *birth_new(const co_program *program, int copied, size_t *size) 
     co_birth *birth = (co_birth *)(room + CO_BIRTH_STACK);
     memset(birth, 0, sizeof *birth + pointers);
     birth->program = program;
+    for (int i = 0; i < 3; i++) birth->stdio[i] = stdio[i].fd;
     birth->environment = (char **)(birth + 1);
     memcpy(birth->environment, environment, variables * sizeof(char *));
     birth->script = birth->environment + variables + 1;
@@ -180,11 +183,14 @@ static void birth_free(co_birth *birth, int copied, size_t size) {
 }
 
 /* Start the child; returns its pidfd. It has ended by itself if there is an error. */
-static int birth_give(co_birth *birth, int copied, pid_t *pid) {
+static int birth_give(co_loop *loop, co_birth *birth, int copied, pid_t *pid) {
     sigset_t all, before;
     int pidfd = -1, flags = CLONE_VFORK | CLONE_PIDFD | (copied ? 0 : CLONE_VM) | SIGCHLD;
+    signals_ignored(&birth->ignored);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
+    birth->blocked = before;
+    if (loop->sigpipe_blocked) sigdelset(&birth->blocked, SIGPIPE);
     *pid = clone(on_birth, birth, flags, birth, &pidfd);
     int error = *pid < 0 ? errno : birth->error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -194,48 +200,6 @@ static int birth_give(co_birth *birth, int copied, pid_t *pid) {
         close(pidfd);
     }
     return uv_translate_sys_error(error);
-}
-
-/* libuv looks at the descriptor, and takes a socket for readable and writable; a pipe that is not has to say so. The bits
- * are those behind uv_is_readable and uv_is_writable. */
-static int pipe_connect(uv_pipe_t *pipe, int fd, int kind) {
-    enum { READABLE = 0x4000, WRITABLE = 0x8000 };
-    uv_stream_t *stream = (uv_stream_t *)pipe;
-    int code = uv_pipe_open(pipe, fd);
-    if (code) return code;
-    unsigned int flags = stream->flags;
-    stream->flags = flags & ~((kind & CO_CHILD_READS ? 0 : WRITABLE) | (kind & CO_CHILD_WRITES ? 0 : READABLE));
-    if (uv_is_readable(stream) != !!(kind & CO_CHILD_WRITES) || uv_is_writable(stream) != !!(kind & CO_CHILD_READS))
-        stream->flags = flags; /* another libuv */
-    return 0;
-}
-
-/* Ours comes first. What the child only writes to is a pipe of the system, not two sockets: it can be opened again, as
- * /dev/stdout, and to write is SIGPIPE when we have closed our end. What it reads from is none: shutdown needs a socket. */
-static int pair(co_handle *ours, int kind, int ends[2]) {
-    ours->plain = kind == CO_CHILD_WRITES && !ours->u.pipe.ipc;
-    return ours->plain ? pipe2(ends, O_CLOEXEC) : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
-}
-
-/* Make the child's descriptors; those from pipes are ours to close. */
-static int stdio_open(co_loop *loop, co_birth *birth, const co_stdio *stdio) {
-    int code = 0;
-    for (int i = 0; i < 3; i++) birth->stdio[i] = stdio[i].kind == CO_INHERIT ? stdio[i].fd : -1;
-    for (int i = 0; i < 3 && !code; i++) {
-        int ends[2];
-        if (stdio[i].kind <= CO_INHERIT) continue;
-        co_handle *ours = find(loop, stdio[i].slot);
-        if (pair(ours, stdio[i].kind, ends)) return uv_translate_sys_error(errno);
-        birth->stdio[i] = ends[1];
-        code = pipe_connect(&ours->u.pipe, ends[0], stdio[i].kind);
-        if (code) close(ends[0]);
-    }
-    return code;
-}
-
-static void stdio_close(co_birth *birth, const co_stdio *stdio) {
-    for (int i = 0; i < 3; i++)
-        if (stdio[i].kind > CO_INHERIT && birth->stdio[i] >= 0) close(birth->stdio[i]);
 }
 
 /* ---- its end ---- */
@@ -295,24 +259,22 @@ static int birth_failed(co_handle *child, int code) {
 }
 
 /* Returns the pidfd. */
-static int birth(co_loop *loop, co_program *program) {
+static int birth(co_loop *loop, co_program *program, const co_childfd *stdio) {
     size_t size;
     pid_t pid;
     int copied = !!(program->flags & (UV_PROCESS_SETUID | UV_PROCESS_SETGID));
-    co_birth *birth = birth_new(program, copied, &size);
+    co_birth *birth = birth_new(program, stdio, copied, &size);
     if (!birth) return UV_ENOMEM;
-    int code = stdio_open(loop, birth, program->stdio);
-    if (!code) code = birth_give(birth, copied, &pid);
-    stdio_close(birth, program->stdio);
+    int code = birth_give(loop, birth, copied, &pid);
     birth_free(birth, copied, size);
     if (code >= 0) program->pid = pid;
     return code;
 }
 
-static int spawn_linux(co_handle *child, co_program *program) {
+static int spawn_linux(co_handle *child, co_program *program, const co_childfd *stdio) {
     int code = child_heeded(child);
     if (code) return birth_failed(child, code);
-    int pidfd = birth(child->loop, program);
+    int pidfd = birth(child->loop, program, stdio);
     if (pidfd < 0) return birth_failed(child, pidfd);
     code = uv_poll_init(&child->loop->uv, &child->u.poll, pidfd);
     if (code) { /* without it nobody would be told of the end */

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from . import ffi, lib
 from .command import fill
 
-__all__ = ["IGNORE", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
+__all__ = ["IGNORE", "SAME", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
 
 
 _LONGEST = 1 << 20  # bytes; the system knows no longer paths
@@ -23,6 +23,7 @@ class Stdio(NamedTuple):
 
 
 IGNORE = Stdio(lib.CO_IGNORE)
+SAME = Stdio(lib.CO_SAME)  # for the standard error: where the output goes
 
 
 class Program(NamedTuple):
@@ -37,9 +38,9 @@ class Program(NamedTuple):
     group: int | None
 
 
-def inherit(fd: int) -> Stdio:
-    """Give the child a copy of a descriptor."""
-    return Stdio(lib.CO_INHERIT, fd)
+def inherit(fd: int, *, given: bool = False) -> Stdio:
+    """Give the child a copy of a descriptor; `given`: on purpose, so that it is the program's from then on."""
+    return Stdio(lib.CO_HAND_OVER if given else lib.CO_INHERIT, fd)
 
 
 def pipe(slot: int, reads: bool, writes: bool) -> Stdio:

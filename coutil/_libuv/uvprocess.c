@@ -172,22 +172,23 @@ static void keepers_forked(co_loop *loop) {
 
 /* ---- starting ---- */
 
-static int raw_container(co_loop *loop, const co_container *from, uv_stdio_container_t *into) {
-    into->flags = (uv_stdio_flags)from->flags;
+static int raw_container(co_loop *loop, const co_container *from, int standard, co_childfd *into) {
     if (from->flags & UV_INHERIT_FD) {
         if (from->fd < 0) return UV_EBADF;
-        into->data.fd = from->fd;
+        if (standard) return childfd_make(into, from->fd < CO_LOWEST ? CO_INHERIT : CO_HAND_OVER, from->fd, NULL);
+        into->fd = from->fd; /* as it is */
     } else if (from->flags & UV_CREATE_PIPE) {
         OF_KIND(pipe, UV_NAMED_PIPE, loop, from->slot);
-        into->data.stream = &pipe->u.stream;
-    } else
-        into->flags = UV_IGNORE;
+        int reads = from->flags & UV_READABLE_PIPE, writes = from->flags & UV_WRITABLE_PIPE;
+        return childfd_make(into, (reads ? CO_CHILD_READS : 0) | (writes ? CO_CHILD_WRITES : 0), -1, pipe);
+    }
     return 0;
 }
 
-static int raw_containers(co_loop *loop, const co_command *command, uv_stdio_container_t *stdio) {
+static int raw_stdio_make(co_loop *loop, const co_command *command, co_childfd *stdio) {
+    for (int i = 0; i < command->stdio_count; i++) stdio[i] = (co_childfd){.fd = -1, .mode = -1};
     for (int i = 0; i < command->stdio_count; i++) {
-        int code = raw_container(loop, &command->stdio[i], &stdio[i]);
+        int code = raw_container(loop, &command->stdio[i], i < CO_LOWEST, &stdio[i]);
         if (code) return code;
     }
     return 0;
@@ -201,11 +202,6 @@ static void on_raw_spawn_closed(uv_handle_t *uv) {
 /* libuv needs the handle closed also if nothing was started; then its slot is free at once, and no record comes. */
 static int raw_spawn_failed(co_handle *child, int code) {
     co_loop *loop = child->loop;
-    uv_process_t *uv = UV_PROCESS_OF(child);
-    if (uv_is_active(&child->u.handle)) { /* it did start, but one of its pipes cannot be used */
-        kill(uv->pid, SIGKILL);
-        while (waitpid(uv->pid, NULL, 0) < 0 && errno == EINTR) continue;
-    }
     loop->handles[child->slot] = NULL;
     loop->handles_closed++;
     uv_close(&child->u.handle, on_raw_spawn_closed);
@@ -226,7 +222,7 @@ static int raw_spawn(co_handle *child, co_command *command, uv_stdio_container_t
     options.gid = command->group;
     options.stdio = stdio;
     options.stdio_count = command->stdio_count;
-    int code = uv_spawn(&child->loop->uv, UV_PROCESS_OF(child), &options);
+    int code = spawn_by_libuv(&child->loop->uv, UV_PROCESS_OF(child), &options);
     if (code) return raw_spawn_failed(child, code);
     command->pid = uv_process_get_pid(UV_PROCESS_OF(child));
     keeper_watch(child->extra, command->pid);
@@ -249,12 +245,16 @@ static int raw_child_new(co_loop *loop, uint32_t slot, uint32_t generation, co_h
 int co_raw_spawn(co_loop *loop, uint32_t slot, uint32_t generation, co_command *command) {
     co_handle *child;
     ENTER(loop);
-    uv_stdio_container_t *stdio = calloc((size_t)command->stdio_count + 1, sizeof *stdio);
-    if (!stdio) return UV_ENOMEM;
+    size_t count = (size_t)command->stdio_count;
+    co_childfd *stdio = malloc((count + 1) * sizeof *stdio);
+    uv_stdio_container_t *containers = malloc((count + 1) * sizeof *containers);
+    int code = stdio && containers ? raw_stdio_make(loop, command, stdio) : UV_ENOMEM;
     orphans_reap();
-    int code = raw_containers(loop, command, stdio);
+    if (stdio && containers) containers_for(stdio, command->stdio_count, containers);
     if (!code) code = raw_child_new(loop, slot, generation, &child);
-    if (!code) code = raw_spawn(child, command, stdio);
+    if (!code) code = raw_spawn(child, command, containers);
+    if (stdio && containers) childfds_done(stdio, command->stdio_count, code);
+    free(containers);
     free(stdio);
     return code;
 }

@@ -78,11 +78,14 @@ class Process(Handle):
         without its own name. env: a mapping, or strings like "NAME=value": its variables; None: ours. cwd: the
         directory to start in. uid, gid: user and group to change to, by number. detached: start a new session. flags:
         UV_PROCESS_ bits. stdio: what the child has for descriptors 0, 1, 2, …; None, and what is missing: the null
-        device (from the fourth on: nothing). An int, a file, a socket, or a handle with a descriptor: a copy of that. A
-        `Pipe` that is not open: a new pipe, connected to it: the child reads from descriptor 0, writes to 1 and 2, and
-        does both with others; or (pipe, "r"), (pipe, "w"), (pipe, "rw"): the child reads, writes, does both. Raises
-        TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`, `UVError`:
-        ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
+        device (from the fourth on: nothing). An int, a file, a socket, or a handle with a descriptor: a copy of that,
+        which blocks if it becomes 0, 1 or 2. A `Pipe` that is not open: a new pipe, connected to it: the child reads
+        from descriptor 0, writes to 1 and 2, and does both with others; or (pipe, "r"), (pipe, "w"), (pipe, "rw"): the
+        child reads, writes, does both. In one direction that is a true pipe, unlike libuv's: `shutdown` closes our end.
+        In both, or of a `Pipe` with `ipc`, it is a pair of sockets. If the start fails, the pipes are as before.
+        The child has no other descriptors of ours, and, as libuv does it, ignores and blocks no signals.
+        Raises TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`,
+        `UVError`: ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
         """
         arguments = [encoded(file, "file"), *_texts("args", args)]
         directory = None if cwd is None else encoded(cwd, "cwd")

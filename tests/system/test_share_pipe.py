@@ -202,14 +202,14 @@ def test_one_way():
 
 
 def test_the_child_has_share_streams():
-    """STD-2: in the child each of the three is a share stream, whatever the letters were."""
+    """STD-2: in the child each of the three is a share stream, whatever letters stand beside "s"."""
     script = """
         import sys
         from coutil import system
         found = [type(one).__name__ for one in (system.stdin, system.stdout, system.stderr)]
         system.stderr.send(" ".join(found).encode())
     """
-    with system.start(program(script, stdin="w", stdout="rws", stderr="rs")) as child:
+    with system.start(program(script, stdin="ws", stdout="rws", stderr="rs")) as child:
         child.stdin.close()
         assert receive_all(child.stderr).split() == [ShareStreamSocket.__name__.encode()] * 3
         assert child.wait() == ("exit", 0)

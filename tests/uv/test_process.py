@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 
 from coutil import coroutine, errors, system, uv
 from coutil._libuv import lib
+from tests.helpers.inheritable import LISTING, descriptors_of, inheritable
 from tests.helpers.script import output_of
 
 ROOT = os.geteuid() == 0
@@ -63,15 +63,6 @@ def state(pid):
             return file.read().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def inheritable():
-    """Return the descriptors that every child gets; whoever started the tests may have left some."""
-    found = set()
-    for number in map(int, os.listdir("/proc/self/fd")):
-        with suppress(OSError):
-            found |= {number} if os.get_inheritable(number) else set()
-    return found
 
 
 def gone(loop, pid):
@@ -420,6 +411,47 @@ def test_stdout_and_stdin(loop, pipe):
         assert end_of(process) == (0, 0)
 
 
+def test_one_way_is_a_true_pipe(loop, pipe):
+    """A child can open it again; libuv's own, pairs of sockets, it cannot. Both ways, and beside handles, it is one."""
+    script = "cat /dev/stdin; for fd in 0 1 3 4; do test -p /dev/fd/$fd && echo $fd > /dev/stdout; done; true"
+    with OurEnd(loop) as stdin, uv.Pipe(loop) as both, uv.Pipe(loop, ipc=True) as ipc:
+        process = shell(loop, script, stdio=[stdin, pipe, 2, both, (ipc, "r")])
+        stdin.write(b"words\n")
+        stdin.shutdown()
+        assert pipe.read_all() == b"words\n0\n1\n"
+        assert end_of(process) == (0, 0)
+
+
+def test_shutdown_closes_the_input(loop, pipe):
+    """As in `system`: the descriptor is closed when all is written. The handle may serve another child then."""
+    size = 1 << 17
+    with OurEnd(loop) as stdin:
+        process = uv.Process(loop, "cat", stdio=[stdin, pipe])
+        request = stdin.write_nowait(bytes(size))
+        got = 0
+        while got < size:
+            got += len(pipe.read())
+        assert stdin.shutdown() is True
+        assert request.done
+        assert (pipe.read(), end_of(process)) == (b"", (0, 0))
+        assert (stdin.writable, stdin.readable) == (False, False)
+        for call, name in (
+            (stdin.shutdown, "ENOTCONN"),
+            (lambda: stdin.write(b"x"), "EPIPE"),
+            (lambda: stdin.try_write(b"x"), "EPIPE"),
+            (lambda: stdin.write_nowait(b"x"), "EPIPE"),
+            (stdin.fileno, "EBADF"),
+            (stdin.read, "ENOTCONN"),
+        ):
+            with pytest.raises(errors.UVError) as ended:
+                call()
+            assert ended.value.name == name
+        process = uv.Process(loop, "cat", stdio=[stdin])
+        assert (stdin.writable, stdin.readable) == (True, False)
+        stdin.shutdown()
+        assert end_of(process) == (0, 0)
+
+
 def test_pipe_in_both_directions(loop, pipe):
     """One pipe may serve the child in both directions, at any descriptor."""
     process = shell(loop, "read line <&4; echo $line, back >&4", stdio=[None, None, 2, None, pipe])
@@ -442,11 +474,25 @@ def test_more_than_three_descriptors(loop):
     assert told[3:] == [b"%d\n" % number for number in range(3, 9)]
     seen = {int(number) for number in told[1].split()}
     assert seen >= set(range(9))
-    assert len(seen - set(range(9)) - inheritable()) == 1  # the listing itself
+    assert len(seen - set(range(9))) == 1  # the listing itself
     assert end_of(process) == (0, 0)
     assert told[2] != b""  # nothing has 9
     for pipe in pipes:
         pipe.close()
+
+
+def test_inheritable_descriptors(loop):
+    """The same for those that libuv starts; what is given, under whatever number, the program gets."""
+    with inheritable() as (low, high):
+
+        def start(file, *more):
+            end_of(uv.Process(loop, "sh", ["-c", LISTING], stdio=[None, file, None, *more]))
+
+        assert descriptors_of(start) == []
+        assert descriptors_of(lambda file: start(file, None, high)) == [4]
+        assert descriptors_of(lambda file: start(file, *[None] * (low - 3), low)) == [low]
+        assert os.get_inheritable(low)
+        assert os.get_inheritable(high)
 
 
 def test_ignored_descriptors(loop):
@@ -628,10 +674,23 @@ def test_failing_starts(loop, file, options, name):
 
 
 def test_pipe_of_a_failed_start(loop, pipe):
-    """A pipe for a program that cannot be started ends at once, as in libuv; it can be closed."""
-    with pytest.raises(FileNotFoundError):
-        uv.Process(loop, "program-that-does-not-exist", stdio=[None, pipe])
-    assert pipe.read_all() == b""
+    """A pipe for a program that cannot be started is as before, and serves the next one; so do both its directions."""
+    before = os.listdir("/proc/self/fd")
+    with OurEnd(loop) as both:
+        for _ in range(3):
+            with pytest.raises(FileNotFoundError):
+                uv.Process(loop, "program-that-does-not-exist", stdio=[(both, "rw"), pipe])
+            assert os.listdir("/proc/self/fd") == before
+            for one in (both, pipe):
+                for call in (one.fileno, one.read, lambda one=one: one.write(b"x")):
+                    with pytest.raises(errors.UVError) as unused:
+                        call()
+                    assert unused.value.name in ("EBADF", "ENOTCONN")
+        process = uv.Process(loop, "cat", stdio=[(both, "rw"), pipe])
+        both.write(b"words")
+        both.shutdown()
+        assert pipe.read_all() == b"words"
+        assert end_of(process) == (0, 0)
 
 
 def test_many_failing_starts(loop):

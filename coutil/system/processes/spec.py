@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..._libuv.spawning import IGNORE, Program, Stdio, inherit, pipe
+from ..._libuv.spawning import IGNORE, SAME, Program, Stdio, inherit, pipe
 from ..environment import PackedEnv, Path, encoded, packed_lines
 from .pipe import Pipe, SharePipe
 
@@ -67,12 +67,12 @@ def program_of(spec: ExecSpec) -> Program:
     if not isinstance(spec.detached, bool | None):
         raise TypeError(f"detached must be a bool or None, not {spec.detached!r}")
     streams = spec.streams()
-    stdio = [_stdio(number, value) for number, value in enumerate(streams[:2] if _merges(streams) else streams)]
+    stdio = [_stdio(number, value) for number, value in enumerate(streams)]
     return Program(
         arguments=[command, *(encoded("argument", one) for one in spec.arguments)],
         environment=None if spec.environment is None else packed_lines(spec.environment),
         directory=None if spec.runpath is None else encoded("runpath", spec.runpath),
-        stdio=[*stdio, stdio[-1]][: len(streams)],
+        stdio=stdio,
         detached=bool(spec.detached),
         user=_identity("user", spec.user),
         group=_identity("group", spec.group),
@@ -82,10 +82,6 @@ def program_of(spec: ExecSpec) -> Program:
 def is_pipe(stream: Any) -> bool:
     """Return whether what was said about a standard stream asks for a pipe."""
     return isinstance(stream, str) and stream != _SAME
-
-
-def _merges(streams: Sequence[Any]) -> bool:
-    return isinstance(streams[2], str) and streams[2] == _SAME
 
 
 def _identity(name: str, value: Any) -> int | None:
@@ -105,6 +101,8 @@ def _stdio(number: int, value: Any) -> Stdio:
     if value is False:
         return IGNORE
     if isinstance(value, str):
+        if (name, value) == ("stderr", _SAME):
+            return SAME
         if not set(value) <= set("rws") or not set(value) & set("rw"):
             also = ', or "stdout"' * (name == "stderr")
             raise ValueError(
@@ -121,28 +119,21 @@ def _stdio(number: int, value: Any) -> Stdio:
         raise TypeError(f"fileno() of {name} must return an int, not {fd!r}")
     if not 0 <= fd < 2**31:
         raise ValueError(f"{name} has no descriptor: {fd}")
-    return inherit(fd)
+    return inherit(fd, given=True)
 
 
 @contextmanager
 def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, list[Pipe | None]]]:
     """Open the pipes that `streams` ask for by a string; close them again if the block fails. Raises OSError."""
     pipes: list[Pipe | None] = [None, None, None]
+    stdio = list(program.stdio)
     try:
-        with ExitStack() as theirs:
-            stdio = list(program.stdio)
-            for number, value in enumerate(streams):
-                if not is_pipe(value):
-                    continue
+        for number, value in enumerate(streams):
+            if is_pipe(value):
                 kind = SharePipe if "s" in value else Pipe
-                if number == 1 and _merges(streams):
-                    pipes[1], end = kind._with_end(_SAME, "w" in value, "r" in value)
-                    theirs.enter_context(end)
-                    stdio[1] = stdio[2] = inherit(end.fileno())
-                else:
-                    made = pipes[number] = kind(STREAMS[number])
-                    stdio[number] = stdio[number]._replace(slot=made._handle.slot)
-            yield program._replace(stdio=stdio), pipes
+                made = pipes[number] = kind(STREAMS[number])
+                stdio[number] = stdio[number]._replace(slot=made._handle.slot)
+        yield program._replace(stdio=stdio), pipes
     except BaseException:
         for one in pipes:
             if one is not None:
