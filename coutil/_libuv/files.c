@@ -114,15 +114,17 @@ static int folder_close(uv_loop_t *loop, uv_fs_t *uv, co_folder *folder, uv_fs_c
 
 /* ---- calls ---- */
 
-/* Read or write several pieces; libuv copies the list. */
+/* Read or write several pieces, of which CO_PIECE_FS bytes count: newer libuv refuses more. It copies the list. */
 static int fs_pieces(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, uv_fs_cb done) {
     uv_buf_t *buffers = malloc((size_t)call->count * sizeof *buffers);
+    uint64_t left = CO_PIECE_FS;
+    unsigned int count = 0;
     if (!buffers) return UV_ENOMEM;
-    for (int i = 0; i < call->count; i++) {
-        buffers[i].base = call->pieces[i].data;
-        buffers[i].len = call->pieces[i].size;
+    for (; count < (unsigned int)call->count && left; count++) {
+        size_t size = call->pieces[count].size < left ? call->pieces[count].size : (size_t)left;
+        buffers[count] = (uv_buf_t){.base = call->pieces[count].data, .len = size};
+        left -= size;
     }
-    unsigned count = (unsigned)call->count;
     int code = call->kind == UV_FS_READ ? uv_fs_read(loop, uv, call->fd, buffers, count, call->offset, done)
                                         : uv_fs_write(loop, uv, call->fd, buffers, count, call->offset, done);
     free(buffers);
@@ -342,10 +344,14 @@ static struct timespec moment(double seconds, int flags) {
     time.tv_sec = (time_t)seconds;
     if (seconds < (double)time.tv_sec) time.tv_sec--;
     time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+    if (time.tv_nsec < 1000000000) return time;
+    time.tv_sec++; /* so little before a second that the difference is one */
+    time.tv_nsec = 0;
     return time;
 }
 
-/* Set the times of a file that are given, or shall be now, and leave the others; libuv knows that from 1.51 on. */
+/* Set the times of a file that are given, or shall be now, and leave the others; libuv knows that from 1.51 on, and takes
+ * no fraction of a second before 1970. */
 static void times_now(co_fs *call) {
     struct timespec times[2] = {moment(call->atime, call->flags), moment(call->mtime, call->flags >> 2)};
     const char *path = call->path ? call->path : "";
@@ -407,9 +413,10 @@ void co_fs_block(co_fs *call, const char *path, const char *dest) {
     uv_fs_t uv;
     memset(&uv, 0, sizeof uv);
     int code = fs_call(NULL, &uv, call, path, dest, NULL);
-    if (code < 0 && uv.result >= 0) { /* refused: there is nothing to free */
+    if (code < 0 && !uv.result) { /* refused: nothing was done. Else the code is the result, cut to an int */
         call->result = code;
         call->busy = 0;
+        uv_fs_req_cleanup(&uv);
     } else
         fs_end(call, &uv);
 }

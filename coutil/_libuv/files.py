@@ -97,7 +97,7 @@ class Call:
         self.users: tuple[Any, ...] = ()
         self.started = False
         self.awaits: bool | None = None  # it must not begin before the descriptor can be read (False) or written (True)
-        self.ours = False  # done by a function of our own: "sendfile" to a stream that must not block, some "utime"
+        self.ours = False  # done by a function of our own: "sendfile" to a stream that must not block, "utime"
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
         values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True, **fields}
@@ -109,8 +109,11 @@ class Call:
         elif buffer is not None:
             self._pieces = ffi.new("co_piece[]", [(address_of(one), len(one)) for one in buffer])
             values["pieces"], values["count"] = self._pieces, len(buffer)
-        if name in _TIMES and paths:
-            values["path"] = address_of(memoryview(self._encoded[0]))
+        if name in _TIMES:
+            self.ours = True
+            values = {"flags": lib.CO_GIVEN | lib.CO_GIVEN << 2, **values}
+            if paths:
+                values["path"] = address_of(memoryview(self._encoded[0]))
         self.struct = ffi.gc(ffi.new("co_fs *", values), lib.co_fs_release)
         for user in users:
             user.begin(self.struct)

@@ -109,11 +109,9 @@ def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[Any]:
 
 
 def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> FSJob[Any]:
-    """Return a call that sets times; libuv sets both or none."""
+    """Return a call that sets times."""
     (first, atime), (second, mtime) = _moment("atime", atime), _moment("mtime", mtime)
-    call = Call(kind, *paths, fd=fd, atime=atime, mtime=mtime, flags=first | second << 2)
-    call.ours = not first == second == lib.CO_GIVEN
-    return FSJob(call, lambda _: True)
+    return _plain(kind, *paths, fd=fd, atime=atime, mtime=mtime, flags=first | second << 2)
 
 
 def _owning(kind: str, uid: int, gid: int, *paths: Path, fd: int = -1) -> FSJob[Any]:
@@ -213,7 +211,8 @@ class FS:
     def readinto(self, fd: int, buffer: Any, offset: int = -1) -> int:
         """Read into a writable buffer, or one after the other of a list; return how many bytes. See `read`.
 
-        Buffers cannot be resized until libuv is done with them. Source: uv_fs_read.
+        One call reads at most 0x7ffff000 bytes (2 GiB less a page). Buffers cannot be resized until libuv is done with
+        them. Source: uv_fs_read.
         """
         offset = whole("offset", offset, -1, _LONG)
         many = isinstance(buffer, list | tuple)
@@ -225,7 +224,8 @@ class FS:
     def write(self, fd: int, data: Bytes | Sequence[Bytes], offset: int = -1) -> int:
         """Write bytes, or a list of such one after the other; return how many were written, maybe fewer.
 
-        offset: see `read`. `UVError`: EBADF, ENOSPC, EFBIG, EPIPE, …. Source: uv_fs_write.
+        One call writes at most 0x7ffff000 bytes (2 GiB less a page). offset: see `read`.
+        `UVError`: EBADF, ENOSPC, EFBIG, EPIPE, …. Source: uv_fs_write.
         """
         offset = whole("offset", offset, -1, _LONG)
         many = isinstance(data, list | tuple)
@@ -267,7 +267,7 @@ class FS:
         return self._do(_owning("fchown", uid, gid, fd=_fd(fd)))
 
     def futime(self, fd: int, atime: Time, mtime: Time) -> Any:
-        """Set the times of an open file; see `utime`. Source: uv_fs_futime."""
+        """Set the times of an open file; see `utime`. Source: uv_fs_futime, futimens(3)."""
         return self._do(_timing("futime", fd=_fd(fd), atime=atime, mtime=mtime))
 
     # -- paths --------------------------------------------------------------------------------------------------------
@@ -307,13 +307,13 @@ class FS:
     def utime(self, path: Path, atime: Time, mtime: Time) -> Any:
         """Set the times of the last access and modification.
 
-        atime, mtime: seconds since 1970, to the microsecond; "now"; or None: as it is. `UVError`: ENOENT, EPERM.
-        Source: uv_fs_utime.
+        atime, mtime: seconds since 1970, less than 0 before; "now"; or None: as it is. `UVError`: ENOENT, EPERM.
+        Source: uv_fs_utime, utimensat(2).
         """
         return self._do(_timing("utime", path, atime=atime, mtime=mtime))
 
     def lutime(self, path: Path, atime: Time, mtime: Time) -> Any:
-        """As `utime`, but of a symbolic link itself. `UVError`: ENOSYS, too. Source: uv_fs_lutime."""
+        """As `utime`, but of a symbolic link itself. Source: uv_fs_lutime, utimensat(2)."""
         return self._do(_timing("lutime", path, atime=atime, mtime=mtime))
 
     def unlink(self, path: Path) -> Any:

@@ -776,3 +776,27 @@ def test_interrupt_without_a_loop():
         process.send_signal(signal.SIGINT)
         output, said = process.communicate(timeout=20)
     assert (output, said) == ("interrupted\n", "")
+
+
+# -- sizes ------------------------------------------------------------------------------------------------------------
+
+MOST = 0x7FFFF000  # bytes that Linux moves with one call
+PART = 1 << 22
+
+
+@pytest.mark.parametrize("count", [511, 512, 600, 1500])
+def test_write_more_than_2_gib(fs, count):
+    """The number of bytes is told, as far as one call takes them: an int of C would not hold it."""
+    part = memoryview(bytes(PART))
+    fd = os.open("/dev/null", os.O_WRONLY)
+    assert fs.write(fd, [part] * count) == min(count * PART, MOST)
+    os.close(fd)
+
+
+def test_read_more_than_2_gib(tmp_path):
+    """The same for reading: the last buffer is filled in part."""
+    fd = uv.fs_open(None, tmp_path / "file", "w+")
+    os.truncate(fd, 600 * PART)
+    assert uv.fs_readinto(None, fd, [memoryview(bytearray(PART))] * 600) == MOST
+    assert os.lseek(fd, 0, os.SEEK_CUR) == MOST
+    os.close(fd)

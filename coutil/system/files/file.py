@@ -259,9 +259,9 @@ class File(Unique):
         return self._done("fdatasync" if data_only else "fsync", blocking)
 
     def touch(self, *, atime: float | None = None, mtime: float | None = None, blocking: bool = False) -> bool:
-        """Set the times of access and modification, now unless given (seconds since 1970); return True.
+        """Set the times of access and modification, now unless given (seconds since 1970, less than 0 before).
 
-        Source: uv_fs_futime.
+        Returns True. Source: uv_fs_futime, futimens(3).
         """
         return self._done("futime", blocking, atime=moment("atime", atime), mtime=moment("mtime", mtime))
 

@@ -139,11 +139,11 @@ def touchfile(
     follow: bool = True,
     blocking: bool = False,
 ) -> bool:
-    """Set the times of access and modification, now unless given (seconds since 1970); return True.
+    """Set the times of access and modification, now unless given (seconds since 1970, less than 0 before); return True.
 
     follow: those of the file that a symbolic link leads to, not those of the link.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EPERM, … Source:
-    uv_fs_utime, uv_fs_lutime.
+    uv_fs_utime, uv_fs_lutime, utimensat(2).
     """
     flag(follow=follow)
     name = "utime" if follow else "lutime"

@@ -62,13 +62,13 @@ def identity(name: str, value: int) -> int:
 
 
 def moment(name: str, value: float | None) -> float:
-    """Return a time in seconds since 1970; now for None. Raises TypeError or ValueError."""
+    """Return a time in seconds since 1970, less than 0 before; now for None. Raises TypeError or ValueError."""
     if value is None:
         return time.time()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number or None, not {value!r}")
-    if not 0 <= value < 2**63 or math.isnan(value):
-        raise ValueError(f"{name} must be a time since 1970, not {value!r}")
+    if not math.isfinite(value) or abs(value) >= 2**63:
+        raise ValueError(f"{name} must be a time in seconds since 1970, not {value!r}")
     return float(value)
 
 
