@@ -46,7 +46,8 @@ class UVError(CoutilError, OSError):
 
     `name`: libuv's name of the error ("ECONNREFUSED"). `code`: libuv's negative number.
     `errno`: the positive number of the system, or `code` where the system has none (EOF, EAI_*).
-    `syscall`: the C function that failed. `filename`, `filename2`: as in `OSError`.
+    `syscall`: the C function that failed. `filename`, `filename2`: as in `OSError`; for sockets the local address and
+    the peer's, or the only one that is known: of `connect` and `bind` the address that they were given.
     """
 
     name = "UNKNOWN"

@@ -321,7 +321,7 @@ def test_the_line_is_that_of_the_user():
         accepting.close()
     assert re.search(rf"  nested  .*  event 'e'  .*{line_of(inner, 1)} in inner\n", text)
     assert re.search(r"  bare  .*  yield\n", text)
-    assert re.search(r"  server  .*  passive ipv4\n", text)
+    assert re.search(r"  server  .*  passive ipv4 127.0.0.1:\d+\n", text)
 
 
 def test_paths_are_relative_to_the_current_directory(tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
 from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
 from .._libuv import NULL, error, lib
-from ..errors import BusyError, Closed, Forked
+from .._libuv.ends import UNKNOWN, Ends, ends, peer_known, shown, texts
+from ..errors import BusyError, Closed, Forked, UVError
 from .entries import Entry, Slotted
 from .hub import Hub, this_hub
 
@@ -41,6 +42,7 @@ class Handle(Slotted):
     __slots__ = [
         "_closing",
         "arena",
+        "ends",
         "generation",
         "hub",
         "pointer",
@@ -63,6 +65,7 @@ class Handle(Slotted):
         """
         self.hub: Hub = hub or this_hub()
         self.title = title
+        self.ends: Ends = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
         self.stash: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
         self.result = self.where = 0  # of the record that woke the waiter
@@ -79,8 +82,28 @@ class Handle(Slotted):
         self.state: State = O_READY
 
     def __str__(self) -> str:
-        """What a coroutine waits on, for reports."""
-        return self.title
+        """Title and addresses, for reports and errors."""
+        addresses = shown(self.addresses())
+        return f"{self.title} {addresses}" if addresses else self.title
+
+    # -- addresses --------------------------------------------------------------------------------------------------
+
+    def remember(self) -> None:
+        """Note the addresses of both ends: the system forgets the peer when a connection is reset."""
+        self.ends = ends(self.pointer, self.slot)
+
+    def addresses(self) -> Ends:
+        """Return the addresses of both ends, the last known ones if the system does not tell them; works anywhere."""
+        if not peer_known(self.ends) and (found := ends(self.pointer, self.slot)) is not UNKNOWN:
+            self.ends = found
+        return self.ends
+
+    def named(self, failure: UVError) -> UVError:
+        """Return an error of this handle after it was given the addresses of both ends, unless it names something."""
+        if failure.filename is None:
+            own, peer = texts(self.addresses())
+            failure.filename, failure.filename2 = own or peer, peer if own else None
+        return failure
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -220,14 +243,14 @@ class Handle(Slotted):
 
     def interruption(self) -> Closed:
         """Return what the waiter is told when its object is closed."""
-        return Closed(f"{self.title} was closed by another coroutine", interrupted=True)
+        return Closed(f"{self} was closed by another coroutine", interrupted=True)
 
     def abandon(self) -> None:
         """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
         if self.closed or self.hub.forked:
             return
         if sys.flags.dev_mode:
-            warnings.warn(f"unclosed {self.title}", ResourceWarning, stacklevel=2, source=self)
+            warnings.warn(f"unclosed {self}", ResourceWarning, stacklevel=2, source=self)
         if get_ident() == self.thread:
             self.close()
         else:
@@ -248,8 +271,8 @@ class Handle(Slotted):
     def unusable(self) -> Exception:
         """Return why nobody can wait: closed, or busy."""
         if self.closed:
-            return Closed(f"{self.title} is closed")
-        return BusyError(f"{self.title} is in use: {self.waiter!r} waits for it")
+            return Closed(f"{self} is closed")
+        return BusyError(f"{self} is in use: {self.waiter!r} waits for it")
 
     def usable(self) -> None:
         """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
@@ -258,18 +281,21 @@ class Handle(Slotted):
 
     def _foreign(self) -> Exception:
         if self.hub.forked:
-            return Forked(f"{self.title} was made before the fork: it belongs to the parent process")
+            return Forked(f"{self} was made before the fork: it belongs to the parent process")
         if not self.hub.loop.pointer:
-            return Closed(f"{self.title} is closed: its event loop has ended")
+            return Closed(f"{self} is closed: its event loop has ended")
         if self.closed:
-            return Closed(f"{self.title} is closed")
-        return foreign(self.title, self.thread)
+            return Closed(f"{self} is closed")
+        return foreign(str(self), self.thread)
 
     def failed(self, code: int, syscall: str) -> Exception:
         """Return the exception for a negative `code` of a call on this handle."""
         if code == lib.CO_FOREIGN:
             return self._foreign()
-        return Closed(f"{self.title} is closed") if self.closed else error(code, syscall)
+        if self.closed:
+            return Closed(f"{self} is closed")
+        failure = error(code, syscall)
+        return self.named(failure) if isinstance(failure, UVError) else failure
 
 
 class _Interrupt(Entry):

@@ -37,7 +37,7 @@ from ..errors import Closed, Forked
 from .entries import Entry, Slotted
 from .hub import LUCK, Hub, this_hub
 
-__all__ = ["Operation", "begun", "let_poll", "lucky", "operation", "operation_in"]
+__all__ = ["Failed", "Operation", "Start", "begun", "let_poll", "lucky", "operation", "operation_in"]
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
@@ -146,12 +146,12 @@ class Operation(Slotted, Entry):
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def request(
-        self, start: Start, what: str, syscall: str, pins: Any = None, failed: Failed = error, partly: bool = False
+        self, start: Start, what: object, syscall: str, pins: Any = None, failed: Failed = error, partly: bool = False
     ) -> Any:
         """Run a request to its end; return True. Suspends.
 
-        start: called with slot and generation, returns libuv's code. what: for reports. syscall: for errors.
-        pins: kept alive until libuv's callback, also if the wait is cancelled.
+        start: called with slot and generation, returns libuv's code. what: its `str` is for reports. syscall: for
+        errors. pins: kept alive until libuv's callback, also if the wait is cancelled.
         failed: makes the exception for the code of `start`. partly: the call has taken effect in part already; else
         nothing begins if the wait would be cut at once.
         Raises `UVError` if the request does not start, or fails.
@@ -185,7 +185,7 @@ class Operation(Slotted, Entry):
             self.state = CLOSE_REQUEST  # 4
             lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
 
-    def released(self, what: str) -> Any:
+    def released(self, what: object) -> Any:
         """Free the operation, waiting for libuv to give a cancelled request back; SIGNED if it is free now."""
         if self.state is ARMED:
             self._close()  # 9

@@ -11,10 +11,23 @@ from collections.abc import Callable
 from typing import Any
 
 from .._libuv import lib
+from ..errors import UVError
 from .handle import Handle
-from .operation import Failed, begun, operation_in
+from .operation import Failed, Operation, Start, begun, operation_in
 
-__all__ = ["LARGEST", "PASSING", "SHORTAGE", "SIZE", "call", "never_started", "queued", "request", "take", "write_rest"]
+__all__ = [
+    "LARGEST",
+    "PASSING",
+    "SHORTAGE",
+    "SIZE",
+    "call",
+    "never_started",
+    "queued",
+    "request",
+    "run",
+    "take",
+    "write_rest",
+]
 
 SIZE = 65536  # bytes that one read brings at most unless told otherwise
 LARGEST: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
@@ -51,8 +64,39 @@ def request(
         code: int = function(handle.pointer, handle.slot, slot, generation, *arguments)
         return code
 
-    own = operation_in(handle.hub)
-    return own.request(start, f"{handle.title} {what}", syscall, pins or arguments, failed or handle.failed)
+    return run(operation_in(handle.hub), handle, what, start, syscall, pins=pins or arguments, failed=failed)
+
+
+def run(
+    own: Operation,
+    handle: Handle,
+    what: str,
+    start: Start,
+    syscall: str,
+    *,
+    pins: Any,
+    failed: Failed | None = None,
+    partly: bool = False,
+) -> Any:
+    """Run a request on a handle; see `Operation.request`. Errors name the addresses of both ends."""
+    try:
+        return own.request(start, Purpose(handle, what), syscall, pins, failed or handle.failed, partly)
+    except UVError as failure:
+        if failure.syscall == syscall:
+            handle.named(failure)
+        raise
+
+
+class Purpose:
+    """The reason for which a coroutine waits in a request, for reports: made text when it is shown."""
+
+    __slots__ = ("handle", "what")
+
+    def __init__(self, handle: Handle, what: str) -> None:
+        self.handle, self.what = handle, what
+
+    def __str__(self) -> str:
+        return f"{self.handle} {self.what}"
 
 
 # -- streams and listeners --------------------------------------------------------------------------------------------
@@ -62,7 +106,7 @@ def write_rest(handle: Handle, what: str, view: memoryview, at: Any, sent: int) 
     """Write what `co_try_write` left of a view at the address `at`, of which it said `sent`; see `request`."""
     start = queued(handle, view, at, sent)
     own = begun(handle.hub) if sent > 0 else operation_in(handle.hub)
-    return own.request(start, f"{handle.title} {what}", "uv_write", view, handle.failed, partly=sent > 0)
+    return run(own, handle, what, start, "uv_write", pins=view, partly=sent > 0)
 
 
 def queued(handle: Handle, view: memoryview, at: Any, sent: int) -> Callable[[int, int], int]:

@@ -92,7 +92,7 @@ def test_bind_and_getaddress(kind, domain):
             into.port = 0
             assert made.getaddress(site, into) is into
             assert into == bound
-        with pytest.raises(OSError, match=r"^ENOTCONN: socket is not connected \(uv_tcp_getpeername\)$"):
+        with pytest.raises(OSError, match=rf"^ENOTCONN: .* \(uv_tcp_getpeername\): {re.escape(repr(str(bound)))}$"):
             made.getaddress("peer")
 
 
@@ -288,7 +288,8 @@ def test_closed_sockets(domain, kind, name, turns, go, capfd):
         assert isinstance(error, OSError)
         assert isinstance(error, ValueError)
         assert [type(told[0]), str(told[0])] == [Closed, str(error)], "the same in a coroutine, at once"
-        assert (error.name, error.interrupted, str(error)) == ("EBADF", False, f"{kind} {domain} is closed")
+        assert (error.name, error.interrupted) == ("EBADF", False)
+        assert re.fullmatch(rf"{kind} {domain}( \S+:\d+)? is closed", str(error)), error
         assert made.close() is True
         assert made.getdomain() == domain
     assert system.run() is False
@@ -385,31 +386,31 @@ def test_closed_under_a_waiter_whose_number_is_used_again(domain, waits, go):
 def test_how_streams_look(domain):
     """A repr shows kind, family, both addresses, and who waits."""
     with system.socket("stream", domain) as unbound:
-        assert repr(unbound) == f"<StreamSocket {domain} {system.address(domain)}>"
+        assert repr(unbound) == f"<StreamSocket {domain}>"
     with pairs(domain) as (near, far):
-        plain = f"StreamSocket {domain} {near.getaddress()} {far.getaddress()}"
-        assert repr(near) == f"<{plain}>"
+        plain = f"{domain} {near.getaddress()} -> {far.getaddress()}"
+        assert repr(near) == f"<StreamSocket {plain}>"
         waiting = spawn.call(near.receive, name="worker-3")
-        assert repr(near) == f"<{plain} awaited by worker-3>"
-        assert repr(waiting) == f"<Coroutine worker-3 suspended on stream {domain}>"
+        assert repr(near) == f"<StreamSocket {plain} awaited by worker-3>"
+        assert repr(waiting) == f"<Coroutine worker-3 suspended on stream {plain}>"
         far.close()
         system.run()
-        assert repr(near) == f"<{plain}>"
+        assert repr(near) == f"<StreamSocket {plain}>"
         near.close()
-        assert repr(near) == f"<StreamSocket {domain} closed>"
+        assert repr(near) == f"<StreamSocket {plain} closed>", "the last known ones"
 
 
 @both_domains
 def test_how_listeners_look(domain):
     """A repr shows the address that is listened on, and who waits for a connection."""
     with listening(domain) as server:
-        plain = f"PassiveSocket {domain} {server.getaddress()}"
-        assert repr(server) == f"<{plain}>"
+        plain = f"{domain} {server.getaddress()}"
+        assert repr(server) == f"<PassiveSocket {plain}>"
         waiting = spawn.call(server.accept, name="front door")
-        assert repr(server) == f"<{plain} awaited by front door>"
-        assert repr(waiting) == f"<Coroutine front door suspended on passive {domain}>"
+        assert repr(server) == f"<PassiveSocket {plain} awaited by front door>"
+        assert repr(waiting) == f"<Coroutine front door suspended on passive {plain}>"
         waiting.resume()
-        assert repr(server) == f"<{plain}>"
+        assert repr(server) == f"<PassiveSocket {plain}>"
 
 
 @both_domains
@@ -417,12 +418,13 @@ def test_what_the_waiting_are_said_to_wait_for(domain, go):
     """A coroutine that connects, sends, or shuts down says so."""
     server, stream = listening(domain), system.socket("stream", domain)
     connecting = go(stream.connect, server.getaddress())
-    assert repr(connecting).endswith(f"suspended on stream {domain} connect>")
+    assert repr(connecting).endswith(f" connect to {server.getaddress()}>")
     system.run()
     peer = server.accept()
+    ends = f"{stream.getaddress()} -> {server.getaddress()}"
     sending, ending = go(stream.send, BIG), go(stream.shutdown)
-    assert repr(sending).endswith(f"suspended on stream {domain} send>")
-    assert repr(ending).endswith(f"suspended on stream {domain} shutdown>")
+    assert repr(sending).endswith(f"suspended on stream {domain} {ends} send>")
+    assert repr(ending).endswith(f"suspended on stream {domain} {ends} shutdown>")
     assert receive_all(peer) == BIG
     for each in (server, stream, peer):
         each.close()

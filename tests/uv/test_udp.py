@@ -247,7 +247,7 @@ def test_recv_by_two_coroutines(loop):
     with bound(loop) as server, uv.UDP(loop) as client:
         begin(loop, lambda: got.append(server.recv()[0]))
         for call in (server.recv, lambda: uv.udp_recv(server)):
-            with pytest.raises(errors.BusyError, match=r"udp is in use: .* waits for it"):
+            with pytest.raises(errors.BusyError, match=r"udp 127.0.0.1:\d+ is in use: .* waits for it"):
                 call()
         client.try_send(b"x", *to(server))
         loop.run()

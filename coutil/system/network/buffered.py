@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..._coroutines.states import CLOSE_REQUEST
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import begun, lucky, operation_in
-from ..._kernel.requests import SIZE
+from ..._kernel.requests import SIZE, run
 from ..._libuv import error, lib
 from ..._libuv.buffers import readable
 from ..files.buffered import Ending
@@ -143,7 +143,7 @@ class _Buffered(Ending, io.BufferedIOBase):
             return code
 
         own = begun(handle.hub) if partly else operation_in(handle.hub)
-        own.request(start, f"{handle.title} send", "uv_write", pins, handle.failed, partly)
+        run(own, handle, "send", start, "uv_write", pins=pins, partly=partly)
         if own.state is CLOSE_REQUEST:
             raise error(lib.UV_ECANCELED, "uv_write")  # as in `_more`
 

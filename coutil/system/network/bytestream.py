@@ -203,6 +203,7 @@ class Listener(Handled):
             raise ValueError(f"{self!r} is already listening")
         with naming(self._bound, "uv_listen"):
             self._call(lib.co_listen, "uv_listen", backlog)
+        self._handle.remember()
         self._listening = True  # type: ignore[misc]  # a slot of the whole class
         return True
 

@@ -70,6 +70,7 @@ class DatagramSocket(IPSocket):
         packed = self._packed(address)
         with naming(address, "uv_udp_bind"):
             self._call(lib.co_udp_bind, "uv_udp_bind", packed, reuse)
+        self._handle.remember()
         return True
 
     def connect(self, address: Address | None = None) -> bool:
@@ -80,8 +81,9 @@ class DatagramSocket(IPSocket):
         connected), ENETUNREACH, … Source: uv_udp_connect.
         """
         packed = NULL if address is None else self._packed(address)
-        with naming(address, "uv_udp_connect"):
+        with naming(address, "uv_udp_connect", self._handle):
             self._call(lib.co_udp_connect, "uv_udp_connect", packed)
+        self._handle.remember()
         self._connected = address is not None
         return True
 
@@ -208,9 +210,11 @@ class DatagramSocket(IPSocket):
     def _send_later(self, view: memoryview, at: Any, to: Destination, code: int) -> bool:
         """Queue what the system did not take at once."""
         handle = self._handle
-        if code != _EAGAIN:
-            raise handle.failed(code, "uv_udp_send")
-        return self._request("send", lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
+        peer = None if to[0] is NULL else Address(self._domain, *to)
+        with naming(peer, "uv_udp_send", handle):
+            if code != _EAGAIN:
+                raise handle.failed(code, "uv_udp_send")
+            return self._request("send", lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
 
     # -- options ----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
 from ..._libuv import lib
+from ..._libuv.ends import texts
 from ...errors import Forked, UVError
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size", "naming"]
@@ -71,13 +72,17 @@ class Handled(Unique):
 
 
 @contextmanager
-def naming(place: object, syscall: str) -> Iterator[None]:
-    """Have what `syscall` fails with in the block name the address that it was about, unless that is None."""
+def naming(place: object, syscall: str, sender: Handle | None = None) -> Iterator[None]:
+    """Have what `syscall` fails with in the block name the address that it was about, unless that is None.
+
+    sender: its own address is named as well, if the address is that of a peer.
+    """
     try:
         yield
     except UVError as error:
-        if error.syscall == syscall and error.filename is None and place is not None:
-            error.filename = str(place)  # what its text ends with
+        if error.syscall == syscall and place is not None:
+            own = None if sender is None else texts(sender.addresses())[0]
+            error.filename, error.filename2 = (str(place), None) if own is None else (own, str(place))
         raise
 
 

@@ -11,6 +11,7 @@ from ..._kernel.handle import Handle
 from ..._kernel.operation import operation
 from ..._libuv import error, lib
 from ..._libuv.buffers import filled
+from ..._libuv.ends import texts
 from .bytestream import ByteStream, Listener
 from .handled import Opening
 from .socket import Socket, checked_site
@@ -110,6 +111,8 @@ class LocalStreamSocket(LocalSocket, ByteStream):
     def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""
         super().__init__(domain, *(opening or _new(domain)))
+        if opening is not None:
+            self._handle.remember()
 
     def connect(self, address: Path) -> bool:
         """Connect to `address`; return True, or what an explicit resume brings. Suspends.
@@ -119,6 +122,7 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         ECANCELED (closed meanwhile), … Source: connect(2).
         """
         name, handle = _checked(address, "connect"), self._handle
+        what = f"connect to {os.fsdecode(name)!r}"
 
         def failed(code: int, syscall: str) -> Exception:
             return _named(handle, code, syscall, name)
@@ -126,7 +130,9 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         pause, longest = _PAUSES
         while True:
             try:
-                return self._request("connect", lib.co_local_connect, "connect", name, len(name), failed=failed)
+                done = self._request(what, lib.co_local_connect, "connect", name, len(name), failed=failed)
+                self._handle.remember()
+                return done
             except BlockingIOError as error:
                 if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
                     raise
@@ -192,7 +198,8 @@ def _checked(address: Path, syscall: str) -> bytes:
 
 
 def _named(handle: Handle, code: int, syscall: str, name: bytes) -> Exception:
-    """Return the exception for `code`; it tells the address."""
+    """Return the exception for `code` of a call about the address `name`; it names our own as well, if there is one."""
     if code == lib.CO_FOREIGN or handle.closed:
         return handle.failed(code, syscall)
-    return error(code, syscall, os.fsdecode(name))
+    own = texts(handle.addresses())[0] if syscall == "connect" else None
+    return error(code, syscall, *((os.fsdecode(name),) if own is None else (own, os.fsdecode(name))))

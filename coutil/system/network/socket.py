@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ..._kernel.hub import Hub
 from ..._libuv import lib
+from ..._libuv.ends import shown
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
 from .handled import Handled, Opener, naming
@@ -27,14 +28,14 @@ class Socket(Handled):
         super().__init__(f"{self._kind} {domain}", open_, syscall, hub)
 
     def __repr__(self) -> str:
-        """Kind, addresses, and who waits."""
+        """Kind, addresses of both ends (the last known ones after `close`), and state."""
         handle = self._handle
+        words = [type(self).__name__, self._domain, shown(handle.addresses())]
         if handle.closed:
-            return f"<{type(self).__name__} {self._domain} closed>"
-        found = (self._name("self"), self._name("peer"))
-        names = "".join(f" {name!r}" if name.__class__ is str else f" {name}" for name in found if name)
-        waiting = f" awaited by {handle.waiter.name}" if handle.waiter is not None else ""
-        return f"<{type(self).__name__} {self._domain}{names}{waiting}>"
+            words.append("closed")
+        elif handle.waiter is not None:
+            words.append(f"awaited by {handle.waiter.name}")
+        return f"<{' '.join(filter(None, words))}>"
 
     def _name(self, site: str) -> object:
         """Return our own or the peer's name, None if there is none."""

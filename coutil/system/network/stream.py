@@ -31,6 +31,8 @@ class StreamSocket(IPSocket, ByteStream):
         """Open a socket, or take one that exists. Raises `UVError`."""
         self._unsure = False  # whether it is connected: `connect` is at work, or has failed
         super().__init__(domain, *(opening or _new(domain)))
+        if opening is not None:
+            self._handle.remember()
 
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
@@ -42,8 +44,8 @@ class StreamSocket(IPSocket, ByteStream):
         packed = self._packed(address)
         before, self._unsure = self._unsure, True
         try:
-            with naming(address, "uv_tcp_connect"):
-                done = self._request("connect", lib.co_connect, "uv_tcp_connect", packed)
+            with naming(address, "uv_tcp_connect", self._handle if self._bound else None):
+                done = self._request(f"connect to {address}", lib.co_connect, "uv_tcp_connect", packed)
         except UVError as error:
             self._unsure = before if error.name == "EISCONN" else True
             raise
@@ -51,6 +53,7 @@ class StreamSocket(IPSocket, ByteStream):
             self._unsure = False  # it goes on in the background, and nobody will know
             raise
         self._unsure = False
+        self._handle.remember()
         return done
 
     def _ended(self, code: int) -> bytes:
