@@ -11,7 +11,16 @@ from ._lib import ffi, lib
 __all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
 
 NULL = ffi.NULL
-_NO_THREADS = "the threads of the pool cannot be started: out of processes (RLIMIT_NPROC, pids cgroup) or memory"
+_OUT_OF_PROCESSES = "cannot be started: out of processes (RLIMIT_NPROC, pids cgroup) or memory"
+_LIMITS = {  # errors whose usual text names another limit than the one that was met
+    (
+        "uv_fs_event_start",
+        lib.UV_EMFILE,
+    ): "the user has too many inotify instances (sysctl fs.inotify.max_user_instances)",
+    ("uv_fs_event_start", lib.UV_ENOSPC): "the user watches too many paths (sysctl fs.inotify.max_user_watches)",
+    ("uv_spawn", lib.UV_EAGAIN): f"the process {_OUT_OF_PROCESSES}",
+    ("uv_thread_create_ex", lib.UV_EAGAIN): f"the thread {_OUT_OF_PROCESSES}",
+}
 
 if lib.uv_version() < lib.UV_VERSION_HEX:
     raise ImportError(
@@ -30,9 +39,9 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
         return ForeignThread("the object belongs to the hub of another thread")
     text = ""
     if code == lib.CO_NO_THREADS:
-        code, text = lib.UV_EAGAIN, _NO_THREADS
+        code, text = lib.UV_EAGAIN, f"the threads of the pool {_OUT_OF_PROCESSES}"
     name = ffi.string(lib.uv_err_name(code)).decode()
-    text = text or ffi.string(lib.uv_strerror(code)).decode()
+    text = text or _limit(code, syscall) or ffi.string(lib.uv_strerror(code)).decode()
     if " " in name:  # not libuv's: it says so in words
         name, text = errno.errorcode.get(-code, "UNKNOWN"), os.strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
@@ -41,6 +50,17 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
     made.code = code
     made.syscall = syscall
     return made
+
+
+def _limit(code: int, syscall: str) -> str:
+    """Return the text of an error that tells which limit was met; "" if the usual text does."""
+    text = _LIMITS.get((syscall, code), "")
+    if text and code == lib.UV_EMFILE:  # unless the process is out of descriptors
+        try:
+            os.close(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return ""
+    return text
 
 
 def check(code: int, syscall: str) -> int:

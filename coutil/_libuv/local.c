@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #define CO_SUN_PATH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define CO_FOLDER 4096 /* bytes of a path that getcwd(3) may tell */
 #define CO_FIRST 3 /* descriptors below are the standard streams, which libuv refuses to close */
 
 /* Kinds of descriptors. */
@@ -24,7 +25,8 @@ enum {
     CO_FD_LISTENS = 16
 };
 
-/* The file that a bound socket has made, to be removed with it. */
+/* The file that a bound socket has made, to be removed with it: its path from the root, as the process may be in another
+ * folder by then. */
 typedef struct {
     dev_t device;
     ino_t inode;
@@ -72,17 +74,19 @@ static void forget(co_handle *pipe) {
 static void unbind(co_handle *pipe) {
     co_bound *bound = pipe->extra;
     struct stat now;
-    if (!stat(bound->path, &now) && now.st_dev == bound->device && now.st_ino == bound->inode) unlink(bound->path);
+    if (!lstat(bound->path, &now) && now.st_dev == bound->device && now.st_ino == bound->inode) unlink(bound->path);
     forget(pipe);
 }
 
 static int remember(co_handle *pipe, const char *path, size_t size) {
-    co_bound *bound = malloc(sizeof *bound + size + 1);
+    char folder[CO_FOLDER];
     struct stat made;
+    if (*path == '/' || !getcwd(folder, sizeof folder) || *folder != '/') *folder = 0;
+    size_t length = strlen(folder);
+    co_bound *bound = malloc(sizeof *bound + length + size + 2);
     if (!bound) return UV_ENOMEM;
-    memcpy(bound->path, path, size);
-    bound->path[size] = 0;
-    if (stat(bound->path, &made)) {
+    sprintf(bound->path, "%s%s%.*s", folder, length ? "/" : "", (int)size, path);
+    if (lstat(bound->path, &made)) {
         free(bound);
         return 0; /* removed already */
     }
@@ -103,7 +107,7 @@ int co_local_bind(co_loop *loop, uint32_t slot, const char *name, size_t size) {
     int fd = local_socket();
     if (fd < 0) return fd;
     int code = bind(fd, (struct sockaddr *)&address, length) ? uv_translate_sys_error(errno) : 0;
-    if (!code && *name) code = remember(pipe, name, size);
+    if (!code && *name && (code = remember(pipe, name, size))) unlink(address.sun_path);
     if (code)
         close(fd);
     else

@@ -131,20 +131,20 @@ def checked_host(name: object) -> bytes:
     return data
 
 
-def checked_service(service: object) -> bytes:
-    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError."""
+def checked_service(service: object, name: str = "service") -> bytes:
+    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError, which name the argument."""
     if isinstance(service, bool) or not isinstance(service, int | str):
-        raise TypeError(f"service must be a string, an int or None, not {service!r}")
+        raise TypeError(f"{name} must be a string, an int or None, not {service!r}")
     if isinstance(service, int):
         if not 0 <= service <= 65535:
-            raise ValueError(f"service must be 0 to 65535, not {service}")
+            raise ValueError(f"{name} must be 0 to 65535, not {service}")
         return b"%d" % service
     if not 0 < len(service) <= _LONGEST_SERVICE or not service.isascii() or "\0" in service:
-        raise ValueError(f"service must be 1 to {_LONGEST_SERVICE} ASCII characters without NUL, not {service!r:.80}")
+        raise ValueError(f"{name} must be 1 to {_LONGEST_SERVICE} ASCII characters without NUL, not {service!r:.80}")
     try:
         number = int(service)
     except ValueError:
         return service.encode()
     if not (service.isdigit() and number <= 65535):  # the system would take a part of it
-        raise ValueError(f"service must be 0 to 65535, not {service!r}")
+        raise ValueError(f"{name} must be 0 to 65535, not {service!r}")
     return service.encode()

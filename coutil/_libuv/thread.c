@@ -47,7 +47,8 @@ int co_thread_get_name(co_thread *thread, char *name, size_t size) {
     return IF_SINCE_1_50(uv_thread_getname(&thread->id, name, size));
 }
 
-/* ---- mutexes: only the owner writes `owner`, and `depth` while it has the lock ---- */
+/* ---- mutexes: only the thread that has the lock writes `owner` and `depth`; any other may read them, and finds that it is
+ * not the owner, whichever values it meets ---- */
 
 typedef struct {
     uv_mutex_t lock;
@@ -56,12 +57,15 @@ typedef struct {
 } co_mutex;
 
 static int mutex_mine(co_mutex *mutex) {
-    uv_thread_t self = uv_thread_self();
-    return __atomic_load_n(&mutex->depth, __ATOMIC_ACQUIRE) > 0 && uv_thread_equal(&mutex->owner, &self);
+    uv_thread_t self = uv_thread_self(), owner;
+    if (__atomic_load_n(&mutex->depth, __ATOMIC_ACQUIRE) <= 0) return 0;
+    __atomic_load(&mutex->owner, &owner, __ATOMIC_RELAXED);
+    return uv_thread_equal(&owner, &self);
 }
 
 static void mutex_taken(co_mutex *mutex, int depth) {
-    mutex->owner = uv_thread_self();
+    uv_thread_t self = uv_thread_self();
+    __atomic_store(&mutex->owner, &self, __ATOMIC_RELAXED);
     __atomic_store_n(&mutex->depth, depth, __ATOMIC_RELEASE);
 }
 

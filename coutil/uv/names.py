@@ -66,29 +66,29 @@ class Names(Requests):
     def getaddrinfo(
         self,
         host: str | bytes | None,
-        service: str | bytes | int | None = None,
+        port: str | bytes | int | None = None,
         family: int = 0,
-        socktype: int = 0,
-        protocol: int = 0,
+        type: int = 0,
+        proto: int = 0,
         flags: int = 0,
     ) -> list[Info]:
-        """Look up the addresses of a host and service.
+        """Look up the addresses of a host and a port, which may be the name of a service.
 
-        The arguments are those of `socket.getaddrinfo` (`socket.AF_INET`, `socket.SOCK_STREAM`, `socket.AI_PASSIVE`),
-        and so is the result: a list of (family, type of socket, protocol, canonical name, address), or what an explicit
-        resume brings. Suspends; a look-up that has begun cannot be cancelled, but given up.
-        Raises TypeError, ValueError (a name or service with NUL, too long, or impossible to encode; a number out of
+        The arguments, by position or name, are those of `socket.getaddrinfo`, and so is the result: a list of (family,
+        type of socket, protocol, canonical name, address); or it is what an explicit resume brings. Suspends; a look-up
+        that has begun cannot be cancelled, but given up.
+        Raises TypeError, ValueError (a host or port with NUL, too long, or impossible to encode; a number out of
         range), `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME, EAI_AGAIN, EAI_SERVICE,
-        EAI_FAMILY, …, which are `socket.gaierror`, too; EINVAL (neither host nor service, or an empty host).
+        EAI_FAMILY, …, which are `socket.gaierror`, too; EINVAL (neither host nor port, or an empty host).
         Source: uv_getaddrinfo.
         """
-        for what, number in (("family", family), ("socktype", socktype), ("protocol", protocol), ("flags", flags)):
+        for what, number in (("family", family), ("type", type), ("proto", proto), ("flags", flags)):
             whole(what, number, 0, _INT)
-        port = None if service is None else checked_service(_text(service))
+        service = None if port is None else checked_service(_text(port), "port")
         if not host and isinstance(host, str | bytes):
             raise error(lib.UV_EINVAL, "uv_getaddrinfo", "")
         name = None if host is None else checked_host(host)
-        lookup = Lookup(name, port, int(family), int(socktype), int(protocol), int(flags))
+        lookup = Lookup(name, service, int(family), int(type), int(proto), int(flags))
         found: list[Info] = self._do(_Addresses(lookup, None if name is None else name.decode()))
         return found
 

@@ -37,6 +37,54 @@ def test_getdomain(kind, domain):
     assert repr(made) == f"<{type(made).__name__} {domain} closed>"
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The folder to go to from the current one, which is empty."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+@unix_domains
+@both_kinds
+@pytest.mark.parametrize("name", ["name", "./name", "../here/name", "low/name"])
+def test_relative_path_and_another_folder(kind, domain, name, elsewhere):
+    """The file is removed although the process has gone elsewhere; a file there is none of ours."""
+    Path("low").mkdir()
+    (elsewhere / "name").write_text("of another")
+    with system.socket(kind, domain) as made:
+        made.bind(name)
+        path = Path(name).resolve()
+        assert path.is_socket()
+        system.setdir(str(elsewhere))
+    assert not path.exists()
+    assert (elsewhere / "name").read_text() == "of another"
+
+
+@both_kinds
+def test_path_that_belongs_to_another_file(kind, elsewhere):
+    """What is not the bound file stays: another file, or a link to ours."""
+    for index, replace in enumerate(
+        (lambda path: path.write_text("of another"), lambda path: path.symlink_to("moved"))
+    ):
+        path = Path(f"name{index}")
+        with system.socket(kind, "local") as made:
+            made.bind(str(path))
+            path.rename("moved")
+            replace(path)
+        assert path.is_symlink() or path.read_text() == "of another"
+        Path("moved").unlink()
+        path.unlink()
+
+
+def test_folder_that_is_gone(elsewhere):
+    """Nobody knows where the process is."""
+    made = system.socket("passive", "local")
+    (elsewhere / "here").rmdir()
+    with made, pytest.raises(FileNotFoundError):
+        made.bind("name")
+
+
 @unix_domains
 @both_kinds
 def test_bind_and_getaddress(kind, domain):
@@ -173,18 +221,6 @@ def test_path_of_somebody_else_is_not_removed():
         with system.socket("stream", "local") as client:
             assert client.connect(path) is True
     assert not Path(path).exists()
-
-
-def test_path_is_removed_where_it_is_ours_only(tmp_path, monkeypatch):
-    """A relative path is not looked for in another folder: what bears the name there stays."""
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with system.socket("passive", "local") as server:
-        server.bind("name")
-        monkeypatch.chdir(tmp_path / "elsewhere")
-        Path("name").write_text("precious", encoding="ascii")
-    assert Path("name").read_text(encoding="ascii") == "precious"
-    assert (tmp_path / "name").is_socket()
 
 
 @unix_domains

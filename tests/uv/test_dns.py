@@ -112,7 +112,7 @@ def lookup_code(name):
 
 def test_getaddrinfo_concurrent(loop):
     """getaddrinfo_concurrent: many at once, more than the pool has threads."""
-    requests = [loop.getaddrinfo_nowait("localhost", port, socktype=STREAM) for port in range(1, 51)]
+    requests = [loop.getaddrinfo_nowait("localhost", port, type=STREAM) for port in range(1, 51)]
     assert {request.type for request in requests} == {"getaddrinfo"}
     assert [request.result()[0][4][1] for request in requests] == list(range(1, 51))
     assert loop.alive is False
@@ -147,7 +147,7 @@ def test_hosts_that_cannot_be(names, host, loop):
 @pytest.mark.parametrize("service", ["a\0b", "a" * 32, "a" * 65536, b"\xff", "ä", "", "65536", 65536, -1, "1" * 5000])
 def test_services_that_cannot_be(names, service):
     """B66: the same for services; a port is 0 to 65535, as a number and as text."""
-    with pytest.raises(ValueError, match=r"service|ascii|limit"):
+    with pytest.raises(ValueError, match=r"port|ascii|limit"):
         names[0]("127.0.0.1", service)
 
 
@@ -160,15 +160,26 @@ def test_longest_host(names):
         names[0](longest + "b", 80, 0, 0, 0, socket.AI_NUMERICHOST)
 
 
+def test_names_of_arguments(names):
+    """Every argument may be given by the name that it has in the standard library."""
+    named = {"family": socket.AF_INET, "type": STREAM, "proto": socket.IPPROTO_TCP, "flags": socket.AI_NUMERICHOST}
+    expected = socket.getaddrinfo(host="127.0.0.1", port=80, **named)
+    assert names[0](host="127.0.0.1", port=80, **named) == expected
+    assert names[0]("127.0.0.1", "http", *named.values()) == expected
+    for other in ("service", "socktype", "protocol"):
+        with pytest.raises(TypeError, match=other):
+            names[0]("127.0.0.1", **{other: 6})
+
+
 def test_types_of_arguments(names):
     """What is of another type is a TypeError that names the argument, what is out of range a ValueError."""
     for wrong in (1, 1.5, object(), ["localhost"]):
         with pytest.raises(TypeError, match="name must be"):
             names[0](wrong, 80)
     for wrong in (1.5, True, object()):
-        with pytest.raises(TypeError, match="service must be"):
+        with pytest.raises(TypeError, match="port must be"):
             names[0]("127.0.0.1", wrong)
-    for name in ("family", "socktype", "protocol", "flags"):
+    for name in ("family", "type", "proto", "flags"):
         for value, kind in (("1", TypeError), (None, TypeError), (-1, ValueError), (2**31, ValueError)):
             with pytest.raises(kind, match=name):
                 names[0]("127.0.0.1", 80, **{name: value})
