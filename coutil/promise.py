@@ -9,12 +9,12 @@ result to coroutines of another one.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from . import event as _event
+from ._coroutines.books import calling_frame
 from ._coroutines.coroutine import running
 from ._report import relative
 from .event import Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, suspend
@@ -27,11 +27,11 @@ class Promise:
 
     __slots__ = ("__weakref__", "_code", "_results", "_step")
 
-    def __init__(self, frame: FrameType) -> None:
-        """`frame` is the creator's; finding out the line is left to `repr`."""
+    def __init__(self, frame: FrameType | None) -> None:
+        """`frame` is the creator's, None if that is C; finding out the line is left to `repr`."""
         self._results: tuple[Any, ...] | None = None
-        self._code = frame.f_code
-        self._step = frame.f_lasti
+        self._code = frame and frame.f_code
+        self._step = frame.f_lasti if frame is not None else 0
 
     def __call__(self, probe: object = False) -> Any:
         """Return the results; wait until there are some.
@@ -57,9 +57,11 @@ class Promise:
 
     def __repr__(self) -> str:
         """Where it was made, and whether it is fulfilled."""
-        lines = (line for start, end, line in self._code.co_lines() if start <= self._step < end)
-        place = f"{relative(self._code.co_filename)}:{next(lines, None)}"
-        return f"<Promise at {place} {'pending' if self._results is None else 'fulfilled'}>"
+        place = ""
+        if self._code is not None:
+            lines = (line for start, end, line in self._code.co_lines() if start <= self._step < end)
+            place = f" at {relative(self._code.co_filename)}:{next(lines, None)}"
+        return f"<Promise{place} {'pending' if self._results is None else 'fulfilled'}>"
 
     def _fulfill(self, *results: Any) -> bool:
         """Set the results and resume everybody who waits for them; later calls only replace the results.
@@ -91,7 +93,7 @@ def create() -> tuple[Promise, Callable[..., bool]]:
     them and to resume who waits: it returns True the first time; later it only replaces the results, and returns False.
     Lua: promise.create.
     """
-    promise = Promise(sys._getframe(1))
+    promise = Promise(calling_frame(1))
     return promise, promise._fulfill
 
 

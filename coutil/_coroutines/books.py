@@ -134,10 +134,19 @@ class Books:
 
 
 def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
-    """Print the traceback of an exception that escaped from a coroutine; the default excepthook."""
-    if sys.stderr is not None:
-        print(f"Exception in {coroutine or 'the hub'}:", file=sys.stderr)
-        sys.__excepthook__(type(error), error, error.__traceback__)
+    """Print the traceback of an exception that escaped from a coroutine; the default excepthook.
+
+    A report that cannot be written (standard error is closed, its reader has gone, its disk is full) is dropped, as
+    Python drops its own: there is no place left to report that to, and the other coroutines have to go on.
+    """
+    try:
+        title = str(coroutine or "the hub")
+    except Exception as broken:  # noqa: BLE001  # of a name or a repr of the user's
+        title = f"a coroutine, whose repr raises {type(broken).__name__}"
+    with suppress(Exception):
+        if sys.stderr is not None:
+            print(f"Exception in {title}:", file=sys.stderr)
+            sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def foreign(what: str, owner: int) -> ForeignThread:
@@ -147,9 +156,17 @@ def foreign(what: str, owner: int) -> ForeignThread:
     return ForeignThread(f"{what} belongs to thread {thread_name(owner)}, and was used in thread {thread_name()}")
 
 
-def site(frame: FrameType) -> str:
-    """Return file and line of the innermost caller that is not part of coutil."""
-    at: FrameType | None = frame
+def calling_frame(depth: int) -> FrameType | None:
+    """Return the frame of our caller's caller (1), or of one further out; None if C has called instead."""
+    try:
+        return sys._getframe(depth + 1)
+    except ValueError:
+        return None
+
+
+def site(frame: FrameType | None) -> str:
+    """Return file and line of the innermost caller that is not part of coutil, "" if there is none."""
+    at = frame
     while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):
         at = at.f_back
     return f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else ""

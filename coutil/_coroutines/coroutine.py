@@ -8,7 +8,6 @@ Rule: this file needs no libuv. Whoever can wake a waiting main program register
 
 from __future__ import annotations
 
-import sys
 from _thread import get_ident
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -18,7 +17,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent
 
 from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
-from .books import Books, Unique, foreign, site
+from .books import Books, Unique, calling_frame, foreign, site
 from .runner import Runner, new_runner, retire
 from .states import DEBUG
 from .switching import Outside, Thrown, enter, throw_into, top
@@ -137,7 +136,7 @@ class Coroutine(Unique):
         self.since = 0  # when it suspended, in nanoseconds; nearly
         self.scope: Any = None  # the innermost one around it
         self.cancelled: Any = None  # the scope whose error every wait raises
-        self.site = site(sys._getframe(depth)) if DEBUG else ""
+        self.site = site(calling_frame(depth)) if DEBUG else ""
 
     @property
     def name(self) -> str:
