@@ -2,73 +2,44 @@
 
 from __future__ import annotations
 
-import signal as _signal
-from typing import Any
+from typing import Any, TypeVar
 
 from .._coroutines.states import ARMED, FREED
 from .._coroutines.switching import SIGNED
 from .._kernel.operation import Operation, operation
 from .._libuv import check, error, lib
+from .._libuv.signal_names import awaitable_number, signal_number
 from .awaited import Awaited, release
 
-__all__ = ["Watcher", "awaitsig", "emitsig", "name_of", "number_of"]
+__all__ = ["Watcher", "awaitsig", "checked_pid", "emitsig"]
 
-_NAMES = {
-    "interrupt": "SIGINT",
-    "terminate": "SIGTERM",
-    "stop": "SIGTSTP",
-    "continue": "SIGCONT",
-    "hangup": "SIGHUP",
-    "stdinoff": "SIGTTIN",
-    "stdoutoff": "SIGTTOU",
-    "winresize": "SIGWINCH",
-    "quit": "SIGQUIT",
-    "child": "SIGCHLD",
-    "abort": "SIGABRT",
-    "brokenpipe": "SIGPIPE",
-    "urgentsock": "SIGURG",
-    "userdef1": "SIGUSR1",
-    "userdef2": "SIGUSR2",
-    "trap": "SIGTRAP",
-    "filelimit": "SIGXFSZ",
-    "clocktime": "SIGALRM",
-    "cpulimit": "SIGXCPU",
-    "cputotal": "SIGPROF",
-    "cputime": "SIGVTALRM",
-    "polling": "SIGPOLL",
-    "sysargerr": "SIGSYS",
-    "TERMINATE": "SIGKILL",
-    "STOP": "SIGSTOP",
-}
-_numbers = {name: int(getattr(_signal, there)) for name, there in _NAMES.items() if hasattr(_signal, there)}
-_names = {number: name for name, number in _numbers.items()}
+Name = TypeVar("Name", bound=str | int)
 
 
-def awaitsig(signal: str) -> Any:
-    """Wait until the process gets `signal`; return its name, or what an explicit resume brings. Suspends.
+def awaitsig(signal: Name) -> Name:
+    """Wait until the process gets `signal`; return `signal`, or what an explicit resume brings. Suspends.
 
     signal: "interrupt", "terminate", "hangup", "quit", "userdef1", "userdef2", "child", "winresize", "continue",
     "stop", "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit",
-    "filelimit", "polling", "abort", "trap" or "sysargerr". All coroutines that wait for it, in all OS threads, get it.
+    "filelimit", "polling", "abort", "trap" or "sysargerr"; or a name or number of Python's `signal` module: "SIGTERM",
+    `signal.SIGTERM`, 15. All coroutines that wait for it, in all OS threads, get it.
     While somebody waits, nothing else is done about the signal: no handler of Python runs, and "interrupt" raises no
     KeyboardInterrupt. That ends when the caller waits for something else, or ends: who calls it in a loop, and waits
     for nothing else in between, misses none (several that come together count as one). Then what was set before holds
     again, which may be the system's default: it ends the process for most signals. Set a handler that does nothing if
     that must not be.
-    Raises TypeError, ValueError, `NotYieldable`, or `UVError`. Source: uv_signal_start.
+    Raises TypeError, ValueError (no such name, or one that no process is told of: "kill", "pause"), `NotYieldable`, or
+    `UVError`: EINVAL (the system has no such signal). Source: uv_signal_start.
     """
-    if not isinstance(signal, str):
-        raise TypeError(f"signal must be a string, not {signal!r}")
-    number = number_of(signal)
-    if signal.isupper():
-        raise ValueError(f"invalid signal: nobody can wait for {signal!r}")
+    number = awaitable_number("signal", signal)
+    what = f"signal {signal if isinstance(signal, str) else number}"
     own = operation()
     watcher: Any = own.hub.armed
     if watcher.__class__ is not Watcher or not watcher.waits_again(own, number):
-        if own.state is not FREED and (woken := own.released(f"signal {signal}")) is not SIGNED:
-            return woken
+        if own.state is not FREED and (woken := own.released(what)) is not SIGNED:
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         watcher = Watcher(own, number)
-    woken = watcher.wait(own, f"signal {signal}")
+    woken = watcher.wait(own, what)
     return signal if woken is True else woken
 
 
@@ -125,11 +96,12 @@ class Watcher(Awaited):
 def emitsig(pid: int, signal: str | int) -> bool:
     """Send `signal` to the process `pid`; return True.
 
-    signal: a name as in `awaitsig`, "TERMINATE" or "STOP", which no process can handle, or a number; 0 only checks.
+    signal: a word, name or number as in `awaitsig`, "kill" (SIGKILL) or "pause" (SIGSTOP), which no process can handle,
+    or 0, which only checks whether a signal could be sent.
     pid: 0 means all processes of the caller's group, less than 0 those of the group -pid, and -1 all that there are.
     Raises TypeError, ValueError (unknown name, out of range), or `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
-    number = number_of(signal)
+    number = signal_number("signal", signal)
     checked_pid(pid)
     check(lib.uv_kill(pid, number), "uv_kill")
     return True
@@ -142,21 +114,3 @@ def checked_pid(pid: object) -> int:
     if not -(2**31) <= pid < 2**31:
         raise ValueError(f"pid is out of range: {pid}")
     return pid
-
-
-def number_of(signal: object) -> int:
-    """Return the number of a signal that is given by name or number. Raises TypeError, ValueError."""
-    if isinstance(signal, str):
-        if signal not in _numbers:
-            raise ValueError(f"invalid signal: {signal!r}")
-        return _numbers[signal]
-    if isinstance(signal, bool) or not isinstance(signal, int):
-        raise TypeError(f"signal must be a string or an int, not {signal!r}")
-    if not 0 <= signal <= 255:
-        raise ValueError(f"signal is out of range: {signal}")
-    return int(signal)
-
-
-def name_of(number: int) -> str:
-    """Return the name of a signal; "signal" for one without."""
-    return _names.get(number, "signal")

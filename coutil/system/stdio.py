@@ -23,19 +23,20 @@ from .._kernel.operation import Operation, operation
 from .._kernel.requests import SIZE
 from .._libuv import lib
 from .._libuv.buffers import Bytes, integers, readable
+from .._libuv.signal_names import signal_number
 from ..errors import BusyError
 from .files.descriptor import has_position
 from .files.file import File
 from .network.bytestream import ByteStream
 from .network.handled import Opening, checked_size
 from .network.share import Travelling, adopted
-from .signals import Watcher, number_of
+from .signals import Watcher
 
 __all__ = ["Standard", "StandardFile", "Terminal", "standard"]
 
 _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
-_WINCH = number_of("winresize")
+_WINCH = signal_number("signal", "winresize")
 _HIGHER = 3  # descriptors that are no standard streams
 _here = _local()  # of each thread: its hub, and its streams by name
 _blocking: dict[int, int] = {}  # descriptors whose mode will be restored at exit, and the processes that changed it

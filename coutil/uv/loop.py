@@ -26,6 +26,7 @@ from .._kernel.hub import Hub, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics
+from .._libuv.signal_names import signal_number
 from .flat import flat
 from .fs import FS
 from .names import Names
@@ -249,17 +250,18 @@ class Loop(Unique, Names, Work):
             return 0
         return number(lib.co_loop_backend_timeout, "uv_backend_timeout", pointer, kind="int *")
 
-    def configure(self, option: str, *arguments: int) -> None:
+    def configure(self, option: str, *arguments: int | str) -> None:
         """Set an option, before the loop runs first.
 
-        option: "block_signal" (with the number of the signal, SIGPROF only) or "metrics_idle_time".
+        option: "block_signal" (with a signal as `Signal.start` takes it: SIGPROF only) or "metrics_idle_time".
         Raises TypeError, ValueError, `UVError`: EINVAL, ENOSYS. Source: uv_loop_configure.
         """
         if option not in _OPTIONS:
             raise ValueError(f"option must be one of {', '.join(_OPTIONS)}, not {option!r}")
         if len(arguments) != (option == "block_signal"):
             raise TypeError(f"{option} takes {int(option == 'block_signal')} arguments, not {len(arguments)}")
-        check(lib.co_loop_configure(self._check(), _OPTIONS[option], *(arguments or (0,))), "uv_loop_configure")
+        blocked = signal_number("signal", arguments[0]) if arguments else 0
+        check(lib.co_loop_configure(self._check(), _OPTIONS[option], blocked), "uv_loop_configure")
 
     def metrics_idle_time(self) -> int:
         """Return for how many nanoseconds the loop has waited, if it was configured to count; safe in any thread.

@@ -20,11 +20,11 @@ from .._libuv import check, lib
 from .._libuv.arguments import whole
 from .._libuv.command import IGNORED, Command, Container, culprit, pack
 from .._libuv.files import encoded
+from .._libuv.signal_names import signal_number
 from ..errors import UVError, uv_error_class
 from .flat import flat
 from .handle import Handle
 from .loop import Call, Loop, current_loop
-from .signal import signal_number
 
 __all__ = ["Process", "disable_stdio_inheritance", "kill", "spawn"]
 
@@ -139,14 +139,14 @@ class Process(Handle):
         return self._pid
 
     def kill(self, signum: int | str = "SIGTERM") -> None:
-        """Send it a signal, by name or number; 0 only looks whether that is possible.
+        """Send it a signal, by name, number or word (see `Signal.start`); 0 only looks whether that is possible.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: ESRCH (it has ended), EPERM,
         EINVAL. Source: uv_process_kill.
         """
-        self._c(lib.co_raw_process_kill, "uv_process_kill", signal_number(signum))
+        self._c(lib.co_raw_process_kill, "uv_process_kill", signal_number("signum", signum))
 
-    def wait(self) -> Any:
+    def wait(self) -> tuple[int, int]:
         """Wait until it has ended; return (status, signal), see the class, or what an explicit resume brings. Suspends.
 
         Any number of coroutines may wait, also after the end; while somebody waits, the loop counts as alive.
@@ -155,7 +155,7 @@ class Process(Handle):
         """
         woken = self._await_end()
         if woken is not SIGNED:
-            return woken
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if self._ended is None:
             raise self._own.unusable()
         if self._ended[0] < 0:
@@ -297,12 +297,12 @@ def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = Non
 
 
 def kill(pid: int, signum: int | str) -> None:
-    """Send a signal, by name or number, to a process; 0 only looks whether that is possible.
+    """Send a signal to a process, by name, number or word (see `Signal.start`); 0 only looks whether that is possible.
 
     pid: 0: all processes of our group; -1: all that there are; less: those of the group -pid.
     Raises TypeError, ValueError, `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
-    check(lib.uv_kill(whole("pid", pid, -(2**31), 2**31 - 1), signal_number(signum)), "uv_kill")
+    check(lib.uv_kill(whole("pid", pid, -(2**31), 2**31 - 1), signal_number("signum", signum)), "uv_kill")
 
 
 def disable_stdio_inheritance() -> None:

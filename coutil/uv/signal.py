@@ -9,35 +9,18 @@ signal from the handles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from signal import Signals
 from typing import Any
 
 from .._coroutines.switching import SIGNED
 from .._kernel.entries import Entry
 from .._libuv import error, lib
+from .._libuv.signal_names import signal_number
 from ..errors import OperationCancelled
 from .flat import flat
 from .handle import Handle, Own
 from .loop import Call, Loop
 
-__all__ = ["Signal", "new_signal", "signal_number"]
-
-
-def signal_number(signum: int | str) -> int:
-    """Return the number of a signal that is given by name ("SIGINT", in any case) or number.
-
-    Raises TypeError, ValueError.
-    """
-    if isinstance(signum, str):
-        number = Signals.__members__.get(signum.upper())
-        if number is None:
-            raise ValueError(f"signum is not the name of a signal: {signum!r}")
-        return int(number)
-    if isinstance(signum, bool) or not isinstance(signum, int):
-        raise TypeError(f"signum must be an int or a string, not {signum!r}")
-    if not 0 <= signum <= 255:
-        raise ValueError(f"signum is out of range (0 to 255): {signum}")
-    return int(signum)
+__all__ = ["Signal", "new_signal"]
 
 
 class Signal(Handle):
@@ -64,8 +47,9 @@ class Signal(Handle):
     def start(self, signum: int | str) -> None:
         """Have the handler called whenever the process gets the signal; another one is watched no more.
 
-        signum: number or name ("SIGINT"). Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`,
-        `UVError` EINVAL: nobody can watch it (0, SIGKILL, SIGSTOP, one that the system does not have).
+        signum: a number, a name ("SIGINT") or a word of `system.awaitsig` ("interrupt").
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: nothing can watch it (0,
+        SIGKILL, SIGSTOP, one that the system does not have).
         Source: uv_signal_start.
         """
         self._begin(signum, False, "uv_signal_start")
@@ -75,7 +59,7 @@ class Signal(Handle):
         self._begin(signum, True, "uv_signal_start_oneshot")
 
     def _begin(self, signum: int | str, once: bool, syscall: str) -> None:
-        number = signal_number(signum)
+        number = signal_number("signum", signum)
         self._restart(lib.co_raw_signal_start, syscall, number, once)
         self._own.stash = None
 
@@ -90,7 +74,7 @@ class Signal(Handle):
         if own.waiter is not None:
             own.hub.ready.append(_Stopped(own))
 
-    def wait(self) -> Any:
+    def wait(self) -> int:
         """Wait for the next signal; return its number, or what an explicit resume brings. Suspends.
 
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EINVAL (not started),
@@ -99,12 +83,12 @@ class Signal(Handle):
         own = self._own
         own.usable()
         if (kept := own.take_stash()) is not None:
-            return kept
+            return kept  # type: ignore[no-any-return]  # a number
         if not self.active:
             raise error(lib.UV_EINVAL, "uv_signal_start")
         woken = own.wait(1, _started)
         if woken is not SIGNED:
-            return woken
+            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if own.result < 0:
             raise error(own.result, "uv_signal_stop")
         return own.result
@@ -113,7 +97,7 @@ class Signal(Handle):
         """Return the handle: each item is the number of a signal, until it is stopped."""
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> int:
         """Wait for the next signal. Raises as `wait` does, except when the handle is stopped, or was before."""
         own = self._own
         own.usable()

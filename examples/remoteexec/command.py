@@ -19,7 +19,7 @@ def run(command, stream):
     finally:
         process.close()
         with suppress(ProcessLookupError):  # nobody is left
-            system.emitsig(-process.pid, "TERMINATE")
+            system.emitsig(-process.pid, "kill")
 
 
 def forward(pipe, kind, stream):

@@ -19,7 +19,7 @@ def child_end(kind: str) -> tuple[system.Pipe, socket.socket]:
     """Return our end of a "pipe" or "sharepipe", and the child's as a Python socket. Waits."""
     child = system.start("sleep", "100", stdin=LETTERS[kind])
     fd = _taken(child.pid)
-    child.kill("TERMINATE")
+    child.kill("kill")
     child.wait()
     ours: Any = child.stdin
     if fd >= 0:

@@ -279,16 +279,16 @@ class Child(Kind):
         return child.wait()
 
     def happen(self, number: int) -> None:
-        self.current[number].kill("TERMINATE")
+        self.current[number].kill("kill")
 
     def check_success(self, number: int, result: Any) -> None:
-        assert result == ("TERMINATE", 9)
+        assert result == ("kill", 9)
 
     def finish(self) -> None:
         for child in self.children:
             with suppress(ProcessLookupError):
-                child.kill("TERMINATE")
-            assert child.wait() == ("TERMINATE", 9)
+                child.kill("kill")
+            assert child.wait() == ("kill", 9)
         system.run("ready")
 
 

@@ -247,7 +247,7 @@ def test_grandchild_that_holds_the_pipe(hub):
             system.start(*HOLDER, stdout="r", detached=True) as child,
         ):
             receive_all(child.stdout)
-        assert child.wait() == ("TERMINATE", 9)
+        assert child.wait() == ("kill", 9)
     os.killpg(child.pid, signal.SIGKILL)  # the grandchild, which is not ours
     reaped(hub)
 
@@ -407,7 +407,7 @@ def test_without_pidfds():
         child.stdin.send(b"words")
         child.stdin.shutdown()
         print(child.stdout.receive())
-    for kill in ("TERMINATE", "userdef1"):
+    for kill in ("kill", "userdef1"):
         child = system.start("sleep", "100")
         child.kill(kill)
         print(*child.wait())
@@ -418,7 +418,7 @@ def test_without_pidfds():
     print(open(f"/proc/self/task/{os.getpid()}/children").read().split())
     """,
     )
-    assert lines == ["0 1 2 3 4 5 6 7 8 9", "b'words'", "TERMINATE 9", "userdef1 10", "ENOENT", "[]"]
+    assert lines == ["0 1 2 3 4 5 6 7 8 9", "b'words'", "kill 9", "userdef1 10", "ENOENT", "[]"]
 
 
 @needs_pidfds

@@ -19,7 +19,7 @@ from tests.helpers.tcp import both_domains, pairs, receive_all, receive_exactly
 PRINT = "import sys; sys.stdout.write('\\n'.join(sys.argv[1:]))"
 SLEEP = ("sleep", "100")
 GIVEN = (True, None, 3)
-KILLERS = {"TERMINATE": 9, "terminate": 15, "interrupt": 2, "quit": 3, "userdef1": 10, "userdef2": 12}
+KILLERS = {"kill": 9, "terminate": 15, "interrupt": 2, "quit": 3, "userdef1": 10, "userdef2": 12}
 
 
 def by_arguments(command, *arguments, **options):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coutil import errors, scopes, spawn, system
+from coutil import errors, scopes, spawn, system, uv
 from coutil.coroutine import create, yield_
 from tests.helpers.script import output_of, run_script
 
@@ -39,7 +39,7 @@ NAMES = {
     "polling": signal.SIGPOLL,
     "sysargerr": signal.SIGSYS,
 }
-NO_SIGNALS = ["", "SIGUSR1", "USERDEF1", "userdef3", "user1", "userdef1\0"]
+NO_SIGNALS = ["", "SIGNOTHING", "USERDEF1", "TERMINATE", "USR1", "userdef3", "user1", "userdef1\0"]
 GIVEN = (True, None, 3)
 
 
@@ -81,24 +81,71 @@ def test_unknown_names(bad, hub):
     create(check).resume()
 
 
-@pytest.mark.parametrize("bad", ["TERMINATE", "STOP"])
+@pytest.mark.parametrize("bad", ["kill", "pause", "SIGKILL", "sigstop", signal.SIGKILL, 19, 0])
 def test_what_nobody_can_wait_for(bad, hub):
-    """SIG-1: names that can only be sent are a ValueError."""
-    with pytest.raises(ValueError, match="invalid signal"):
+    """SIG-1: signals that no process is told of can only be sent: a ValueError."""
+    with pytest.raises(ValueError, match=r"invalid signal: no process is told of"):
         system.awaitsig(bad)
     assert hub.in_flight() == 0
     assert system.emitsig(ME, 0) is True
 
 
-@pytest.mark.parametrize("bad", [None, True, 10, b"userdef1", ["userdef1"]])
-def test_name_is_a_string(bad, hub):
-    """SIG-1: anything else is a TypeError; numbers can be sent only."""
-    with pytest.raises(TypeError, match="signal must be a string"):
-        system.awaitsig(bad)
-    if bad != 10:
-        with pytest.raises(TypeError, match="signal must be a string or an int"):
-            system.emitsig(ME, bad)
+@pytest.mark.parametrize("bad", [None, True, 1.0, b"userdef1", ["userdef1"]])
+def test_neither_name_nor_number(bad, hub):
+    """SIG-1: anything else is a TypeError; a number out of range is a ValueError, and one of no signal EINVAL."""
+    for call in (system.awaitsig, lambda signal: system.emitsig(ME, signal)):
+        with pytest.raises(TypeError, match="signal must be a string or an int, not"):
+            call(bad)
+        for number in (-1, 256):
+            with pytest.raises(ValueError, match=f"signal is out of range .*: {number}"):
+                call(number)
+        with pytest.raises(errors.UVError) as unknown:
+            call(200)
+        assert unknown.value.name == "EINVAL"
     assert hub.in_flight() == 0
+
+
+def test_the_error_says_what_is_accepted():
+    """SIG-1: words, names and numbers, in one line."""
+    with pytest.raises(ValueError, match="invalid signal: 'term'") as bad:
+        system.emitsig(ME, "term")
+    for word in ("terminate", "kill", "pause", "winresize", "SIGTERM"):
+        assert f'"{word}"' in str(bad.value)
+    assert str(bad.value).endswith("and numbers")
+
+
+SPELLINGS = ["userdef1", "SIGUSR1", "sigusr1", signal.SIGUSR1, int(signal.SIGUSR1)]
+
+
+@pytest.fixture
+def loop_of_ours():
+    """A loop of coutil.uv."""
+    with uv.Loop() as made:
+        yield made
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=map(repr, SPELLINGS))
+def test_every_spelling_in_every_place(spelling, loop_of_ours):
+    """Words, names in any case, numbers and members of `signal.Signals` are taken wherever a signal is."""
+    log = []
+    spawn.call(lambda: log.append(system.awaitsig(spelling)))
+    spawn.call(lambda: (system.suspend(), system.emitsig(ME, spelling)))
+    assert system.run() is False
+    assert log == [spelling]
+    assert type(log[0]) is type(spelling)
+    child = system.start("sleep", "100")
+    assert child.kill(spelling) is True
+    assert child.wait() == ("userdef1", signal.SIGUSR1)
+    with uv.Signal(loop_of_ours) as handle:
+        for start in (handle.start, handle.start_oneshot, lambda signum: uv.signal_start(handle, signum)):
+            start(spelling)
+            uv.kill(ME, spelling)
+            assert handle.wait() == signal.SIGUSR1
+    for kill in (uv.Process.kill, uv.process_kill, lambda one, signum: uv.kill(one.pid, signum)):
+        process = uv.Process(loop_of_ours, "sleep", ["100"])
+        kill(process, spelling)
+        assert process.wait() == (0, signal.SIGUSR1)
+        process.close()
 
 
 def test_where_it_can_be_called(escaped):

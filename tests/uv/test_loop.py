@@ -190,8 +190,9 @@ def test_configure(loop):
     with pytest.raises(TypeError, match="block_signal takes 1"):
         loop.configure("block_signal")
     with pytest.raises(errors.UVError) as info:
-        loop.configure("block_signal", 1)
+        loop.configure("block_signal", "SIGHUP")
     assert info.value.name == "EINVAL"
+    loop.configure("block_signal", "SIGPROF")
 
 
 # -- coroutines and loops

@@ -22,7 +22,7 @@ def execute(
     stdin: StandardStream = None,
     stdout: StandardStream = None,
     stderr: StandardStream = None,
-) -> Any:
+) -> tuple[str, int]:
     """Run a program and wait for its end; return how it ended, or what an explicit resume brings. Suspends.
 
     Everything is as in `start` and `Process.wait`. Pipes need an `ExecSpec`, which tells them, and the number of the
@@ -37,9 +37,9 @@ def execute(
     program_of(spec)  # raises
     own = operation()
     if own.state is not FREED and (woken := own.released("execute")) is not SIGNED:
-        return woken
+        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     if (woken := lucky(own.hub)) is not True:  # programs that cannot be started leave pipes for the loop to close
-        return woken
+        return woken  # type: ignore[no-any-return]  # the same
     if own.coroutine.cancelled is not None:
         raise own.coroutine.cancelled.error()
     return Process(spec).wait()

@@ -16,12 +16,12 @@ from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
 from ..._libuv import error, lib
 from ..._libuv.command import culprit
+from ..._libuv.signal_names import signal_number, signal_word
 from ..._libuv.spawning import Program, pack
 from ...errors import Closed, Forked, uv_error_class
 from ...scopes import timeout as within
 from ..awaited import Awaited, release
 from ..environment import Path
-from ..signals import name_of, number_of
 from .pipe import Pipe
 from .spec import ExecSpec, StandardStream, opened, program_of
 
@@ -97,7 +97,7 @@ class _Exit(Awaited, Entry):
         assert status is not None
         if status < 0:
             raise uv_error_class("ECHILD")(errno.ECHILD, f"somebody else has taken the status of {self.title}")
-        return (name_of(self.number), self.number) if self.number else ("exit", status)
+        return (signal_word(self.number), self.number) if self.number else ("exit", status)
 
 
 class Process(Unique):
@@ -140,10 +140,10 @@ class Process(Unique):
         """Our end of the pipe from the standard error; None if that is no pipe, or comes by `stdout`, too."""
         return self._pipes[2]
 
-    def wait(self, timeout: float | None = None) -> Any:
+    def wait(self, timeout: float | None = None) -> tuple[str, int]:
         """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
 
-        How: ("exit", status), or the name and the number of the signal that killed it: ("TERMINATE", 9); a signal
+        How: ("exit", status), or the name and the number of the signal that killed it: ("kill", 9); a signal
         without a name is called "signal". Any number of coroutines may wait.
         timeout: seconds to wait at most. Raises TypeError, ValueError, `Timeout`, `ForeignThread`, `Forked`, `Closed`
         (the event loop has ended), `NotYieldable`, or `UVError`: ECHILD (somebody else has waited for the process, or
@@ -157,20 +157,20 @@ class Process(Unique):
             exit_.check()
             own = operation()
             if own.state is not FREED and (woken := own.released(str(exit_))) is not SIGNED:
-                return woken
+                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if exit_.status is None:
             woken = exit_.wait(own, exit_)
             if woken is not True:
-                return woken
+                return woken  # type: ignore[no-any-return]  # the same
         return exit_.outcome()
 
     def kill(self, signal: str | int = "terminate") -> bool:
-        """Send a signal, by name or number as `emitsig` takes them; return True.
+        """Send a signal, by word, name or number as `emitsig` takes them; return True.
 
         Raises TypeError, ValueError, `ForeignThread`, `Forked`, or `UVError`: ESRCH (it has ended), EPERM, EINVAL.
         Source: uv_process_kill.
         """
-        number = number_of(signal)
+        number = signal_number("signal", signal)
         exit_ = self._exit
         if exit_.status is None:
             exit_.check()
@@ -199,7 +199,7 @@ class Process(Unique):
         with suppress(Forked):
             if raised is not None:
                 with suppress(ProcessLookupError, Closed):
-                    self.kill("TERMINATE")
+                    self.kill("kill")
             self.close()
             if raised is None:
                 self.wait()

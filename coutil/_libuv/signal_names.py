@@ -1,0 +1,71 @@
+"""Signals as arguments and results: names, numbers, and the words that `coutil.system` reports them by."""
+
+from __future__ import annotations
+
+from signal import SIGKILL, SIGSTOP, Signals
+
+__all__ = ["awaitable_number", "signal_number", "signal_word"]
+
+_WORDS = {
+    "interrupt": "SIGINT",
+    "terminate": "SIGTERM",
+    "stop": "SIGTSTP",
+    "continue": "SIGCONT",
+    "hangup": "SIGHUP",
+    "stdinoff": "SIGTTIN",
+    "stdoutoff": "SIGTTOU",
+    "winresize": "SIGWINCH",
+    "quit": "SIGQUIT",
+    "child": "SIGCHLD",
+    "abort": "SIGABRT",
+    "brokenpipe": "SIGPIPE",
+    "urgentsock": "SIGURG",
+    "userdef1": "SIGUSR1",
+    "userdef2": "SIGUSR2",
+    "trap": "SIGTRAP",
+    "filelimit": "SIGXFSZ",
+    "clocktime": "SIGALRM",
+    "cpulimit": "SIGXCPU",
+    "cputotal": "SIGPROF",
+    "cputime": "SIGVTALRM",
+    "polling": "SIGPOLL",
+    "sysargerr": "SIGSYS",
+    "kill": "SIGKILL",
+    "pause": "SIGSTOP",
+}
+_numbers = {word: int(Signals.__members__[name]) for word, name in _WORDS.items() if name in Signals.__members__}
+_words = {number: word for word, number in _numbers.items()}
+_HIGHEST = 255  # a number that no system has a signal for is left to the system to refuse
+_ACCEPTED = f"""accepted are {", ".join(f'"{word}"' for word in _numbers)}, names such as "SIGTERM", and numbers"""
+
+
+def signal_number(argument: str, signal: object) -> int:
+    """Return the number of a signal: a word of ours, a name of the `signal` module in any case, or a number.
+
+    argument: its name, for errors. Raises TypeError, ValueError.
+    """
+    if isinstance(signal, str):
+        number = _numbers.get(signal)
+        if number is None:
+            number = Signals.__members__.get(signal.upper())
+        if number is None:
+            raise ValueError(f"invalid {argument}: {signal!r}; {_ACCEPTED}")
+        return int(number)
+    if isinstance(signal, bool) or not isinstance(signal, int):
+        raise TypeError(f"{argument} must be a string or an int, not {signal!r}")
+    if not 0 <= signal <= _HIGHEST:
+        raise ValueError(f"{argument} is out of range (0 to {_HIGHEST}): {signal}")
+    return int(signal)
+
+
+def awaitable_number(argument: str, signal: object) -> int:
+    """Return the number of a signal that can be waited for. Raises TypeError, ValueError."""
+    number = signal_number(argument, signal)
+    if number in (0, SIGKILL, SIGSTOP):
+        raise ValueError(f"invalid {argument}: no process is told of {signal!r}, so nothing can wait for it")
+    return number
+
+
+def signal_word(number: int) -> str:
+    """Return the word for a signal; "signal" if there is none."""
+    return _words.get(number, "signal")
