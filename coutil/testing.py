@@ -20,7 +20,7 @@ from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
 from ._kernel.hub import LUCK, Hub, this_hub
 from ._kernel.operation import Operation
-from ._libuv.clock import Clock
+from ._libuv.clock import FOREVER, Clock
 from .scopes.block import Alarm
 
 __all__ = ["ManualClock", "manual_clock"]
@@ -44,8 +44,8 @@ def manual_clock() -> Iterator[ManualClock]:
         yield made
     finally:
         hub.clock = before
-    if made.heap:
-        raise RuntimeError(f"{_timers(len(made.heap))} of a manual clock still, which nobody will turn any more")
+    if waiting := len(made.heap) + len(made.endless):
+        raise RuntimeError(f"{_timers(waiting)} of a manual clock still, which nobody will turn any more")
 
 
 def _waits_for_time(owner: object) -> bool:
@@ -59,7 +59,7 @@ def _timers(count: int) -> str:
 class ManualClock(Clock):
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
-    __slots__ = ("heap", "hub", "idle", "time")
+    __slots__ = ("endless", "heap", "hub", "idle", "time")
 
     def __init__(self, hub: Hub) -> None:
         """Use `manual_clock`."""
@@ -68,6 +68,7 @@ class ManualClock(Clock):
         self.time = hub.clock.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
         self.idle: set[int] = set()  # slots of those that do not keep the loop alive
+        self.endless: set[int] = set()  # slots of those that never fire
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
@@ -78,17 +79,22 @@ class ManualClock(Clock):
         return self.time
 
     def start(self, slot: int, generation: int, nanoseconds: int) -> None:
-        """As in `Clock`."""
-        heappush(self.heap, (self.time + nanoseconds, generation, slot))
+        """As in `Clock`. No time is far enough for a timer that never fires: it does not keep the loop alive."""
+        if nanoseconds >= FOREVER:
+            self.endless.add(slot)
+        else:
+            heappush(self.heap, (self.time + nanoseconds, generation, slot))
 
     def stop(self, slot: int) -> None:
         """As in `Clock`."""
         self.heap = sorted(entry for entry in self.heap if entry[2] != slot)
         self.idle.discard(slot)
+        self.endless.discard(slot)
 
     def hold(self, slot: int, hold: bool) -> None:
         """As in `Clock`."""
-        (self.idle.discard if hold else self.idle.add)(slot)
+        if slot not in self.endless:
+            (self.idle.discard if hold else self.idle.add)(slot)
 
     def pending(self) -> int:
         """Return how many timers keep the loop alive."""

@@ -257,7 +257,7 @@ def test_closed_object():
     made = system.socket("stream", "ipv4")
     assert made.close() is made.close() is True
     for use in (made.fileno, made.getaddress, made.receive, lambda: made.send(b"x"), made.shutdown):
-        with pytest.raises(Closed, match="stream ipv4 is closed") as caught:
+        with pytest.raises(Closed, match=r"stream ipv4( .*)? is closed") as caught:
             use()
         assert caught.value.interrupted is False
         assert caught.value.errno == errno.EBADF

@@ -109,7 +109,7 @@ class Operation(Slotted, Entry):
     # -- timers -----------------------------------------------------------------------------------------------------
 
     def sleep(self, nanoseconds: int) -> Any:
-        """Wait until `nanoseconds` have passed since the cached time; return True. Suspends."""
+        """Wait until `nanoseconds` have passed from now on; return True. Suspends."""
         if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self.released("suspend")) is not SIGNED:
             return woken
         self._start_timer(nanoseconds)

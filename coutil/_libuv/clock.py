@@ -5,7 +5,9 @@ from __future__ import annotations
 from . import check, lib
 from .loop import Loop
 
-__all__ = ["Clock"]
+__all__ = ["FOREVER", "Clock"]
+
+FOREVER = 2**62  # nanoseconds, 146 years: a timer of so many, or more, never fires
 
 
 class Clock:
@@ -27,7 +29,7 @@ class Clock:
         return self.loop.now()
 
     def start(self, slot: int, generation: int, nanoseconds: int) -> None:
-        """Record (slot, generation) when `nanoseconds` have passed since the cached time; never earlier."""
+        """Record (slot, generation) when `nanoseconds` have passed from now on; never earlier."""
         check(lib.co_timer_start(self.loop.pointer, slot, generation, nanoseconds), "uv_timer_start")
 
     def stop(self, slot: int) -> None:

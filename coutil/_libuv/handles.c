@@ -56,9 +56,16 @@ int co_raw_timer_new(co_loop *loop, uint32_t slot, uint32_t generation) {
     return code ? code : handle_opened(timer, uv_timer_init(&loop->uv, &timer->u.timer));
 }
 
+/* Start a timer that fires `timeout` milliseconds after this call, never earlier; 0: in the next turn. */
+static int raw_timer_start(co_handle *timer, uint64_t timeout, uint64_t repeat) {
+    uint64_t behind = timeout ? timeout_from_now(timer->loop, 0) : 0;
+    timeout = timeout < UINT64_MAX - behind ? timeout + behind : UINT64_MAX;
+    return uv_timer_start(&timer->u.timer, on_raw_timer, timeout, repeat);
+}
+
 int co_raw_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t timeout, uint64_t repeat) {
     RENEWED(timer, UV_TIMER, loop, slot, generation);
-    return uv_timer_start(&timer->u.timer, on_raw_timer, timeout, repeat);
+    return raw_timer_start(timer, timeout, repeat);
 }
 
 int co_raw_timer_stop(co_loop *loop, uint32_t slot, uint32_t generation) {
@@ -68,7 +75,9 @@ int co_raw_timer_stop(co_loop *loop, uint32_t slot, uint32_t generation) {
 
 int co_raw_timer_again(co_loop *loop, uint32_t slot, uint32_t generation) {
     RENEWED(timer, UV_TIMER, loop, slot, generation);
-    return uv_timer_again(&timer->u.timer);
+    int code = uv_timer_again(&timer->u.timer); /* it refuses what was never started */
+    uint64_t repeat = uv_timer_get_repeat(&timer->u.timer);
+    return code || !repeat ? code : raw_timer_start(timer, repeat, repeat);
 }
 
 int co_raw_timer_set_repeat(co_loop *loop, uint32_t slot, uint64_t repeat) {

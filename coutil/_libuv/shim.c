@@ -393,7 +393,14 @@ static co_handle *timer_take(co_loop *loop) {
     return timer;
 }
 
-/* Fires `nanoseconds` after the cached time, never earlier. */
+/* The timeout for uv_timer_start, which counts from libuv's cached time, so that `nanoseconds` pass from now on. */
+static uint64_t timeout_from_now(co_loop *loop, uint64_t nanoseconds) {
+    uint64_t due = (uv_hrtime() + nanoseconds + 999999) / 1000000;
+    uint64_t cached = uv_now(&loop->uv);
+    return due > cached ? due - cached : 0;
+}
+
+/* Fires `nanoseconds` after this call, never earlier. */
 int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t nanoseconds) {
     ENTER(loop);
     co_handle *timer = timer_take(loop);
@@ -411,9 +418,7 @@ int co_timer_start(co_loop *loop, uint32_t slot, uint32_t generation, uint64_t n
         return code;
     }
     uv_ref(&timer->u.handle);
-    uint64_t due = (loop->clock + nanoseconds + 999999) / 1000000;
-    uint64_t now = uv_now(&loop->uv);
-    return uv_timer_start(&timer->u.timer, on_timer, due > now ? due - now : 0, 0);
+    return uv_timer_start(&timer->u.timer, on_timer, timeout_from_now(loop, nanoseconds), 0);
 }
 
 int co_timer_stop(co_loop *loop, uint32_t slot) {

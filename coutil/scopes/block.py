@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.switching import Outside, Thrown, interrupt
+from .._coroutines.switching import Thrown, interrupt
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from ..errors import ScopeCancelled, Timeout
@@ -61,15 +61,14 @@ class Block:
             if self.cancelled or host.cancelled is not None:
                 host.cancelled = cancelling(host)  # we may be a shield
             if not self.cancelled and self._deadline is not None:
-                self._set_alarm(host, this_hub(), self._deadline)
+                self._set_alarm(this_hub(), self._deadline)
         except BaseException:
             self._leave()
             raise
         return self
 
-    def _set_alarm(self, host: Coroutine, hub: Hub, deadline: float) -> None:
-        now = hub.clock.update() if host.gate.__class__ is Outside else hub.clock.now()
-        left = round(deadline * 1e9) - now
+    def _set_alarm(self, hub: Hub, deadline: float) -> None:
+        left = round(deadline * 1e9) - hub.clock.update()
         if left <= 0:
             self._expire()
         else:
@@ -158,7 +157,7 @@ class Block:
         while block is not None:
             alarm, deadline = block._alarm, block._deadline
             if alarm is not None and deadline is not None and alarm.hub is not host.home.hub:
-                block._set_alarm(host, this_hub(), deadline)
+                block._set_alarm(this_hub(), deadline)
             block = block._outer
 
     def _drive(self, me: Coroutine) -> Watch | Respite:

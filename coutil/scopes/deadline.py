@@ -39,10 +39,15 @@ class Deadline(Block):
 def timeout(seconds: float | None) -> Deadline:
     """Return a context manager in which every wait raises `errors.Timeout` once `seconds` have passed.
 
-    seconds: None is no limit, 0 or less is over at once: the first wait raises. Costs one timer.
+    seconds: None and `math.inf` are no limit, 0 or less is over at once: the first wait raises. Costs one timer.
     Raises TypeError, ValueError (NaN).
     """
     return Deadline(_from_now(seconds), quiet=False)
+
+
+def limit(timeout: float | None) -> Deadline:
+    """Return what `timeout` does, for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
+    return Deadline(_from_now(timeout, "timeout"), quiet=False)
 
 
 def timeout_at(deadline: float | None) -> Deadline:
@@ -61,6 +66,6 @@ def move_on_after(seconds: float | None) -> Deadline:
     return Deadline(_from_now(seconds), quiet=True)
 
 
-def _from_now(seconds: float | None) -> float | None:
-    limit = checked_time("seconds", seconds)
-    return None if limit is None else this_hub().clock.update() / 1e9 + limit
+def _from_now(value: float | None, name: str = "seconds") -> float | None:
+    seconds = checked_time(name, value)
+    return None if seconds is None else this_hub().clock.update() / 1e9 + seconds

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from .._coroutines.coroutine import Coroutine
-from ..scopes import timeout as deadline
+from ..scopes.deadline import limit
 from .locks import Lock
 from .turns import Line, Primitive, Turn, check_number, wait, wake_all, within
 
@@ -83,7 +83,7 @@ class Condition(Primitive):
         `timeout` is for all of it.
         """
         self._lock._check_owned()
-        with nullcontext() if timeout is None else deadline(timeout):
+        with nullcontext() if timeout is None else limit(timeout):
             while not (result := predicate()):
                 self.wait()
         return result

@@ -14,7 +14,7 @@ from .._coroutines.books import foreign, site
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import notify, rest
 from ..event import Emission, Wait, deliver, here, leave
-from ..scopes import timeout as deadline
+from ..scopes.deadline import limit
 
 SERVED = Emission(("served",))  # what waiters are resumed with
 
@@ -78,7 +78,7 @@ def within(timeout: float | None, wait: Callable[[Turn], Any], turn: Turn) -> An
     """Return wait(turn), in time."""
     if timeout is None:
         return wait(turn)
-    with deadline(timeout):
+    with limit(timeout):
         return wait(turn)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time as _time
+from time import sleep
 from typing import Any, Literal
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import running
-from .._coroutines.switching import Outside, take_turns
+from .._coroutines.switching import take_turns
 from .._host import interruptible
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 from .._libuv import lib
+from .._libuv.clock import FOREVER
 
 __all__ = ["nanosecs", "suspend", "time"]
 
-_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
+_EVER = 2**32  # seconds, 136 years: what is longer, or infinite, waits for ever
+_A_YEAR = 2.0**25  # seconds; a longer sleep of the whole thread is one of several
 _ZERO: Any = 0  # small integers are single objects: the common call is told by identity
 
 
@@ -46,10 +48,10 @@ def nanosecs() -> int:
 def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     """Wait until `seconds` have passed; return True, or what an explicit resume brings.
 
-    seconds: None, 0 or less: only let others run that are ready. Counted from the loop's cached time; never ends early.
+    seconds: None, 0 or less: only let others run that are ready; `math.inf`: for ever. They count from the call,
+    whatever was computed before, and the wait is never shorter.
     blocking: stop the whole thread instead of the calling coroutine; then nobody else runs.
-    Suspends unless blocking. Raises TypeError, ValueError (NaN, or more than 64 bits of milliseconds; 32 if blocking),
-    `NotYieldable`. Source: uv_timer_start.
+    Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
     """
     if seconds is _ZERO and blocking is False:
         me: Any = getcurrent()
@@ -61,19 +63,19 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
-            _block(nanoseconds / 1e9)
+            _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
         return True
     own = operation()
     if nanoseconds <= 0:
         return take_turns(own)
-    if running().gate.__class__ is Outside:
-        own.hub.clock.update()  # the loop may not have run for long
     return own.sleep(nanoseconds)
 
 
 @interruptible
 def _block(seconds: float) -> None:
-    _time.sleep(seconds)
+    until = lib.uv_hrtime() / 1e9 + seconds
+    while (left := until - lib.uv_hrtime() / 1e9) > 0:
+        sleep(min(left, _A_YEAR))
 
 
 def _checked(seconds: float | None, blocking: bool) -> int:
@@ -86,6 +88,6 @@ def _checked(seconds: float | None, blocking: bool) -> int:
         raise TypeError(f"seconds must be a number or None, not {seconds!r}")
     if seconds != seconds:  # noqa: PLR0124  # NaN
         raise ValueError("seconds must not be NaN")
-    if seconds * 1000 >= 2 ** (32 if blocking else 64):
-        raise ValueError(f"seconds is out of range: {seconds!r}")
-    return min(math.ceil(seconds * 1e9), _LONGEST) if seconds > 0 else 0
+    if seconds >= _EVER:
+        return FOREVER
+    return math.ceil(seconds * 1e9) if seconds > 0 else 0

@@ -19,7 +19,8 @@ _start, _stop = lib.co_raw_timer_start, lib.co_raw_timer_stop
 class Timer(Handle):
     """A timer. Handler: `ontimeout(timer)`.
 
-    It runs as long as its loop's time says; all times are whole milliseconds, from 0 to 2**64 - 1.
+    All times are whole milliseconds, from 0 to 2**64 - 1, which no loop lives to see. They count from the call,
+    whatever was computed before, and the wait is never shorter; those of an interval count from expiry to expiry.
     """
 
     kind = "timer"

@@ -18,6 +18,7 @@ from .._kernel.operation import operation_in
 from .._libuv import check, error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import address_of
+from .._libuv.clock import FOREVER
 from .._libuv.work import registered
 from ..errors import Closed, Forked
 from .request import Job, Later, Request, Requests, on_loop
@@ -25,7 +26,6 @@ from .request import Job, Later, Request, Requests, on_loop
 __all__ = ["Work", "at_work", "queue_work", "random", "sleep_blocking"]
 
 _MOST_RANDOM = 2**31 - 1
-_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -170,16 +170,13 @@ class Work(Requests):
         return Later(self)._do(_random(size))
 
     def sleep(self, milliseconds: int) -> Any:
-        """Wait until some whole milliseconds have passed by the loop's time; return True. Suspends.
+        """Wait until some whole milliseconds have passed since the call; return True. Suspends.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
         """
         whole("milliseconds", milliseconds)
-        pointer = self._check()
-        own = operation_in(self._hub)
-        if self._hub.caller is None:
-            lib.co_update(pointer)  # the loop may not have run for long
-        return own.sleep(min(milliseconds * 1_000_000, _LONGEST))
+        self._check()
+        return operation_in(self._hub).sleep(min(milliseconds * 1_000_000, FOREVER))
 
 
 def _work(hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> _Work:

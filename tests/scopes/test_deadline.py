@@ -130,9 +130,9 @@ def test_no_limit(make, seconds, clock):
 def test_huge_limits(make, seconds, clock, hub):
     """B64: whatever does not fit is very late; real timers take it, too."""
     with make(seconds) as limit:
-        assert clock.pending() == 1
+        assert clock.pending() == (seconds == 1e9), "more than 136 years never pass"
         system.suspend(1e6)
-        assert clock.heap[0][0] - clock.now() > (8e18 if seconds > 1e10 else 0.99e18)
+        assert clock.advance(10.0**8) is False
     assert (limit.expired, clock.pending()) == (False, 0)
 
 

@@ -176,7 +176,7 @@ def test_accept_is_handed_from_one_coroutine_to_another(domain, go):
         second_one.resume()
 
     def second():
-        with pytest.raises(BusyError, match=r"passive \w+ is in use: <Coroutine .*first suspended on passive"):
+        with pytest.raises(BusyError, match=r"passive \w+ .*is in use: <Coroutine .*first suspended on passive"):
             server.accept()
         yield_()
         with server.accept():

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import re
 import weakref
 
 import pytest
@@ -212,7 +213,7 @@ def test_connect_cancelled_then_closed_in_flight(domain, go):
     assert log == [GIVEN, True]
     assert system.run() is False
     assert log == [GIVEN, True]
-    assert repr(stream) == f"<{type(stream).__name__} {domain} closed>"
+    assert re.fullmatch(rf"<{type(stream).__name__} {domain}( .*)? closed>", repr(stream))
     server.close()
 
 
@@ -375,7 +376,7 @@ def test_close_during_connect(domain, go):
         with pytest.raises(OperationCancelled, match="ECANCELED") as caught:
             stream.connect(server.getaddress())
         log.append(caught.value.syscall)
-        with pytest.raises(Closed, match=f"stream {domain} is closed"):
+        with pytest.raises(Closed, match=rf"stream {domain}( .*)? is closed"):
             stream.connect(server.getaddress())
 
     waiting = go(client)

@@ -63,7 +63,7 @@ def test_bind_and_getaddress(domain):
             assert into == mine
         with pytest.raises(ValueError, match="into has the wrong domain"):
             made.getaddress("self", other)
-        with pytest.raises(OSError, match=r"^ENOTCONN: .*\(uv_udp_getpeername\)$"):
+        with pytest.raises(OSError, match=r"^ENOTCONN: .*\(uv_udp_getpeername\)(: .*)?$"):
             made.getaddress("peer", into)
         with pytest.raises(OSError, match=r"^EINVAL: .*\(uv_udp_bind\): '"):
             made.bind(loopback(domain))
@@ -94,14 +94,14 @@ def test_how_datagram_sockets_look(domain):
     with sockets(domain) as (ours, other):
         assert repr(ours) == f"<DatagramSocket {domain} {ours.getaddress()}>"
         ours.connect(other.getaddress())
-        plain = f"DatagramSocket {domain} {ours.getaddress()} {other.getaddress()}"
+        plain = f"{domain} {ours.getaddress()} -> {other.getaddress()}"
         waiting = spawn.call(ours.receive, name="worker-3")
-        assert repr(ours) == f"<{plain} awaited by worker-3>"
-        assert repr(waiting) == f"<Coroutine worker-3 suspended on datagram {domain}>"
+        assert repr(ours) == f"<DatagramSocket {plain} awaited by worker-3>"
+        assert repr(waiting) == f"<Coroutine worker-3 suspended on datagram {plain}>"
         waiting.resume()
-        assert repr(ours) == f"<{plain}>"
+        assert repr(ours) == f"<DatagramSocket {plain}>"
         ours.close()
-        assert repr(ours) == f"<DatagramSocket {domain} closed>"
+        assert repr(ours) == f"<DatagramSocket {plain} closed>"
 
 
 def test_other_threads_cannot_take_what_is_kept(go):
@@ -397,7 +397,7 @@ def test_closed_sockets_set_no_options():
     with system.socket("datagram", "ipv4") as made:
         pass
     for name, value in (("broadcast", True), ("mcastloop", True), ("ttl", 1), ("mcastttl", 1), ("mcastiface", None)):
-        with pytest.raises(Closed, match="datagram ipv4 is closed"):
+        with pytest.raises(Closed, match=r"datagram ipv4( .*)? is closed"):
             made.setoption(name, value)
     for name in ("mcastjoin", "mcastleave"):
         with pytest.raises(Closed):

@@ -81,7 +81,7 @@ def test_connect_and_disconnect(domain):
     """T-50: connect() disconnects; it does so once, and a connected socket must do so before it connects again."""
     with sockets(domain) as (ours, peer):
         for arguments in ((), (None,)):
-            with pytest.raises(OSError, match=r"^ENOTCONN: .*\(uv_udp_connect\)$"):
+            with pytest.raises(OSError, match=r"^ENOTCONN: .*\(uv_udp_connect\)(: .*)?$"):
                 ours.connect(*arguments)
             with pytest.raises(OSError, match=r"ENOTCONN.*uv_udp_getpeername"):
                 ours.getaddress("peer")
@@ -119,7 +119,7 @@ def test_too_large(domain):
     with sockets(domain) as (ours, other):
         to = other.getaddress()
         for data in (bytes(size + 1), bytearray(1 << 17), bytes(1 << 24)):
-            with pytest.raises(OSError, match=r"^EMSGSIZE: .*\(uv_udp_send\)$"):
+            with pytest.raises(OSError, match=r"^EMSGSIZE: .*\(uv_udp_send\): .* -> .*$"):
                 ours.send(data, to)
         assert ours.send(bytes(size), to) is True
         assert other.receive() == (bytes(size), ours.getaddress())
@@ -209,7 +209,7 @@ def test_cancelled_while_it_waits_for_a_cancelled_one(domain, go, busy):
 
         waiting = go(sender)
         waiting.resume()
-        assert repr(waiting).endswith(f"suspended on datagram {domain} send, after the cancelled call before it>")
+        assert repr(waiting).endswith(f"send to {to}, after the cancelled call before it>")
         waiting.resume(*GIVEN)
         assert log == [None, GIVEN]
         assert system.run() is False

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_getdomain(kind, domain):
         assert type(made) is CLASSES[kind, domain]
         assert made.getdomain() == domain
     assert made.getdomain() == domain
-    assert repr(made) == f"<{type(made).__name__} {domain} closed>"
+    assert re.fullmatch(rf"<{type(made).__name__} {domain}( .*)? closed>", repr(made))
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ def test_close_during_connect(domain, go):
             with pytest.raises(OperationCancelled, match="ECANCELED") as caught:
                 stream.connect(server.getaddress())
             log.append(caught.value.syscall)
-            with pytest.raises(Closed, match=f"stream {domain} is closed"):
+            with pytest.raises(Closed, match=rf"stream {domain}( .*)? is closed"):
                 stream.connect(server.getaddress())
 
         waiting = go(client)

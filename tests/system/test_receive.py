@@ -145,7 +145,7 @@ def test_stream_is_handed_from_one_receiver_to_another(domain, collect, go):
             second_one.resume()
 
         def second():
-            with pytest.raises(BusyError, match=r"stream \w+ is in use: <Coroutine .*first suspended on stream"):
+            with pytest.raises(BusyError, match=r"stream \w+ .*is in use: <Coroutine .*first suspended on stream"):
                 near.receive(32)
             yield_()
             log.append(near.receive(32))
@@ -205,7 +205,7 @@ def test_two_servers_that_double_what_they_get(domain, go):
     assert found == []
     assert system.run() is False
     assert sorted(found) == [b"1" * 64, b"2" * 64]
-    assert [repr(server) for server in servers] == [f"<{type(server).__name__} {domain} closed>" for server in servers]
+    assert all(repr(server).endswith(" closed>") for server in servers)
 
 
 RECEIVES = [lambda stream: stream.receive(), lambda stream: stream.receive_into(bytearray(64))]
@@ -399,7 +399,7 @@ def test_data_kept_for_nobody_go_with_the_stream(go):
     with pairs("ipv4", 2) as ends:
         near, far = lose_the_race(ends, go)
         assert near.close() is True
-        with pytest.raises(Closed, match="stream ipv4 is closed"):
+        with pytest.raises(Closed, match=r"stream ipv4( .*)? is closed"):
             near.receive()
         assert far.receive() == b""
 

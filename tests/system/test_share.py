@@ -381,7 +381,7 @@ def test_arguments_of_send(go):
             near.send(b"x", stream=idle)
         gone = system.socket("stream", "ipv4")
         gone.close()
-        with pytest.raises(Closed, match="stream ipv4 is closed"):
+        with pytest.raises(Closed, match=r"stream ipv4( .*)? is closed"):
             near.send(b"x", stream=gone)
         with system.socket("stream", "share") as unconnected, pytest.raises(BrokenPipeError):
             unconnected.send(b"x", stream=far)
@@ -397,7 +397,7 @@ def test_receive_stream_waits_like_receive(go):
             with pytest.raises(error, match="size"):
                 far.receive_stream(size)
         reader = go(lambda: log.append(far.receive_stream()))
-        with pytest.raises(BusyError, match="stream share is in use"):
+        with pytest.raises(BusyError, match=r"stream share.* is in use"):
             far.receive_stream()
         reader.resume(b"given")
         assert log == [b"given"]

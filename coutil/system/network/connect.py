@@ -15,7 +15,7 @@ from ... import event
 from ..._libuv.names import checked_host, checked_service
 from ...errors import UVError
 from ...scopes import Scope, move_on_after, scope
-from ...scopes import timeout as within
+from ...scopes.deadline import limit
 from ..time import time
 from .address import Address, Domain, address
 from .names import findaddr
@@ -43,7 +43,7 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
         raise ValueError('host "*" is every address of this machine: bind to it, but connect to one')
     race = _Race(checked_host(host).decode(), checked_service(service).decode())
     try:
-        with within(timeout), scope() as attempts:
+        with limit(timeout), scope() as attempts:
             woken = race.run(attempts)
             attempts.cancel()
     except BaseException:
@@ -122,7 +122,7 @@ class _Race:
             self.unknown[domain] = error.with_traceback(None)  # which refers to us
         self.looking.discard(domain)
         if self.latest is None:
-            self.not_before = time() + RESOLUTION_DELAY if "ipv6" in self.looking else 0.0
+            self.not_before = time("updated") + RESOLUTION_DELAY if "ipv6" in self.looking else 0.0
         event.emitall(self)
 
     def _try_next(self, children: Scope) -> None:
@@ -130,7 +130,7 @@ class _Race:
         domain: Domain = "ipv6" if self.latest is None else _OTHER[self.latest.type]
         left = self.left[domain] or self.left[_OTHER[domain]]
         self.latest = found = left.popleft()
-        self.not_before = time() + ATTEMPT_DELAY
+        self.not_before = time("updated") + ATTEMPT_DELAY
         self.trying += 1
         children.spawn(self._attempt, found, name=f"connect {found}")
 

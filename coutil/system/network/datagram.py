@@ -214,7 +214,8 @@ class DatagramSocket(IPSocket):
         with naming(peer, "uv_udp_send", handle):
             if code != _EAGAIN:
                 raise handle.failed(code, "uv_udp_send")
-            return self._request("send", lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
+            what = "send" if peer is None else f"send to {peer}"
+            return self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
 
     # -- options ----------------------------------------------------------------------------------------------------
 
