@@ -136,5 +136,5 @@ def take(handle: Handle, size: int) -> Any:
 
 
 def never_started(loop: Any, slot: int) -> int:
-    """Start waiting at a listener, which libuv has done for ever."""
-    return 0
+    """Start waiting at a listener, which libuv has done for ever, unless the listener has lost its descriptor."""
+    return lib.UV_EBADF  # type: ignore[no-any-return]  # an int

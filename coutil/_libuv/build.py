@@ -18,6 +18,8 @@ from cffi import FFI
 HERE = Path(__file__).parent
 OLDEST = "1.44.2"
 PARTS: tuple[str, ...] = (
+    "descriptors",
+    "options",
     "pool",
     "address",
     "ends",

@@ -58,7 +58,7 @@ static void pipe_directions(uv_stream_t *stream, int reads, int writes) {
 static int pipe_connect(co_handle *pipe, int fd, int kind) {
     int code = uv_pipe_open(&pipe->u.pipe, fd);
     if (!code) pipe_directions(&pipe->u.stream, !!(kind & CO_CHILD_WRITES), !!(kind & CO_CHILD_READS));
-    return code;
+    return owned(pipe, code);
 }
 
 /* Close the descriptor of a pipe whose handle stays open: what uv_close does to its watcher. No read, write or request
@@ -69,11 +69,13 @@ static void pipe_disconnect(co_handle *pipe) {
     previous[0] = next;
     next[1] = previous;
     node[0] = node[1] = node;
+    if (disown(pipe)) {
 #ifdef __linux__
-    struct epoll_event event = {0};
-    epoll_ctl(uv_backend_fd(&pipe->loop->uv), EPOLL_CTL_DEL, watcher->fd, &event); /* another process may have it, too */
+        struct epoll_event event = {0};
+        epoll_ctl(uv_backend_fd(&pipe->loop->uv), EPOLL_CTL_DEL, watcher->fd, &event); /* another process may have it, too */
 #endif
-    close(watcher->fd);
+        close(watcher->fd);
+    }
     watcher->fd = -1;
     pipe_directions(&pipe->u.stream, 0, 0);
 }
@@ -239,5 +241,6 @@ static int spawn_by_libuv(uv_loop_t *loop, uv_process_t *process, const uv_proce
     libuv_spawns = 1;
     int code = uv_spawn(loop, process, options);
     libuv_spawns = 0;
+    own_pipes(options->stdio, options->stdio_count);
     return code;
 }

@@ -150,11 +150,6 @@ static int fs_scanned(co_fs *call, uv_fs_t *uv) {
     return 0;
 }
 
-/* A descriptor that a handle of this loop polls: if it is closed, libuv aborts the process sooner or later. */
-static int is_polled(uv_loop_t *loop, int fd) {
-    return loop && fd >= 0 && (unsigned)fd < loop->nwatchers && loop->watchers[fd];
-}
-
 /* Everything but `call` is libuv's own: without `done` it blocks. */
 static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, const char *dest, uv_fs_cb done) {
     uint64_t size = call->size < CO_PIECE_FS ? call->size : CO_PIECE_FS;
@@ -167,7 +162,7 @@ static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, 
     if (call->pieces) return fs_pieces(loop, uv, call, done);
     switch (call->kind) {
         case UV_FS_OPEN: return uv_fs_open(loop, uv, path, call->flags, call->mode, done);
-        case UV_FS_CLOSE: return is_polled(loop, fd) ? UV_EBUSY : uv_fs_close(loop, uv, fd, done);
+        case UV_FS_CLOSE: return is_in_use(loop, fd) ? UV_EBUSY : uv_fs_close(loop, uv, fd, done);
         case UV_FS_READ: return uv_fs_read(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_WRITE: return uv_fs_write(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_SENDFILE: return uv_fs_sendfile(loop, uv, fd, call->source, call->offset, (size_t)size, done);

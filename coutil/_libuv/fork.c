@@ -134,6 +134,7 @@ int co_loop_revive(co_loop *loop) {
     pool_revive(loop);
     async_revive(&loop->uv.wq_async);
     keepers_forked(loop);
+    owners_revive(loop);
     signals_revive(loop);
     co_update(loop);
     return 0;

@@ -20,13 +20,20 @@ static int raw_open(co_loop *loop, uint32_t slot, uint32_t generation, uv_handle
 
 /* ---- every handle ---- */
 
+/* Returns 0 for a handle that has lost its descriptor: it is open for Python, and neither active nor referenced. */
+#define LOST(loop, slot) \
+    ENTER(loop);         \
+    if (find(loop, slot) && find(loop, slot)->lost) return 0
+
 /* Whether a handle is active (1), referenced (2). */
 int co_handle_flags(co_loop *loop, uint32_t slot) {
+    LOST(loop, slot);
     OPEN(handle, loop, slot);
     return (uv_is_active(&handle->u.handle) ? 1 : 0) | (uv_has_ref(&handle->u.handle) ? 2 : 0);
 }
 
 int co_handle_ref(co_loop *loop, uint32_t slot, int on) {
+    LOST(loop, slot);
     OPEN(handle, loop, slot);
     if (on)
         uv_ref(&handle->u.handle);

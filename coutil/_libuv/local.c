@@ -112,7 +112,7 @@ int co_local_bind(co_loop *loop, uint32_t slot, const char *name, size_t size) {
         close(fd);
     else
         pipe->u.pipe.io_watcher.fd = fd;
-    return code;
+    return owned(pipe, code);
 }
 
 /* The length of the name, which is not terminated; 0 if there is none. */
@@ -159,7 +159,7 @@ static int local_connect(co_handle *pipe, const struct sockaddr_un *address, soc
         close(fd);
         pipe->u.pipe.io_watcher.fd = -1;
     }
-    return code;
+    return owned(pipe, code);
 }
 
 int co_local_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const char *name, size_t size) {
@@ -179,7 +179,7 @@ int co_local_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generati
     OF_KIND(listener, UV_NAMED_PIPE, loop, at);
     int code = co_local_new(loop, slot, generation, share);
     if (code) return code;
-    code = uv_accept(&listener->u.stream, &find(loop, slot)->u.stream);
+    code = owned(find(loop, slot), uv_accept(&listener->u.stream, &find(loop, slot)->u.stream));
     if (code) co_close(loop, slot);
     return code;
 }

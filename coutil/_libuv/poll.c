@@ -16,6 +16,7 @@ static void poll_rest(co_handle *poll) {
 static int poll_for(co_handle *poll, int events) {
     poll_rest(poll);
     if (!events) return 0;
+    descriptor_vacate(poll->loop, poll->fd);
     poll->u.poll.io_watcher.fd = poll->fd;
     int code = uv_poll_start(&poll->u.poll, events, on_polled);
     if (code)
@@ -39,27 +40,9 @@ static void poll_tell(co_handle *poll, int result) {
 
 static void on_polled(uv_poll_t *uv, int status, int events) { poll_tell(HANDLE(uv), status < 0 ? status : events); }
 
-/* Before libuv tells the system of a descriptor, which it can only do or abort: it may have been closed since the start,
- * and its number be that of a file now. A step that finds the loop stopped leaves that to the next one. */
+/* In the step after a start: the number may be another file's by now, which can be polled as well. */
 static void poll_check(co_handle *poll) {
-    int fd = poll->fd, code = 0;
-    if (!uv_is_active(&poll->u.handle) || poll->u.poll.io_watcher.events) return;
-#ifdef __linux__
-    int set = uv_backend_fd(&poll->loop->uv);
-    struct epoll_event event;
-    memset(&event, 0, sizeof event);
-    event.data.fd = -1;
-    if (!epoll_ctl(set, EPOLL_CTL_ADD, fd, &event))
-        epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
-    else if (errno != EEXIST)
-        code = uv_translate_sys_error(errno);
-#else
-    if (fcntl(fd, F_GETFD) < 0) code = uv_translate_sys_error(errno);
-#endif
-    if (code)
-        poll_tell(poll, code);
-    else
-        refuse(poll);
+    if (uv_is_active(&poll->u.handle) && !is_same_file(poll, poll->fd)) poll_tell(poll, UV_EBADF);
 }
 
 int co_poll_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {
@@ -67,7 +50,9 @@ int co_poll_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {
     ENTER(loop);
     int code = raw_open(loop, slot, generation, UV_POLL, &poll);
     if (code) return code;
-    code = handle_opened(poll, uv_poll_init(&loop->uv, &poll->u.poll, fd));
+    descriptor_vacate(loop, fd);
+    code = file_note(poll, fd);
+    code = handle_opened(poll, code ? code : uv_poll_init(&loop->uv, &poll->u.poll, fd));
     if (code) return code;
     poll->fd = fd;
     poll_rest(poll);

@@ -35,6 +35,7 @@ static int ready_watch(co_ready_request *request, int fd, int writing) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return uv_translate_sys_error(errno);
     int code = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? uv_translate_sys_error(errno) : 0;
+    descriptor_vacate(request->pooled.head.loop, epoll);
     if (!code) code = uv_poll_init(&request->pooled.head.loop->uv, &request->poll, epoll);
     if (code) close(epoll);
     request->epoll = epoll;

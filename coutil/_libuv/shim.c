@@ -74,10 +74,12 @@ typedef struct {
     co_handle *timers; /* stopped ones, kept for reuse */
     uint32_t timers_kept;
     co_handle *failed; /* listeners that met an error in this step */
-    uint32_t *refused; /* slots of what is looked at before libuv polls: streams that found the arena full, and polled
-                        * descriptors that are new, in order; there is room for every slot */
+    uint32_t *refused; /* slots of what is looked at before libuv polls: streams that found the arena full, handles that
+                        * have lost their descriptor, and polled descriptors that are new, in order; there is room
+                        * for every slot */
     uint32_t refusals;
     uint32_t writes;   /* queued write requests */
+    uint32_t leaving;  /* handles that have lost their descriptor and are being closed; see descriptors.c */
     int forked, freed, sigpipe_blocked, muted;
     pthread_t thread;
     uv_async_t wakeup;
@@ -101,6 +103,9 @@ struct co_handle {
     co_handle *next;
     uint32_t slot, generation, turn;
     int error, fd, number;       /* error, number: also how a child has ended */
+    int owned;                   /* the descriptor that it owns, or -1; see descriptors.c */
+    dev_t device;                /* the file of its descriptor */
+    ino_t inode;
     uint8_t muted : 1, refused : 1;
     uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
     uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
@@ -109,6 +114,9 @@ struct co_handle {
     uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
     uint8_t simplex : 1;         /* our end of a pipe to a child that only we write to; see shutdown.c */
     uint8_t recverr : 1;         /* a datagram socket whose errors the system queues */
+    uint8_t lost : 1;            /* its descriptor is another file's: libuv has closed it, or does */
+    uint8_t gone : 1;            /* a lost one that libuv has closed */
+    uint8_t left : 1;            /* a lost one that Python has closed */
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
@@ -249,7 +257,7 @@ static co_handle *handle_new(co_loop *loop, uv_handle_type type) {
     co_handle *handle = calloc(1, offsetof(co_handle, u) + uv_handle_size(type));
     if (handle) {
         handle->loop = loop;
-        handle->fd = -1;
+        handle->fd = handle->owned = -1;
     }
     return handle;
 }
@@ -328,6 +336,10 @@ void co_out_release(co_out *out) {
 }
 #define HANDLE(pointer) ((co_handle *)((char *)(pointer)-offsetof(co_handle, u)))
 
+static int own(co_handle *handle);
+static int owned(co_handle *handle, int code);
+static int told(co_handle *handle, int status);
+
 /* Make a handle of a libuv type under a free slot. The caller initializes libuv's part and passes the code on. */
 static int handle_open(co_loop *loop, uint32_t slot, uint32_t generation, uv_handle_type type, co_handle **made) {
     co_handle *handle = *made = handle_new(loop, type);
@@ -354,6 +366,7 @@ static int handle_opened(co_handle *handle, int code) {
     }
     if (!handle->raw) uv_unref(&handle->u.handle); /* whether somebody waits is told by want[], not by libuv's flag */
     loop->want[handle->slot] = -1;
+    own(handle);
     return 0;
 }
 
@@ -468,16 +481,6 @@ int co_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
     return peer ? uv_tcp_getpeername(&tcp->u.tcp, name, &size) : uv_tcp_getsockname(&tcp->u.tcp, name, &size);
 }
 
-int co_nodelay(co_loop *loop, uint32_t slot, int on) {
-    OF_KIND(tcp, UV_TCP, loop, slot);
-    return uv_tcp_nodelay(&tcp->u.tcp, on);
-}
-
-int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds) {
-    OF_KIND(tcp, UV_TCP, loop, slot);
-    return uv_tcp_keepalive(&tcp->u.tcp, on, seconds);
-}
-
 int co_fileno(co_loop *loop, uint32_t slot) {
     uv_os_fd_t fd;
     OPEN(handle, loop, slot);
@@ -519,12 +522,23 @@ static void on_data(co_handle *handle, char *data, size_t count) {
 }
 
 static int datagrams_take(co_handle *handle);
+static void poll_tell(co_handle *handle, int result);
 static void poll_check(co_handle *handle);
+static void lost_serve(co_handle *handle);
+static int is_watched(co_handle *handle);
 
 static void refuse(co_handle *handle) {
     co_loop *loop = handle->loop;
     if (!handle->refused) loop->refused[loop->refusals++] = handle->slot;
     handle->refused = 1;
+}
+
+static void disarm(co_handle *handle) {
+    if (handle->u.handle.type == UV_UDP)
+        uv_udp_recv_stop(&handle->u.udp);
+    else
+        uv_read_stop(&handle->u.stream);
+    handle->loop->want[handle->slot] = -1;
 }
 
 /* Disarm late: the first event that finds nobody waiting, in a step that delivered nothing here, stops the reading.
@@ -534,13 +548,8 @@ static void on_refused(co_handle *handle) {
     if (wanted(handle)) {
         refuse(handle);
         uv_stop(&loop->uv);
-    } else if (handle->turn != loop->turn && !handle->flowing) {
-        if (handle->u.handle.type == UV_UDP)
-            uv_udp_recv_stop(&handle->u.udp);
-        else
-            uv_read_stop(&handle->u.stream);
-        loop->want[handle->slot] = -1;
-    }
+    } else if (handle->turn != loop->turn && !handle->flowing)
+        disarm(handle);
 }
 
 /* Reading has ended: the waiter is told why. The next wait starts afresh. */
@@ -592,6 +601,10 @@ static void serve_refused(co_loop *loop) {
         co_handle *handle = find(loop, slot);
         if (!handle || !handle->refused) continue; /* closed meanwhile */
         handle->refused = 0;
+        if (handle->lost) {
+            lost_serve(handle);
+            continue;
+        }
         if (handle->u.handle.type == UV_POLL) {
             poll_check(handle);
             continue;
@@ -618,7 +631,8 @@ static void serve_refused(co_loop *loop) {
 
 int co_read_start(co_loop *loop, uint32_t slot) {
     STREAM(stream, loop, slot);
-    int code = uv_read_start(&stream->u.stream, on_alloc, on_read);
+    int code = is_watched(stream);
+    if (!code) code = uv_read_start(&stream->u.stream, on_alloc, on_read);
     if (!code) loop->want[slot] = 0;
     return code;
 }
@@ -667,7 +681,7 @@ int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
 static void on_write(uv_write_t *uv, int status) {
     co_request *request = REQUEST(uv, write);
     request->head.loop->writes--;
-    request_done(request, status);
+    request_done(request, told(HANDLE(uv->handle), status));
 }
 
 #define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */
@@ -678,7 +692,10 @@ static int write_start(co_request *request, co_handle *stream, const char *data,
     co_loop *loop = stream->loop;
     size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;
     uv_buf_t *buffers = malloc(pieces * sizeof *buffers); /* libuv copies the list, not the data */
-    if (!buffers) return request_started(request, UV_ENOMEM);
+    if (!buffers || is_watched(stream)) {
+        free(buffers);
+        return request_started(request, buffers ? UV_EEXIST : UV_ENOMEM);
+    }
     for (size_t i = 0; i < pieces; i++) {
         size_t left = size - i * CO_PIECE;
         buffers[i] = uv_buf_init((char *)data + i * CO_PIECE, (unsigned int)(left < CO_PIECE ? left : CO_PIECE));
@@ -698,7 +715,7 @@ int co_write(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, con
 }
 
 static void on_connect(uv_connect_t *uv, int status) {
-    request_done(REQUEST(uv, connect), status);
+    request_done(REQUEST(uv, connect), told(HANDLE(uv->handle), status));
 }
 
 int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, const co_address *address) {
@@ -706,7 +723,9 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
     co_request *request = request_new(loop, at, generation);
     if (!request) return UV_ENOMEM;
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
-    return request_started(request, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, name, on_connect));
+    int code = is_watched(tcp);
+    if (!code) code = owned(tcp, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, name, on_connect));
+    return request_started(request, code);
 }
 
 /* ---- closing ---- */
@@ -726,20 +745,35 @@ static void listener_mute(co_handle *listener, int muted) {
 
 static void changes_left(co_handle *handle);
 
-static void on_close(uv_handle_t *uv) {
-    co_handle *handle = HANDLE(uv);
+/* The end of a handle, of which Python is told. */
+static void handle_over(co_handle *handle) {
     co_loop *loop = handle->loop;
-    if (uv->type == UV_FS_EVENT || uv->type == UV_FS_POLL) changes_left(handle);
     loop->handles[handle->slot] = NULL;
     loop->handles_freed++;
+    loop->leaving -= handle->left;
     push(loop, handle->slot, handle->generation, CO_CLOSED, 0);
+    if (handle->u.handle.type == UV_TCP) free(handle->extra);
     free(handle);
 }
 
+static void on_close(uv_handle_t *uv) {
+    co_handle *handle = HANDLE(uv);
+    if (uv->type == UV_FS_EVENT || uv->type == UV_FS_POLL) changes_left(handle);
+    handle->gone = 1;
+    if (!handle->lost || handle->left) handle_over(handle);
+}
+
+static int lost_close(co_handle *handle);
+static void descriptor_leave(co_handle *handle);
+
 int co_close(co_loop *loop, uint32_t slot) {
+    ENTER(loop);
+    co_handle *lost = find(loop, slot);
+    if (lost && lost->lost) return lost_close(lost);
     OPEN(handle, loop, slot);
     if (handle->muted) listener_mute(handle, 0);
     if (handle->ending) handle->ending(handle);
+    descriptor_leave(handle);
     loop->want[slot] = -1;
     loop->handles_closed++;
     uv_close(&handle->u.handle, on_close);
@@ -766,7 +800,8 @@ static void on_connection(uv_stream_t *uv, int status) {
 
 int co_listen(co_loop *loop, uint32_t slot, int backlog) {
     STREAM(listener, loop, slot);
-    int code = uv_listen(&listener->u.stream, backlog, on_connection);
+    int code = is_watched(listener);
+    if (!code) code = owned(listener, uv_listen(&listener->u.stream, backlog, on_connection));
     if (!code) loop->want[slot] = 0;
     return code;
 }
@@ -777,7 +812,7 @@ int co_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generation) {
     OF_KIND(listener, UV_TCP, loop, at);
     int code = tcp_open(loop, slot, generation, AF_UNSPEC, &tcp); /* uv_accept brings the descriptor */
     if (code) return code;
-    code = uv_accept(&listener->u.stream, &tcp->u.stream);
+    code = owned(tcp, uv_accept(&listener->u.stream, &tcp->u.stream));
     if (code) co_close(loop, slot);
     return code;
 }
@@ -801,6 +836,7 @@ static void listeners_recover(co_loop *loop) {
 }
 
 static void keepers_recover(co_loop *loop);
+static void watchers_arm(co_loop *loop);
 
 /* ---- the loop ---- */
 
@@ -842,7 +878,7 @@ void co_update(co_loop *loop) {
 /* Whether anything can still happen by itself: libuv's requests, timers and closing handles, or a waiter. */
 int co_alive(co_loop *loop) {
     if (foreign(loop)) return 0;
-    if (loop->ripe || uv_loop_alive(&loop->uv)) return 1;
+    if (loop->ripe || loop->leaving || uv_loop_alive(&loop->uv)) return 1;
     if (loop->hint < loop->slots && loop->want[loop->hint] > 0) return 1;
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->want[slot] > 0) {
@@ -860,6 +896,7 @@ int co_step(co_loop *loop, int block) {
     loop->count = loop->top = 0;
     loop->turn++;
     if (loop->ripe) tell_ripe(loop);
+    watchers_arm(loop);
     if (loop->refusals) serve_refused(loop);
     if (loop->count) block = 0;
     uv_update_time(&loop->uv);
@@ -931,6 +968,7 @@ co_loop *co_loop_new(void) {
         return NULL;
     }
     loop->thread = pthread_self();
+    loop->uv.data = loop;
     loop->ripe_end = &loop->ripe;
     loop->status = &loop->clock;
     loop->wakeup.data = loop->unmute.data = loop;
@@ -955,6 +993,7 @@ static void signals_forked(co_loop *loop);
 static void raw_signals_forked(co_loop *loop);
 static void keepers_left(co_loop *loop);
 static int process_walked(co_loop *loop, uv_handle_t *uv);
+static void lost_leave(co_loop *loop);
 
 /* In the child of a fork: the descriptors are shared with the parent, so nothing of the loop may be touched. */
 void co_loop_forked(co_loop *loop) {
@@ -973,6 +1012,7 @@ static void on_walk(uv_handle_t *uv, void *data) {
     else if (!process_walked(loop, uv)) {
         co_handle *handle = HANDLE(uv);
         if (handle->ending) handle->ending(handle);
+        descriptor_leave(handle);
         loop->handles_closed++;
         uv_close(uv, on_close);
     }
@@ -988,6 +1028,7 @@ int co_loop_close(co_loop *loop) {
     keepers_left(loop);
     signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);
+    lost_leave(loop);
     signals_put_back(loop);
     loop->count = 0;
     tell_ripe(loop);

@@ -12,13 +12,14 @@ static void on_shutdown(uv_shutdown_t *uv, int status) {
         pipe_disconnect(stream);
         status = 0;
     }
-    request_done(REQUEST(uv, shutdown), status);
+    request_done(REQUEST(uv, shutdown), told(stream, status));
 }
 
 int co_shutdown(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation) {
     STREAM(stream, loop, slot);
     uv_stream_t *uv = &stream->u.stream;
     if (stream->simplex && uv->io_watcher.fd < 0) return UV_ENOTCONN;
+    if (is_watched(stream)) return UV_EEXIST;
     co_request *request = request_new(loop, at, generation);
     if (!request) return UV_ENOMEM;
     if (!stream->simplex || uv->shutdown_req || !is_empty(&uv->write_queue) || !is_empty(&uv->write_completed_queue))

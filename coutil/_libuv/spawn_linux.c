@@ -276,6 +276,7 @@ static int spawn_linux(co_handle *child, co_program *program, const co_childfd *
     if (code) return birth_failed(child, code);
     int pidfd = birth(child->loop, program, stdio);
     if (pidfd < 0) return birth_failed(child, pidfd);
+    descriptor_vacate(child->loop, pidfd);
     code = uv_poll_init(&child->loop->uv, &child->u.poll, pidfd);
     if (code) { /* without it nobody would be told of the end */
         kill(program->pid, SIGKILL);

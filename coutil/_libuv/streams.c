@@ -5,8 +5,6 @@
  * what it brings.
  */
 
-#include <netinet/tcp.h>
-
 #define RAW_STREAM(name, loop, slot) \
     STREAM(name, loop, slot);        \
     if (!name->raw) return UV_EBADF
@@ -43,19 +41,11 @@ int co_raw_tty_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {
     return code;
 }
 
-static int is_taken(co_loop *loop, int fd) {
-    for (uint32_t slot = 0; slot < loop->slots; slot++) {
-        uv_os_fd_t other;
-        co_handle *handle = loop->handles[slot];
-        if (handle && !uv_is_closing(&handle->u.handle) && !uv_fileno(&handle->u.handle, &other) && other == fd) return 1;
-    }
-    return 0;
-}
-
 /* Whether libuv could poll a descriptor: it aborts if it cannot. */
 static int pollable(co_loop *loop, int fd) {
     if (fcntl(fd, F_GETFD) < 0) return UV_EBADF;
-    if (is_taken(loop, fd)) return UV_EEXIST;
+    if (is_owned(fd)) return UV_EEXIST;
+    descriptor_vacate(loop, fd);
 #ifdef __linux__
     struct epoll_event event = {0};
     int poller = uv_backend_fd(&loop->uv);
@@ -75,7 +65,8 @@ int co_raw_open(co_loop *loop, uint32_t slot, int fd) {
     if (fstat(fd, &file)) return uv_translate_sys_error(errno);
     if (stream->u.handle.type == UV_TCP && !S_ISSOCK(file.st_mode)) return UV_ENOTSOCK;
     stream->plain = !S_ISSOCK(file.st_mode);
-    return stream->u.handle.type == UV_TCP ? uv_tcp_open(&stream->u.tcp, fd) : uv_pipe_open(&stream->u.pipe, fd);
+    code = stream->u.handle.type == UV_TCP ? uv_tcp_open(&stream->u.tcp, fd) : uv_pipe_open(&stream->u.pipe, fd);
+    return owned(stream, code);
 }
 
 /* ---- reading ---- */
@@ -83,7 +74,8 @@ int co_raw_open(co_loop *loop, uint32_t slot, int fd) {
 /* Begin to read: for a handler (flow), or until something has come. */
 int co_raw_read_start(co_loop *loop, uint32_t slot, int flow) {
     RAW_STREAM(stream, loop, slot);
-    int code = uv_read_start(&stream->u.stream, on_alloc, on_read);
+    int code = is_watched(stream);
+    if (!code) code = uv_read_start(&stream->u.stream, on_alloc, on_read);
     if (code == UV_EALREADY && flow) code = 0;
     if (code) return code;
     stream->flowing = flow;
@@ -150,7 +142,7 @@ int co_raw_take(co_loop *loop, uint32_t slot, uint32_t into) {
                : type == UV_UDP ? uv_udp_open(&taker->u.udp, fd)
                                 : uv_pipe_open(&taker->u.pipe, fd);
     if (code) close(fd);
-    return code;
+    return owned(taker, code);
 }
 
 /* ---- connections ---- */
@@ -163,7 +155,7 @@ int co_raw_accept(co_loop *loop, uint32_t at, uint32_t slot) {
     if (listener->u.stream.accepted_fd < 0) return UV_EAGAIN;
     if (stream->u.handle.type != listener->u.handle.type) return UV_EINVAL;
     if (stream->u.stream.io_watcher.fd >= 0) return UV_EBUSY;
-    return uv_accept(&listener->u.stream, &stream->u.stream);
+    return owned(stream, uv_accept(&listener->u.stream, &stream->u.stream));
 }
 
 int co_raw_bind(co_loop *loop, uint32_t slot, const co_address *address, unsigned int flags, int reuseport) {
@@ -177,31 +169,11 @@ int co_raw_bind(co_loop *loop, uint32_t slot, const co_address *address, unsigne
         fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0) return uv_translate_sys_error(errno);
         tcp->u.tcp.io_watcher.fd = fd;
+        own(tcp);
     }
     if (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) return uv_translate_sys_error(errno);
 #endif
-    return uv_tcp_bind(&tcp->u.tcp, name, flags);
-}
-
-int co_simultaneous_accepts(co_loop *loop, uint32_t slot, int on) {
-    RAW(tcp, UV_TCP, loop, slot);
-    return uv_tcp_simultaneous_accepts(&tcp->u.tcp, on);
-}
-
-/* Probes after `idle` seconds of silence, `interval` seconds apart, until `count` of them have no answer. */
-int co_keepalive_ex(co_loop *loop, uint32_t slot, int on, unsigned int idle, unsigned int interval, unsigned int count) {
-    RAW(tcp, UV_TCP, loop, slot);
-#if UV_VERSION_HEX >= 0x013400
-    return uv_tcp_keepalive_ex(&tcp->u.tcp, on, idle, interval, count);
-#else
-    int code = uv_tcp_keepalive(&tcp->u.tcp, on, idle), fd = tcp->u.tcp.io_watcher.fd;
-    if (code || !on) return code;
-    if (fd < 0) return UV_EBADF;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval) ||
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count))
-        return uv_translate_sys_error(errno);
-    return 0;
-#endif
+    return owned(tcp, uv_tcp_bind(&tcp->u.tcp, name, flags));
 }
 
 /* The first half of uv_tcp_close_reset: the close that comes next resets the connection. */

@@ -140,7 +140,8 @@ static void on_readable(uv_udp_t *uv, ssize_t none, const uv_buf_t *window, cons
 
 int co_udp_receive_start(co_loop *loop, uint32_t slot) {
     UDP(udp, loop, slot);
-    int code = uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable);
+    int code = is_watched(udp);
+    if (!code) code = owned(udp, uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable));
     if (!code) loop->want[slot] = 0;
     return code;
 }
@@ -157,7 +158,7 @@ int co_udp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6) {
 
 int co_udp_bind(co_loop *loop, uint32_t slot, const co_address *address, int reuse) {
     UDP(udp, loop, slot);
-    return uv_udp_bind(&udp->u.udp, (const struct sockaddr *)&address->storage, reuse ? UV_UDP_REUSEADDR : 0);
+    return owned(udp, uv_udp_bind(&udp->u.udp, (const struct sockaddr *)&address->storage, reuse ? UV_UDP_REUSEADDR : 0));
 }
 
 int co_udp_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
@@ -170,7 +171,7 @@ int co_udp_name(co_loop *loop, uint32_t slot, int peer, co_address *into) {
 /* Without an address: disconnect. */
 int co_udp_connect(co_loop *loop, uint32_t slot, const co_address *address) {
     UDP(udp, loop, slot);
-    return uv_udp_connect(&udp->u.udp, (const struct sockaddr *)address);
+    return owned(udp, uv_udp_connect(&udp->u.udp, (const struct sockaddr *)address));
 }
 
 /* ---- sending: `binary` of the address is NULL on a connected socket ---- */
@@ -190,10 +191,10 @@ static int send_at_once(uv_udp_t *udp, const char *data, size_t size, const stru
     socklen_t length = !to ? 0 : to->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     ssize_t sent;
     do
-        sent = sendto(udp->io_watcher.fd, data, size, 0, to, length);
+        sent = sendto(udp->io_watcher.fd, data, size, MSG_DONTWAIT, to, length);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) return (int)sent;
-    return errno == EAGAIN || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
 }
 
 int co_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const char *binary, int port,
@@ -204,7 +205,7 @@ int co_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size,
     if (udp->u.udp.send_queue_count) return UV_EAGAIN;
     if (udp->u.udp.io_watcher.fd >= 0) return send_at_once(&udp->u.udp, data, size, to);
     uv_buf_t buffer = one_buffer(data, size); /* libuv makes the socket */
-    return uv_udp_try_send(&udp->u.udp, &buffer, 1, to);
+    return owned(udp, uv_udp_try_send(&udp->u.udp, &buffer, 1, to));
 }
 
 /* libuv sends what is queued in batches, and when the first datagram of a batch fails, it fails all of them. So it gets
@@ -230,7 +231,7 @@ static void sent(uv_udp_t *udp, int status) {
     co_send_request *last = udp->data, *first = last->next;
     last->next = first->next;
     if (first == last) udp->data = NULL;
-    request_done(first, status);
+    request_done(first, told(HANDLE(udp), status));
 }
 
 static void on_sent(uv_udp_send_t *uv, int status) {
@@ -248,7 +249,8 @@ static void on_sent(uv_udp_send_t *uv, int status) {
 static int send_queue(co_handle *udp, co_send_request *request, const char *data, size_t size) {
     co_send_request *last = udp->u.udp.data;
     request->buffer = one_buffer(data, size);
-    int code = last ? 0 : send_start(&udp->u.udp, request);
+    int code = is_watched(udp);
+    if (!code && !last) code = owned(udp, send_start(&udp->u.udp, request));
     if (code < 0) return request_started(request, code);
     request->next = last ? last->next : request;
     if (last) last->next = request;
@@ -320,8 +322,9 @@ int co_udp_membership(co_loop *loop, uint32_t slot, int join, const char *group,
                       const char *source) {
     UDP(udp, loop, slot);
     uv_membership membership = join ? UV_JOIN_GROUP : UV_LEAVE_GROUP;
-    return source ? uv_udp_set_source_membership(&udp->u.udp, group, interface, source, membership)
-                  : uv_udp_set_membership(&udp->u.udp, group, interface, membership);
+    int code = source ? uv_udp_set_source_membership(&udp->u.udp, group, interface, source, membership)
+                      : uv_udp_set_membership(&udp->u.udp, group, interface, membership);
+    return owned(udp, code);
 }
 
 /* ---- raw handles: `udp` is one whose socket may not exist yet, or be somebody else's ---- */
@@ -360,8 +363,10 @@ int co_raw_udp_open(co_loop *loop, uint32_t slot, int fd, int exact, int reusead
     RAW_UDP(udp, loop, slot);
     int code = datagrams_of_ip(fd), on = 1, before = value_of(fd, SO_REUSEADDR) > 0 || reuseaddr;
     if (code) return code;
+    if (is_owned(fd)) return UV_EEXIST;
+    descriptor_vacate(loop, fd);
     if (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) return uv_translate_sys_error(errno);
-    code = uv_udp_open(&udp->u.udp, fd);
+    code = owned(udp, uv_udp_open(&udp->u.udp, fd));
     if (!code && exact && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &before, sizeof before))
         return uv_translate_sys_error(errno);
     return code;
@@ -383,6 +388,7 @@ int co_raw_udp_bind(co_loop *loop, uint32_t slot, const co_address *address, uns
     RAW_UDP(udp, loop, slot);
     int code = reuseport ? share_port(udp, address->storage.ss_family) : 0;
     if (!code) code = uv_udp_bind(&udp->u.udp, (const struct sockaddr *)&address->storage, flags);
+    owned(udp, 0);
     if (!code && flags & UV_UDP_LINUX_RECVERR) udp->recverr = 1;
     return code;
 }
@@ -405,7 +411,8 @@ int co_raw_udp_flow(co_loop *loop, uint32_t slot, int on) {
     RAW_UDP(udp, loop, slot);
     int32_t *want = &loop->want[slot];
     if (on && udp->flowing) return UV_EALREADY;
-    int code = on && *want < 0 ? uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable) : 0;
+    int code = on ? is_watched(udp) : 0;
+    if (!code && on && *want < 0) code = owned(udp, uv_udp_recv_start(&udp->u.udp, on_no_window, on_readable));
     if (code) return code;
     udp->flowing = on;
     if (on && *want < 0) *want = 0;
@@ -427,7 +434,7 @@ static const struct sockaddr *name_of(const co_address *address) {
 int co_raw_udp_try_send(co_loop *loop, uint32_t slot, const char *data, size_t size, const co_address *address) {
     RAW_UDP(udp, loop, slot);
     uv_buf_t buffer = one_buffer(data, size);
-    return uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(address));
+    return owned(udp, uv_udp_try_send(&udp->u.udp, &buffer, 1, name_of(address)));
 }
 
 /* What libuv says of an address that is given, or not, to a socket that has a peer, or none. */

@@ -70,8 +70,6 @@ int co_bind(co_loop *loop, uint32_t slot, const co_address *address);
 int co_listen(co_loop *loop, uint32_t slot, int backlog);
 int co_accept(co_loop *loop, uint32_t listener, uint32_t slot, uint32_t generation);
 int co_name(co_loop *loop, uint32_t slot, int peer, co_address *into);
-int co_nodelay(co_loop *loop, uint32_t slot, int on);
-int co_keepalive(co_loop *loop, uint32_t slot, int on, unsigned int seconds);
 int co_fileno(co_loop *loop, uint32_t slot);
 int co_read_start(co_loop *loop, uint32_t slot);
 int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size);

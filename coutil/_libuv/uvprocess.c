@@ -136,6 +136,7 @@ static void keeper_watch(co_keeper *keeper, pid_t pid) {
     keeper->pid = pid;
     keeper->fd = pidfd_of(pid);
     if (keeper->fd < 0) return;
+    descriptor_vacate(keeper->loop, keeper->fd);
     if (uv_poll_init(&keeper->loop->uv, &keeper->poll, keeper->fd)) {
         close(keeper->fd);
         keeper->fd = -1;

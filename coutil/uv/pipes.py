@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from .._libuv import error, lib
 from .._libuv.buffers import filled, integers, readable
+from .descriptor import descriptor, hand_over
 from .flat import flat
 from .handle import Handle
 from .loop import Loop
 from .stream import Data, Stream, joined
-from .tcp import TCP, descriptor, pair_flags
+from .tcp import TCP, pair_flags
 
 __all__ = ["Pipe", "new_pipe", "pipe"]
 
@@ -39,16 +40,20 @@ class Pipe(Stream):
         )
 
     def open(self, file: Any) -> None:
-        """Use a pipe or a Unix socket: a descriptor, or an object with `fileno`, which is detached if it can be.
+        """Use a pipe or a Unix socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
 
-        It is the handle's from now on, and does not block. Nobody else may use, or close, the descriptor. If this
-        raises, it is the caller's still. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle of
-        the loop has it), EBUSY (the handle is open), EINVAL (a file). Source: uv_pipe_open.
+        It does not block. Nothing else may use, or close, the descriptor. A socket object is detached. A file object is
+        flushed and closed, and the handle has a duplicate of its descriptor; what the object has read ahead is lost. An
+        object that does not close its descriptor, such as `sys.stdin`, stays as it is. If this raises, the object is
+        the caller's still.
+        Raises TypeError, ValueError, `Closed`, what flushing raises, and `UVError`: EBADF, EEXIST (a handle owns it, or
+        polls it), EBUSY (this handle is open), EINVAL (a file of a disk). Source: uv_pipe_open.
         """
-        self._c(lib.co_raw_open, "uv_pipe_open", descriptor(file))
-        detach = getattr(file, "detach", None)
-        if detach is not None and hasattr(file, "getsockname"):  # what files call detach is something else
-            detach()
+
+        def take(number: int) -> None:
+            self._c(lib.co_raw_open, "uv_pipe_open", number)
+
+        hand_over(file, descriptor(file), "uv_pipe_open", take)
 
     def bind(self, name: Path, no_truncate: bool = True) -> None:
         """Bind to a path that does not exist, or to an abstract name; "": Linux chooses one.

@@ -32,12 +32,13 @@ class Poll(Handle):
     def __init__(self, loop: Loop | None, fd: Any) -> None:
         """Make a handle of `loop`; see `Timer`.
 
-        fd: a descriptor, or what has a `fileno()`; it does not block any more. A handle may rest while another one
-        polls the same descriptor.
+        fd: a descriptor, or an object with `fileno`, which is kept as long as the handle is; it does not block from now
+        on. A handle may rest while another one polls the same descriptor.
         Raises TypeError, ValueError (negative), and `UVError`: EBADF, EPERM (a file, for which there is nothing to wait
         for), EEXIST (another handle of the loop is polling it, or reading from it). Source: uv_poll_init.
         """
         number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
+        self._file = fd  # or a forgotten one would be closed
         super().__init__(
             loop, lambda pointer, slot, generation: lib.co_poll_new(pointer, slot, generation, number), "uv_poll_init"
         )

@@ -9,11 +9,12 @@ from .._libuv import error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import integers
 from .._libuv.sockaddr import Name, numeric, pack, room, told
+from .descriptor import descriptor, hand_over
 from .flat import flat
 from .loop import Loop
 from .stream import Stream
 
-__all__ = ["NONBLOCK_PIPE", "TCP", "descriptor", "new_tcp", "pair_flags", "socketpair"]
+__all__ = ["NONBLOCK_PIPE", "TCP", "new_tcp", "pair_flags", "socketpair"]
 
 NONBLOCK_PIPE: int = lib.UV_NONBLOCK_PIPE  # flag of `pipe` and `socketpair`
 _FAMILIES = {None: socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -43,16 +44,18 @@ class TCP(Stream):
         super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tcp_new(pointer, slot, gen, number), "uv_tcp_init")
 
     def open(self, sock: Any) -> None:
-        """Use a socket: a descriptor, or an object with `fileno`, which is detached. It is the handle's from now on.
+        """Use a socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
 
-        Nobody else may use, or close, the descriptor. If this raises, it is the caller's still.
-        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle of the loop has it), EBUSY (the
+        Nothing else may use, or close, the descriptor. A socket object is detached; another object that closes its
+        descriptor is closed, and the handle has a duplicate. If this raises, the socket is the caller's still.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle owns it, or polls it), EBUSY (this
         handle is open), EINVAL, ENOTSOCK. Source: uv_tcp_open.
         """
-        self._c(lib.co_raw_open, "uv_tcp_open", descriptor(sock))
-        detach = getattr(sock, "detach", None)
-        if detach is not None:
-            detach()
+
+        def take(number: int) -> None:
+            self._c(lib.co_raw_open, "uv_tcp_open", number)
+
+        hand_over(sock, descriptor(sock), "uv_tcp_open", take)
 
     def nodelay(self, on: bool = True) -> None:
         """Send small packets at once, or not. Raises `Closed`, `UVError`. Source: uv_tcp_nodelay."""
@@ -62,8 +65,9 @@ class TCP(Stream):
         """Probe a silent peer, or not.
 
         idle: seconds of silence before that. interval: seconds between probes. count: how many are unanswered before
-        the connection fails. None: as the system has it; else the socket must exist.
-        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL, EBADF. Source: uv_tcp_keepalive, uv_tcp_keepalive_ex.
+        the connection fails. None: libuv's choice. Without a socket they are kept, and set as soon as there is one.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (on Linux: more than 32,767 seconds or 127 probes, or
+        an `idle` of 0). Source: uv_tcp_keepalive, uv_tcp_keepalive_ex.
         """
         whole("idle", idle, 0, 2**31 - 1)
         if interval is None and count is None:
@@ -126,17 +130,6 @@ class TCP(Stream):
 
     def _new(self) -> TCP:
         return TCP(self.loop)
-
-
-def descriptor(source: Any) -> int:
-    """Return the descriptor that an int or an object with `fileno` stands for. Raises TypeError, ValueError."""
-    number = source
-    if isinstance(source, bool) or not isinstance(source, int):
-        fileno = getattr(source, "fileno", None)
-        if fileno is None:
-            raise TypeError(f"a descriptor, or an object with fileno(), is needed, not {source!r}")
-        number = fileno()
-    return whole("descriptor", number, 0, 2**31 - 1)
 
 
 def new_tcp(loop: Loop | None = None, family: str | None = None) -> TCP:

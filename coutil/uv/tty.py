@@ -7,10 +7,10 @@ from typing import Any
 
 from .._libuv import check, lib
 from .._libuv.buffers import integers
+from .descriptor import descriptor
 from .flat import flat
 from .loop import Loop
 from .stream import Stream
-from .tcp import descriptor
 
 __all__ = ["TTY", "guess_handle", "new_tty", "tty_get_vterm_state", "tty_reset_mode", "tty_set_vterm_state"]
 

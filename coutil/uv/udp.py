@@ -17,6 +17,7 @@ from .._libuv.arguments import flag, whole
 from .._libuv.buffers import Bytes, readable
 from .._libuv.datagrams import datagrams, try_send_many
 from .._libuv.sockaddr import Name, literal, numeric, pack, room, told
+from .descriptor import hand_over
 from .flat import flat
 from .handle import Handle
 from .loop import Call, Loop
@@ -69,11 +70,11 @@ class UDP(Handle):
     # -- addresses ----------------------------------------------------------------------------------------------------
 
     def open(self, fd: Any) -> None:
-        """Take a datagram socket that exists: a descriptor, or a Python socket, which is detached.
+        """Take a datagram socket that exists: a descriptor, or an object with `fileno`, as `TCP.open`.
 
         Its address is shared with others from now on (SO_REUSEADDR). It belongs to the handle if nothing is raised.
-        Raises TypeError, ValueError, `Closed`, `UVError`: EBUSY (there is a socket already), EEXIST (the loop uses it
-        already), EBADF, ENOTSOCK, EINVAL (no datagrams of IP). Source: uv_udp_open.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBUSY (there is a socket already), EEXIST (a handle owns it,
+        or polls it), EBADF, ENOTSOCK, EINVAL (no datagrams of IP). Source: uv_udp_open.
         """
         self._open(fd, "uv_udp_open", False, False, False)
 
@@ -86,11 +87,8 @@ class UDP(Handle):
         self._open(fd, "uv_udp_open_ex", True, reuseaddr, reuseport)
 
     def _open(self, fd: Any, syscall: str, *options: bool) -> None:
-        socket = fd if hasattr(fd, "detach") else None
         number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
-        self._c(lib.co_raw_udp_open, syscall, number, *options)
-        if socket is not None:
-            socket.detach()
+        hand_over(fd, number, syscall, lambda number: self._c(lib.co_raw_udp_open, syscall, number, *options))
 
     def bind(
         self,

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -70,6 +70,31 @@ def test_socket_pair(started):
         assert fork_and(child).answer() == b"from the child"
         far.send(b"from the parent")
         assert near.receive() == b"from the parent"
+
+
+@pytest.mark.parametrize("revived", [False, True])
+def test_owners_of_descriptors(revived):
+    """In the child a descriptor of the parent's handle may be opened, unless that handle lives on there."""
+    with uv.Pipe() as near:
+        ours, peer = socket.socketpair()
+        near.open(ours)
+        number, loop = near.fileno(), uv.default_loop()
+
+        def child():
+            if revived:
+                loop.fork()
+                names = []
+                for call in (lambda: uv.Pipe().open(number), lambda: uv.fs_close(None, number)):
+                    with suppress(OSError):
+                        call()
+                        names.append("done")
+                return names
+            mine = uv.Pipe(uv.Loop())
+            mine.open(number)
+            return mine.try_write(b"from the child")
+
+        assert fork_and(child).answer() == ([] if revived else len(b"from the child"))
+        peer.close()
 
 
 @pytest.mark.parametrize("started", [False, True])

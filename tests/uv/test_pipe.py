@@ -1,10 +1,14 @@
 """Pipe handles: names, Unix sockets and pipes, handles that travel between loops and processes."""
 
+import gc
+import io
 import os
 import socket
 import stat
 import subprocess
 import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -405,3 +409,72 @@ def test_a_write_that_blocks_stops_no_other_thread():
         """
     )
     assert lines == ["1000000"]
+
+
+# -- objects whose descriptor is taken over
+
+
+WRAPPERS = {
+    "raw": io.FileIO,
+    "buffered": lambda fd: io.BufferedReader(io.FileIO(fd)),
+    "text": lambda fd: io.TextIOWrapper(io.BufferedReader(io.FileIO(fd)), encoding="utf-8"),
+    "connection": lambda fd: Connection(fd, writable=False),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_open_takes_a_file_over(loop, wrapper):
+    """A file object is closed, so that its finalizer closes nothing that is the handle's, or a stranger's, by then."""
+    near, far = os.pipe()
+    file = WRAPPERS[wrapper](near)
+    with uv.Pipe(loop) as pipe:
+        pipe.open(file)
+        assert file.closed
+        del file
+        gc.collect()
+        os.write(far, b"data")
+        assert pipe.read() == b"data"
+    loop.run()
+    with pytest.raises(BrokenPipeError):
+        os.write(far, b"nobody reads")
+    os.close(far)
+
+
+def test_open_flushes_first(loop):
+    """What a file object has in its buffer comes before what the handle writes."""
+    near, far = os.pipe()
+    file = io.TextIOWrapper(io.BufferedWriter(io.FileIO(far, "w")), encoding="utf-8")
+    file.write("first ")
+    with uv.Pipe(loop) as pipe:
+        pipe.open(file)
+        assert pipe.try_write(b"then") == 4
+        assert os.read(near, 99) == b"first then"
+    os.close(near)
+
+
+def test_open_that_fails_leaves_the_file(loop, tmp_path):
+    """The object is as it was, with its descriptor; nothing is left open."""
+    with uv.Pipe(loop) as pipe, open(tmp_path / "file", "wb") as file:
+        file.write(b"x")
+        assert name_of(pipe.open, file) == "EINVAL"
+        file.write(b"y")
+    assert (tmp_path / "file").read_bytes() == b"xy"
+    near, far = os.pipe()
+    os.close(near)
+    with uv.Pipe(loop) as pipe, suppress(BrokenPipeError), open(far, "wb") as file:
+        file.write(b"nobody reads")
+        with pytest.raises(BrokenPipeError):
+            pipe.open(file)
+        assert not file.closed
+        assert name_of(pipe.fileno) == "EBADF"
+
+
+def test_open_of_what_does_not_close_its_descriptor(loop):
+    """It stays as it is, and the handle has the number."""
+    near, far = os.pipe()
+    file = io.BufferedReader(io.FileIO(near, closefd=False))
+    with uv.Pipe(loop) as pipe:
+        pipe.open(file)
+        assert pipe.fileno() == near
+        assert not file.closed
+    os.close(far)

@@ -359,16 +359,67 @@ def test_options(loop):
 
 
 def test_options_without_a_socket(loop):
-    """They are kept for later, or fail."""
+    """They are kept for later."""
     with uv.TCP(loop) as handle, listening(loop) as server:
         handle.nodelay()
-        assert name_of(handle.keepalive, True, 10, 5, 3) == "EBADF"
+        handle.keepalive(True, 10, 5, 3)
         handle.connect(*server.getsockname())
         with socket.socket(fileno=os.dup(handle.fileno())) as look:
             assert look.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert alive(look) == (1, 10, 5, 3)
     for bad in ({"idle": -1}, {"interval": 0}, {"count": 0}):
         with pytest.raises(ValueError, match="out of range"):
             handle.keepalive(True, **bad)
+
+
+def alive(look):
+    """Return what keep-alive is set to: whether it is on, the seconds before and between probes, and how many."""
+    options = socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT
+    return look.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *(look.getsockopt(6, one) for one in options)
+
+
+def opened(handle, server):
+    """Have a handle take a socket."""
+    handle.open(socket.create_connection(server.getsockname()))
+
+
+def accepted(handle, server):
+    """Have a handle take a connection."""
+    with socket.create_connection(server.getsockname()):
+        while True:
+            with suppress(BlockingIOError):
+                server.accept(handle)
+                return
+            handle.loop.run("once")
+
+
+MAKERS = {
+    "bind": lambda handle, server: handle.bind("127.0.0.1", 0),
+    "listen": lambda handle, server: handle.listen(),
+    "connect": lambda handle, server: handle.connect(*server.getsockname()),
+    "open": opened,
+    "accept": accepted,
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_keepalive_before_there_is_a_socket(loop, maker):
+    """The times that were asked for hold for whatever socket the handle gets; the last call counts."""
+    with listening(loop) as server:
+        for last, found in (((True, 10), (1, 10)), ((True, 20, 3, 4), (1, 20, 3, 4)), ((False,), (0,))):
+            with uv.TCP(loop) as handle:
+                handle.keepalive(True, 30, 31, 32)
+                handle.keepalive(*last)
+                MAKERS[maker](handle, server)
+                with socket.socket(fileno=os.dup(handle.fileno())) as look:
+                    assert alive(look)[: len(found)] == found
+
+
+@pytest.mark.parametrize("times", [(0,), (32768,), (1, 32768), (1, 1, 128)])
+def test_keepalive_that_the_system_would_refuse(loop, times):
+    """It is refused at once, with a socket and without."""
+    with uv.TCP(loop) as early, uv.TCP(loop, "inet") as late:
+        assert name_of(early.keepalive, True, *times) == name_of(late.keepalive, True, *times) == "EINVAL"
 
 
 # -- reset
