@@ -32,7 +32,7 @@ NAME, WHAT = 40, 100  # characters of a name, and of what is waited for
 ALIGNED = 72  # no column is padded to more
 
 Coroutine = Any  # see rule 1
-_Active = tuple[Coroutine | None, str, list[str]]  # who runs (None: the hub), what it does, and where
+_Active = tuple[Coroutine | None, str, list[str]]  # the one that runs (None: the hub), what it does, and where
 Home = Any  # what a thread's coroutines have in common: `thread`, `main`, and `hub` with `caller` and `waiting()`
 
 _known: set[ref[Known]] = set()
@@ -68,10 +68,11 @@ def deadlock(where: Home) -> str:
     return "\n".join([f"nothing can wake the {len(waiting)} coroutine{plural}", *_lines(waiting, limit=SHOWN)])
 
 
-def everything(kind: type, homes: Iterable[Home]) -> str:
+def everything(kind: type, homes: Iterable[Home], stacks: bool = False) -> str:
     """Return the text of `system.report`: who waits and who runs in every thread. It ends in a newline.
 
     kind: the class of coroutines. homes: those that are known anyway, in case the collector does not show them.
+    stacks: all lines of each coroutine, not only the innermost one.
     """
     frames = sys._current_frames()
     try:
@@ -81,7 +82,11 @@ def everything(kind: type, homes: Iterable[Home]) -> str:
             if getattr(where, "thread", None) in frames and where.main.status != "dead":
                 threads.setdefault(where, []).append(one)
         parts = [
-            (thread_name(where.thread), sum(map(_suspended, found)), list(_thread(where, found, frames[where.thread])))
+            (
+                thread_name(where.thread),
+                sum(map(_suspended, found)),
+                list(_thread(where, found, frames[where.thread], stacks)),
+            )
             for where, found in threads.items()
         ]
     finally:
@@ -96,7 +101,7 @@ def everything(kind: type, homes: Iterable[Home]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _thread(where: Home, found: list[Coroutine], frame: FrameType) -> Iterator[str]:
+def _thread(where: Home, found: list[Coroutine], frame: FrameType, stacks: bool) -> Iterator[str]:
     """Yield the lines of one thread; `frame` is its innermost one."""
     hub = where.hub
     active: list[_Active] = []
@@ -105,13 +110,13 @@ def _thread(where: Home, found: list[Coroutine], frame: FrameType) -> Iterator[s
         if getattr(one, "status", "") not in ("running", "normal"):
             continue
         if (at := getattr(one, "frame", None)) is None:
-            running.append((one, "runs", list(_stack(frame)) or [""]))
+            running.append((one, "runs", list(_stack(frame, None if stacks else STACK)) or [""]))
         else:
             doing = "runs the loop" if hub is not None and hub.caller is one else "has resumed another"
-            active.append((one, doing, [_place(at)]))
+            active.append((one, doing, _places(at, stacks)))
     if not running and hub is not None:
         running.append((None, "turns the loop", [""]))
-    return _lines([one for one in found if _suspended(one)], active + running)
+    return _lines([one for one in found if _suspended(one)], active + running, stacks=stacks)
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
@@ -166,7 +171,9 @@ def _cycles(owners: dict[Coroutine, Coroutine | None]) -> Iterator[list[Coroutin
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
-def _lines(waiting: list[Coroutine], active: Iterable[_Active] = (), limit: int | None = None) -> Iterator[str]:
+def _lines(
+    waiting: list[Coroutine], active: Iterable[_Active] = (), limit: int | None = None, stacks: bool = False
+) -> Iterator[str]:
     """Yield a line for each of `waiting`, up to `limit`; for who runs, with what it does and where; for each cycle."""
     waiting.sort(key=lambda one: (getattr(one, "since", 0) or sys.maxsize, _name(one)))
     owners = {one: _owner(one) for one in waiting}
@@ -178,10 +185,12 @@ def _lines(waiting: list[Coroutine], active: Iterable[_Active] = (), limit: int 
     named = chain(shown, (one for one, _, _ in active), *(cycle[:CYCLE] for cycle in cycles))
     names = _names(named, [owners[one] for one in shown])
     now = monotonic_ns()
-    rows = [_row(one, names, owners[one], now) for one in shown]
+    rows: list[_Row] = []
+    for one in shown:
+        place, *places = _places(getattr(one, "frame", None), stacks)
+        rows += [_row(one, names, owners[one], now, place), *map(_below, places)]
     for one, doing, (place, *places) in active:
-        rows.append(_Row(names[one], "", doing, "", place))
-        rows += [_Row("", "", "", "", place) for place in places]
+        rows += [_Row(names[one], "", doing, "", place), *map(_below, places)]
     yield from _aligned(rows)
     if len(shown) < len(waiting):
         yield f"  ... and {len(waiting) - len(shown)} more"
@@ -191,7 +200,7 @@ def _lines(waiting: list[Coroutine], active: Iterable[_Active] = (), limit: int 
         yield "  cycle: " + " -> ".join([*(names[one] for one in cycle[:CYCLE]), *middle, names[cycle[0]]])
 
 
-def _row(one: Coroutine, names: dict[Coroutine, str], owner: Coroutine | None, now: int) -> _Row:
+def _row(one: Coroutine, names: dict[Coroutine, str], owner: Coroutine | None, now: int, place: str) -> _Row:
     since = getattr(one, "since", 0)
     waiting_on = getattr(one, "waiting_on", None)
     held = f"held by {names[owner]}" if owner is not None else ""
@@ -199,7 +208,12 @@ def _row(one: Coroutine, names: dict[Coroutine, str], owner: Coroutine | None, n
         held += ", which has ended"
     what = "yield" if waiting_on is None else _text(waiting_on, WHAT)
     time = _duration(max(now - since, 0)) if since else ""
-    return _Row(names[one], time, what, held, _place(getattr(one, "frame", None)))
+    return _Row(names[one], time, what, held, place)
+
+
+def _below(place: str) -> _Row:
+    """Return the line for a caller of the line above."""
+    return _Row("", "", "", "", place)
 
 
 def _aligned(rows: list[_Row]) -> Iterator[str]:
@@ -279,14 +293,14 @@ def relative(filename: str) -> str:
     return filename.removeprefix(here)
 
 
-def _stack(frame: FrameType | None) -> Iterator[str]:
-    """Yield the lines of the user's code, those outside coutil, the innermost first, up to `STACK`."""
+def _stack(frame: FrameType | None, limit: int | None = STACK) -> Iterator[str]:
+    """Yield the lines of the user's code, those outside coutil, the innermost first, up to `limit`."""
     count = 0
     while frame is not None:
         name = frame.f_globals.get("__name__")
         if not (isinstance(name, str) and name.startswith("coutil.")):
             count += 1
-            if count > STACK:
+            if limit is not None and count > limit:
                 yield "..."
                 return
             function = frame.f_code.co_name
@@ -295,9 +309,9 @@ def _stack(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
-def _place(frame: FrameType | None) -> str:
-    """Return the line of the user's code that waits: the innermost one outside coutil."""
-    return next(_stack(frame), "")
+def _places(frame: FrameType | None, stacks: bool) -> list[str]:
+    """Return the innermost line of the user's code, outside coutil; all lines, this one first, if `stacks`."""
+    return [*_stack(frame, None)] or [""] if stacks else [next(_stack(frame), "")]
 
 
 def thread_name(ident: int | None = None) -> str:

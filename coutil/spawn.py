@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from types import FunctionType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn
 
 from ._coroutines.coroutine import Coroutine, running
-from ._coroutines.functions import ASYNC, check_function
+from ._coroutines.functions import ASYNC, check_function, is_python
 
 __all__ = ["call", "catch", "trap"]
 
@@ -15,13 +16,20 @@ __all__ = ["call", "catch", "trap"]
 def call(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> Coroutine:
     """Run function(*arguments) in a new coroutine; an exception that escapes goes to the excepthook.
 
-    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also for
-    an `async` function: any function may wait here, and nobody would run what that one returns.
+    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also if
+    the arguments do not fit the function, and for an `async` function: any function may wait here, and what that one
+    returns would not be run.
     """
     if function.__class__ is not FunctionType or function.__code__.co_flags & ASYNC or name is not None:
         check_function(function, name)  # a plain one is fine
     coroutine = Coroutine(function, arguments, name, 2)
-    coroutine._launch()
+    try:
+        coroutine._launch()
+    except TypeError as error:  # the function was not entered
+        if is_python(function):
+            error.__traceback__ = None  # so that the caller's line is the last one
+            raise
+        coroutine.home.report(coroutine, error)
     return coroutine
 
 
@@ -73,3 +81,14 @@ def _handle(handler: Any, *outcome: Any) -> Any:
         me = running()
         me.home.report(me, error)
         return None
+
+
+class _Spawn(ModuleType):
+    """This module, which says what to write to those who call it."""
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Raise TypeError."""
+        raise TypeError("spawn is a module and cannot be called: write spawn.call(function, ...)")
+
+
+sys.modules[__name__].__class__ = _Spawn

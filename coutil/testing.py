@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
+from ._coroutines.attributes import documented
 from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
 from ._kernel.hub import LUCK, Hub, this_hub
@@ -59,7 +60,7 @@ def _timers(count: int) -> str:
 class ManualClock(Clock):
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
-    __slots__ = ("endless", "heap", "hub", "idle", "time")
+    __slots__ = ("__weakref__", "endless", "heap", "hub", "idle", "time")
 
     def __init__(self, hub: Hub) -> None:
         """Use `manual_clock`."""
@@ -69,6 +70,10 @@ class ManualClock(Clock):
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
         self.idle: set[int] = set()  # slots of those that do not keep the loop alive
         self.endless: set[int] = set()  # slots of those that never fire
+
+    def __dir__(self) -> list[str]:
+        """What is documented."""
+        return documented(self)
 
     def now(self) -> int:
         """Return the time in nanoseconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from functools import partial
 
 import pytest
@@ -102,6 +103,33 @@ def test_exception_goes_to_the_resumer():
     assert made.status == "dead"
     with pytest.raises(DeadCoroutine):
         made.resume()
+
+
+def test_traceback_of_the_resumer():
+    """Between the resumer's line and those of the coroutine there is nothing."""
+
+    def inner(first=0):
+        yield_()
+        1 / first
+
+    waiting, begun, thrown = create(inner), create(inner), create(inner)
+    for made in (waiting, thrown):
+        made.resume()
+    calls = {
+        ("inner",): waiting.resume,
+        (): lambda: create(inner).resume(1, 2),
+        ("inner", "yield_"): lambda: thrown.throw(LookupError),
+    }
+    for names, call in calls.items():
+        try:
+            call()
+        except (ArithmeticError, LookupError, TypeError) as error:
+            found = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+            assert [name for name in found[1:] if name != "<lambda>"][: len(names)] == [*names]
+            assert len(names) or found[-1] == "<lambda>"
+        else:
+            pytest.fail("nothing was raised")
+    assert begun.close()
 
 
 def test_exception_of_the_second_resumer_only():

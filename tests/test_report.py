@@ -47,6 +47,29 @@ def told():
     return text.getvalue()
 
 
+def test_whole_stacks():
+    """On demand, the lines of each coroutine, the innermost first; else one line."""
+
+    def outer():
+        inner(20)
+
+    def inner(depth):
+        inner(depth - 1) if depth else event.await_("e")
+
+    with suspended(create(outer, name="nested"), create(yield_, name="bare")):
+        assert len(re.findall(r" in (inner|outer)\n", told())) == 1
+        text = io.StringIO()
+        system.report(text, stacks=True)
+        lines = text.getvalue().splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith("  nested"))
+        assert [line.split()[-1] for line in lines[at : at + 22]] == ["inner"] * 21 + ["outer"]
+        assert lines[at].split()[-3] == lines[at + 20].split()[-3]
+        assert "..." not in text.getvalue()
+    for bad in (1, None, "yes"):
+        with pytest.raises(TypeError, match="stacks must be a bool"):
+            system.report(io.StringIO(), stacks=bad)
+
+
 def deadlock(wait, *arguments):
     """Return the message of the `Deadlock` that a wait of the main program ends with."""
     with pytest.raises(errors.Deadlock) as caught:

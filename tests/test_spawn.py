@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
 from functools import partial
 from weakref import ref
 
@@ -35,7 +36,69 @@ def same(found, expected):
     return len(found) == len(expected) and all(one is other for one, other in zip(found, expected, strict=True))
 
 
+def places(error):
+    """Return the functions of a traceback, from the outermost to the innermost."""
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
 # -- call
+
+
+class Method:
+    """A function that is bound."""
+
+    def call(self, first):
+        """Take one argument."""
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda first: None, Method().call, partial(lambda first, second: None, 1)],
+    ids=["plain", "bound", "partial"],
+)
+@pytest.mark.parametrize("arguments", [(), (1, 2)])
+def test_arguments_that_do_not_fit(function, arguments, go, escaped):
+    """It is the caller's mistake: raised there, with the caller's line last, whoever calls."""
+
+    def caller(*_):
+        spawn.call(function, *arguments)
+
+    for call in (caller, lambda: go(caller), lambda: spawn.call(spawn.call, caller, 3)):
+        error = None
+        try:
+            call()
+        except TypeError as caught:
+            error = caught
+        else:
+            error = escaped.pop()[1]
+        assert "argument" in str(error)
+        assert places(error)[-1] == "caller"
+    assert escaped == []
+
+
+def test_errors_that_only_look_like_it(escaped):
+    """A TypeError of the function itself, or of one in C, is reported as any other."""
+
+    def function():
+        int("1", "2", "3")
+
+    for each in (function, partial(len, 5)):
+        made = spawn.call(each)
+        who, error = escaped.pop()
+        assert (who is made, type(error)) == (True, TypeError)
+
+
+def test_traceback_of_what_fails_at_once(escaped):
+    """It begins in the function, without the frames that started it."""
+    spawn.call(fail)
+    assert places(escaped.pop()[1]) == ["fail"]
+
+
+def test_the_module_is_no_function():
+    """Whoever calls it is told the function."""
+    with pytest.raises(TypeError, match=r"write spawn\.call\(function, \.\.\.\)") as caught:
+        spawn(fail, name="x")
+    assert places(caught.value)[0] == "test_the_module_is_no_function"
 
 
 def test_call_runs_to_the_first_wait(clock):

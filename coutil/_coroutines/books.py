@@ -34,6 +34,17 @@ class Token:
         return self.name
 
 
+def leave_out_own_frames(error: BaseException) -> None:
+    """Have the traceback of `error` begin in the coroutine that it escaped from, not with the frames that resumed it.
+
+    A bare `raise` adds none: the line of the resumer comes right before those of the coroutine.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
 class Unique:
     """What there is one of: a coroutine, or what holds something of the system. A copy would close the original's."""
 

@@ -17,7 +17,8 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent
 
 from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
-from .books import Books, Unique, calling_frame, foreign, site
+from .attributes import documented
+from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site
 from .runner import Runner, new_runner, retire
 from .states import DEBUG
 from .switching import Outside, Thrown, enter, throw_into, top
@@ -168,6 +169,10 @@ class Coroutine(Unique):
         waits = f" on {self.waiting_on}" if status == "suspended" and self.waiting_on is not None else ""
         return f"<Coroutine {self.name} {status}{waits}>"
 
+    def __dir__(self) -> list[str]:
+        """What is documented: the slots are the kernel's."""
+        return documented(self)
+
     def resume(self, *values: Any) -> Any:
         """Run the coroutine until it waits, yields or ends; the wait that it is in is cancelled and returns `values`.
 
@@ -193,9 +198,15 @@ class Coroutine(Unique):
         except RecursionError:
             self.resumer = None  # it has parked or ended, or there was no room to enter it
             raise
+        except BaseException as error:
+            leave_out_own_frames(error)
+            raise
 
     def _launch(self) -> None:
-        """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook."""
+        """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook.
+
+        Raises the TypeError of a function that could not even be entered, mostly because of its arguments.
+        """
         self.resumer = getcurrent()
         try:
             self._begin(())
@@ -203,6 +214,9 @@ class Coroutine(Unique):
         except Exception as error:  # reported
             if self._start is not None:  # there was no room to begin: that is the caller's matter
                 self.resumer = None
+                raise
+            leave_out_own_frames(error)
+            if error.__class__ is TypeError and error.__traceback__ is None:
                 raise
             self.home.report(self, error)
 
@@ -261,6 +275,9 @@ class Coroutine(Unique):
             return enter(self, thrown)
         except RecursionError:
             self.resumer = None  # as in resume()
+            raise
+        except BaseException as escaped:
+            leave_out_own_frames(escaped)
             raise
 
     def _suspending(self) -> RunningCoroutine:

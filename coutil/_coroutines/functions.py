@@ -9,9 +9,15 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["ASYNC", "check_function"]
+__all__ = ["ASYNC", "check_function", "is_python"]
 
 ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of inspect, which takes long to import
+
+
+def is_python(function: Any) -> bool:
+    """Return whether a call of `function` enters a frame of Python, unless its arguments are wrong."""
+    plain = function.func if isinstance(function, partial) else function
+    return isinstance(plain, FunctionType) or isinstance(getattr(plain, "__func__", None), FunctionType)
 
 
 def check_function(function: Any, name: Any = None) -> None:

@@ -24,7 +24,7 @@ _URGENT = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)  # waiting
 class Task(Generic[T]):
     """A child of a scope. `coroutine`: what runs it."""
 
-    __slots__ = ("_error", "_state", "_traceback", "_value", "_waiters", "coroutine")
+    __slots__ = ("__weakref__", "_error", "_state", "_traceback", "_value", "_waiters", "coroutine")
 
     def __init__(self) -> None:
         """Made by `Scope.spawn`."""

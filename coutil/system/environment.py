@@ -158,7 +158,7 @@ class PackedEnv:
     A variable is an attribute, or an item: `env.HOME`, `env["HOME"]`; one that does not exist is None.
     """
 
-    __slots__ = ("_lines",)
+    __slots__ = ("__weakref__", "_lines")
     _lines: tuple[bytes, ...]
 
     def __init__(self, lines: tuple[bytes, ...]) -> None:

@@ -170,7 +170,7 @@ class Information(Generic[Row]):
     select.
     """
 
-    __slots__ = ("_rows", "_which")
+    __slots__ = ("__weakref__", "_rows", "_which")
     letters = ""  # that select the fields of the named tuples, in their order
 
     def __init__(self, rows: Sequence[Row], which: str | None) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .. import _host, _report
 from .._coroutines.coroutine import Coroutine
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 __all__ = ["report"]
 
 
-def report(file: SupportsWrite[str] | None = None) -> None:
+class Writable(Protocol):
+    """What text can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write `text`."""
+
+
+def report(file: Writable | None = None, *, stacks: bool = False) -> None:
     """Write who waits in all OS threads of the process, and what runs, to `file` (standard error by default).
 
-    For each coroutine that waits: its name, for how long, on what, who holds that, and its line of code; the file's
-    path is relative if it lies below the current directory. Then each cycle of coroutines that wait for each other,
+    For each coroutine that waits: its name, for how long, on what (with the addresses of a socket), who holds that, and
+    its line of code, or all lines up to it, the innermost first, if `stacks`; the file's path is relative if it lies
+    below the current directory. Then each cycle of coroutines that wait for each other,
     what the coroutines do that do not wait, and the code that runs, innermost first. A thread that never waited is not
     shown. Times are those of the loop's turns, so they may be a bit too long.
 
@@ -27,11 +32,13 @@ def report(file: SupportsWrite[str] | None = None) -> None:
 
         signal.signal(signal.SIGQUIT, lambda *_: system.report())
 
-    Raises TypeError, and whatever `file.write` does.
+    Raises TypeError, and what `file.write` raises.
     """
     to = sys.stderr if file is None else file
     if to is None:  # there is no standard error
         return
     if not callable(getattr(to, "write", None)):
         raise TypeError(f"file must have a method write(), not {file!r}")
-    to.write(_report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)]))
+    if not isinstance(stacks, bool):
+        raise TypeError(f"stacks must be a bool, not {stacks!r}")
+    to.write(_report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)], stacks))

@@ -158,7 +158,7 @@ class FS:
     `Forked`, `NotYieldable`. Each has a sister `…_nowait`, which returns a `Request`.
     """
 
-    __slots__ = ("_loop",)
+    __slots__ = ("__weakref__", "_loop")
 
     def __init__(self, loop: Requests | None) -> None:
         """loop: whose thread pool requests they are; None: calls stop the thread. Raises TypeError."""

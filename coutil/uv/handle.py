@@ -24,6 +24,7 @@ from .._kernel.requests import call
 from .._libuv import lib
 from .._libuv.arguments import whole
 from ..errors import Forked
+from . import loop as loops
 from .flat import flat
 from .loop import Call, Loop, current_loop
 
@@ -275,3 +276,5 @@ handle_get_type = flat(Handle.type)
 send_buffer_size = flat(Handle.send_buffer_size)
 recv_buffer_size = flat(Handle.recv_buffer_size)
 fileno = flat(Handle.fileno)
+
+vars(loops)["Handle"] = Handle  # what its annotations refer to: it cannot import us

@@ -18,7 +18,7 @@ class Lib:
     Errors are a `UVError` named UNKNOWN with the text of the system: it has no numbers for them.
     """
 
-    __slots__ = ("_library", "_path")
+    __slots__ = ("__weakref__", "_library", "_path")
 
     def __init__(self, path: Path) -> None:
         """Load a library. Blocks for a moment. path: a path, or a name that the system's loader looks for.

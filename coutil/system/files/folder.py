@@ -45,7 +45,7 @@ class Folder(Unique):
     that is ended from outside loses no entry; an explicit resume returns its value in place of one.
     """
 
-    __slots__ = ("_blocking", "_entries", "_opened", "_over", "_path", "_waiter")
+    __slots__ = ("__weakref__", "_blocking", "_entries", "_opened", "_over", "_path", "_waiter")
 
     def __init__(self, path: Path, opened: Opened, blocking: bool) -> None:
         """Take over an open folder."""

@@ -218,7 +218,7 @@ class Watch(Unique):
     and neither by a step that is ended from outside; an explicit resume returns its value in place of a change.
     """
 
-    __slots__ = ("_changes", "_file", "_handle", "_lost", "_over", "_path", "_raw", "_tree", "_waiter")
+    __slots__ = ("__weakref__", "_changes", "_file", "_handle", "_lost", "_over", "_path", "_raw", "_tree", "_waiter")
 
     def __init__(self, path: Path, base: bytes, only: bytes | None, limit: int, recursive: bool) -> None:
         """Watch the folder `base`, or one entry of it; those below it not before `_begin`. Raises `UVError`."""

@@ -18,7 +18,7 @@ _SIZE = {"ipv4": 4, "ipv6": 16}
 class Address:
     """An IPv4 or IPv6 address and a port. Mutable, hence not hashable; equal if family, bytes and port are."""
 
-    __slots__ = ("_binary", "_port", "_scope", "_type")
+    __slots__ = ("__weakref__", "_binary", "_port", "_scope", "_type")
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, type_: Domain, binary: bytes, port: int, scope: int = 0) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import lucky
 from ..._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, take, write_rest
@@ -32,6 +33,18 @@ class ByteStream(Handled):
     """
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:
+        recv = Elsewhere("receive()")
+        read = Elsewhere("receive()")
+        recv_into = Elsewhere("receive_into()")
+        readinto = Elsewhere("receive_into()")
+        sendall = Elsewhere("send()")
+        write = Elsewhere("send()")
+        sendfile = Elsewhere("send_file()")
+        readline = Elsewhere("lines() or buffered()")
+        makefile = Elsewhere("buffered() or text()")
+        settimeout = Elsewhere("with coutil.scopes.timeout(seconds)")
 
     def receive(self, size: int = SIZE) -> bytes:
         """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.

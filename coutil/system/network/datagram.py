@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from _thread import get_ident
 from struct import Struct
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import lucky
 from ..._libuv import NULL, lib
@@ -51,6 +52,14 @@ class DatagramSocket(IPSocket):
     _kind = "datagram"
     _family = "uv_udp"
     _getname = lib.co_udp_name
+
+    if not TYPE_CHECKING:
+        recv = Elsewhere("receive()")
+        recvfrom = Elsewhere("receive()")
+        recv_into = Elsewhere("receive_into()")
+        sendto = Elsewhere("send(data, address)")
+        setsockopt = Elsewhere("setoption()")
+        settimeout = Elsewhere("with coutil.scopes.timeout(seconds)")
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from ..._coroutines.attributes import documented
 from ..._coroutines.books import Unique
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
@@ -35,6 +36,10 @@ class Handled(Unique):
         handle = getattr(self, "_handle", None)
         if handle is not None:
             handle.abandon()
+
+    def __dir__(self) -> list[str]:
+        """What is documented."""
+        return documented(self)
 
     def __enter__(self) -> Any:
         """Return the object itself; it is closed at the end of the block."""

@@ -45,7 +45,7 @@ class Addresses:
     Iterating yields (address, type of socket) of each, from the first, whatever the pointer is at.
     """
 
-    __slots__ = ("_at", "_entries", "_passive")
+    __slots__ = ("__weakref__", "_at", "_entries", "_passive")
 
     def __init__(self, entries: list[tuple[bool, Plain]], passive: bool) -> None:
         """Made by `findaddr`. entries: whether for streams, and the address; at least one. passive: for listening."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..._coroutines.attributes import Elsewhere
 from ..._kernel.hub import Hub
 from ..._libuv import lib
 from ..._libuv.ends import shown
@@ -20,6 +21,10 @@ class Socket(Handled):
     __slots__ = ("_bound", "_domain")
     _kind = "socket"
     _domain: Any
+
+    if not TYPE_CHECKING:
+        getsockname = Elsewhere("getaddress()")
+        getpeername = Elsewhere('getaddress("peer")')
 
     def __init__(self, domain: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError` naming `syscall`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
 from ..._libuv import lib
@@ -26,6 +27,9 @@ class StreamSocket(IPSocket, ByteStream):
 
     __slots__ = ("_unsure",)
     _kind = "stream"
+
+    if not TYPE_CHECKING:
+        setsockopt = Elsewhere("setoption()")
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
         """Open a socket, or take one that exists. Raises `UVError`."""

@@ -28,7 +28,7 @@ class HasFileno(Protocol):
 StandardStream = HasFileno | str | bool | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class ExecSpec:
     """A program to start, with everything that may be said about it: the arguments of `start`, by the same names.
 
