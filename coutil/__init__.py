@@ -17,8 +17,10 @@
 
 Layers, each importing only those before it: errors, _coroutines, event and what rests on it; with libuv: _libuv, _host,
 _kernel, scopes, the others. Importing this package starts nothing; the loop of a thread starts when something in it
-first waits.
+first waits. What it refuses is a subinterpreter (`_interpreter`).
 """
+
+from . import _interpreter as _interpreter
 
 __version__ = "0.1.0"
 __all__ = [

@@ -12,22 +12,32 @@ hubs are at work are stopped where they are: the interpreter would unwind their 
 from __future__ import annotations
 
 import atexit
-import os
-import signal
 import sys
-import time
-from _thread import LockType, RLock, _local, allocate_lock, get_ident, interrupt_main, start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
+from os import close, register_at_fork, set_blocking
+from os import pipe as new_pipe
+from signal import SIGINT, Signals, default_int_handler, getsignal, set_wakeup_fd, signal
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
+from ._interpreter import LockType, RLock, Time, allocate_lock, get_ident, interrupt_main, local, start_new_thread
 from ._libuv import check, lib, threads, work
 from .errors import BusyError, Closed, Forked
 
-__all__ = ["RLock", "end", "end_thread", "forget", "install", "interruptible", "let_threads_run", "revive", "uninstall"]
+__all__ = [
+    "RLock",
+    "end",
+    "end_thread",
+    "forget",
+    "install",
+    "interruptible",
+    "let_threads_run",
+    "revive",
+    "uninstall",
+]
 
 Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
 Coroutine = Any
@@ -39,14 +49,18 @@ GRACE = 0.02  # and for one which does something else now, and may never wait ag
 
 _hubs: set[Hub] = set()  # of all threads, until they are closed
 _interruptible: set[CodeType] = set()  # our functions that KeyboardInterrupt may leave anywhere
-_per_thread = _local()
+_per_thread = local()
 _state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, which alone gets signals
 _main: list[Hub] = []  # the hubs of the main thread
 _again: list[Hub | None] = []  # those for which _interrupt_again is under way
 
 
 def install(hub: Hub) -> None:
-    """Make `hub` notice signals (in the main thread), and its own thread's end (in others). May be repeated."""
+    """Make `hub` notice signals (in the main thread), and its own thread's end (in others).
+
+    It is repeated when the hub has waited for a while: other libraries may have replaced the wake-up descriptor, or put
+    Python's handler of SIGINT back.
+    """
     if hub.home.over:
         return
     _hubs.add(hub)
@@ -61,11 +75,12 @@ def install(hub: Hub) -> None:
     if hub not in _main:
         check(lib.co_watch_wakeups(hub.loop.pointer, _state["pipe"][0]), "uv_poll_init")
         _main.append(hub)
-    previous = signal.set_wakeup_fd(_state["pipe"][1], warn_on_full_buffer=False)
+    previous = set_wakeup_fd(_state["pipe"][1], warn_on_full_buffer=False)
     if previous != _state["pipe"][1]:
         _state["previous"] = previous
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _on_interrupt)
+        lib.co_wakeups_next(previous)
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, _on_interrupt)
 
 
 def let_threads_run() -> None:
@@ -75,13 +90,13 @@ def let_threads_run() -> None:
     too late, and counts its switch interval from the beginning. So it might wait for a second.
     """
     if len(sys._current_frames()) > 1 or work.pending() or threads.pending():  # these may have no frame yet
-        time.sleep(0.00005)
+        Time.sleep(0.00005)
 
 
 def _gets_signals() -> bool:
     """Return whether this is the thread that runs Python's signal handlers."""
     try:
-        signal.signal(signal.SIGINT, None)  # the thread is checked before the handler, which is none
+        signal(SIGINT, None)  # the thread is checked before the handler, which is none
     except TypeError:
         return True
     except ValueError:
@@ -99,29 +114,30 @@ def uninstall(hub: Hub) -> None:
         _main.remove(hub)
     if hub.interrupted and hub not in _again:  # in its last turn: it cannot raise any more
         with suppress(RuntimeError):  # the interpreter ends
-            start_new_thread(_interrupt_again, (signal.SIGINT, None))
+            start_new_thread(_interrupt_again, (SIGINT, None))
     if _main or _state["pipe"] is None:
         return
     reader, writer = _state["pipe"]
-    found = signal.set_wakeup_fd(-1)
+    found = set_wakeup_fd(-1)
+    lib.co_wakeups_next(-1)
     _wake(_state["previous"] if found == writer else found)
-    if signal.getsignal(signal.SIGINT) is _on_interrupt:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.close(reader)
-    os.close(writer)
+    if getsignal(SIGINT) is _on_interrupt:
+        signal(SIGINT, default_int_handler)
+    close(reader)
+    close(writer)
     _state.update(pipe=None, previous=-1)
 
 
 def _wake(descriptor: int) -> None:
     """Have signals written to a descriptor that somebody else has set before; he may have closed it since."""
     with suppress(OSError, ValueError):
-        signal.set_wakeup_fd(descriptor)
+        set_wakeup_fd(descriptor)
 
 
 def _pipe() -> tuple[int, int]:
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
+    reader, writer = new_pipe()
+    set_blocking(reader, False)
+    set_blocking(writer, False)
     return reader, writer
 
 
@@ -137,20 +153,20 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
         hub.interrupted = harmful
         hub.tune()
     if not harmful:
-        signal.default_int_handler(number, frame)
+        default_int_handler(number, frame)
     elif not in_hub:
         _again.append(hub)
         start_new_thread(_interrupt_again, (number, hub))  # not from here: this frame is ours, too
 
 
 def _interrupt_again(number: int, hub: Hub | None) -> None:
-    time.sleep(0.001)
+    Time.sleep(0.001)
     if hub in _again:
         _again.remove(hub)
     if hub is None or hub.interrupted:
         if hub is not None:
             hub.interrupted = False
-        interrupt_main(signal.Signals(number))
+        interrupt_main(Signals(number))
 
 
 def interruptible(function: Function) -> Function:
@@ -224,15 +240,15 @@ def _freeze(reached: LockType) -> None:
 
 def _freeze_others() -> None:
     """Stop the other threads that have hubs."""
-    frozen, begin = [], time.monotonic()
+    frozen, begin = [], Time.monotonic_ns()
     for hub in [one for one in list(_hubs) if one.home.thread != get_ident()]:
         reached = allocate_lock()
         reached.acquire()
         with suppress(Closed, Forked):
             hub.call_threadsafe(_freeze, reached)
-            frozen.append((reached, begin + (FREEZING if hub.driven() else GRACE)))
+            frozen.append((reached, begin + int(1e9 * (FREEZING if hub.driven() else GRACE))))
     for reached, limit in frozen:
-        reached.acquire(timeout=max(limit - time.monotonic(), 0))
+        reached.acquire(timeout=max(limit - Time.monotonic_ns(), 0) / 1e9)
 
 
 def _at_exit() -> None:
@@ -252,7 +268,8 @@ def _after_fork_in_child() -> None:
     if _state["pipe"] is not None:
         _wake(_state["previous"])
         for end in _state["pipe"]:
-            os.close(end)
+            close(end)
+        lib.co_wakeups_next(-1)
         _state.update(pipe=None, previous=-1)
     _main.clear()
 
@@ -283,4 +300,4 @@ def forget(hub: Hub) -> None:
 
 
 atexit.register(_at_exit)
-os.register_at_fork(after_in_child=_after_fork_in_child)
+register_at_fork(after_in_child=_after_fork_in_child)

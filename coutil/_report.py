@@ -1,7 +1,7 @@
 """Who waits for what, who holds it, and where: the text of `errors.Deadlock` and of `system.report`.
 
-Rule 1: this file imports nothing of ours. All that it knows of coroutines is `name`, `status`, `waiting_on`, `frame`,
-`resumer` (None exactly while suspended), `home` and `since`; what one waits on may have an `owner`.
+Rule 1: this file knows nothing of the layers above. All that it uses of coroutines is `name`, `status`, `waiting_on`,
+`frame`, `resumer` (None exactly while suspended), `home` and `since`; what one waits on may have an `owner`.
 Rule 2: it runs anywhere, in a signal handler, or in an OS thread while the coroutines of another one go on. So it
 switches nothing, takes no lock, imports nothing when called, and an object that fails is shown as one that does.
 Rule 3: running programs pay nothing for it. Coroutines are found by what the collector sees. It does not see what is
@@ -12,16 +12,17 @@ waits for them. Who did `yield_` before the freeze is missing.
 from __future__ import annotations
 
 import gc
-import os
 import sys
-from _thread import get_ident
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from time import monotonic_ns
+from os import getcwd
+from os.path import join
 from types import FrameType
 from typing import Any, NamedTuple
 from weakref import ref
+
+from ._interpreter import Time, get_ident
 
 __all__ = ["Known", "deadlock", "everything", "relative", "thread_name"]
 
@@ -184,7 +185,7 @@ def _lines(
     cycles = [cycle for cycle in cycles if rank[cycle[0]] < len(shown)]
     named = chain(shown, (one for one, _, _ in active), *(cycle[:CYCLE] for cycle in cycles))
     names = _names(named, [owners[one] for one in shown])
-    now = monotonic_ns()
+    now = Time.monotonic_ns()
     rows: list[_Row] = []
     for one in shown:
         place, *places = _places(getattr(one, "frame", None), stacks)
@@ -287,7 +288,7 @@ def _duration(nanoseconds: int) -> str:
 def relative(filename: str) -> str:
     """Return the path of a source file from the current directory if it lies below it, else unchanged."""
     try:
-        here = os.path.join(os.getcwd(), "")
+        here = join(getcwd(), "")
     except OSError:  # it has been removed
         return filename
     return filename.removeprefix(here)

@@ -15,7 +15,6 @@ reach nobody elsewhere. A promise is the exception: fulfilling it wakes its wait
 
 from __future__ import annotations
 
-from _thread import _local
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterable
 from functools import partial
@@ -28,12 +27,13 @@ from greenlet import getcurrent
 from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, running, thread_has_home
 from ._coroutines.switching import notify, rest
+from ._interpreter import local
 from ._report import Known
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
 
 
-class _Registry(_local):
+class _Registry(local):
     """Who waits in this OS thread, by key: a wait with its coroutine, or several in the order of their arrival."""
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ are names of a thread's own. An entry, which keeps the value and its owner, exis
 
 from __future__ import annotations
 
-from _thread import _local
 from collections.abc import Hashable
 from typing import Any
 from weakref import WeakValueDictionary, ref
@@ -16,6 +15,7 @@ from greenlet import getcurrent
 
 from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, running
+from ._interpreter import local
 from .event import BY_VALUE, Wait, emitone, enter, here, key_of, suspend
 
 __all__ = ["islocked", "lock", "ownlock", "unlock"]
@@ -34,7 +34,7 @@ class _Owners(dict[Hashable, Coroutine]):
 _threads: WeakValueDictionary[int, _Owners] = WeakValueDictionary()
 
 
-class _Registry(_local):
+class _Registry(local):
     """Who owns what in this OS thread."""
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ references to it are possible: when it is collected, its stored emissions go wit
 
 from __future__ import annotations
 
-from _thread import _local
 from collections import deque
 from collections.abc import Hashable
 from typing import Any
@@ -15,6 +14,7 @@ from weakref import ref
 
 from . import event as _event
 from ._coroutines.coroutine import running
+from ._interpreter import local
 from .event import BY_VALUE, Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, outcome, pending, suspend
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
@@ -27,7 +27,7 @@ class _Stored(deque[tuple[Any, ...]]):
     event: ref[Any]  # only if the event can be collected meanwhile
 
 
-class _Registry(_local):
+class _Registry(local):
     """What is stored in this OS thread. An entry exists only while something is."""
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "coutil"
 
 # Imports point to the left. A bar separates siblings, which do not import each other.
 LAYERS = (
+    ("_interpreter",),
     ("coutil",),  # the package itself: its version, nothing else
     ("errors",),
     ("_report",),
@@ -32,7 +33,7 @@ LAYERS = (
     ("console", "__main__"),
 )
 LOOPLESS = {"_coroutines", "event", "coroutine", "queued", "mutex", "promise", "spawn"}  # work without libuv
-KERNEL = {"coutil", "errors", "_report", "_libuv", "_host", "_coroutines", "_kernel"}
+KERNEL = {"_interpreter", "coutil", "errors", "_report", "_libuv", "_host", "_coroutines", "_kernel"}
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
 SWITCHES = {PACKAGE / "_coroutines" / name for name in ("runner.py", "switching.py")}
 
@@ -199,6 +200,31 @@ def test_the_kernel_imports_nothing_that_schedules_or_blocks():
         for module, path in modules().items()
         for line, name in imports(module)
         if unit(module) in KERNEL and path != BUILDER and name.split(".")[0] in NOT_IN_KERNEL
+    ]
+    assert wrong == []
+
+
+def test_the_kernel_takes_functions_by_name():
+    """What tests and other libraries replace in these modules is taken out of them once, when we are imported."""
+    often_replaced = {"_thread", "os", "signal", "threading", "time"}
+    wrong = [
+        place(path, node.lineno)
+        for module, path in modules().items()
+        if unit(module) in KERNEL | LOOPLESS | {"scopes"} and path not in (BUILDER, PACKAGE / "_interpreter.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import) and {alias.name for alias in node.names} & often_replaced
+    ]
+    assert wrong == []
+
+
+def test_threads_and_time_come_from_one_place():
+    """Where they are the interpreter's own, even if somebody has replaced them."""
+    wrong = [
+        f"{place(path, line)} imports {name}"
+        for module, path in modules().items()
+        for line, name in imports(module, typing=False)
+        if name.split(".")[0] == "_thread" or name in ("time.sleep", "time.monotonic", "time.monotonic_ns")
+        if unit(module) != "_interpreter"
     ]
     assert wrong == []
 

@@ -6,14 +6,13 @@ Rule: no greenlet and no libuv in this file.
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .._interpreter import Time, get_ident
 from .._report import thread_name
 from ..errors import Closed, ForeignThread, Forked
 from .hooks import Hooks
@@ -91,7 +90,7 @@ class Books:
         self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
         self.runners: list[Any] = []  # idle greenlets
         self.started = self.ended = 0
-        self.turned = monotonic_ns()  # when the hub turned last, or somebody began to drive it
+        self.turned = Time.monotonic_ns()  # when the hub turned last, or somebody began to drive it
         self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
 
     def driver(self) -> Coroutine:

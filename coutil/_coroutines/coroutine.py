@@ -8,7 +8,6 @@ Rule: this file needs no libuv. Whoever can wake a waiting main program register
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import FrameType
@@ -16,6 +15,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
+from .._interpreter import get_ident
 from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
 from .attributes import documented
 from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site

@@ -11,13 +11,13 @@ for one wait. An *object* (socket, listener) has an identity of its own, and cor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from os import environ
 from typing import Any, NamedTuple
 
 __all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "checked", "observers", "table"]
 
-DEBUG = os.environ.get("COUTIL_DEBUG", "") not in ("", "0")
+DEBUG = environ.get("COUTIL_DEBUG", "") not in ("", "0")
 
 
 class State:

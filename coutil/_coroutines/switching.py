@@ -10,12 +10,12 @@ Rule 4: whatever suspends raises first if a block around the coroutine was cance
 
 from __future__ import annotations
 
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 from greenlet import getcurrent
 
+from .._interpreter import Time
 from .books import Token, foreign
 from .runner import ENDED, Runner, depth
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
@@ -38,7 +38,7 @@ class Outside:
     def switch(self, value: object) -> Any:
         """Run the hub until it, or an explicit resume, comes back to the coroutine."""
         home, scope = self.coroutine.home, self.coroutine.scope
-        home.turned = monotonic_ns()
+        home.turned = Time.monotonic_ns()
         drivers = home.drivers
         watch = scope._watch(self.coroutine) if scope is not None else None
         try:

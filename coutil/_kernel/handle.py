@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from _thread import get_ident
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +21,7 @@ from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
 from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
+from .._interpreter import get_ident
 from .._libuv import NULL, error, lib
 from .._libuv.ends import UNKNOWN, Ends, ends, peer_known, shown, texts
 from ..errors import BusyError, Closed, Forked, UVError

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from time import monotonic_ns
 from typing import Any
 
 from .. import _host
@@ -23,6 +22,7 @@ from .._coroutines.books import Token, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
 from .._coroutines.runner import Runner, begin_spare
 from .._coroutines.switching import Late, Outside, Thrown, enter_hub, leave_hub, park, throw_into
+from .._interpreter import Time
 from .._libuv import lib
 from .._libuv.clock import Clock
 from .._libuv.loop import Loop
@@ -149,7 +149,7 @@ class Hub(SlotTable):
     def _turns(self) -> None:
         """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
         ready, loop, where = self.ready, self.loop, self.home
-        step = lib.co_step
+        step, look = lib.co_step, lib.CO_LOOK
         while True:
             self.turns += 1
             if where.hooks is not None:
@@ -171,7 +171,9 @@ class Hub(SlotTable):
                 self._drain()
             else:
                 self.polling = False
-                if status < 0:
+                if status == look:
+                    _host.install(self)
+                elif status < 0:
                     self.check()
             if not (done or ready):
                 self.rested = now
@@ -279,7 +281,7 @@ class Hub(SlotTable):
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
         if self.relay == -1:  # the first who asks
             self.left -= RELAY
-        if self.attention or (self.left <= 0 and monotonic_ns() - self.home.turned >= POLL_EVERY):
+        if self.attention or (self.left <= 0 and Time.monotonic_ns() - self.home.turned >= POLL_EVERY):
             return False  # whoever comes next in this turn has to ask, too
         self.relay = RELAY - 1
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
+from os import O_CLOEXEC, O_RDONLY, close, strerror
+from os import open as open_file
 
 from ..errors import ForeignThread, UVError, uv_error_class
 from ._lib import ffi, lib
@@ -43,7 +44,7 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
     name = ffi.string(lib.uv_err_name(code)).decode()
     text = text or _limit(code, syscall) or ffi.string(lib.uv_strerror(code)).decode()
     if " " in name:  # not libuv's: it says so in words
-        name, text = errno.errorcode.get(-code, "UNKNOWN"), os.strerror(-code)
+        name, text = errno.errorcode.get(-code, "UNKNOWN"), strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
     files = () if filename is None else (filename, None, filename2)
     made: UVError = uv_error_class(name)(number, text, *files)
@@ -57,7 +58,7 @@ def _limit(code: int, syscall: str) -> str:
     text = _LIMITS.get((syscall, code), "")
     if text and code == lib.UV_EMFILE:  # unless the process is out of descriptors
         try:
-            os.close(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            close(open_file("/dev/null", O_RDONLY | O_CLOEXEC))
         except OSError:
             return ""
     return text

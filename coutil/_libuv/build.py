@@ -20,6 +20,7 @@ OLDEST = "1.44.2"
 PARTS: tuple[str, ...] = (
     "descriptors",
     "options",
+    "wakeups",
     "pool",
     "address",
     "ends",

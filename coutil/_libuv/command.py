@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from os import X_OK, access, fsdecode
+from os.path import isdir
 from typing import Any, NamedTuple
 
 from . import ffi, lib
@@ -72,6 +73,6 @@ def culprit(program: Any) -> str:
     The system's code does not tell which of the two it is about.
     """
     directory = program.directory
-    if directory is not None and not (os.path.isdir(directory) and os.access(directory, os.X_OK)):
-        return os.fsdecode(directory)
-    return os.fsdecode(program.arguments[0])
+    if directory is not None and not (isdir(directory) and access(directory, X_OK)):
+        return fsdecode(directory)
+    return fsdecode(program.arguments[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from os import fsdecode
 from typing import Any
 
 from . import ffi, lib
@@ -50,4 +50,4 @@ def _text(end: bytes) -> str | None:
     if kind in _FAMILIES:
         host, port = socket.inet_ntop(_FAMILIES[kind], data[2:]), int.from_bytes(data[:2])
         return f"[{host}]:{port}" if kind == _IPV6 else f"{host}:{port}"
-    return os.fsdecode(data) if kind else None
+    return fsdecode(data) if kind else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
+from os import PathLike, fsdecode, fsencode, fspath
 from typing import Any
 
 from . import NULL, error, ffi, lib
@@ -12,7 +12,7 @@ from .buffers import address_of
 
 __all__ = ["AGAIN", "ARRIVED", "Call", "Folder", "encoded", "like"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Path = str | bytes | PathLike[str] | PathLike[bytes]
 
 ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has brought entries
 AGAIN: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
@@ -23,7 +23,7 @@ KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.start
 def encoded(path: Path, name: str = "path") -> bytes:
     """Return `path` as the system takes it. Raises TypeError, or ValueError if it has a NUL or cannot be encoded."""
     try:
-        found = os.fsencode(path)
+        found = fsencode(path)
     except TypeError:
         raise TypeError(f"{name} must be a str, bytes or os.PathLike, not {path!r}") from None
     if b"\0" in found:
@@ -33,7 +33,7 @@ def encoded(path: Path, name: str = "path") -> bytes:
 
 def like(path: Path, text: bytes) -> Any:
     """Return `text` as bytes if `path` is given as bytes, else as a str."""
-    return text if isinstance(os.fspath(path), bytes) else os.fsdecode(text)
+    return text if isinstance(fspath(path), bytes) else fsdecode(text)
 
 
 class Folder:

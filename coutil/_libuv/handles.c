@@ -177,6 +177,7 @@ int co_loop_backend_fd(co_loop *loop) {
 /* -1: for ever. */
 int co_loop_backend_timeout(co_loop *loop, int *milliseconds) {
     ENTER(loop);
+    uv_timer_stop(&loop->look); /* it is not the user's, and starts again with the next step that waits */
     *milliseconds = uv_backend_timeout(&loop->uv);
     return 0;
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
+from os import fsdecode
 from typing import Any, NamedTuple
 
 from . import check, ffi, lib
@@ -53,7 +53,7 @@ class Interface(NamedTuple):
 
 
 def _text(pointer: Any) -> str:
-    return os.fsdecode(ffi.string(pointer)) if pointer else ""
+    return fsdecode(ffi.string(pointer)) if pointer else ""
 
 
 def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:

@@ -31,7 +31,8 @@
 #define CO_NO_THREADS (-100002) /* the threads of the pool cannot be started */
 #define CO_WAKEUP 0          /* slot of the records that co_wake causes */
 #define CO_BLOCK 1
-#define CO_BLOCK_ALWAYS 2
+#define CO_BLOCK_ALWAYS 2    /* more: always, and so many milliseconds at most */
+#define CO_LOOK (-1)         /* result of co_step: nothing has happened, and it is time to look at what others may have set */
 #define CO_ARENA (1 << 22)
 #define CO_SLOTS (1 << 20)
 #define CO_FLOW 65536        /* how much a flowing handle reads at once */
@@ -85,6 +86,8 @@ typedef struct {
     uv_async_t wakeup;
     uv_poll_t signals;
     uv_timer_t unmute;
+    uv_timer_t look; /* see wakeups.c */
+    int look_due, looked;
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
     co_pooled **pooled_at; /* the same, by slot */
@@ -837,6 +840,9 @@ static void listeners_recover(co_loop *loop) {
 
 static void keepers_recover(co_loop *loop);
 static void watchers_arm(co_loop *loop);
+static void look_open(co_loop *loop);
+static void look_before(co_loop *loop, int milliseconds);
+static int look_after(co_loop *loop);
 
 /* ---- the loop ---- */
 
@@ -845,28 +851,6 @@ static void on_wakeup(uv_async_t *uv) { push(uv->data, CO_WAKEUP, 0, 0, 0); }
 /* Safe from any thread and from a signal handler, as long as the loop exists. */
 void co_wake(co_loop *loop) {
     if (loop && !loop->forked) uv_async_send(&loop->wakeup);
-}
-
-/* Python's signal handler wrote to the wake-up pipe: leave the loop so that Python can run its handlers. */
-static void on_signal_byte(uv_poll_t *uv, int status, int events) {
-    char bytes[64];
-    int fd = (int)(intptr_t)uv->data;
-    (void)status;
-    (void)events;
-    while (read(fd, bytes, sizeof bytes) > 0) continue;
-    uv_stop(uv->loop);
-}
-
-int co_watch_wakeups(co_loop *loop, int fd) {
-    ENTER(loop);
-    if (loop->signals_on == CO_WATCHED) return UV_EALREADY;
-    int code = loop->signals_on ? 0 : uv_poll_init(&loop->uv, &loop->signals, fd);
-    if (code) return code;
-    loop->signals_on = CO_WATCHED;
-    loop->signals.io_watcher.fd = fd;
-    loop->signals.data = (void *)(intptr_t)fd;
-    uv_unref((uv_handle_t *)&loop->signals);
-    return uv_poll_start(&loop->signals, UV_READABLE, on_signal_byte);
 }
 
 void co_update(co_loop *loop) {
@@ -889,7 +873,7 @@ int co_alive(co_loop *loop) {
 }
 
 /* One turn. With CO_BLOCK it waits for an event if anything is alive that could bring one, with CO_BLOCK_ALWAYS in any
- * case. Returns records * 2, + 1 if something was alive (or nobody asked), or CO_FOREIGN. */
+ * case. Returns records * 2, + 1 if something was alive (or nobody asked); CO_LOOK; or CO_FOREIGN. */
 int co_step(co_loop *loop, int block) {
     ENTER(loop);
     int alive = block == CO_BLOCK ? co_alive(loop) : 1;
@@ -899,6 +883,8 @@ int co_step(co_loop *loop, int block) {
     watchers_arm(loop);
     if (loop->refusals) serve_refused(loop);
     if (loop->count) block = 0;
+    if (block && alive) look_before(loop, block > CO_BLOCK_ALWAYS ? block : 0);
+    else loop->looked = 0;
     uv_update_time(&loop->uv);
     loop->uv.stop_flag = 0; /* as records set it, which came before: uv_run would do nothing */
     uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
@@ -908,6 +894,7 @@ int co_step(co_loop *loop, int block) {
     if (loop->keepers_due) keepers_recover(loop);
     if (loop->sigpipe_blocked) sigpipe_unblock(loop);
     loop->clock = uv_hrtime();
+    if (look_after(loop)) return CO_LOOK;
     return (int)loop->count * 2 + alive;
 }
 
@@ -974,8 +961,10 @@ co_loop *co_loop_new(void) {
     loop->wakeup.data = loop->unmute.data = loop;
     uv_timer_init(&loop->uv, &loop->unmute);
     uv_unref((uv_handle_t *)&loop->unmute);
+    look_open(loop);
     if (uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) {
         uv_close((uv_handle_t *)&loop->unmute, NULL);
+        uv_close((uv_handle_t *)&loop->look, NULL);
         uv_run(&loop->uv, UV_RUN_NOWAIT);
         uv_loop_close(&loop->uv);
         loop_free(loop);
@@ -1005,7 +994,8 @@ void co_loop_forked(co_loop *loop) {
 static void on_walk(uv_handle_t *uv, void *data) {
     co_loop *loop = data;
     if (uv_is_closing(uv)) return;
-    if (uv == (uv_handle_t *)&loop->wakeup || uv == (uv_handle_t *)&loop->signals || uv == (uv_handle_t *)&loop->unmute)
+    if (uv == (uv_handle_t *)&loop->wakeup || uv == (uv_handle_t *)&loop->signals ||
+        uv == (uv_handle_t *)&loop->unmute || uv == (uv_handle_t *)&loop->look)
         uv_close(uv, NULL);
     else if (uv->type == UV_TIMER)
         uv_close(uv, on_timer_freed);

@@ -56,7 +56,6 @@ int co_step(co_loop *loop, int block);
 int co_alive(co_loop *loop);
 void co_update(co_loop *loop);
 void co_wake(co_loop *loop);
-int co_watch_wakeups(co_loop *loop, int fd);
 
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation);
 void co_cancel_all(co_loop *loop);

@@ -7,7 +7,6 @@ raise. The kernel looks at the second; of the first it knows that it keeps the t
 from __future__ import annotations
 
 import math
-from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -17,6 +16,7 @@ from greenlet import getcurrent
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import Thrown, interrupt
+from .._interpreter import get_ident
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from ..errors import ScopeCancelled, Timeout

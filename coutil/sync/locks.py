@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from contextlib import nullcontext
 from weakref import ref
 
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, inside, running
+from .._interpreter import get_ident
 from ..scopes import scope
 from .turns import Line, Primitive, Turn, check_number, stand_in_line, wait, wake, wake_all
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from collections import deque
 from contextlib import suppress
 from queue import Empty, Full
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import getcurrent
 
+from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
 from .turns import SERVED, Line, Primitive, Turn, check_number, wait, wake, wake_all, within

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -13,6 +12,7 @@ from greenlet import getcurrent
 from .._coroutines.books import foreign, site
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import notify, rest
+from .._interpreter import get_ident
 from ..event import Emission, Wait, deliver, here, leave
 from ..scopes.deadline import limit
 

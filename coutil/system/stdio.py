@@ -10,7 +10,6 @@ import atexit
 import fcntl
 import os
 import warnings
-from _thread import _local
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.states import ARMED, CLOSE_REQUEST, FREED
 from .._coroutines.switching import SIGNED, Thrown, interrupt
+from .._interpreter import local
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
 from .._kernel.requests import SIZE
@@ -38,7 +38,7 @@ _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _WINCH = signal_number("signal", "winresize")
 _HIGHER = 3  # descriptors that are no standard streams
-_here = _local()  # of each thread: its hub, and its streams by name
+_here = local()  # of each thread: its hub, and its streams by name
 _blocking: dict[int, int] = {}  # descriptors whose mode will be restored at exit, and the processes that changed it
 
 

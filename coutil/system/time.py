@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time as _time
-from time import sleep
 from typing import Any, Literal
 
 from greenlet import getcurrent
 
 from .._coroutines.switching import take_turns
 from .._host import interruptible
+from .._interpreter import Time
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 from .._libuv import lib
@@ -75,7 +75,7 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
 def _block(seconds: float) -> None:
     until = lib.uv_hrtime() / 1e9 + seconds
     while (left := until - lib.uv_hrtime() / 1e9) > 0:
-        sleep(min(left, _A_YEAR))
+        Time.sleep(min(left, _A_YEAR))
 
 
 def _checked(seconds: float | None, blocking: bool) -> int:

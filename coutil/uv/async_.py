@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from _thread import RLock
 from typing import Any
 
+from .._interpreter import RLock
 from .._libuv import check, lib
 from .._libuv.handles import async_new
 from ..errors import Closed

@@ -9,9 +9,9 @@ Rule 3: a wait for another thread cannot be interrupted: handlers of Python's si
 
 from __future__ import annotations
 
-from _thread import get_ident
 from typing import Any, ClassVar
 
+from .._interpreter import get_ident
 from .._libuv import check, error, lib, threads
 from .._libuv.arguments import whole
 from ..errors import Deadlock

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from _thread import get_ident
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +21,7 @@ from .. import _host
 from .._coroutines.books import Unique, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
+from .._interpreter import get_ident
 from .._kernel.hub import Hub, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed

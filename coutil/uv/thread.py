@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from _thread import _local, allocate_lock
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import _host
 from .._host import interruptible
+from .._interpreter import allocate_lock, local
 from .._libuv import check, error, lib, threads
 from .._libuv.arguments import whole
 from .._libuv.files import encoded
@@ -27,7 +27,7 @@ __all__ = ["Thread", "new_thread", "thread_getcpu", "thread_self", "thread_setna
 _SMALLEST = 1 << 17  # bytes of a stack that the interpreter needs
 _LARGEST = 1 << 40
 
-_here = _local()
+_here = local()
 _running: dict[int, Thread] = {}  # started by us, by id, until their functions have ended
 _unjoined: list[Any] = []  # what C knows threads by that dropped the last reference to themselves
 

@@ -7,12 +7,12 @@ of the pool that wanted the interpreter afterwards would hang, and the process w
 from __future__ import annotations
 
 import atexit
-from _thread import get_ident
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from .. import _host
+from .._interpreter import get_ident
 from .._kernel.hub import Hub
 from .._kernel.operation import operation_in
 from .._libuv import check, error, lib

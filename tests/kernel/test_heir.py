@@ -886,10 +886,11 @@ def test_other_threads_get_a_chance(threads: int) -> None:
         f"""
         import threading, time
         from coutil import system
+        from coutil._interpreter import Time
         from coutil._kernel.hub import REST_EVERY
 
-        sleep, slept = time.sleep, []
-        time.sleep = lambda seconds: (slept.append(seconds), sleep(seconds))
+        sleep, slept = Time.sleep, []
+        Time.sleep = staticmethod(lambda seconds: (slept.append(seconds), sleep(seconds)))
         over = threading.Event()
         if {threads}:
             threading.Thread(target=over.wait).start()

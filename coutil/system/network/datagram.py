@@ -7,12 +7,12 @@ list, the next one last; or as a whole block if the waiter had left.
 
 from __future__ import annotations
 
-from _thread import get_ident
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
+from ..._interpreter import get_ident
 from ..._kernel.operation import lucky
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
