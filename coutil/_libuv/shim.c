@@ -88,6 +88,7 @@ typedef struct {
     uv_timer_t unmute;
     uv_timer_t look; /* see wakeups.c */
     int look_due, looked;
+    int woken; /* another thread has asked for the hub's attention, which it does not know yet */
     int signals_on;
     co_pooled *pooled; /* requests that the thread pool has */
     co_pooled **pooled_at; /* the same, by slot */
@@ -846,11 +847,19 @@ static int look_after(co_loop *loop);
 
 /* ---- the loop ---- */
 
-static void on_wakeup(uv_async_t *uv) { push(uv->data, CO_WAKEUP, 0, 0, 0); }
+/* Calls of other threads go before what those threads did next: `woken` is set by each co_wake, and whoever sees it first
+ * tells the hub. The callback of libuv's own handle may come later than that of a request which ended after the call. */
+static void wakeup_push(co_loop *loop) {
+    if (__atomic_exchange_n(&loop->woken, 0, __ATOMIC_ACQ_REL)) push(loop, CO_WAKEUP, 0, 0, 0);
+}
+
+static void on_wakeup(uv_async_t *uv) { wakeup_push(uv->data); }
 
 /* Safe from any thread and from a signal handler, as long as the loop exists. */
 void co_wake(co_loop *loop) {
-    if (loop && !loop->forked) uv_async_send(&loop->wakeup);
+    if (!loop || loop->forked) return;
+    __atomic_store_n(&loop->woken, 1, __ATOMIC_RELEASE);
+    uv_async_send(&loop->wakeup);
 }
 
 void co_update(co_loop *loop) {

@@ -60,6 +60,7 @@ static void work_run(uv_work_t *uv) {
 
 static void on_work(uv_work_t *uv, int status) {
     co_work_request *request = (co_work_request *)((char *)uv - offsetof(co_work_request, uv));
+    wakeup_push(request->pooled.head.loop); /* calls that the function made come before its result */
     pooled_done(&request->pooled, request->refused ? UV_ECANCELED : status);
 }
 

@@ -156,6 +156,9 @@ class Loop(Unique, Names, Work):
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the loop call function(*arguments) in a new coroutine; safe in any thread.
 
+        Calls of one thread are made in their order; those that a function makes in the thread pool, before its result
+        is returned by `queue_work`. An exception that escapes from one goes to `onerror`, with None for the handle, or
+        to the excepthook (`system.excepthook`): whoever runs the loop has not asked for it.
         Such a call does not keep the loop alive: an `Async` does. Raises TypeError, `Closed`, `Forked`.
         """
         if not callable(function):
@@ -189,13 +192,17 @@ class Loop(Unique, Names, Work):
 
     def _failed(self, escaped: Exception, handle: Handle | None) -> None:
         hook = self.onerror
-        if hook is None:
+        if hook is not None:
+            try:
+                hook(escaped, handle)
+            except Exception as broken:  # noqa: BLE001  # handed over
+                escaped = broken
+            else:
+                return
+        if handle is None:  # a call of another thread, which nobody here has asked for
+            self._hub.report(running(), escaped)
+        else:
             self._hub.exit(escaped)
-            return
-        try:
-            hook(escaped, handle)
-        except Exception as broken:  # noqa: BLE001  # handed over
-            self._hub.exit(broken)
 
     def _turn_early(self, handles: list[Handle]) -> None:
         """Have the handlers of `handles`, in this order, called in every turn before libuv polls."""

@@ -14,8 +14,9 @@ from weakref import ref
 
 import pytest
 
-from coutil import errors, spawn, system, uv
+from coutil import errors, promise, scopes, spawn, system, uv
 from coutil.scopes import timeout
+from tests.helpers.probes import recorder
 from tests.helpers.script import ROOT, output_of, run_script
 from tests.uv.pool import POOL, busy_pool
 
@@ -173,6 +174,66 @@ def test_async_from_a_job(loop):
         assert loop.queue_work(job) is None
         loop.run()
     assert sorted(log) == ["async", "called"]
+
+
+def test_calls_come_before_the_result(loop):
+    """What a job has the loop call is called before the job's result is returned, in its order."""
+    for _ in range(300):
+        log = []
+
+        def job(log=log):
+            for number in range(3):
+                loop.call_threadsafe(log.append, number)
+
+        loop.queue_work(job)
+        assert log == [0, 1, 2]
+
+
+def test_promises_come_before_the_result():
+    """The waiters of a promise that a job fulfills go on before the job's own."""
+    for _ in range(100):
+        made, fulfill = promise.create()
+        log = []
+        recorder(log, made)
+        uv.default_loop().queue_work(fulfill, "kept")
+        assert log == ["kept"]
+
+
+def test_calls_come_before_results_of_many():
+    """So they do if several jobs end in one turn."""
+    log, loop = [], uv.default_loop()
+
+    def wait(number):
+        def job():
+            for part in range(3):
+                loop.call_threadsafe(log.append, (number, part))
+            return "result"
+
+        log.append((number, loop.queue_work(job)))
+
+    for number in range(100):
+        recorder([], wait, number)
+    system.run()
+    for number in range(100):
+        assert [part for one, part in log if one == number] == [0, 1, 2, "result"]
+
+
+def test_a_call_that_fails(loop, escaped):
+    """It is reported: the main program, which waits for something else, has not made it."""
+    with scopes.scope() as scope:
+        scope.spawn(system.suspend, 0.01)
+        loop.queue_work(loop.call_threadsafe, int, "x")
+    (coroutine, error), *rest = escaped
+    assert (coroutine.name, type(error), rest) == ("call", ValueError, [])
+    escaped.clear()
+    loop.onerror = lambda error, handle: escaped.append((handle, str(error)))
+    loop.queue_work(loop.call_threadsafe, int, "x")
+    assert escaped == [(None, "invalid literal for int() with base 10: 'x'")]
+    escaped.clear()
+    loop.onerror = lambda error, handle: 1 / 0
+    loop.queue_work(loop.call_threadsafe, int, "x")
+    assert [type(error) for _, error in escaped] == [ZeroDivisionError]
+    escaped.clear()
 
 
 # -- giving up --------------------------------------------------------------------------------------------------------
