@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from . import event as _event
 from ._coroutines.books import calling_frame
@@ -21,8 +21,10 @@ from .event import Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, lea
 
 __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
 
+T = TypeVar("T")
 
-class Promise:
+
+class Promise(Generic[T]):
     """Made by `create`. Call it to wait for the results."""
 
     __slots__ = ("__weakref__", "_code", "_results", "_step")
@@ -32,6 +34,13 @@ class Promise:
         self._results: tuple[Any, ...] | None = None
         self._code = frame and frame.f_code
         self._step = frame.f_lasti if frame is not None else 0
+
+    @overload
+    def __call__(self, probe: Literal[False] = False) -> T: ...
+    @overload
+    def __call__(self, probe: Literal[True]) -> bool: ...
+    @overload
+    def __call__(self, probe: object) -> Any: ...
 
     def __call__(self, probe: object = False) -> Any:
         """Return the results; wait until there are some.
@@ -86,18 +95,19 @@ class _Result(Wait):
         return f"promise {self.names()}"
 
 
-def create() -> tuple[Promise, Callable[..., bool]]:
+def create() -> tuple[Promise[Any], Callable[..., bool]]:
     """Return a promise and the function that fulfills it.
 
+    A type checker learns the type of the result from an annotation: `ready: Promise[int]`.
     Call promise() to wait for the results, promise(True) to learn whether there are some. Call fulfill(*results) to set
     them and to resume who waits: it returns True the first time; later it only replaces the results, and returns False.
     Lua: promise.create.
     """
-    promise = Promise(calling_frame(1))
+    promise: Promise[Any] = Promise(calling_frame(1))
     return promise, promise._fulfill
 
 
-def awaitall(*promises: Promise | None) -> Any:
+def awaitall(*promises: Promise[Any] | None) -> Any:
     """Wait until each of `promises` is fulfilled; None is ignored.
 
     Returns True, at once if none is pending; or what an explicit resume brings. Suspends.
@@ -115,7 +125,7 @@ def awaitall(*promises: Promise | None) -> Any:
     return True if woken.__class__ is Emission else woken
 
 
-def awaitany(*promises: Promise | None) -> Any:
+def awaitany(*promises: Promise[Any] | None) -> Any:
     """Wait until one of `promises` is fulfilled; None is ignored.
 
     Returns that promise, at once the first that is fulfilled already; or what an explicit resume brings. Suspends.
@@ -137,7 +147,7 @@ def awaitany(*promises: Promise | None) -> Any:
     return woken[0] if woken.__class__ is Emission else woken
 
 
-def onlypending(*promises: Promise | None) -> tuple[Promise, ...]:
+def onlypending(*promises: Promise[Any] | None) -> tuple[Promise[Any], ...]:
     """Return those of `promises` that are not fulfilled; None is ignored. Raises TypeError.
 
     Lua: promise.onlypending.
@@ -145,7 +155,7 @@ def onlypending(*promises: Promise | None) -> tuple[Promise, ...]:
     return tuple(promise for promise in _checked(promises) if promise._results is None)
 
 
-def pickready(*promises: Promise | None) -> Promise | None:
+def pickready(*promises: Promise[Any] | None) -> Promise[Any] | None:
     """Return the first of `promises` that is fulfilled, None if all are pending. Raises TypeError.
 
     Lua: promise.pickready.
@@ -153,7 +163,7 @@ def pickready(*promises: Promise | None) -> Promise | None:
     return next((promise for promise in _checked(promises) if promise._results is not None), None)
 
 
-def _checked(promises: tuple[Promise | None, ...]) -> list[Promise]:
+def _checked(promises: tuple[Promise[Any] | None, ...]) -> list[Promise[Any]]:
     for promise in promises:
         if promise is not None and not isinstance(promise, Promise):
             raise TypeError(f"a promise is needed, not {promise!r}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVarTuple
 
 from ._coroutines.coroutine import Coroutine, running
 from ._coroutines.functions import ASYNC, check_function, is_python
 
 __all__ = ["call", "catch", "trap"]
 
+Arguments = TypeVarTuple("Arguments")
 
-def call(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> Coroutine:
+
+def call(function: Callable[[*Arguments], object], *arguments: *Arguments, name: str | None = None) -> Coroutine:
     """Run function(*arguments) in a new coroutine; an exception that escapes goes to the excepthook.
 
     name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also if

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from greenlet import GreenletExit, getcurrent
 
@@ -18,6 +18,7 @@ from ..errors import Deadlock, Forked, TaskCancelled, Timeout, UVError
 from .block import Block, cancelling, checked_time, is_of, raise_again
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 _URGENT = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)  # waiting on would not help, or is not wanted
 
 
@@ -96,7 +97,7 @@ class Scope(Block):
         self._errors: list[BaseException] = []
         self._awaited: _Awaited | None = None  # while the host waits for the children
 
-    def spawn(self, function: Callable[..., T], *arguments: Any, name: str | None = None) -> Task[T]:
+    def spawn(self, function: Callable[[*Arguments], T], *arguments: *Arguments, name: str | None = None) -> Task[T]:
         """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
 
         The first exception that escapes from a child cancels the scope, and is raised when all have ended.

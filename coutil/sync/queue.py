@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
@@ -223,7 +223,7 @@ class Queue(Primitive, Generic[T]):
                 raise StopIteration from None
             raise
 
-    def __enter__(self) -> Queue[T]:
+    def __enter__(self) -> Self:
         """The queue itself."""
         return self
 

@@ -75,6 +75,12 @@ class ProcInfo(NamedTuple):
     uptime: float | None
 
 
+# The letters that `procinfo` takes, by the types of their values.
+Text = Literal["e", "n", "T", "h", "k", "v", "V", "$", "H", "U"]
+Count = Literal[
+    "u", "g", "#", "^", "i", "o", "p", "P", "S", "w", "x", "X", "<", ">", "r", "R", "=", "d", "m", "b", "f", "M"
+]
+Seconds = Literal["c", "s", "t", "1", "l", "L"]
 _PROCESS = "enThkvV$HUugR=dm<>iopPSwxX#^bfMrcs1lLt"
 _KIB = {"R": "ru_maxrss", "=": "ru_isrss", "d": "ru_idrss", "m": "ru_ixrss"}
 _COUNTED = {
@@ -123,6 +129,12 @@ _CALLS: tuple[tuple[str, Callable[[], Mapping[str, Any]]], ...] = (
 
 @overload
 def procinfo(which: None = None) -> ProcInfo: ...
+@overload
+def procinfo(which: Text) -> str: ...
+@overload
+def procinfo(which: Count) -> int: ...
+@overload
+def procinfo(which: Seconds) -> float: ...
 @overload
 def procinfo(which: str) -> Any: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .._libuv import error
 from .._libuv.files import AGAIN, ARRIVED, Call, Folder, Path, like
@@ -92,7 +92,7 @@ class Dir:
         """Path and state."""
         return f"<Dir {self._path!r} {'closed' if self._folder is None else 'open'}>"
 
-    def __enter__(self) -> Dir:
+    def __enter__(self) -> Self:
         """Return the folder; it is closed at the end of the block."""
         return self
 

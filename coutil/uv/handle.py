@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .._coroutines.books import Unique
 from .._coroutines.coroutine import running
@@ -130,7 +130,7 @@ class Handle(Unique):
         state = "closed" if self.closed else "closing" if own.closed else "active" if self.active else "inactive"
         return f"<{type(self).__name__} {state}>"
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         """Return the handle; it is closed at the end of the block, without waiting for that."""
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from .._libuv import library
 from .._libuv.files import Path, encoded
@@ -33,7 +33,7 @@ class Lib:
         """Path and state."""
         return f"<Lib {self._path!r}{'' if self._library else ' closed'}>"
 
-    def __enter__(self) -> Lib:
+    def __enter__(self) -> Self:
         """Return the library; it is closed at the end of the block."""
         return self
 

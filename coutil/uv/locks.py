@@ -9,7 +9,7 @@ Rule 3: a wait for another thread cannot be interrupted: handlers of Python's si
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .._interpreter import get_ident
 from .._libuv import check, error, lib, threads
@@ -62,7 +62,7 @@ class Mutex(_Primitive):
         """Who has it."""
         return f"<Mutex {('free', 'locked by another thread', 'locked by this thread')[lib.co_mutex_state(self._c)]}>"
 
-    def __enter__(self) -> Mutex:
+    def __enter__(self) -> Self:
         """Lock it."""
         self.lock()
         return self

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 from weakref import ref
 
 from greenlet import getcurrent
@@ -79,7 +79,7 @@ class Loop(Unique, Names, Work):
         state = "running" if self._hub.caller is not None else "idle"
         return f"<Loop {state}, {len(self._handles())} handles>"
 
-    def __enter__(self) -> Loop:
+    def __enter__(self) -> Self:
         """Return the loop; it is closed by force at the end of the block."""
         return self
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, Self, overload
 
 from ..._coroutines.books import Unique
 from ..._coroutines.switching import SIGNED
@@ -18,7 +18,7 @@ from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.files import Call
 from . import buffered
 from .descriptor import Descriptor, has_position
-from .info import STAT, fields, of_stat, requested
+from .info import STAT, FileInfo, Number, Permission, Time, fields, of_stat, requested
 from .request import Path, bits, done, flag, identity, moment, run, whole
 from .transfer import ToFile
 
@@ -113,7 +113,7 @@ class File(Unique):
             warnings.warn(f"unclosed {descriptor}", ResourceWarning, stacklevel=2, source=self)
         descriptor.closed = True
 
-    def __enter__(self) -> File:
+    def __enter__(self) -> Self:
         """Return the file; it is closed at the end of the block."""
         return self
 
@@ -275,6 +275,19 @@ class File(Unique):
     def grant(self, perm: int | str, *, blocking: bool = False) -> bool:
         """Set the permissions, as in `grantfile`; return True. Raises `UVError`: EPERM. Source: uv_fs_fchmod."""
         return self._done("fchmod", blocking, mode=bits(perm))
+
+    @overload
+    def info(self, *, blocking: bool = False) -> FileInfo: ...
+    @overload
+    def info(self, name: Number, /, *, blocking: bool = False) -> int: ...
+    @overload
+    def info(self, name: Time, /, *, blocking: bool = False) -> float: ...
+    @overload
+    def info(self, name: Permission, /, *, blocking: bool = False) -> bool: ...
+    @overload
+    def info(self, name: Literal["type"], /, *, blocking: bool = False) -> str: ...
+    @overload
+    def info(self, *names: str, blocking: bool = False) -> Any: ...
 
     def info(self, *names: str, blocking: bool = False) -> Any:
         """Return what is known about the file, as `fileinfo` does, but not about its path and its file system.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ..._coroutines.books import Unique
 from ..._coroutines.switching import SIGNED
@@ -55,7 +55,7 @@ class Folder(Unique):
         self._over = False
         self._waiter: Any = None
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Self:
         """Return the iterator; it is closed at the end of the block."""
         return self
 

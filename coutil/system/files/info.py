@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 from ..._coroutines.switching import SIGNED
 from ..._libuv.files import Call
@@ -89,6 +90,17 @@ _STATFS: dict[str, Callable[[Any], Any]] = {
 ALL = STAT | frozenset(_STATFS) | {"realpath", "target"}
 
 
+# The names that `fileinfo` and `File.info` take, by the types of their values.
+Number = Literal[
+    "mode", "uid", "gid", "inode", "device", "rdev", "links", "size", "blocks", "blocksize", "flags", "version"
+]
+Time = Literal["atime", "mtime", "ctime", "birthtime"]
+Permission = Literal[
+    "setuid", "setgid", "sticky", "ruser", "wuser", "xuser", "rgroup", "wgroup", "xgroup", "rother", "wother", "xother"
+]
+SystemNumber = Literal["fsid", "fsblocksize", "fsblocks", "fsfree", "fsavailable", "fsinodes", "fsinodesfree"]
+
+
 def requested(names: tuple[str, ...], known: Collection[str]) -> None:
     """Raise TypeError or ValueError unless all names are known."""
     for name in names:
@@ -128,6 +140,28 @@ def of_stat(stat: Any) -> FileInfo:
 def _seconds(time: Any) -> float:
     seconds: float = time.tv_sec + time.tv_nsec / 1e9
     return seconds
+
+
+@overload
+def fileinfo(path: Path, *, follow: bool = True, blocking: bool = False) -> FileInfo: ...
+@overload
+def fileinfo(path: Path, name: Number | SystemNumber, /, *, follow: bool = True, blocking: bool = False) -> int: ...
+@overload
+def fileinfo(path: Path, name: Time, /, *, follow: bool = True, blocking: bool = False) -> float: ...
+@overload
+def fileinfo(path: Path, name: Permission, /, *, follow: bool = True, blocking: bool = False) -> bool: ...
+@overload
+def fileinfo(path: Path, name: Literal["type", "fstype"], /, *, follow: bool = True, blocking: bool = False) -> str: ...
+@overload
+def fileinfo(
+    path: str | os.PathLike[str], name: Literal["realpath"], /, *, follow: bool = True, blocking: bool = False
+) -> str: ...
+@overload
+def fileinfo(
+    path: str | os.PathLike[str], name: Literal["target"], /, *, follow: bool = True, blocking: bool = False
+) -> str | None: ...
+@overload
+def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any: ...
 
 
 def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any:

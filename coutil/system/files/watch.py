@@ -7,7 +7,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
 from ..._coroutines.books import Unique
 from ..._coroutines.states import O_ARMED, O_READY
@@ -31,7 +31,7 @@ _EVENTS = [frozenset(), frozenset({"rename"}), frozenset({"change"}), frozenset(
 _LOST = frozenset({"overflow"})
 
 
-class Change(NamedTuple):
+class Change(NamedTuple, Generic[AnyStr]):
     """Something that happened to a watched file, or in a watched folder.
 
     name: of the entry, as bytes if the path was given as bytes; "." for the folder itself. None: no single one.
@@ -39,7 +39,7 @@ class Change(NamedTuple):
     "overflow" (changes were lost).
     """
 
-    name: Any
+    name: AnyStr | None
     events: frozenset[str]
 
 
@@ -172,7 +172,7 @@ def _named(path: Path, call: Any, *arguments: Any) -> Any:
         raise
 
 
-def _change(path: Path, name: bytes, kinds: int) -> Change:
+def _change(path: Path, name: bytes, kinds: int) -> Change[Any]:
     if kinds & OVERFLOW:
         return Change(None, _LOST)
     return Change(like(path, name) if name else None, _EVENTS[kinds & 3])
@@ -181,7 +181,13 @@ def _change(path: Path, name: bytes, kinds: int) -> Change:
 # -- all changes -------------------------------------------------------------------------------------------------------
 
 
-def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch:
+@overload
+def watch(path: str | os.PathLike[str], recursive: bool = False, *, limit: int = LIMIT) -> Watch[str]: ...
+@overload
+def watch(path: bytes | os.PathLike[bytes], recursive: bool = False, *, limit: int = LIMIT) -> Watch[bytes]: ...
+
+
+def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[Any]:
     """Watch a file, or a folder and its entries, from now on; return an iterator of all the `Change`s. Suspends.
 
     A file is watched under its name: it may be written, removed, made again or replaced by another one, as editors do.
@@ -204,13 +210,13 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch:
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     is_folder = call.stat.st_mode & filebits.type == filebits.directory
     base, only = (real, None) if is_folder else os.path.split(real)
-    made = Watch(path, base, only, limit, recursive and is_folder)
+    made: Watch[Any] = Watch(path, base, only, limit, recursive and is_folder)
     if (woken := made._begin()) is not SIGNED:
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
     return made
 
 
-class Watch(Unique):
+class Watch(Unique, Generic[AnyStr]):
     """An iterator of the changes of a file or folder. Made by `watch`.
 
     It ends, after telling, when the watched folder is removed or renamed, or the one that the watched file is in. It is
@@ -226,7 +232,7 @@ class Watch(Unique):
         self._handle: Root = _named(path, Root, f"watch of {path!r}", watching(base, limit, only), "uv_fs_event_start")
         self._tree = Tree(self._handle, base, path) if recursive else None
         self._raw: deque[tuple[Raw, bool]] = deque()  # as they came, and whether the entry's last renaming
-        self._changes: deque[Change] = deque()  # as they are told
+        self._changes: deque[Change[Any]] = deque()  # as they are told
         self._over = self._lost = False
         self._waiter: Any = None
 
@@ -236,7 +242,7 @@ class Watch(Unique):
         if handle is not None:
             handle.abandon()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         """Return the iterator; it is closed at the end of the block."""
         return self
 
@@ -263,11 +269,11 @@ class Watch(Unique):
         self._over = False
         return True
 
-    def __iter__(self) -> Watch:
+    def __iter__(self) -> Self:
         """Return the iterator itself."""
         return self
 
-    def __next__(self) -> Change:
+    def __next__(self) -> Change[AnyStr]:
         """Return the next change. Suspends unless one is there already.
 
         Raises `Closed`, `BusyError` (another coroutine waits here), `ForeignThread`, `Forked`, `NotYieldable`, or, if

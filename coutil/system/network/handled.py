@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ..._coroutines.attributes import documented
 from ..._coroutines.books import Unique
@@ -41,7 +41,7 @@ class Handled(Unique):
         """What is documented."""
         return documented(self)
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         """Return the object itself; it is closed at the end of the block."""
         return self
 
