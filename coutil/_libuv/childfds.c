@@ -8,7 +8,7 @@
  * Copies. The flags of an open file description are shared by all its descriptors, in all processes. Programs expect
  * descriptors that block; what our loop uses must not. So the child gets a description of its own where the system can
  * make one (pipes and terminals). The flags of any other that is inherited stay as they are. One that was given on
- * purpose, a socket, is made blocking: it is the program's from then on.
+ * purpose, a socket, is made blocking: it is the program's from then on. A stream of this loop can cope with that.
  */
 
 #include <sys/ioctl.h>
@@ -23,7 +23,6 @@
 #define CO_CLOSE_RANGE_CLOEXEC 4U
 #endif
 
-#define CO_LOWEST 3            /* descriptors below are standard streams, which libuv never closes */
 #define CO_HIGHEST (1 << 20)   /* where the search for open descriptors ends if nothing lists them */
 
 /* How a descriptor of a child comes to be. */
@@ -141,7 +140,7 @@ static int opened_again(int fd, int mode) {
 }
 
 /* Give the child one of our descriptors. One that does not exist is left to the start to report. */
-static void childfd_copy(co_childfd *into, int fd) {
+static void childfd_copy(co_loop *loop, co_childfd *into, int fd) {
     int mode = fcntl(fd, F_GETFL);
     into->fd = fd;
     if (mode < 0 || !(mode & O_NONBLOCK)) return;
@@ -152,20 +151,22 @@ static void childfd_copy(co_childfd *into, int fd) {
         return;
     }
     into->mode = mode;
-    if (into->kind == CO_HAND_OVER) fcntl(fd, F_SETFL, mode & ~O_NONBLOCK);
+    if (into->kind != CO_HAND_OVER) return;
+    share_descriptor(loop, fd);
+    fcntl(fd, F_SETFL, mode & ~O_NONBLOCK);
 }
 
 /* ---- before and after the start ---- */
 
 /* Make what a child gets. `pipe` is our end if the kind asks for a pipe, else NULL. The caller calls childfds_done, also
  * after an error. */
-static int childfd_make(co_childfd *into, int kind, int fd, co_handle *pipe) {
+static int childfd_make(co_loop *loop, co_childfd *into, int kind, int fd, co_handle *pipe) {
     *into = (co_childfd){.kind = kind, .fd = -1, .mode = -1};
     if (kind & CO_CHILD_PIPE) return childfd_pipe(into, pipe, kind);
     if (kind == CO_SAME)
         into->fd = into[-1].fd;
     else if (kind != CO_IGNORE)
-        childfd_copy(into, fd);
+        childfd_copy(loop, into, fd);
     return 0;
 }
 

@@ -128,6 +128,7 @@ static void handle_lose(co_handle *handle) {
     watcher_forget(&handle->loop->uv, watcher_of(handle));
     refuse(handle);
     uv_close(&handle->u.handle, on_close);
+    shared_leave(handle);
 }
 
 /* In the next step: tell who waits for a lost handle, and end one that Python has closed. */

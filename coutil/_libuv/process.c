@@ -84,7 +84,7 @@ static int stdio_make(co_loop *loop, const co_stdio *from, co_childfd *stdio) {
     for (int i = 0; i < 3; i++) stdio[i] = (co_childfd){.fd = -1, .mode = -1};
     for (int i = 0; i < 3 && !code; i++) {
         co_handle *pipe = from[i].kind & CO_CHILD_PIPE ? find(loop, from[i].slot) : NULL;
-        code = childfd_make(&stdio[i], from[i].kind, from[i].fd, pipe);
+        code = childfd_make(loop, &stdio[i], from[i].kind, from[i].fd, pipe);
     }
     return code;
 }

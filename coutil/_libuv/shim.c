@@ -59,6 +59,7 @@ typedef struct co_request co_request;
 typedef struct co_tap co_tap;
 typedef struct co_keeper co_keeper;
 typedef struct co_changes co_changes;
+typedef struct co_shared co_shared;
 
 typedef struct {
     char *records;
@@ -124,6 +125,7 @@ struct co_handle {
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
+    co_shared *shared;           /* of a stream whose description others use, too; see shared.c */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
@@ -505,11 +507,15 @@ static uv_buf_t window_for(co_loop *loop, uint32_t slot) {
     return uv_buf_init(loop->arena + loop->top, want < left ? want : left);
 }
 
+static int shared_reads(const co_handle *stream);
+static int shared_read(co_handle *stream);
+
 /* No window when nobody waits, so that data stay in the kernel. */
 static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
     (void)suggested;
-    *window = wanted(handle) ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
+    int reads = wanted(handle) && (!handle->shared || shared_reads(handle));
+    *window = reads ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
 }
 
 static void on_data(co_handle *handle, char *data, size_t count) {
@@ -589,9 +595,9 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
     }
     if (count > 0)
         on_data(handle, window->base, (size_t)count);
-    else if (count == UV_ENOBUFS)
-        on_refused(handle);
-    else if (count < 0)
+    else if (count == UV_ENOBUFS) {
+        if (!handle->shared || !shared_read(handle)) on_refused(handle);
+    } else if (count < 0)
         on_read_end(handle, (int)count);
 }
 
@@ -625,7 +631,7 @@ static void serve_refused(co_loop *loop) {
             on_refused(handle);
             continue;
         }
-        ssize_t count = read(handle->u.tcp.io_watcher.fd, window.base, window.len);
+        ssize_t count = recv(handle->u.tcp.io_watcher.fd, window.base, window.len, MSG_DONTWAIT);
         if (count > 0)
             on_data(handle, window.base, (size_t)count);
         else if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
@@ -690,10 +696,13 @@ static void on_write(uv_write_t *uv, int status) {
 
 #define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */
 
+static int shared_write(co_handle *stream, co_request *request, const char *data, size_t size, int passed, uv_write_cb done);
+
 /* Start to write, with a descriptor that travels along if there is one; frees the request if that fails. */
 static int write_start(co_request *request, co_handle *stream, const char *data, size_t size, uv_stream_t *passed,
                        uv_write_cb done) {
     co_loop *loop = stream->loop;
+    if (stream->shared) return shared_write(stream, request, data, size, passed ? passed->io_watcher.fd : -1, done);
     size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;
     uv_buf_t *buffers = malloc(pieces * sizeof *buffers); /* libuv copies the list, not the data */
     if (!buffers || is_watched(stream)) {
@@ -769,6 +778,7 @@ static void on_close(uv_handle_t *uv) {
 
 static int lost_close(co_handle *handle);
 static void descriptor_leave(co_handle *handle);
+static void shared_leave(co_handle *stream);
 
 int co_close(co_loop *loop, uint32_t slot) {
     ENTER(loop);
@@ -781,6 +791,7 @@ int co_close(co_loop *loop, uint32_t slot) {
     loop->want[slot] = -1;
     loop->handles_closed++;
     uv_close(&handle->u.handle, on_close);
+    shared_leave(handle);
     return 0;
 }
 
@@ -1023,7 +1034,7 @@ int co_loop_close(co_loop *loop) {
     ENTER(loop);
     pooled_cancel_all(loop, 1);
     for (uint32_t slot = 0; slot < loop->slots; slot++)
-        if (loop->handles[slot] && loop->handles[slot]->raw) co_close(loop, slot);
+        if (loop->handles[slot] && (loop->handles[slot]->raw || loop->handles[slot]->shared)) co_close(loop, slot);
     keepers_left(loop);
     signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);

@@ -4,6 +4,9 @@
  * closed; the handle stays, and says EPIPE from then on, as a socket does.
  */
 
+static void pipe_disconnect(co_handle *pipe);
+static int shared_shutdown(co_handle *stream, co_request *request);
+
 static int is_empty(const void *queue) { return *(void *const *)queue == queue; }
 
 static void on_shutdown(uv_shutdown_t *uv, int status) {
@@ -22,6 +25,10 @@ int co_shutdown(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation) 
     if (is_watched(stream)) return UV_EEXIST;
     co_request *request = request_new(loop, at, generation);
     if (!request) return UV_ENOMEM;
+    if (stream->shared) {
+        int code = shared_shutdown(stream, request);
+        if (code != UV_EAGAIN) return code;
+    }
     if (!stream->simplex || uv->shutdown_req || !is_empty(&uv->write_queue) || !is_empty(&uv->write_completed_queue))
         return request_started(request, uv_shutdown(&request->u.shutdown, uv, on_shutdown));
     pipe_disconnect(stream); /* libuv may wait until there is room for more in the pipe */

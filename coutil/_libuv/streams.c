@@ -196,7 +196,14 @@ int co_try_write2(co_loop *loop, uint32_t slot, const char *data, size_t size, u
     int code = uv_fileno(&passed->u.handle, &fd);
     if (!pipe->u.pipe.ipc) return UV_EINVAL;
     if (code) return code;
-    uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)(size > INT32_MAX ? INT32_MAX : size));
+    if (size > INT32_MAX) size = INT32_MAX;
+    if (pipe->shared) {
+        if (pipe->u.stream.write_queue_size > 0) return UV_EAGAIN;
+        code = (int)shared_send(pipe->u.pipe.io_watcher.fd, data, size, fd);
+        if (code > 0 && passed->ending == unbind) forget(passed);
+        return code;
+    }
+    uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)size);
     sigpipe_block(loop);
     code = uv_try_write2(&pipe->u.stream, &buffer, 1, &passed->u.stream);
     if (code > 0 && passed->ending == unbind) forget(passed);

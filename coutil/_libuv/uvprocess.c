@@ -176,12 +176,12 @@ static void keepers_forked(co_loop *loop) {
 static int raw_container(co_loop *loop, const co_container *from, int standard, co_childfd *into) {
     if (from->flags & UV_INHERIT_FD) {
         if (from->fd < 0) return UV_EBADF;
-        if (standard) return childfd_make(into, from->fd < CO_LOWEST ? CO_INHERIT : CO_HAND_OVER, from->fd, NULL);
+        if (standard) return childfd_make(loop, into, from->fd < CO_LOWEST ? CO_INHERIT : CO_HAND_OVER, from->fd, NULL);
         into->fd = from->fd; /* as it is */
     } else if (from->flags & UV_CREATE_PIPE) {
         OF_KIND(pipe, UV_NAMED_PIPE, loop, from->slot);
         int reads = from->flags & UV_READABLE_PIPE, writes = from->flags & UV_WRITABLE_PIPE;
-        return childfd_make(into, (reads ? CO_CHILD_READS : 0) | (writes ? CO_CHILD_WRITES : 0), -1, pipe);
+        return childfd_make(loop, into, (reads ? CO_CHILD_READS : 0) | (writes ? CO_CHILD_WRITES : 0), -1, pipe);
     }
     return 0;
 }

@@ -5,6 +5,10 @@ until that one wait is over, and raise `errors.Deadlock` if nothing could end it
 
 `stdin`, `stdout` and `stderr` are attributes that are made at their first use, in each thread: a `Terminal`, a stream
 or listener (a `ShareStreamSocket` on a Unix socket), a `StandardFile`, or None.
+
+`print`, children, and all others that have the same terminal, pipe or stream socket go on using it in blocking mode. A
+listener or datagram socket does not block from the first use on, until the program exits: what is run by `os.execv`, or
+has it when this process is killed, has to call `os.set_blocking`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The standard streams, and terminals.
 
-The objects are on descriptors of their own. Terminals and pipes are opened again for them, so that whoever shares them
-with us does not notice that ours never block; where that is impossible (sockets) the mode is restored at exit.
+The objects are on descriptors of their own. Other processes, and `print`, use what is behind the numbers 0, 1 and 2,
+and expect it to block. So terminals and pipes are opened again for the objects, and stream sockets are used without the
+mode in which they do not block. Listeners and datagram sockets need that mode; theirs is restored at exit.
 """
 
 from __future__ import annotations
@@ -204,11 +205,16 @@ def _pipe(number: int) -> Travelling | None:
 
 
 def _socket(number: int) -> Travelling | None:
-    if os.get_blocking(number):
+    blocks = os.get_blocking(number)
+    stream = adopted(_duplicate(number), share=True)
+    if isinstance(stream, ByteStream):
+        if blocks:
+            stream._call(lib.co_stream_share, "fcntl")
+    elif blocks:
         if not _blocking:
             atexit.register(_restore)
         _blocking[number] = os.getpid()
-    return adopted(_duplicate(number), share=True)
+    return stream
 
 
 def _file(number: int) -> StandardFile:
@@ -243,7 +249,7 @@ def _again(number: int) -> int:
 
 
 def _restore() -> None:
-    """Make the sockets block again that did when we found them."""
+    """Make the listeners and datagram sockets block again that did when we found them."""
     for number, process in _blocking.items():
         if process == os.getpid():
             with suppress(OSError):

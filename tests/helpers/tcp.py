@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 
 from coutil import system
+from coutil._libuv import lib
 from coutil.system import PassiveSocket, Socket, StreamSocket
 from coutil.system.network.share import adopted
 from tests.helpers.pipes import LETTERS, child_end
 
 LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+SHARED = {"shared ipv4": "ipv4", "shared": "share"}  # streams whose open file description blocks for the sake of others
 OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
 GIVEN = (object(), True, None, 3)  # values that no call of ours returns by itself
 BIG = bytes(range(256)) * 65536  # 16 MiB: more than the kernel takes while nobody reads
@@ -76,9 +78,19 @@ def pair(domain: str) -> tuple[StreamSocket, StreamSocket]:
     if domain in LETTERS:
         near, peer = child_end(domain)
         return near, adopted(peer.detach(), share=True)
+    if domain in SHARED:
+        near, far = pair(SHARED[domain])
+        return shared(near), far
     with listening(domain) as server:
         near = connected(server)
         return near, server.accept()
+
+
+def shared(stream: StreamSocket) -> StreamSocket:
+    """Have a stream share its open file description with others, as the standard streams do; return it."""
+    stream._call(lib.co_stream_share, "fcntl")
+    assert os.get_blocking(stream.fileno())
+    return stream
 
 
 @contextmanager
@@ -110,11 +122,11 @@ def with_plain_peer(domain: str) -> Iterator[tuple[StreamSocket, socket.socket]]
         with stream, peer:
             yield stream, peer
         return
-    with listening(domain) as server:
+    with listening(SHARED.get(domain, domain)) as server:
         peer = plain_client(server.getaddress())
         peer.setblocking(False)
         with peer, server.accept() as stream:
-            yield stream, peer
+            yield shared(stream) if domain in SHARED else stream, peer
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from coutil.testing import ManualClock
 from tests.helpers.tcp import BIG, as_plain, connected, listening, pairs, receive_exactly, with_plain_peer
 from tests.matrix.row import NOTHING, Row, row, row_for
 
-CONNECTED = ("ipv4", "local", "share", "pipe", "sharepipe")
+CONNECTED = ("ipv4", "local", "share", "pipe", "sharepipe", "shared", "shared ipv4")
 
 
 @row_for(*CONNECTED)
@@ -133,10 +133,28 @@ def stream_shutdown(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(near.shutdown, check=check)
 
 
+@row
+def child_input_shutdown(clock: ManualClock) -> Iterator[Row]:
+    """Of a true pipe: the child gets everything, and the end, whatever becomes of the wait."""
+    with system.start("sh", "-c", "wc -c", stdin="w", stdout="r") as child:
+        child.kill("pause")
+        sender = spawn.call(child.stdin.send, BIG)
+        assert sender.status == "suspended"
+
+        def check(got: Any, begun: bool) -> None:
+            if not begun:
+                spawn.call(child.stdin.shutdown)
+            assert receive_exactly(child.stdout, 99).split() == [b"%d" % len(BIG)]
+            assert child.wait() == ("exit", 0)
+            assert sender.status == "dead"
+
+        yield Row(child.stdin.shutdown, lambda: child.kill("continue"), check)
+
+
 # -- what travels on share sockets
 
 
-@row_for("share", "sharepipe")
+@row_for("share", "sharepipe", "shared")
 def stream_receive_stream(domain: str, clock: ManualClock) -> Iterator[Row]:
     """The data and the stream come once, though perhaps apart."""
     outer, inner = socket.socketpair()
@@ -162,7 +180,7 @@ def stream_receive_stream(domain: str, clock: ManualClock) -> Iterator[Row]:
         yield Row(stream.receive_stream, lambda: socket.send_fds(peer, [b"data"], [inner.fileno()]), check)
 
 
-@row_for("share", "sharepipe")
+@row_for("share", "sharepipe", "shared")
 def stream_send_stream(domain: str, clock: ManualClock) -> Iterator[Row]:
     """What has begun goes on in the background, with the stream."""
     with pairs(domain) as (near, far), pairs("ipv4") as (outer, inner):

@@ -126,7 +126,7 @@ def test_terminal_is_not_changed_for_others():
 
 
 def test_unix_socket():
-    """A Unix socket is a share stream, which receives streams, too; at the end it blocks as it did before."""
+    """A Unix socket is a share stream, which receives streams, too; it blocks for others as it did before."""
     ours, theirs = socket.socketpair()
     script = """
         import os
@@ -135,7 +135,7 @@ def test_unix_socket():
         stream.send(data + b" through " + type(system.stdin).__name__.encode())
         system.stdin.send(b"done")
         assert system.stdin.receive() == b"end"
-        assert not os.get_blocking(0)
+        assert os.get_blocking(0)
     """
     inner, outer = socket.socketpair()
     with ours, theirs, inner, outer:
@@ -176,10 +176,12 @@ def test_tcp_socket(listens):
 def test_datagram_sockets():
     """STD-1: a UDP socket as a standard stream is a datagram socket, connected or not."""
     script = """
+        import os
         from coutil import system
         data, sender = system.stdin.receive()
         system.stdin.send(data.upper(), sender)
         system.stdout.send(type(system.stdout).__name__.encode())
+        assert not os.get_blocking(0) and not os.get_blocking(1)
     """
     ours, theirs, connected = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
     with ours, theirs, connected:
@@ -192,6 +194,8 @@ def test_datagram_sockets():
             assert process.wait(20) == 0
         assert ours.recvfrom(99) == (b"FIRST", theirs.getsockname())
         assert ours.recvfrom(99) == (b"DatagramSocket", connected.getsockname())
+        assert os.get_blocking(theirs.fileno())  # it did not while the program ran
+        assert os.get_blocking(connected.fileno())
 
 
 def test_closed_and_unsupported_descriptors():

@@ -69,7 +69,8 @@ class _ToStream(Transfer):
 
     def __init__(self, source: File, stream: Any, output: Descriptor) -> None:
         super().__init__(source, False)
-        self.stream, self.output, self.able = stream, output, True
+        blocks = os.get_blocking(output.number())  # others use it, too: the pool would wait for the peer
+        self.stream, self.output, self.able = stream, output, not blocks
 
     def by_system(self, offset: int, size: int) -> tuple[int, Any]:
         """Nothing, if the stream is full, or if this is no file that the system sends."""

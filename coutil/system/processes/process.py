@@ -239,7 +239,8 @@ def start(  # noqa: PLR0913  # so much can be said about a program
     environment: a mapping or a `PackedEnv`; the program has these variables only. None: ours.
     runpath: the directory to start in. detached: start a new session. user, group: their numbers, to change to.
     stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
-    belongs to the program from then on and blocks. A string: a new pipe, an attribute of the process: "r" we can
+    blocks from then on, as programs expect (a stream of coutil can still be used; one of another library would stop the
+    thread). A string: a new pipe, an attribute of the process: "r" we can
     receive from it, "w" we can send to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets
     travel, too. stderr="stdout": the error output goes wherever the output goes, into one pipe if that is one.
     "r" and "w" make true pipes: after `shutdown` of the program's input our end is closed, and has no descriptor. "rw"

@@ -1,0 +1,221 @@
+/* Stream sockets whose open file description other processes use, too: standard streams, and what a child was given.
+ *
+ * O_NONBLOCK is a flag of the description, not of the descriptor. If it were set, `print` would lose what the socket does not
+ * take at once, and so would other processes; if they clear it, our loop stops. So it is off for such a stream, and nothing
+ * here relies on it:
+ * - data are sent by send(2) with MSG_DONTWAIT. What the system does not take waits in a queue of ours, for a poll of a
+ *   duplicate (libuv polls a descriptor for one handle only). libuv's queue would write without that flag.
+ *   `write_queue_size` counts it all the same, so that others see that the stream is busy.
+ * - data are received by recv(2) with MSG_DONTWAIT, in place of libuv's read, which gets no memory. Only through a pipe that
+ *   descriptors travel along does libuv read, after a look whether there still is something; it waits if another process takes
+ *   that between the look and the read.
+ *
+ * Listeners and datagram sockets are not treated so: accept(2) knows no such flag.
+ */
+
+#include <poll.h>
+
+#define CO_LOWEST 3 /* descriptors below are standard streams, which libuv never closes */
+
+typedef struct co_sending co_sending;
+struct co_sending {
+    co_sending *next;
+    co_request *request;
+    uv_write_cb done; /* NULL: the stream is shut down when this one's turn comes */
+    const char *data;
+    size_t left;
+    int passed; /* a descriptor that travels with the first byte; -1: none */
+};
+
+struct co_shared {
+    uv_poll_t poll; /* first */
+    co_handle *stream;
+    co_sending *first, **last;
+    int fd;
+};
+
+static int carries_descriptors(const co_handle *stream) {
+    return stream->u.handle.type == UV_NAMED_PIPE && stream->u.pipe.ipc;
+}
+
+/* Whether libuv shall read now. Unlike a look by recv(2), this one takes no error away. */
+static int shared_reads(const co_handle *stream) {
+    struct pollfd entry = {stream->u.stream.io_watcher.fd, POLLIN, 0};
+    return carries_descriptors(stream) && poll(&entry, 1, 0);
+}
+
+/* Receive what libuv was not let read. Returns whether it had to be; it may have been taken by others. */
+static int shared_read(co_handle *stream) {
+    if (carries_descriptors(stream) || !wanted(stream)) return 0;
+    uv_buf_t window = window_for(stream->loop, stream->slot);
+    ssize_t count;
+    if (!window.base) return 0;
+    do
+        count = recv(stream->u.stream.io_watcher.fd, window.base, window.len, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    if (count > 0)
+        on_data(stream, window.base, (size_t)count);
+    else if (!count)
+        on_read_end(stream, UV_EOF);
+    else if (errno != EAGAIN && errno != EWOULDBLOCK)
+        on_read_end(stream, uv_translate_sys_error(errno));
+    return 1;
+}
+
+static ssize_t shared_send(int fd, const char *data, size_t size, int passed) {
+    union {
+        char room[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr head;
+    } control;
+    struct iovec piece = {(char *)data, size};
+    struct msghdr message;
+    ssize_t sent;
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    if (passed >= 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control.room;
+        control.head.cmsg_level = SOL_SOCKET;
+        control.head.cmsg_type = SCM_RIGHTS;
+        control.head.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&control.head), &passed, sizeof passed);
+    }
+    do
+        sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
+/* ---- the queue ---- */
+
+static int shared_queue(co_shared *shared, const co_sending *values) {
+    co_sending *sending = malloc(sizeof *sending);
+    if (!sending) return UV_ENOMEM;
+    *sending = *values;
+    *shared->last = sending;
+    shared->last = &sending->next;
+    return 0;
+}
+
+static void shared_end(co_shared *shared, int status) {
+    co_sending *sending = shared->first;
+    uv_stream_t *stream = &shared->stream->u.stream;
+    co_request *request = sending->request;
+    uv_write_cb done = sending->done;
+    shared->first = sending->next;
+    if (!shared->first) shared->last = &shared->first;
+    stream->write_queue_size -= sending->left;
+    free(sending);
+    if (done)
+        done(&request->u.write, status);
+    else if (status || (status = uv_shutdown(&request->u.shutdown, stream, on_shutdown)))
+        request_done(request, status);
+}
+
+/* Send what the system takes. */
+static void shared_serve(co_shared *shared) {
+    for (co_sending *sending; (sending = shared->first);) {
+        ssize_t sent = sending->done ? shared_send(shared->fd, sending->data, sending->left, sending->passed) : 0;
+        if (sent == UV_EAGAIN) return;
+        if (sent > 0) {
+            sending->passed = -1;
+            sending->data += sent;
+            sending->left -= (size_t)sent;
+            shared->stream->u.stream.write_queue_size -= (size_t)sent;
+            if (sending->left) continue;
+        }
+        shared_end(shared, sent < 0 ? (int)sent : 0);
+    }
+    uv_poll_stop(&shared->poll);
+}
+
+static void on_shared(uv_poll_t *uv, int status, int events) { shared_serve((co_shared *)uv); }
+
+/* In place of libuv's write: the request ends with `done`. */
+static int shared_write(co_handle *stream, co_request *request, const char *data, size_t size, int passed, uv_write_cb done) {
+    co_sending sending = {NULL, request, done, data, size, passed};
+    int code = shared_queue(stream->shared, &sending);
+    if (!code) {
+        request->u.write.handle = &stream->u.stream;
+        stream->u.stream.write_queue_size += size;
+        stream->loop->writes++;
+        uv_poll_start(&stream->shared->poll, UV_WRITABLE, on_shared); /* cannot fail */
+    }
+    return request_started(request, code);
+}
+
+/* Shut down after what is in the queue. UV_EAGAIN: there is nothing in it. */
+static int shared_shutdown(co_handle *stream, co_request *request) {
+    co_sending sending = {NULL, request, NULL, NULL, 0, -1};
+    if (!stream->shared || !stream->shared->first) return UV_EAGAIN;
+    return request_started(request, shared_queue(stream->shared, &sending));
+}
+
+/* ---- beginning and end ---- */
+
+/* Clear O_NONBLOCK of the stream's open file description for good. Twice is no error. */
+static int shared_start(co_handle *stream) {
+    int fd = stream->u.stream.io_watcher.fd;
+    if (!stream->shared) {
+        co_shared *shared = calloc(1, sizeof *shared);
+        if (!shared) return UV_ENOMEM;
+        shared->fd = fcntl(fd, F_DUPFD_CLOEXEC, CO_LOWEST);
+        int code = shared->fd < 0 ? uv_translate_sys_error(errno) : 0;
+        if (!code) descriptor_vacate(stream->loop, shared->fd);
+        if (!code) code = uv_poll_init(&stream->loop->uv, &shared->poll, shared->fd);
+        if (code) {
+            if (shared->fd >= 0) close(shared->fd);
+            free(shared);
+            return code;
+        }
+        shared->stream = stream;
+        shared->last = &shared->first;
+        stream->shared = shared;
+    }
+    int mode = fcntl(fd, F_GETFL);
+    return mode < 0 || fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) ? uv_translate_sys_error(errno) : 0;
+}
+
+static void on_shared_closed(uv_handle_t *uv) {
+    co_shared *shared = (co_shared *)uv;
+    while (shared->first) shared_end(shared, UV_ECANCELED);
+    free(shared);
+}
+
+/* After the stream is closed: libuv calls back for the handle that was closed last first. */
+static void shared_leave(co_handle *stream) {
+    co_shared *shared = stream->shared;
+    if (!shared) return;
+    stream->shared = NULL;
+    uv_poll_stop(&shared->poll);
+    close(shared->fd);
+    uv_close((uv_handle_t *)&shared->poll, on_shared_closed);
+}
+
+/* Whether a handle is a stream socket that is connected. */
+static int is_shareable(co_handle *handle) {
+    struct stat file;
+    int listens = 0, fd;
+    socklen_t size = sizeof listens;
+    if (!is_stream(handle) || handle->plain || uv_is_closing(&handle->u.handle)) return 0;
+    fd = handle->u.stream.io_watcher.fd;
+    if (fd < 0 || fstat(fd, &file) || !S_ISSOCK(file.st_mode)) return 0;
+    return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && !listens;
+}
+
+/* Other processes use the description, and expect it to block. */
+int co_stream_share(co_loop *loop, uint32_t slot) {
+    STREAM(stream, loop, slot);
+    return is_shareable(stream) ? shared_start(stream) : UV_EINVAL;
+}
+
+/* The same for the handle of a descriptor, if it is one of this loop. */
+static void share_descriptor(co_loop *loop, int fd) {
+    for (uint32_t slot = 0; slot < loop->slots; slot++) {
+        co_handle *handle = loop->handles[slot];
+        if (handle && is_shareable(handle) && handle->u.stream.io_watcher.fd == fd) shared_start(handle);
+    }
+}
