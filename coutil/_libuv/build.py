@@ -39,6 +39,7 @@ PARTS: tuple[str, ...] = (
     "uvsignal",
     "uvprocess",
     "fork",
+    "pieces",
     "files",
     "ready",
     "local",

@@ -2,9 +2,6 @@
  * be done and takes what came of it (the result, a descriptor, text, numbers), and pins it until the callback. */
 
 #include <poll.h>
-#ifdef __linux__
-#include <sys/sendfile.h>
-#endif
 #include <sys/stat.h>
 
 #define CO_ENTRIES 256       /* of a folder, read at once: the most */
@@ -12,6 +9,7 @@
 #define CO_GIVEN 1           /* flags of a time, atime's; those of mtime are two bits further */
 #define CO_NOW 2
 #define CO_PACKED (1 << 16)  /* room for entries on their way to Python */
+#define CO_PIECES_NS 50000000 /* how long a blocking call goes on until Python is asked */
 #define CO_PIECE_FS 0x7ffff000ULL /* the most that Linux reads or writes at once; others cut it to INT_MAX, which is more */
 
 typedef struct {
@@ -35,7 +33,9 @@ typedef struct {
     char *data;
     co_piece *pieces;
     int count;
-    const char *path; /* for co_fs_own */
+    const char *path, *dest; /* for co_fs_own */
+    int in_pieces;
+    co_mover *mover;
     double atime, mtime;
     co_folder *folder;
     int busy;
@@ -356,9 +356,53 @@ static void times_now(co_fs *call) {
     call->result = done ? uv_translate_sys_error(errno) : 0;
 }
 
+/* ---- a call in pieces: see pieces.c ---- */
+
+#if CO_PIECES
+static int fs_begin(co_fs *call) {
+    co_mover *mover = call->mover = mover_new();
+    if (!mover) return UV_ENOMEM;
+    if (call->kind == UV_FS_COPYFILE) return mover_copy(mover, call->path, call->dest, call->flags);
+    return mover_send(mover, call->fd, call->source, call->offset, call->size);
+}
+
+static void fs_over(co_fs *call, int code) {
+    call->result = call->mover ? mover_end(call->mover, code) : code;
+    call->mover = NULL;
+}
+
+/* In the pool. */
+static void fs_in_pieces(co_fs_request *request) {
+    co_fs *call = request->call;
+    int code = fs_begin(call);
+    while (code > 0 && !pieces_stopped(&request->pooled)) code = mover_step(call->mover);
+    int counts = pieces_over(&request->pooled);
+    fs_over(call, code > 0 || !counts ? UV_ECANCELED : code);
+}
+
+/* In any thread: some of them, then UV_EINTR, so that Python can look after signals before the next ones. */
+static void fs_some_pieces(co_fs *call) {
+    uint64_t until = uv_hrtime() + CO_PIECES_NS;
+    int code = call->mover ? 1 : fs_begin(call);
+    while (code > 0 && uv_hrtime() < until) code = mover_step(call->mover);
+    if (code > 0)
+        call->result = UV_EINTR;
+    else
+        fs_over(call, code);
+    call->busy = code > 0;
+}
+#else
+static void fs_over(co_fs *call, int code) { call->result = code; }
+static void fs_in_pieces(co_fs_request *request) { fs_over(request->call, UV_ENOSYS); }
+static void fs_some_pieces(co_fs *call) { fs_over(call, UV_ENOSYS); }
+#endif
+
 static void own_work(uv_work_t *uv) {
-    co_fs *call = ((co_fs_request *)((char *)uv - offsetof(co_fs_request, work)))->call;
-    if (call->kind == UV_FS_SENDFILE)
+    co_fs_request *request = (co_fs_request *)((char *)uv - offsetof(co_fs_request, work));
+    co_fs *call = request->call;
+    if (call->in_pieces)
+        fs_in_pieces(request);
+    else if (call->kind == UV_FS_SENDFILE)
         send_now(call);
     else if (call->kind == UV_FS_READ)
         read_now(call);
@@ -373,8 +417,8 @@ static void on_own(uv_work_t *uv, int status) {
     pooled_done(&request->pooled, 0);
 }
 
-/* Like co_fs_start: send from the file `source` what the stream `fd`, which does not block, takes at once; read what is
- * there, UV_EAGAIN if there is nothing; or set some times of a file. */
+/* Like co_fs_start: copy in pieces; send from the file `source` what the stream `fd`, which does not block, takes at once;
+ * read what is there, UV_EAGAIN if there is nothing; or set some times of a file. */
 int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     ENTER(loop);
     co_fs_request *request;
@@ -382,6 +426,7 @@ int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     if (code) return code;
     request->call = call;
     request->pooled.lasting = call->kind != UV_FS_READ;
+    request->pooled.pieces = call->in_pieces ? PIECES_GO_ON : PIECES_NONE;
     code = uv_queue_work(&loop->uv, &request->work, own_work, on_own);
     call->busy = code >= 0;
     return pooled_started(&request->pooled, (uv_req_t *)&request->work, code);
@@ -403,9 +448,13 @@ uint64_t co_fs_fragment(const co_fs *call) {
 #endif
 }
 
-/* In any thread; there need not be a loop. */
+/* In any thread; there need not be a loop. What ends with UV_EINTR has to be called again. */
 void co_fs_block(co_fs *call, const char *path, const char *dest) {
     uv_fs_t uv;
+    if (call->in_pieces) {
+        fs_some_pieces(call);
+        return;
+    }
     memset(&uv, 0, sizeof uv);
     int code = fs_call(NULL, &uv, call, path, dest, NULL);
     if (code < 0 && !uv.result) { /* refused: nothing was done. Else the code is the result, cut to an int */
@@ -417,6 +466,7 @@ void co_fs_block(co_fs *call, const char *path, const char *dest) {
 }
 
 void co_fs_release(co_fs *call) {
+    if (call->mover) fs_over(call, UV_ECANCELED);
     if (call->opened >= 0) close(call->opened);
     free(call->text);
     call->opened = -1;

@@ -48,6 +48,7 @@
 #define CO_GIVEN ...
 #define CO_NOW ...
 #define CO_PACKED ...
+#define CO_PIECES ...
 
 typedef struct { long tv_sec; long tv_nsec; } uv_timespec_t;
 typedef struct {
@@ -68,6 +69,7 @@ void co_folder_release(co_folder *folder);
 int co_folder_take(co_folder *folder, char *packed);
 
 typedef struct { char *data; size_t size; } co_piece;
+typedef struct co_mover co_mover;
 typedef struct {
     /* what it shall do; which of them count depends on `kind`, a uv_fs_type */
     int kind;
@@ -78,6 +80,9 @@ typedef struct {
     co_piece *pieces;     /* instead of data and size */
     int count;
     const char *path;     /* for co_fs_own, co_fs_times */
+    const char *dest;
+    int in_pieces;        /* a copy that can be stopped */
+    co_mover *mover;      /* its state between two pieces */
     double atime, mtime;
     co_folder *folder;
     /* what it brought */

@@ -17,6 +17,7 @@ Path = str | bytes | PathLike[str] | PathLike[bytes]
 ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has brought entries
 AGAIN: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
 _TIMES = ("utime", "futime", "lutime")
+_IN_PIECES = ("copyfile", "sendfile") if lib.CO_PIECES else ()  # what can be stopped after it has begun
 KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.startswith("UV_FS_")}
 
 
@@ -100,7 +101,15 @@ class Call:
         self.ours = False  # done by a function of our own: "sendfile" to a stream that must not block, "utime"
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
-        values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True, **fields}
+        values = {
+            "kind": KINDS[name],
+            "fd": -1,
+            "offset": -1,
+            "opened": -1,
+            "busy": True,
+            "in_pieces": name in _IN_PIECES,
+        }
+        values |= fields
         if folder is not None:
             values["folder"] = folder.pointer
         self._pieces: Any = None
@@ -112,8 +121,9 @@ class Call:
         if name in _TIMES:
             self.ours = True
             values = {"flags": lib.CO_GIVEN | lib.CO_GIVEN << 2, **values}
-            if paths:
-                values["path"] = address_of(memoryview(self._encoded[0]))
+        if (self.ours or values["in_pieces"]) and paths:
+            for field, path in zip(("path", "dest")[: len(paths)], self._encoded, strict=False):
+                values[field] = address_of(memoryview(path))
         self.struct = ffi.gc(ffi.new("co_fs *", values), lib.co_fs_release)
         for user in users:
             user.begin(self.struct)
@@ -138,7 +148,7 @@ class Call:
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
-        if self.ours or self.awaits is False:
+        if self.ours or self.struct.in_pieces or self.awaits is False:
             code: int = lib.co_fs_own(loop, slot, generation, self.struct)
         else:
             code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])

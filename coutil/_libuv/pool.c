@@ -12,6 +12,7 @@
 #endif
 
 static int pooled_calls, pooled_lasting; /* that are not over, in all threads of this process */
+static int pool_ending;                  /* the process ends: what goes piece by piece stops */
 static enum { POOL_UNUSED, POOL_USED, POOL_LOST } pool;
 
 static void pooled_count(const co_pooled *request, int by) {
@@ -133,6 +134,7 @@ __attribute__((constructor)) static void pooled_watch(void) {
 __attribute__((destructor)) static void pooled_leave(void) {
     int calls = __atomic_load_n(&pooled_calls, __ATOMIC_RELAXED);
     int lasting = __atomic_load_n(&pooled_lasting, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool_ending, 1, __ATOMIC_RELAXED);
     if (pool != POOL_LOST && (!calls || lasting)) return;
     fcloseall(); /* as exit(3) does: without locks, which those threads may hold */
     _exit(exit_status);
@@ -189,20 +191,40 @@ static void pooled_done(co_pooled *request, int result) {
     request_done(request, result);
 }
 
-/* Take a request out of the pool's queue if it has not begun; unless `all`, what it closes is closed even so. */
+/* ---- work that goes piece by piece can be stopped although it has begun: then it ends with UV_ECANCELED ---- */
+
+enum { PIECES_NONE, PIECES_GO_ON, PIECES_STOP, PIECES_OVER };
+
+/* In the pool, between two pieces. */
+static int pieces_stopped(co_pooled *request) {
+    return __atomic_load_n(&request->pieces, __ATOMIC_RELAXED) == PIECES_STOP ||
+           __atomic_load_n(&pool_ending, __ATOMIC_RELAXED);
+}
+
+static int pieces_become(co_pooled *request, int state) {
+    int before = PIECES_GO_ON;
+    return __atomic_compare_exchange_n(&request->pieces, &before, state, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* In the pool, after the last piece: whether that counts, since it was not stopped before. */
+static int pieces_over(co_pooled *request) { return pieces_become(request, PIECES_OVER); }
+
+/* Take a request out of the pool's queue if it has not begun, or stop it; unless `all`, what it closes is closed even so. */
 static int pooled_cancel(co_pooled *request, int all) {
     uv_req_t *uv = request->uv;
     if (request->cancel) return request->cancel(request);
     uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
-    return !all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR) ? UV_EBUSY : uv_cancel(uv);
+    if (!all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR)) return UV_EBUSY;
+    int code = uv_cancel(uv);
+    return code == UV_EBUSY && pieces_become(request, PIECES_STOP) ? 0 : code;
 }
 
 static void pooled_cancel_all(co_loop *loop, int all) {
     for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, all);
 }
 
-/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (UV_EBUSY); the
- * callback comes in any case. */
+/* Nobody waits for a request any more. Only the pool's can be taken back, and only before they begin (else UV_EBUSY) or as
+ * long as they go on piece by piece; the callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     co_pooled *request = slot < loop->pooled_slots ? loop->pooled_at[slot] : NULL;

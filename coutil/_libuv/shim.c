@@ -60,6 +60,7 @@ typedef struct co_tap co_tap;
 typedef struct co_keeper co_keeper;
 typedef struct co_changes co_changes;
 typedef struct co_shared co_shared;
+typedef struct co_mover co_mover;
 
 typedef struct {
     char *records;
@@ -173,6 +174,7 @@ struct co_pooled {
     uv_req_t *uv;
     int lasting;                /* it changes something outside of this process, which must not end before */
     int (*cancel)(co_pooled *); /* of a request that waits elsewhere */
+    int pieces;                 /* of work that goes piece by piece: PIECES_GO_ON, … */
 };
 
 /* What a request brings besides its code. Python owns it, and keeps it until the callback; what it does not take out

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from .._host import interruptible
 from .._libuv import error
 from .._libuv.files import AGAIN, ARRIVED, Call, Folder, Path, like
 from ..errors import BusyError, Closed, Forked
@@ -13,6 +14,8 @@ from .flat import flat
 from .request import Job
 
 __all__ = ["Dir", "Entry", "FSJob", "Value", "entries_of", "fs_closedir", "fs_readdir"]
+
+interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
 
 Entry = tuple[Any, str]  # name and type
 Value = TypeVar("Value")

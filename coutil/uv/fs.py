@@ -235,7 +235,9 @@ class FS:
     def sendfile(self, out_fd: int, in_fd: int, offset: int, size: int) -> int:
         """Copy up to `size` bytes from `offset` of one file to the position of the other; return how many, maybe fewer.
 
-        `UVError`: EBADF, EINVAL, EAGAIN (`out_fd` does not block, and is full). Source: uv_fs_sendfile.
+        Fewer if there are no more, or if `out_fd` does not block and is full. A call that is cancelled or given up
+        meanwhile stops. `UVError`: EBADF, EINVAL, ESPIPE, EAGAIN (`out_fd` does not block, and is full).
+        Source: uv_fs_sendfile, copy_file_range(2), sendfile(2).
         """
         offset, size = whole("offset", offset, 0, _LONG), whole("size", size, 0, _LONG)
         source = _fd(in_fd, "in_fd")
@@ -333,8 +335,9 @@ class FS:
         ficlone: bool = False,
         ficlone_force: bool = False,
     ) -> Any:
-        """Copy a file with its permissions; a copy that fails is deleted.
+        """Copy a file with its permissions; a copy that fails, or is cancelled or given up meanwhile, is deleted.
 
+        It is copied to its end, whatever size the system tells; copying a file to itself does nothing.
         excl: it must not exist. ficlone: share the data as long as nobody changes them, if the file system can;
         ficlone_force: that or nothing. `UVError`: EEXIST, ENOENT, ENOSYS, ENOTSUP, …. Source: uv_fs_copyfile.
         """

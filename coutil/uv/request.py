@@ -271,6 +271,7 @@ class Request:
     def cancel(self) -> None:
         """Cancel it, if the thread pool has not begun with it; its result is then `OperationCancelled` (ECANCELED).
 
+        `fs.copyfile` and `fs.sendfile` stop also if they have begun.
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, or has ended, or closes something, which
         must go on), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.
         """

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from coutil import coroutine, errors, spawn, system
+from coutil import coroutine, errors, spawn, system, uv
 from coutil._kernel.hub import this_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
@@ -388,6 +388,27 @@ def test_child_uses_files(path):
         assert os.read(reader, 100) == b"012345670123"
         assert os.waitpid(child, 0)[1] == 0
     os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_interrupted_while_blocking(flat, tmp_path):
+    """A signal ends a call that stops the thread, before that begins anew."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    system.suspend()  # there is a loop, and so a handler of ours
+    with system.openfile(tmp_path / "pipe", blocking=True) as file:
+        late = threading.Timer(10, os.write, (writer, b"late"))
+        early = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        for timer in (late, early):
+            timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            uv.fs_read(None, file.fileno(), 4) if flat else file.read(4, blocking=True)
+        assert late.is_alive()
+        late.cancel()
+        early.join()
+        os.write(writer, b"data")
+        assert file.read(4) == b"data"
     os.close(writer)
 
 

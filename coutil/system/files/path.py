@@ -59,10 +59,13 @@ def copyfile(
 ) -> bool:
     """Copy a file with its permissions; return True.
 
+    It is copied to its end, whatever size the system tells; a pipe, until its last writer closes it. Copying a file to
+    itself does nothing. A copy that fails is removed.
     exclusive: `dest` must not exist; otherwise it is overwritten. clone: let the two share their blocks until one is
     changed, if the file system can; "force": do not copy if it cannot.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EEXIST, EISDIR,
-    ENOTSUP (forced), … After an explicit resume the copying goes on. Source: uv_fs_copyfile.
+    ENOTSUP (forced), ENXIO (`dest` is a pipe that nobody reads), … If the wait is ended from outside, the copying stops
+    and what there is of the copy is removed. Source: uv_fs_copyfile, copy_file_range(2), sendfile(2).
     """
     flag(exclusive=exclusive)
     if not isinstance(clone, str | None):

@@ -74,6 +74,8 @@ def moment(name: str, value: float | None) -> float:
 
 # -- calls -------------------------------------------------------------------------------------------------------------
 
+interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
+
 
 def run(call: Call, blocking: bool, own: Operation | None = None, started: Callable[[], None] | None = None) -> Any:
     """Run a call to its end; return SIGNED, or what an explicit resume brought. Suspends unless blocking.

@@ -82,6 +82,7 @@ class _ToStream(Transfer):
             "source": source.number(),
             "offset": offset,
             "size": min(size, PIECE),
+            "in_pieces": False,
         }
         call = Call("sendfile", users=(output, source), **values)
         call.ours = True
