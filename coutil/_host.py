@@ -296,7 +296,7 @@ def forget(hub: Hub) -> None:
         one.lost()
     hub.loop.leak()
     hub.aside = [], []
-    del hub.owners[1:], hub.free[:]
+    hub.forget_all()
 
 
 atexit.register(_at_exit)

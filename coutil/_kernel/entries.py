@@ -47,34 +47,52 @@ class Entry:
 
 
 NOBODY = Slotted()
+GROWTH = 32  # slots that a table gets at once
 
 
 class SlotTable:
-    """The receivers of a loop's records, by slot."""
+    """The receivers of a loop's records, by slot.
 
-    __slots__ = ["free", "generation", "owners"]
+    A slot is taken, and given back, by steps between which the interpreter does not look for signals: none is lost if a
+    signal handler raises, and none is given out twice.
+    """
+
+    __slots__ = ["free", "generation", "owners", "size"]
 
     def __init__(self, first: Slotted) -> None:
         """`first` has slot 0 for ever."""
         self.owners: list[Slotted] = [first]
         self.free: list[int] = []
+        self.size = 1  # of `owners`
         self.generation = 0
 
     def take(self, owner: Slotted) -> int:
         """Return a free slot that now belongs to `owner`, under a new `generation`."""
+        while not self.free:
+            self._grow()
         self.generation = (self.generation + 1) & 0xFFFFFFFF
-        if self.free:
-            slot = self.free.pop()
-            self.owners[slot] = owner
-        else:
-            slot = len(self.owners)
-            self.owners.append(owner)
+        slot = self.free[-1]
+        self.owners[slot] = owner
+        del self.free[-1]
         return slot
+
+    def _grow(self) -> None:
+        size = self.size
+        more = [*range(size + GROWTH - 1, size - 1, -1)]
+        if self.size == size:  # else a signal handler has come before us
+            self.owners += (NOBODY,) * GROWTH
+            self.free += more
+            self.size = size + GROWTH
 
     def drop(self, slot: int) -> None:
         """Give a slot back."""
         self.owners[slot] = NOBODY
-        self.free.append(slot)
+        self.free += (slot,)
+
+    def forget_all(self) -> None:
+        """Let go of all slots but the first."""
+        del self.owners[1:], self.free[:]
+        self.size = 1
 
     def in_flight(self) -> int:
         """Return how many operations and objects are known to libuv or waited for."""

@@ -438,7 +438,7 @@ class Hub(SlotTable):
         self.ready.clear()
         self.records = iter(())
         self.calls.clear()
-        del self.owners[1:], self.free[:]
+        self.forget_all()
 
     def orphan(self) -> None:
         """Touch nothing of the loop any more: this is the child of a fork, and the loop is its parent's."""

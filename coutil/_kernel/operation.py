@@ -34,7 +34,7 @@ from .._coroutines.states import (
 from .._coroutines.switching import SIGNED, park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
-from .entries import Entry, Slotted
+from .entries import NOBODY, Entry, Slotted
 from .hub import LUCK, Hub, this_hub
 
 __all__ = ["Failed", "Operation", "Start", "begun", "let_poll", "lucky", "operation", "operation_in"]
@@ -68,16 +68,16 @@ class Operation(Slotted, Entry):
             return woken
         if self.hub.attention:
             self.hub.check()
-        self.hub.ready.append(self)
-        self.state = AWAIT_HANDLE  # 2
         try:
+            self.hub.ready.append(self)
+            self.state = AWAIT_HANDLE  # 2
             woken = park(self.coroutine, "suspend")
+            if woken is SIGNED:
+                return True
+            self.leave_queue()
         except BaseException:
             self.leave_queue()
             raise
-        if woken is SIGNED:
-            return True
-        self.leave_queue()
         return woken
 
     def fire(self) -> None:
@@ -94,12 +94,18 @@ class Operation(Slotted, Entry):
         wake(coroutine)
 
     def leave_queue(self) -> None:
-        """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped."""
+        """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped.
+
+        A signal handler may have raised just after it had come there. May be repeated.
+        """
         if self.state is AWAIT_HANDLE:
             self.stale += 1
             self.hub.void += 1
             self.state = CLOSE_HANDLE  # 5; in place of `_close`: this has to work at the recursion limit
             self.state = FREED  # 8
+        elif self.hub.ready.count(self) > self.stale:
+            self.stale += 1
+            self.hub.void += 1
 
     def _close(self) -> None:
         """Release a handle. It can be taken back at once, so the way through Close-handle is short."""
@@ -116,12 +122,12 @@ class Operation(Slotted, Entry):
         self.state = AWAIT_HANDLE  # 2, 10
         try:
             woken = park(self.coroutine, "suspend")
+            if woken is SIGNED:
+                return True
+            self._stop_timer()
         except BaseException:
             self._stop_timer()
             raise
-        if woken is SIGNED:
-            return True
-        self._stop_timer()
         return woken
 
     def _start_timer(self, nanoseconds: int) -> None:
@@ -130,18 +136,24 @@ class Operation(Slotted, Entry):
         try:
             self.hub.clock.start(self.slot, self.generation, nanoseconds)
         except BaseException:
-            self.hub.clock.stop(self.slot)
-            self.hub.drop(self.slot)
+            self._forget_timer()
             self.hub.check()
             raise
 
     def _stop_timer(self) -> None:
+        """End the wait, unless the timer has ended it. May be repeated."""
         if self.state is AWAIT_HANDLE:
             self.generation = -1  # a record on its way is stale
             self.state = CLOSE_HANDLE  # 5; as in leave_queue()
             self.state = FREED  # 8
-            self.hub.clock.stop(self.slot)
-            self.hub.drop(self.slot)
+        self._forget_timer()
+
+    def _forget_timer(self) -> None:
+        hub, slot = self.hub, self.slot
+        if slot and hub.loop.pointer and hub.owners[slot] is self:
+            hub.clock.stop(slot)
+            hub.owners[slot] = NOBODY
+            hub.free += (slot,)
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -161,26 +173,49 @@ class Operation(Slotted, Entry):
         if self.coroutine.cancelled is not None and not partly:
             raise self.coroutine.cancelled.error()
         self._take()
-        code = start(self.slot, self.generation)
-        if code < 0:
-            self.hub.drop(self.slot)
-            self.hub.check()
-            raise failed(code, syscall)
-        self.pins = pins
+        self.pins = pins  # before libuv may use it, whatever a signal handler raises
         self.state = AWAIT_REQUEST  # 1
         try:
+            code = start(self.slot, self.generation)
+            if code < 0:
+                self._take_back()
+        except BaseException:
+            self._take_back()
+            raise
+        if code < 0:
+            self.hub.check()
+            raise failed(code, syscall)
+        try:
             woken = park(self.coroutine, what)
+            if woken is not SIGNED:
+                self._abandon()
+                return woken
         except BaseException:
             self._abandon()
             raise
-        if woken is not SIGNED:
-            self._abandon()
-            return woken
         if self.result < 0:
             raise error(self.result, syscall)
         return True
 
+    def _take_back(self) -> None:
+        """Undo a start that failed, or that a signal handler has cut short; libuv may have begun by then.
+
+        May be repeated.
+        """
+        if self.state is AWAIT_REQUEST:
+            self.state = CLOSE_REQUEST  # 4
+        if self.state is CLOSE_REQUEST:
+            if lib.co_under_way(self.hub.loop.pointer, self.slot, self.generation) > 0:
+                lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
+            else:  # from here on nothing looks for signals
+                hub = self.hub
+                hub.owners[self.slot] = NOBODY
+                hub.free += (self.slot,)
+                self.state = FREED  # 7
+                self.pins = None
+
     def _abandon(self) -> None:
+        """Leave a request to libuv, until its callback."""
         if self.state is AWAIT_REQUEST:
             self.state = CLOSE_REQUEST  # 4
             lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)

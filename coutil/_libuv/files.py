@@ -142,12 +142,14 @@ class Call:
 
     def await_ready(self, loop: Any, slot: int, generation: int) -> int:
         """Wait until the descriptor is ready; return libuv's code."""
+        self.started = True  # before libuv may use it, whatever a signal handler raises
         code: int = lib.co_ready_start(loop, slot, generation, self.struct.fd, self.awaits)
         self.started = code >= 0
         return code
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
+        self.started = True  # as in await_ready()
         if self.ours or self.struct.in_pieces or self.awaits is False:
             code: int = lib.co_fs_own(loop, slot, generation, self.struct)
         else:

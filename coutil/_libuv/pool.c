@@ -143,30 +143,12 @@ __attribute__((destructor)) static void pooled_leave(void) {
 
 /* ---- requests ---- */
 
-/* Have room for a slot in the table. */
-static int pooled_room(co_loop *loop, uint32_t slot) {
-    if (slot < loop->pooled_slots) return 0;
-    if (slot >= CO_SLOTS) return UV_ENOMEM;
-    uint32_t slots = loop->pooled_slots ? loop->pooled_slots : 64;
-    while (slots <= slot) slots *= 2;
-    co_pooled **table = realloc(loop->pooled_at, slots * sizeof *table);
-    if (!table) return UV_ENOMEM;
-    memset(table + loop->pooled_slots, 0, (slots - loop->pooled_slots) * sizeof *table);
-    loop->pooled_at = table;
-    loop->pooled_slots = slots;
-    return 0;
-}
-
-/* `size` bytes that begin with a co_pooled, for a request that can be cancelled but that the pool does not do. */
-static void *pooled_of(size_t size, co_loop *loop, uint32_t slot, uint32_t generation) {
-    return pooled_room(loop, slot) ? NULL : request_of(size, loop, slot, generation);
-}
-
-/* The same for the pool: put into `made`. Returns 0, UV_ENOMEM, or CO_NO_THREADS. */
+/* Make a request for the pool: `size` bytes that begin with a co_pooled, put into `made`. Returns 0, UV_ENOMEM, or
+ * CO_NO_THREADS. */
 static int pooled_new(size_t size, co_loop *loop, uint32_t slot, uint32_t generation, void **made) {
     int code = pool_ready();
     if (code) return code;
-    *made = pooled_of(size, loop, slot, generation);
+    *made = request_of(size, loop, slot, generation);
     return *made ? 0 : UV_ENOMEM;
 }
 
@@ -176,10 +158,11 @@ static int pooled_started(co_pooled *request, uv_req_t *uv, int code) {
     pooled_count(request, 1);
     co_loop *loop = request->head.loop;
     request->uv = uv;
+    request->head.pooled = 1;
     request->next = loop->pooled;
     request->back = &loop->pooled;
     if (loop->pooled) loop->pooled->back = &request->next;
-    loop->pooled = loop->pooled_at[request->head.slot] = request;
+    loop->pooled = request;
     return code;
 }
 
@@ -187,7 +170,6 @@ static void pooled_done(co_pooled *request, int result) {
     pooled_count(request, -1);
     *request->back = request->next;
     if (request->next) request->next->back = request->back;
-    request->head.loop->pooled_at[request->head.slot] = NULL;
     request_done(request, result);
 }
 
@@ -227,8 +209,8 @@ static void pooled_cancel_all(co_loop *loop, int all) {
  * long as they go on piece by piece; the callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
-    co_pooled *request = slot < loop->pooled_slots ? loop->pooled_at[slot] : NULL;
-    return request && request->head.generation == generation ? pooled_cancel(request, 0) : UV_EBUSY;
+    co_head *request = request_find(loop, slot, generation);
+    return request && request->pooled ? pooled_cancel((co_pooled *)request, 0) : UV_EBUSY;
 }
 
 void co_cancel_all(co_loop *loop) {

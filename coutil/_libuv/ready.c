@@ -47,7 +47,7 @@ static int ready_watch(co_ready_request *request, int fd, int writing) {
 int co_ready_start(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int writing) {
     ENTER(loop);
 #ifdef __linux__
-    co_ready_request *request = pooled_of(sizeof *request, loop, slot, generation);
+    co_ready_request *request = request_of(sizeof *request, loop, slot, generation);
     if (!request) return UV_ENOMEM;
     request->pooled.cancel = ready_cancel;
     int code = ready_watch(request, fd, writing);

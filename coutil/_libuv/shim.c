@@ -62,7 +62,14 @@ typedef struct co_changes co_changes;
 typedef struct co_shared co_shared;
 typedef struct co_mover co_mover;
 
+/* What every request begins with. */
 typedef struct {
+    struct co_loop *loop;
+    uint32_t slot, generation;
+    int pooled; /* it is a co_pooled, and listed */
+} co_head;
+
+typedef struct co_loop {
     char *records;
     char *arena;
     int32_t *want;
@@ -92,9 +99,9 @@ typedef struct {
     int look_due, looked;
     int woken; /* another thread has asked for the hub's attention, which it does not know yet */
     int signals_on;
+    co_head **requests; /* by slot */
+    uint32_t request_slots;
     co_pooled *pooled; /* requests that the thread pool has */
-    co_pooled **pooled_at; /* the same, by slot */
-    uint32_t pooled_slots;
     co_request *ripe, **ripe_end; /* requests that ended as soon as they began */
     co_tap *taps;      /* signals that were watched; see signals.c */
     co_keeper *keepers; /* of the children of raw handles; see uvprocess.c */
@@ -144,12 +151,6 @@ struct co_handle {
         uv_fs_poll_t fs_poll;
     } u;
 };
-
-/* What every request begins with. */
-typedef struct {
-    co_loop *loop;
-    uint32_t slot, generation;
-} co_head;
 
 /* A request that ended at once, for the handle (slot, generation). */
 typedef struct {
@@ -270,8 +271,23 @@ static co_handle *handle_new(co_loop *loop, uv_handle_type type) {
     return handle;
 }
 
+/* Have room for a slot in the table of requests. */
+static int request_room(co_loop *loop, uint32_t slot) {
+    if (slot < loop->request_slots) return loop->requests[slot] ? UV_EBUSY : 0;
+    if (slot >= CO_SLOTS) return UV_ENOMEM;
+    uint32_t slots = loop->request_slots ? loop->request_slots : 64;
+    while (slots <= slot) slots *= 2;
+    co_head **table = realloc(loop->requests, slots * sizeof *table);
+    if (!table) return UV_ENOMEM;
+    memset(table + loop->request_slots, 0, (slots - loop->request_slots) * sizeof *table);
+    loop->requests = table;
+    loop->request_slots = slots;
+    return 0;
+}
+
 /* `size` bytes that begin with a co_head. */
 static void *request_of(size_t size, co_loop *loop, uint32_t slot, uint32_t generation) {
+    if (request_room(loop, slot)) return NULL;
     co_head *head = calloc(1, size);
     if (!head) return NULL;
     head->loop = loop;
@@ -283,7 +299,7 @@ static void *request_of(size_t size, co_loop *loop, uint32_t slot, uint32_t gene
         free(head);
         return NULL;
     }
-    return head;
+    return loop->requests[slot] = head;
 }
 
 static co_request *request_new(co_loop *loop, uint32_t slot, uint32_t generation) {
@@ -291,8 +307,22 @@ static co_request *request_new(co_loop *loop, uint32_t slot, uint32_t generation
 }
 
 static void request_free(void *request) {
-    ((co_head *)request)->loop->requests_freed++;
+    co_head *head = request;
+    head->loop->requests[head->slot] = NULL;
+    head->loop->requests_freed++;
     free(request);
+}
+
+/* The request under a slot, or NULL. */
+static co_head *request_find(co_loop *loop, uint32_t slot, uint32_t generation) {
+    co_head *head = slot < loop->request_slots ? loop->requests[slot] : NULL;
+    return head && head->generation == generation ? head : NULL;
+}
+
+/* Whether a request has begun, and has not ended. */
+int co_under_way(co_loop *loop, uint32_t slot, uint32_t generation) {
+    ENTER(loop);
+    return request_find(loop, slot, generation) != NULL;
 }
 
 /* Give a request's callback-less end back: the start call failed. */
@@ -937,7 +967,7 @@ static void loop_free(co_loop *loop) {
     pages_free(loop->want, CO_SLOTS * sizeof *loop->want);
     pages_free(loop->refused, CO_SLOTS * sizeof *loop->refused);
     free(loop->handles);
-    free(loop->pooled_at);
+    free(loop->requests);
     loop->forked = loop->freed = 1;
 }
 

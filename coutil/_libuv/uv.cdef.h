@@ -57,6 +57,7 @@ int co_alive(co_loop *loop);
 void co_update(co_loop *loop);
 void co_wake(co_loop *loop);
 
+int co_under_way(co_loop *loop, uint32_t slot, uint32_t generation);
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation);
 void co_cancel_all(co_loop *loop);
 

@@ -1213,7 +1213,7 @@ def expected(sequence: Callable[..., int], kind: Kind) -> tuple[str, ...]:
     """Return the transitions of the operation and of the two objects."""
     family = "closed" if kind.family == "object" and kind.closing else kind.family
     if sequence is ops_14 and (kind.refuses or (kind.closing and family == "request")):
-        return ("1 3", "1 3" if kind.closing else "", "")  # the second is refused
+        return ("1 3", "1 3", "") if kind.closing else ("1 3 1 4 7", "", "")  # the second is refused
     if family == "path":  # each wait has an object, which is closed as soon as its coroutine does not wait for it
         own, *objects = TRACES[sequence]["object"]
         return (own, *(f"{walked} 1 3" if walked else "" for walked in objects))
