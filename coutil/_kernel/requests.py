@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._coroutines.switching import SIGNED
 from .._libuv import lib
 from ..errors import UVError
-from .handle import Handle
-from .operation import Failed, Operation, Start, begun, operation_in
+from .handle import NOWHERE, Handle
+from .operation import Failed, Operation, Start, begun, lucky, operation_in
 
 __all__ = [
     "LARGEST",
-    "PASSING",
     "SHORTAGE",
     "SIZE",
     "call",
-    "never_started",
+    "connection",
     "queued",
     "request",
     "run",
@@ -32,7 +32,8 @@ __all__ = [
 SIZE = 65536  # bytes that one read brings at most unless told otherwise
 LARGEST: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
 SHORTAGE = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}  # why a listener rests for a while
-PASSING = {lib.UV_EPROTO, lib.UV_EPERM}  # the fault of one connection, which is gone
+_MORE: int = lib.CO_MORE
+_listener_start, _listener_take = lib.co_listener_start, lib.co_listener_take
 
 
 def call(handle: Handle, function: Any, syscall: str, *arguments: Any) -> int:
@@ -135,6 +136,29 @@ def take(handle: Handle, size: int) -> Any:
     return stash[:size]
 
 
-def never_started(loop: Any, slot: int) -> int:
-    """Start waiting at a listener, which libuv has done for ever, unless the listener has lost its descriptor."""
-    return lib.UV_EBADF  # type: ignore[no-any-return]  # an int
+def connection(handle: Handle, syscall: str) -> Any:
+    """Wait until C has accepted a connection for a listener; SIGNED, or what an explicit resume brings. Suspends.
+
+    One that is likely to be there is tried first. Raises `BusyError`, `Closed`, `ForeignThread`, `Forked`,
+    `NotYieldable`, or the `UVError` of `syscall`, unless it is of one connection or passes with a shortage.
+    """
+    while True:
+        slot = handle.slot
+        if slot == NOWHERE or (handle.stash is None and handle.want[slot] != _MORE):
+            woken = handle.wait(1, _listener_start, syscall)
+            if woken is not SIGNED:
+                return woken
+            if handle.result < 0:
+                raise handle.failed(handle.result, syscall)
+        elif handle.waiter is not None:
+            raise handle.unusable()
+        else:
+            woken = lucky(handle.hub)
+            if woken is not True:
+                return woken
+            handle.stash = None
+        code = _listener_take(handle.pointer, handle.slot)
+        if code >= 0:
+            return SIGNED
+        if code != lib.UV_EAGAIN and code not in SHORTAGE:
+            raise handle.failed(code, syscall)

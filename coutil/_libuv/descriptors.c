@@ -43,6 +43,12 @@ static uv__io_t *watcher_of(co_handle *handle) {
     }
 }
 
+/* The same, of a socket that listens the one that it is polled with. */
+static uv__io_t *polled_with(co_handle *handle) {
+    uv__io_t *watcher = listener_watcher(handle);
+    return watcher ? watcher : watcher_of(handle);
+}
+
 /* Whether a watcher has its number to itself in libuv's list. */
 static uv__io_t *watcher_at(const uv_loop_t *uv, int fd) {
     return fd >= 0 && (unsigned)fd < uv->nwatchers ? uv->watchers[fd] : NULL;
@@ -124,7 +130,10 @@ static void handle_lose(co_handle *handle) {
     if (handle->lost || uv_is_closing(&handle->u.handle)) return;
     handle->lost = 1;
     disown(handle);
-    if (handle->muted) listener_mute(handle, 0);
+    if (handle->listener) {
+        watcher_forget(&handle->loop->uv, listener_watcher(handle));
+        listener_close(handle);
+    }
     watcher_forget(&handle->loop->uv, watcher_of(handle));
     refuse(handle);
     uv_close(&handle->u.handle, on_close);
@@ -241,10 +250,12 @@ static void descriptor_vacate(co_loop *loop, int fd) {
     co_handle *owner = owner_at(fd);
     int same = owner && is_same_file(owner, fd);
     pthread_mutex_unlock(&owning);
-    if (!owner || owner->loop != loop || watcher != watcher_of(owner)) return;
+    if (!owner || owner->loop != loop || watcher != polled_with(owner)) return;
     if (!same)
         handle_lose(owner);
-    else if (loop->want[owner->slot] == 0 && !owner->flowing && watcher->pevents == POLLIN)
+    else if (owner->listener && loop->want[owner->slot] == 0 && !owner->flowing)
+        listener_rest(owner);
+    else if (!owner->listener && loop->want[owner->slot] == 0 && !owner->flowing && watcher->pevents == POLLIN)
         disarm(owner);
 }
 
@@ -263,7 +274,7 @@ static int is_in_use(uv_loop_t *uv, int fd) {
 static co_handle *handle_at(co_loop *loop, uv__io_t *watcher) {
     for (uint32_t slot = 0; slot < loop->slots; slot++) {
         co_handle *handle = loop->handles[slot];
-        if (handle && watcher_of(handle) == watcher) return handle;
+        if (handle && polled_with(handle) == watcher) return handle;
     }
     return NULL;
 }
@@ -286,7 +297,7 @@ static void watcher_fail(co_loop *loop, uv__io_t *watcher, int code) {
 static int is_stolen(uv__io_t *watcher) {
     pthread_mutex_lock(&owning);
     co_handle *owner = owner_at(watcher->fd);
-    int stolen = owner && watcher_of(owner) == watcher && !is_same_file(owner, watcher->fd);
+    int stolen = owner && polled_with(owner) == watcher && !is_same_file(owner, watcher->fd);
     pthread_mutex_unlock(&owning);
     return stolen;
 }

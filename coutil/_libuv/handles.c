@@ -29,7 +29,8 @@ static int raw_open(co_loop *loop, uint32_t slot, uint32_t generation, uv_handle
 int co_handle_flags(co_loop *loop, uint32_t slot) {
     LOST(loop, slot);
     OPEN(handle, loop, slot);
-    return (uv_is_active(&handle->u.handle) ? 1 : 0) | (uv_has_ref(&handle->u.handle) ? 2 : 0);
+    int active = uv_is_active(&handle->u.handle) || handle->listener;
+    return (active ? 1 : 0) | (uv_has_ref(&handle->u.handle) ? 2 : 0);
 }
 
 int co_handle_ref(co_loop *loop, uint32_t slot, int on) {
@@ -39,6 +40,7 @@ int co_handle_ref(co_loop *loop, uint32_t slot, int on) {
         uv_ref(&handle->u.handle);
     else
         uv_unref(&handle->u.handle);
+    listener_hold(handle, on);
     return 0;
 }
 

@@ -174,16 +174,6 @@ int co_local_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generat
     return code;
 }
 
-/* Take the connection that libuv holds: a new stream under `slot`. */
-int co_local_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generation, int share) {
-    OF_KIND(listener, UV_NAMED_PIPE, loop, at);
-    int code = co_local_new(loop, slot, generation, share);
-    if (code) return code;
-    code = owned(find(loop, slot), uv_accept(&listener->u.stream, &find(loop, slot)->u.stream));
-    if (code) co_close(loop, slot);
-    return code;
-}
-
 /* ---- descriptors that travel ---- */
 
 static void on_passed(uv_write_t *uv, int status) {

@@ -41,7 +41,6 @@
 #define CO_CLOSING 200       /* tries to close a loop, a millisecond apart while the thread pool is busy */
 #define CO_WATCHED 1         /* Python's wake-up pipe is polled */
 #define CO_UNWATCHED 2       /* it was, before a fork */
-#define CO_MUTED_MS 100      /* how long a listener rests when the process is out of descriptors or memory */
 
 typedef struct {
     uint32_t slot, generation;
@@ -61,6 +60,7 @@ typedef struct co_keeper co_keeper;
 typedef struct co_changes co_changes;
 typedef struct co_shared co_shared;
 typedef struct co_mover co_mover;
+typedef struct co_listener co_listener;
 
 /* What every request begins with. */
 typedef struct {
@@ -83,14 +83,14 @@ typedef struct co_loop {
     uint32_t slots, hint;
     co_handle *timers; /* stopped ones, kept for reuse */
     uint32_t timers_kept;
-    co_handle *failed; /* listeners that met an error in this step */
     uint32_t *refused; /* slots of what is looked at before libuv polls: streams that found the arena full, handles that
                         * have lost their descriptor, and polled descriptors that are new, in order; there is room
                         * for every slot */
     uint32_t refusals;
     uint32_t writes;   /* queued write requests */
     uint32_t leaving;  /* handles that have lost their descriptor and are being closed; see descriptors.c */
-    int forked, freed, sigpipe_blocked, muted;
+    int forked, freed, sigpipe_blocked;
+    int muted, held; /* how many listeners rest, and how many keep the loop alive; see listeners.c */
     pthread_t thread;
     uv_async_t wakeup;
     uv_poll_t signals;
@@ -119,9 +119,9 @@ struct co_handle {
     int owned;                   /* the descriptor that it owns, or -1; see descriptors.c */
     dev_t device;                /* the file of its descriptor */
     ino_t inode;
-    uint8_t muted : 1, refused : 1;
+    uint8_t refused : 1;
     uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
-    uint8_t flowing : 1;         /* a raw one that reads although nobody waits */
+    uint8_t flowing : 1;         /* a raw one that reads, or accepts, although nobody waits */
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
     uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
     uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
@@ -134,6 +134,7 @@ struct co_handle {
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
     co_shared *shared;           /* of a stream whose description others use, too; see shared.c */
+    co_listener *listener;       /* of a stream that listens; see listeners.c */
     union {
         uv_handle_t handle;
         uv_timer_t timer;
@@ -568,6 +569,11 @@ static void poll_tell(co_handle *handle, int result);
 static void poll_check(co_handle *handle);
 static void lost_serve(co_handle *handle);
 static int is_watched(co_handle *handle);
+static void listener_close(co_handle *handle);
+static int listener_pending(co_handle *handle);
+static void listener_hold(co_handle *handle, int hold);
+static void listener_rest(co_handle *handle);
+static uv__io_t *listener_watcher(co_handle *handle);
 
 static void refuse(co_handle *handle) {
     co_loop *loop = handle->loop;
@@ -775,19 +781,6 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
 
 /* ---- closing ---- */
 
-/* Level-triggered polling of a listener that cannot accept would burn a core: silence it for a while. */
-static void listener_mute(co_handle *listener, int muted) {
-#ifdef __linux__
-    struct epoll_event event;
-    memset(&event, 0, sizeof event);
-    event.events = muted ? 0 : EPOLLIN;
-    event.data.fd = listener->u.tcp.io_watcher.fd;
-    epoll_ctl(uv_backend_fd(&listener->loop->uv), EPOLL_CTL_MOD, event.data.fd, &event);
-#endif
-    listener->muted = muted;
-    listener->loop->muted += muted ? 1 : -1;
-}
-
 static void changes_left(co_handle *handle);
 
 /* The end of a handle, of which Python is told. */
@@ -817,7 +810,7 @@ int co_close(co_loop *loop, uint32_t slot) {
     co_handle *lost = find(loop, slot);
     if (lost && lost->lost) return lost_close(lost);
     OPEN(handle, loop, slot);
-    if (handle->muted) listener_mute(handle, 0);
+    if (handle->listener) listener_close(handle);
     if (handle->ending) handle->ending(handle);
     descriptor_leave(handle);
     loop->want[slot] = -1;
@@ -825,61 +818,6 @@ int co_close(co_loop *loop, uint32_t slot) {
     uv_close(&handle->u.handle, on_close);
     shared_leave(handle);
     return 0;
-}
-
-/* ---- listeners ---- */
-
-/* libuv accepts in a loop that an error would keep spinning for ever: hide the descriptor, which ends that loop. */
-static void on_connection(uv_stream_t *uv, int status) {
-    co_handle *listener = HANDLE(uv);
-    co_loop *loop = listener->loop;
-    if (status < 0) {
-        listener->error = status;
-        listener->fd = listener->u.tcp.io_watcher.fd;
-        listener->u.tcp.io_watcher.fd = -1;
-        listener->next = loop->failed;
-        loop->failed = listener;
-    } else {
-        loop->want[listener->slot] = 0;
-        push(loop, listener->slot, listener->generation, 0, 0);
-    }
-}
-
-int co_listen(co_loop *loop, uint32_t slot, int backlog) {
-    STREAM(listener, loop, slot);
-    int code = is_watched(listener);
-    if (!code) code = owned(listener, uv_listen(&listener->u.stream, backlog, on_connection));
-    if (!code) loop->want[slot] = 0;
-    return code;
-}
-
-/* Take the connection that libuv holds: a new stream under `slot`. */
-int co_accept(co_loop *loop, uint32_t at, uint32_t slot, uint32_t generation) {
-    co_handle *tcp;
-    OF_KIND(listener, UV_TCP, loop, at);
-    int code = tcp_open(loop, slot, generation, AF_UNSPEC, &tcp); /* uv_accept brings the descriptor */
-    if (code) return code;
-    code = owned(tcp, uv_accept(&listener->u.stream, &tcp->u.stream));
-    if (code) co_close(loop, slot);
-    return code;
-}
-
-static void on_unmute(uv_timer_t *uv) {
-    co_loop *loop = uv->data;
-    if (loop->uv.emfile_fd == -1) loop->uv.emfile_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* libuv's spare */
-    for (uint32_t slot = 0; slot < loop->slots && loop->muted; slot++)
-        if (loop->handles[slot] && loop->handles[slot]->muted) listener_mute(loop->handles[slot], 0);
-}
-
-/* After uv_run: give failed listeners their descriptor back, tell the hub, and let them rest. */
-static void listeners_recover(co_loop *loop) {
-    for (co_handle *listener; (listener = loop->failed);) {
-        loop->failed = listener->next;
-        listener->u.tcp.io_watcher.fd = listener->fd;
-        listener_mute(listener, 1);
-        push(loop, listener->slot, listener->generation, listener->error, 0);
-        uv_timer_start(&loop->unmute, on_unmute, CO_MUTED_MS, 0);
-    }
 }
 
 static void keepers_recover(co_loop *loop);
@@ -941,8 +879,7 @@ int co_step(co_loop *loop, int block) {
     loop->uv.stop_flag = 0; /* as records set it, which came before: uv_run would do nothing */
     uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
     uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
-    uv_unref((uv_handle_t *)&loop->wakeup);
-    if (loop->failed) listeners_recover(loop);
+    if (!loop->held) uv_unref((uv_handle_t *)&loop->wakeup);
     if (loop->keepers_due) keepers_recover(loop);
     if (loop->sigpipe_blocked) sigpipe_unblock(loop);
     loop->clock = uv_hrtime();
@@ -1065,8 +1002,12 @@ static void on_walk(uv_handle_t *uv, void *data) {
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
     pooled_cancel_all(loop, 1);
-    for (uint32_t slot = 0; slot < loop->slots; slot++)
-        if (loop->handles[slot] && (loop->handles[slot]->raw || loop->handles[slot]->shared)) co_close(loop, slot);
+    for (uint32_t slot = 0; slot < loop->slots; slot++) {
+        co_handle *handle = loop->handles[slot];
+        if (!handle) continue;
+        listener_close(handle);
+        if (handle->raw || handle->shared) co_close(loop, slot);
+    }
     keepers_left(loop);
     signals_keep(loop);
     uv_walk(&loop->uv, on_walk, loop);

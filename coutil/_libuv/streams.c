@@ -103,7 +103,7 @@ int co_stream_state(co_loop *loop, uint32_t slot) {
     STREAM(stream, loop, slot);
     uv_stream_t *uv = &stream->u.stream;
     return (uv_is_readable(uv) ? CO_READABLE : 0) | (uv_is_writable(uv) ? CO_WRITABLE : 0) |
-           (uv->accepted_fd >= 0 ? CO_PENDING : 0);
+           (uv->accepted_fd >= 0 || listener_pending(stream) ? CO_PENDING : 0);
 }
 
 int co_stream_queue(co_loop *loop, uint32_t slot, uint64_t *size) {
@@ -145,18 +145,7 @@ int co_raw_take(co_loop *loop, uint32_t slot, uint32_t into) {
     return owned(taker, code);
 }
 
-/* ---- connections ---- */
-
-/* Take the connection that a listener holds into a stream of the same kind that has no socket yet. */
-int co_raw_accept(co_loop *loop, uint32_t at, uint32_t slot) {
-    RAW_STREAM(listener, loop, at);
-    if (listener->u.handle.type == UV_NAMED_PIPE && listener->u.pipe.ipc) return co_raw_take(loop, at, slot);
-    RAW_STREAM(stream, loop, slot);
-    if (listener->u.stream.accepted_fd < 0) return UV_EAGAIN;
-    if (stream->u.handle.type != listener->u.handle.type) return UV_EINVAL;
-    if (stream->u.stream.io_watcher.fd >= 0) return UV_EBUSY;
-    return owned(stream, uv_accept(&listener->u.stream, &stream->u.stream));
-}
+/* ---- TCP ---- */
 
 int co_raw_bind(co_loop *loop, uint32_t slot, const co_address *address, unsigned int flags, int reuseport) {
     RAW(tcp, UV_TCP, loop, slot);

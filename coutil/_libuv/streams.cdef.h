@@ -22,7 +22,6 @@ int co_raw_read_stop(co_loop *loop, uint32_t slot);
 int co_stream_state(co_loop *loop, uint32_t slot);
 int co_stream_queue(co_loop *loop, uint32_t slot, uint64_t *size);
 int co_stream_blocking(co_loop *loop, uint32_t slot, int on);
-int co_raw_accept(co_loop *loop, uint32_t listener, uint32_t slot);
 int co_raw_bind(co_loop *loop, uint32_t slot, const co_address *address, unsigned int flags, int reuseport);
 int co_reset(co_loop *loop, uint32_t slot);
 int co_pending(co_loop *loop, uint32_t slot, int *type);

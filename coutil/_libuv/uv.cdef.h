@@ -67,8 +67,6 @@ int co_timer_hold(co_loop *loop, uint32_t slot, int hold);
 
 int co_tcp_new(co_loop *loop, uint32_t slot, uint32_t generation, int ipv6);
 int co_bind(co_loop *loop, uint32_t slot, const co_address *address);
-int co_listen(co_loop *loop, uint32_t slot, int backlog);
-int co_accept(co_loop *loop, uint32_t listener, uint32_t slot, uint32_t generation);
 int co_name(co_loop *loop, uint32_t slot, int peer, co_address *into);
 int co_fileno(co_loop *loop, uint32_t slot);
 int co_read_start(co_loop *loop, uint32_t slot);

@@ -14,7 +14,7 @@ from typing import Any
 from .._coroutines.switching import SIGNED
 from .._kernel.entries import Entry
 from .._kernel.operation import lucky
-from .._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, queued, request, take, write_rest
+from .._kernel.requests import LARGEST, SIZE, connection, queued, request, take, write_rest
 from .._libuv import error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import Bytes, readable, writable
@@ -80,16 +80,31 @@ class Stream(Handle):
     @onconnection.setter
     def onconnection(self, handler: Any) -> None:
         self.__dict__["onconnection"] = handler
-        if self._listening and not self._own.closed and self._state() & lib.CO_PENDING:
+        if not self._listening or self._own.closed:
+            return
+        if self._state() & lib.CO_PENDING:
             self._flush_later()
+        else:
+            self._c(lib.co_listener_flow, "uv_listen", True)
 
     def _event(self, result: int, where: int) -> Call | None:
         if self._listening:
-            return self._call("onconnection", None if result == 0 else error(result, "uv_accept"))
+            return self._connected(result)
         if not self._reading or self._unhandled():
             self._keep(result, where)
             return None
         return self._told(self._own.arena[where : where + result] if result > 0 else result)
+
+    def _connected(self, result: int) -> Call | None:
+        """Accept a connection for the handler; return the call that tells it. None: there is none, or no handler."""
+        own = self._own
+        if self.__dict__.get("onconnection") is None and self.onconnection is None:
+            lib.co_listener_flow(own.pointer, own.slot, False)
+            return None
+        code = result if result < 0 else lib.co_listener_take(own.pointer, own.slot)
+        if code in (0, lib.UV_EAGAIN):  # the handler knows of it; or it is gone, and perhaps elsewhere
+            return None
+        return self._call("onconnection", None if code > 0 else error(code, "uv_accept"))
 
     def _unhandled(self) -> bool:
         return self.__dict__.get("onread") is None and self.onread is None
@@ -344,14 +359,8 @@ class Stream(Handle):
         own.usable()
         if not self._listening:
             raise error(lib.UV_EINVAL, "uv_accept")
-        while not self._state() & lib.CO_PENDING:
-            woken = own.wait(1, never_started)
-            if woken is not SIGNED:
-                return woken
-            code = own.result
-            if code < 0 and code not in SHORTAGE and code not in PASSING:
-                raise own.failed(code, "uv_accept")
-        return self._accepted(self._new())
+        woken = connection(own, "uv_accept")
+        return self._accepted(self._new()) if woken is SIGNED else woken
 
     def _new(self) -> Handle:
         """Return a handle for `accept`."""

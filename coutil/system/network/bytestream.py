@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
+from ..._kernel.handle import Handle
 from ..._kernel.operation import lucky
-from ..._kernel.requests import LARGEST, PASSING, SHORTAGE, SIZE, never_started, take, write_rest
+from ..._kernel.requests import LARGEST, SIZE, connection, take, write_rest
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..files.buffered import Lines
 from ..files.file import File
 from ..files.request import whole
 from . import buffered
-from .handled import Handled, checked_size, naming
+from .handled import Handled, Opening, checked_size, naming
 from .sending import send_file
 
-__all__ = ["ByteStream", "Listener"]
+__all__ = ["ByteStream", "Listener", "accepted"]
 
 _ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _EOF = lib.UV_EOF
@@ -203,8 +204,10 @@ class Listener(Handled):
     def listen(self, backlog: int) -> bool:
         """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
 
-        A socket that is not bound gets a free port. Raises TypeError, ValueError (out of range, listening already),
-        `Closed`, or `UVError`: EADDRINUSE, which names the address. Source: uv_listen.
+        A socket that is not bound gets a free port. Nothing is accepted before `accept`: connections wait in the
+        system's queue, which other processes that listen on the same socket share.
+        Raises TypeError, ValueError (out of range, listening already), `Closed`, or `UVError`: EADDRINUSE, which names
+        the address. Source: listen(2).
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
@@ -214,26 +217,21 @@ class Listener(Handled):
             raise self._handle.unusable()
         if self._listening:
             raise ValueError(f"{self!r} is already listening")
-        with naming(self._bound, "uv_listen"):
-            self._call(lib.co_listen, "uv_listen", backlog)
+        with naming(self._bound, "listen"):
+            self._call(lib.co_listen, "listen", backlog)
         self._handle.remember()
         self._listening = True  # type: ignore[misc]  # a slot of the whole class
         return True
 
     def _accept(self) -> Any:
-        """Wait for a connection; SIGNED: libuv holds one for us. Otherwise return what an explicit resume brought."""
+        """Wait for a connection; SIGNED: C holds one for us. Otherwise return what an explicit resume brought."""
         handle = self._handle
         if not self._listening and not handle.closed:
             raise ValueError(f"{self!r} is not listening")
-        while True:
-            if handle.stash is None:
-                woken = handle.wait(1, never_started)
-                if woken is not SIGNED:
-                    return woken
-                code = handle.result
-            else:
-                code = handle.take_stash()
-            if code == 0:
-                return SIGNED
-            if code not in SHORTAGE and code not in PASSING:
-                raise handle.failed(code, "uv_accept")
+        return connection(handle, "accept")
+
+
+def accepted(listener: Handle, share: bool = False) -> Opening:
+    """Return what makes a stream of the connection that C holds for `listener`. share: of a Unix socket."""
+    at = listener.slot
+    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation, share), "accept", listener.hub

@@ -12,7 +12,7 @@ from ..._kernel.operation import operation
 from ..._libuv import error, lib
 from ..._libuv.buffers import filled
 from ..._libuv.ends import texts
-from .bytestream import ByteStream, Listener
+from .bytestream import ByteStream, Listener, accepted
 from .handled import Opening
 from .socket import Socket, checked_site
 
@@ -22,7 +22,6 @@ __all__ = [
     "LocalSocket",
     "LocalStreamSocket",
     "Path",
-    "accepted",
 ]
 
 LocalDomain = Literal["local", "share"]
@@ -157,29 +156,20 @@ class LocalPassiveSocket(LocalSocket, Listener):
     def accept(self) -> LocalStreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
-        While the process is out of descriptors or memory, accept goes on waiting; libuv drops what it cannot hold.
-        Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`.
-        Source: uv_accept.
+        While the process is out of descriptors or memory, accept goes on waiting, and connections wait in the system's
+        queue; it tries again every 100 ms. What is wrong with one connection is passed over.
+        Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
+        (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
         woken = self._accept()
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        return LocalStreamSocket(self._domain, accepted(self._handle, share=False))
+        return LocalStreamSocket(self._domain, accepted(self._handle))
 
 
 def _new(domain: LocalDomain) -> Opening:
     share = domain == "share"
     return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init", None
-
-
-def accepted(listener: Handle, share: bool) -> Opening:
-    """Take the connection that `listener` holds."""
-    at = listener.slot
-    return (
-        lambda loop, slot, generation: lib.co_local_accept(loop, at, slot, generation, share),
-        "uv_accept",
-        listener.hub,
-    )
 
 
 def _checked(address: Path, syscall: str) -> bytes:

@@ -11,10 +11,10 @@ from ..._kernel.requests import LARGEST, SIZE
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable
 from .address import Domain
-from .bytestream import ByteStream, Listener
+from .bytestream import ByteStream, Listener, accepted
 from .datagram import DatagramSocket
 from .handled import Opening, checked_size
-from .local import LocalDomain, LocalPassiveSocket, LocalStreamSocket, accepted
+from .local import LocalDomain, LocalPassiveSocket, LocalStreamSocket
 from .stream import PassiveSocket, StreamSocket
 
 __all__ = ["SharePassiveSocket", "ShareStreamSocket", "Sharing", "Travelling", "adopted"]

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
-from ..._kernel.handle import Handle
 from ..._libuv import lib
 from ...errors import UVError
 from .address import Address, Domain
-from .bytestream import ByteStream, Listener
+from .bytestream import ByteStream, Listener, accepted
 from .handled import Opening, naming
 from .socket import IPSocket
 
@@ -102,25 +101,20 @@ class PassiveSocket(IPSocket, Listener):
     def accept(self) -> StreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
-        While the process is out of descriptors or memory, accept goes on waiting; libuv drops what it cannot hold.
-        Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`.
-        Source: uv_accept.
+        While the process is out of descriptors or memory, accept goes on waiting, and connections wait in the system's
+        queue; it tries again every 100 ms. What is wrong with one connection is passed over.
+        Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
+        (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
         woken = self._accept()
         if woken is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        return StreamSocket(self._domain, _accepted(self._handle))
+        return StreamSocket(self._domain, accepted(self._handle))
 
 
 def _new(domain: Domain) -> Opening:
     ipv6 = domain == "ipv6"
     return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6), "uv_tcp_init", None
-
-
-def _accepted(listener: Handle) -> Opening:
-    """Take the connection that `listener` holds."""
-    at = listener.slot
-    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation), "uv_accept", listener.hub
 
 
 def _checked_keepalive(value: object) -> int:
