@@ -238,6 +238,7 @@ static void owners_revive(co_loop *loop) {
 /* Another handle of the loop polls the descriptor that this one is about to poll: libuv would not tell this one. */
 static int is_watched(co_handle *handle) {
     uv__io_t *watcher = watcher_of(handle), *other = watcher_at(&handle->loop->uv, watcher->fd);
+    if (handle->listener && !uv_is_readable(&handle->u.stream) && !uv_is_writable(&handle->u.stream)) return 0; /* libuv refuses */
     return other && other != watcher ? UV_EEXIST : 0;
 }
 

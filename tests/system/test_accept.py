@@ -1,14 +1,29 @@
 """Passive sockets: listen, accept, and everything that may happen to a coroutine that waits for a connection."""
 
 import gc
+import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 
 from coutil import spawn, system
+from coutil._kernel.hub import this_hub
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
-from tests.helpers.tcp import GIVEN, LITERAL, all_domains, both_domains, connected, listening, loopback, pairs
+from coutil.system.network.share import adopted
+from tests.helpers.tcp import (
+    GIVEN,
+    LITERAL,
+    all_domains,
+    as_plain,
+    both_domains,
+    connected,
+    listening,
+    loopback,
+    pairs,
+    plain_client,
+)
 from tests.helpers.transitions import Walked, needs_debug
 
 
@@ -525,3 +540,109 @@ def test_many_clients_are_all_accepted(domain, go):
     assert system.run() is False
     assert sorted(found) == [(number, b"%d" % number) for number in range(100)]
     server.close()
+
+
+# -- nothing is accepted ahead
+
+
+@all_domains
+def test_nothing_is_accepted_before_accept(domain, go):
+    """Connections stay in the system's queue: another holder of the same socket gets all that this one leaves."""
+    server = listening(domain)
+    with as_plain(server) as other, connected(server), server.accept(), ExitStack() as later:
+        go(server.accept).resume()
+        clients = [later.enter_context(connected(server)) for _ in range(3)]
+        for _ in range(3):
+            system.run("ready")
+        server.close()
+        other.setblocking(False)
+        for client in clients:
+            far, _ = other.accept()
+            far.sendall(b"x")
+            assert client.receive() == b"x"
+            far.close()
+
+
+@all_domains
+def test_connection_that_another_process_takes_first(domain, go):
+    """The socket was ready, and is no more when the acceptor is resumed: it goes on waiting."""
+    log = []
+    with listening(domain) as server, as_plain(server) as other, pairs("ipv4") as (near, far):
+        waiting = go(lambda: server.accept().close())
+        stealing = go(lambda: (near.receive(), other.accept()[0].close(), log.append("stolen")))
+        system.run("ready")
+        far.send(b"x")
+        with plain_client(server.getaddress()):
+            system.run("ready")
+            assert (log, stealing.status, waiting.status) == (["stolen"], "dead", "suspended")
+        with plain_client(server.getaddress()):
+            assert system.run() is False
+        assert waiting.status == "dead"
+
+
+@all_domains
+def test_acceptor_that_comes_back_late_waits_for_nothing(domain):
+    """Connections that came meanwhile are accepted at once, until the budget of lucky calls is used up."""
+    with listening(domain, 100) as server, ExitStack() as later:
+        for _ in range(80):
+            later.enter_context(plain_client(server.getaddress()))
+        turns = this_hub().turns
+        for _ in range(80):
+            later.enter_context(server.accept())
+        assert this_hub().turns - turns <= 12
+
+
+@both_domains
+def test_inherited_listener(domain):
+    """A socket that listens already is listened at again, and what came before is not lost."""
+    literal = LITERAL[domain]
+    with socket.create_server((literal, 0), family=getattr(socket, f"AF_INET{'6' * (domain == 'ipv6')}")) as plain:
+        early = socket.create_connection((literal, plain.getsockname()[1]))
+        with early, adopted(os.dup(plain.fileno())) as server:
+            server.listen(5)
+            with server.accept() as stream:
+                assert stream.getaddress("peer").port == early.getsockname()[1]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@all_domains
+def test_descriptor_of_a_listener_that_is_closed_by_others(domain, waits, go):
+    """The acceptor is told when it begins to wait, or by close(); the number's next owner is left alone."""
+    server, told = listening(domain), []
+
+    def acceptor():
+        with pytest.raises(OSError, match=r"EBADF|closed") as caught:
+            server.accept()
+        told.append(type(caught.value) is Closed)
+
+    if waits:
+        go(acceptor)
+        system.run("ready")
+    number = server.fileno()
+    os.close(number)
+    with open(os.devnull, "rb") as file:
+        assert file.fileno() == number
+        if not waits:
+            go(acceptor)
+        system.run("ready")
+        server.close()
+        file.read()
+    assert told == [waits]
+
+
+def test_socket_that_is_shut_down_by_others(go):
+    """EINVAL ends the wait, and the loop does not spin."""
+    with listening("ipv4") as server, as_plain(server) as other:
+        waiting = go(accept_fails, server, "EINVAL")
+        other.shutdown(socket.SHUT_RDWR)
+        assert system.run() is False
+        assert waiting.status == "dead"
+        accept_fails(server, "EINVAL")
+        turns = this_hub().turns
+        system.suspend(0.05)
+        assert this_hub().turns - turns < 10
+
+
+def accept_fails(server, name):
+    with pytest.raises(OSError, match=name):
+        server.accept()
