@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import socket
 import sys
@@ -15,17 +16,36 @@ _HAND_BACK = "import socket, sys; socket.send_fds(socket.socket(fileno=1), [b'x'
 LETTERS = {"pipe": "rw", "sharepipe": "rws"}
 
 
+class InputEnd(io.FileIO):
+    """The child's end of its input, a true pipe, with what the ends of sockets can do besides."""
+
+    def setblocking(self, blocks: bool) -> None:
+        """Have reads wait, or not."""
+        os.set_blocking(self.fileno(), blocks)
+
+
 def child_end(kind: str) -> tuple[system.Pipe, socket.socket]:
     """Return our end of a "pipe" or "sharepipe", and the child's as a Python socket. Waits."""
-    child = system.start("sleep", "100", stdin=LETTERS[kind])
+    ours, fd = _ends(LETTERS[kind])
+    return ours, socket.socket(fileno=fd)
+
+
+def input_end() -> tuple[system.Pipe, InputEnd]:
+    """Return our end of a true pipe to a child, and the child's. Waits."""
+    ours, fd = _ends("w")
+    return ours, InputEnd(fd)
+
+
+def _ends(letters: str) -> tuple[system.Pipe, int]:
+    child = system.start("sleep", "100", stdin=letters)
     fd = _taken(child.pid)
     child.kill("kill")
     child.wait()
     ours: Any = child.stdin
     if fd >= 0:
-        return ours, socket.socket(fileno=fd)
+        return ours, fd
     ours.close()
-    return _handed_back(kind)
+    return _handed_back(letters)
 
 
 def _taken(pid: int) -> int:
@@ -39,11 +59,11 @@ def _taken(pid: int) -> int:
     return fd
 
 
-def _handed_back(kind: str) -> tuple[system.Pipe, socket.socket]:
+def _handed_back(letters: str) -> tuple[system.Pipe, int]:
     """The same where descriptors of others cannot be taken: the child sends its own."""
     near, far = socket.socketpair()
     with near, far:
-        child = system.start(sys.executable, "-S", "-c", _HAND_BACK, stdin=LETTERS[kind], stdout=near)
+        child = system.start(sys.executable, "-S", "-c", _HAND_BACK, stdin=letters, stdout=near)
         assert child.wait() == ("exit", 0)
         _, (fd,), _, _ = socket.recv_fds(far, 1, 1)
-    return child.stdin, socket.socket(fileno=fd)
+    return child.stdin, fd

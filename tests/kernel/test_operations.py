@@ -29,9 +29,9 @@ from coutil.system.files.watch import _Once
 from coutil.system.network import datagram
 from coutil.system.network.share import adopted
 from coutil.system.stdio import _terminal
-from tests.helpers.pipes import child_end
+from tests.helpers.pipes import child_end, input_end
 from tests.helpers.pool import wait_until_it_reads
-from tests.helpers.tcp import listening, needs_ipv6, plain_client
+from tests.helpers.tcp import listening, needs_ipv6, plain_client, shared
 from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
@@ -498,6 +498,35 @@ class ReceiveFromChild(OnPipes, Receive):
     pass
 
 
+class ShutdownInput(Shutdown):
+    """Of a true pipe to a child."""
+
+    def pair(self) -> tuple[Any, Any]:
+        ends = input_end()
+        self.bench.opened += ends
+        return ends
+
+
+class OnShared(OnStreams):
+    """Connections whose open file description blocks, as others use it."""
+
+    def pair(self) -> tuple[Any, socket.socket]:
+        ours, peer = super().pair()
+        return shared(ours), peer
+
+
+class SendShared(OnShared, Send):
+    pass
+
+
+class ShutdownShared(OnShared, Shutdown):
+    pass
+
+
+class ReceiveShared(OnShared, Receive):
+    pass
+
+
 class OnLocal(OnStreams):
     """Unix sockets in place of connections."""
 
@@ -843,6 +872,12 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "send to a child": (SendToChild, False),
     "send to a child, closed": (SendToChild, True),
     "shutdown of a pipe": (ShutdownPipe, False),
+    "shutdown of a child's input": (ShutdownInput, False),
+    "send through a shared socket": (SendShared, False),
+    "send through a shared socket, closed": (SendShared, True),
+    "shutdown of a shared socket": (ShutdownShared, False),
+    "receive from a shared socket": (ReceiveShared, False),
+    "receive from a shared socket, closed": (ReceiveShared, True),
     "receive_into": (ReceiveInto, False),
     "receive_into, closed": (ReceiveInto, True),
     "receive a datagram": (ReceiveDatagram, False),

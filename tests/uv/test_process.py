@@ -100,7 +100,10 @@ def test_how_it_ends(loop, script, how):
 
 @pytest.mark.parametrize("script", ["cat", "cat; echo more"])
 def test_what_comes_before_the_end(loop, pipe, script):
-    """Libuv tells of a child's end behind all else of the same turn, so what it wrote last is there already."""
+    """Libuv tells of a child's end behind all else of the same turn, so what it wrote last is there already.
+
+    The end of its output needs one more read, which libuv before 1.52 saves.
+    """
     log = []
     with uv.Pipe(loop) as stdin:
         process = uv.Process(loop, "sh", ["-c", script], stdio=[stdin, pipe, 2])
@@ -110,7 +113,10 @@ def test_what_comes_before_the_end(loop, pipe, script):
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # so that one turn brings both
     loop.run()
     process.close()
-    assert log == ([b"more\n", None, 0] if "more" in script else [None, 0])
+    if "more" in script:
+        assert log.pop(0) == b"more\n"
+        log.sort(key=lambda one: one is not None)
+    assert log == [None, 0]
 
 
 def test_flat_functions(loop):
