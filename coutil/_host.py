@@ -17,13 +17,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import close, register_at_fork, set_blocking
 from os import pipe as new_pipe
-from signal import SIGINT, Signals, default_int_handler, getsignal, set_wakeup_fd, signal
+from signal import NSIG, SIGINT, Signals, default_int_handler, getsignal, set_wakeup_fd, signal
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
-from ._interpreter import LockType, RLock, Time, allocate_lock, get_ident, interrupt_main, local, start_new_thread
+from ._interpreter import (
+    LockType,
+    RLock,
+    Time,
+    allocate_lock,
+    get_ident,
+    interrupt_main,
+    local,
+    signal_handler,
+    start_new_thread,
+)
 from ._libuv import check, lib, threads, work
 from .errors import BusyError, Closed, Forked
 
@@ -32,6 +42,9 @@ __all__ = [
     "end",
     "end_thread",
     "forget",
+    "get_ident",
+    "has_handlers",
+    "hubs",
     "install",
     "interruptible",
     "let_threads_run",
@@ -81,6 +94,20 @@ def install(hub: Hub) -> None:
         lib.co_wakeups_next(previous)
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, _on_interrupt)
+
+
+def hubs() -> list[Hub]:
+    """Return the hubs of all threads."""
+    return list(_hubs)
+
+
+def has_handlers() -> bool:
+    """Return whether the program has set a signal handler that is a function of Python's."""
+    for number in range(1, NSIG):
+        handler = signal_handler(number)
+        if callable(handler) and handler is not default_int_handler and handler is not _on_interrupt:
+            return True
+    return False
 
 
 def let_threads_run() -> None:

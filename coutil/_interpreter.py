@@ -13,13 +13,24 @@ our objects, and signals reach the main one only.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LockType", "RLock", "Time", "allocate_lock", "get_ident", "interrupt_main", "local", "start_new_thread"]
+__all__ = [
+    "LockType",
+    "RLock",
+    "Time",
+    "allocate_lock",
+    "get_ident",
+    "interrupt_main",
+    "local",
+    "signal_handler",
+    "start_new_thread",
+]
 
 
 def in_main_interpreter() -> bool:
@@ -67,6 +78,10 @@ else:
     LockType, RLock, allocate_lock, get_ident, interrupt_main, local, start_new_thread = map(
         builtin("_thread", *_names).__getattribute__, _names
     )
+
+
+_signal: Any = import_module("_signal")
+signal_handler: Callable[[int], Any] = _signal.getsignal  # without the conversion to an enumeration of `signal`
 
 
 class Time:

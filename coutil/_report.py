@@ -59,14 +59,17 @@ class _Row(NamedTuple):
     place: str
 
 
-def deadlock(where: Home) -> str:
+def deadlock(where: Home, missing: Iterable[str]) -> str:
     """Return the message of `errors.Deadlock` for a thread: a line for each coroutine that waits, and each cycle.
 
     Those of cycles come first, then the main program, then who has waited longest; no more than `SHOWN`.
+    missing: lines that tell what might have woken one.
     """
     waiting = [one for one in _everybody(type(where.main), [where]) if _suspended(one) and one.home is where]
     plural = "s that wait" if len(waiting) != 1 else " that waits"
-    return "\n".join([f"nothing can wake the {len(waiting)} coroutine{plural}", *_lines(waiting, limit=SHOWN)])
+    return "\n".join(
+        [f"nothing can wake the {len(waiting)} coroutine{plural}", *_lines(waiting, limit=SHOWN), *missing]
+    )
 
 
 def everything(kind: type, homes: Iterable[Home], stacks: bool = False) -> str:

@@ -112,7 +112,11 @@ class DeadCoroutine(CoutilError, RuntimeError):
 
 
 class Deadlock(CoutilError, RuntimeError):
-    """Nothing can wake the caller any more; the message lists every coroutine that waits, and what for."""
+    """Nothing can wake the caller any more; the message lists every coroutine that waits, and what for.
+
+    Other threads that run Python code, signal handlers in Python and calls in the thread pool may wake it: as long as
+    there are any, the caller waits.
+    """
 
 
 class ForeignThread(CoutilError, RuntimeError):

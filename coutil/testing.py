@@ -21,10 +21,21 @@ from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
 from ._kernel.hub import LUCK, Hub, this_hub
 from ._kernel.operation import Operation
+from ._kernel.wakers import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
 from .scopes.block import Alarm
 
-__all__ = ["ManualClock", "manual_clock"]
+__all__ = ["ManualClock", "ignore_threads", "manual_clock"]
+
+
+def ignore_threads() -> None:
+    """Have `errors.Deadlock` raised although the other OS threads that run Python code now go on.
+
+    Any of them could wake a coroutine, so a program with threads waits. Those of a test runner (pytest-xdist) do not,
+    and would hide each deadlock from the tests; a `conftest.py` calls this before the first one. Threads that begin
+    later count. A further call looks anew.
+    """
+    _ignore_threads()
 
 
 @contextmanager

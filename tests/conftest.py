@@ -14,14 +14,18 @@ from coutil import event, mutex, queued, system
 from coutil._coroutines.coroutine import Coroutine, home
 from coutil._kernel.entries import NOBODY
 from coutil._kernel.hub import Hub, this_hub
-from coutil.testing import ManualClock, manual_clock
+from coutil.testing import ManualClock, ignore_threads, manual_clock
 
 PATIENCE = 10  # seconds that the thread pool may need for calls that were given up
 Escaped = list[tuple[Coroutine | None, BaseException]]
 
 
 def pytest_configure() -> None:
-    """Heed the signals that a shell has those ignore which it starts in the background: here, and in all children."""
+    """Heed the signals that a shell has those ignore which it starts in the background: here, and in all children.
+
+    pytest-xdist has threads that will never wake a coroutine.
+    """
+    ignore_threads()
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -312,6 +312,7 @@ coutil\.errors\.Deadlock: nothing can wake the 6 coroutines that wait
   Spinoza   +\d+ ms  mutex 'fork 0'  held by Aristotle  .*examples/philosophers\.py:21 in dine
   main      +\d+ ms  all of the events 'Aristotle', 'Hypatia', 'Kant', 'Plato', 'Spinoza'  .*:\d+ in main
   cycle: Aristotle -> Hypatia -> Kant -> Plato -> Spinoza -> Aristotle
+no other thread runs, no signal has a handler in Python, the thread pool is idle: each of these could
 """
 
 

@@ -3,13 +3,16 @@
 A coroutine is not a greenlet: it borrows one (a *runner*) while it is alive. How control moves from one to the other is
 the matter of `switching`.
 
-Rule: this file needs no libuv. Whoever can wake a waiting main program registers itself as `home.start_hub`.
+Rule: this file needs no libuv. The kernel, which can wake a waiting main program, registers itself as `home.start_hub`
+when it is imported; that is done at the latest when the main program waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -65,6 +68,9 @@ class Home(Books):
     def _hub_body(self, _: object) -> None:
         while True:
             try:
+                if self.start_hub is None:
+                    with suppress(ImportError):  # there is no libuv
+                        import_module("coutil._kernel.hub")  # which sets it
                 if self.start_hub is None:
                     raise Deadlock("nothing can wake the caller: no event loop is in use")
                 return self.start_hub(self)

@@ -29,6 +29,7 @@ from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
 from .entries import NOBODY, Entry, SlotTable, Slotted, Wake
+from .wakers import Others
 
 __all__ = ["Hub", "this_hub"]
 
@@ -68,6 +69,7 @@ class Hub(SlotTable):
         "loop",
         "luck",
         "mode",
+        "others",
         "patience",
         "polling",
         "ready",
@@ -111,6 +113,7 @@ class Hub(SlotTable):
         self.resuming = 0  # coroutines that functions which run in the hub are resuming
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
+        self.others = Others(self)
         self.luck = LUCK
         self.relay = -1  # how often coroutines may still enter each other before somebody asks `polled_lately`
         self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
@@ -245,14 +248,15 @@ class Hub(SlotTable):
             while len(self.home.runners) < self.spares:
                 begin_spare(self.home)
         alive = bool(alive or self.ready)
+        self.others.over(happened)
         if self.exits:
             throw_into(self.caller or self.home.driver(), Thrown(self.exits.pop(0)))
         elif not alive and not self.halting and self.mode != "ready" and self.clock.advance():
             pass
         elif self.caller is not None:
             self._leave_run(alive, happened)
-        elif not alive and not self.alive():
-            throw_into(self.home.driver(), Thrown(Deadlock(deadlock(self.home))))
+        elif not alive and not self.alive() and not self.others.wait():
+            throw_into(self.home.driver(), Thrown(Deadlock(deadlock(self.home, self.others.missing()))))
         self.tune()
 
     def tune(self) -> None:
@@ -260,11 +264,11 @@ class Hub(SlotTable):
         gone = self.forked or not self.loop.pointer
         urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
         special = self.asked or self.resuming or self.home.hooks is not None
-        self.attention = bool(urgent or special or self.mode != "loop")
+        self.attention = bool(urgent or special or self.others.waits or self.mode != "loop")
         if self.relay >= 0:
             self.left -= RELAY - self.relay
             self.relay = -1
-        self.patience = 0 if urgent else lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK
+        self.patience = 0 if urgent else self.others.waits or (lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK)
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
@@ -367,7 +371,7 @@ class Hub(SlotTable):
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.
 
         The function runs in the hub, so it cannot wait; it may resume coroutines. A wait that only such a call can end
-        is a deadlock unless `expecting()` says otherwise.
+        is no deadlock while another thread runs, see `wakers`.
         Raises `Closed` if the loop was closed, `Forked` in the child of a fork.
         """
         call = (function, arguments)

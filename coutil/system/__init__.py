@@ -1,7 +1,7 @@
 """Calls that wait for the operating system, in blocking style.
 
 Every one that waits suspends only the calling coroutine. Called from the main program they run the loop on demand
-until that one wait is over, and raise `errors.Deadlock` if nothing could end it.
+until that one wait is over, and raise `errors.Deadlock` if nothing could end it, no thread and no signal either.
 
 `stdin`, `stdout` and `stderr` are attributes that are made at their first use, in each thread: a `Terminal`, a stream
 or listener (a `ShareStreamSocket` on a Unix socket), a `StandardFile`, or None.

@@ -684,7 +684,12 @@ def test_deadlock_in_a_thread():
         except errors.Deadlock as found:
             return str(found)
 
-    told = in_thread(body)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(body()), name="mine")
+    thread.start()
+    thread.join()  # with a limit the main program could wake it afterwards
+    (told,) = found
+    assert told.endswith("could\n  thread MainThread waits, too")
     assert "of the thread" in told
     assert "godot" in told
     assert "of the main thread" not in told

@@ -39,11 +39,6 @@ def in_a_handler():
         timer.close()
 
 
-def in_a_call_of_a_thread():
-    uv.default_loop().call_threadsafe(inner)
-    system.suspend(0.01)
-
-
 def in_a_signal_handler():
     before = signal.signal(signal.SIGALRM, lambda *_: inner())
     try:
@@ -62,12 +57,20 @@ def in_who_throws():
         one.throw(error)
 
 
-@pytest.mark.parametrize("where", [in_a_handler, in_a_call_of_a_thread, in_a_signal_handler, in_who_throws])
+@pytest.mark.parametrize("where", [in_a_handler, in_a_signal_handler, in_who_throws])
 def test_tracebacks_are_whole(where):
     """Whoever gets an exception that was raised elsewhere sees where: the traceback ends there."""
     with pytest.raises(Trouble) as caught:
         where()
     assert frames(caught.value)[-1] == "inner"
+
+
+def test_traceback_of_a_call_of_a_thread(escaped):
+    """It is reported, as whoever waits has not made it."""
+    uv.default_loop().call_threadsafe(inner)
+    system.suspend(0.01)
+    assert [frames(error)[-1] for _, error in escaped] == ["inner"]
+    escaped.clear()
 
 
 def test_traceback_of_a_coroutine_that_was_interrupted():

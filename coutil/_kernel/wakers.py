@@ -1,0 +1,130 @@
+"""What may wake a hub from outside of its loop: other threads, the thread pool, and signal handlers in Python.
+
+A hub in which nothing is alive asks here before it raises `Deadlock`. If something may wake it, it waits for that, and
+asks again after a while: threads end without a word.
+
+Rule 1: a thread that runs Python code may do anything, so it counts. It does not if all that it does is to wait for
+something that cannot happen: in a hub which asks here as well, or for the end of such a thread.
+Rule 2: only threads that have a frame count. Those of the thread pool, of faulthandler and of C libraries have none;
+the pool's calls of Python functions are known even before they begin.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+from .. import _host
+from .._libuv import threads, work
+from .._report import thread_name
+
+__all__ = ["Others", "ignore_threads"]
+
+Hub = Any
+
+DOUBT = 25  # milliseconds that a hub waits before it gives up: a thread that has just been started has no frame yet
+SHORTEST, LONGEST = 10, 1000  # milliseconds before it asks again, twice as many each time
+
+_ignored: dict[int, FrameType] = {}  # threads that never wake anybody, by ident: their outermost frames
+
+
+class Others:
+    """How a hub waits for what is outside of its loop."""
+
+    __slots__ = ("asked", "hub", "waited", "waits")
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.waits = 0  # how many milliseconds the next step waits for others at most; 0: it does not
+        self.waited = self.asked = 0  # how many the last such step did, and in which turn that was decided
+
+    def over(self, happened: bool) -> None:
+        """Note that the step is over, and whether anything has happened in it."""
+        self.waits = 0
+        if happened:
+            self.waited = 0
+
+    def wait(self) -> bool:
+        """Have the next step wait for what may wake the hub, in which nothing is alive; return False if nothing may.
+
+        Before it gives up it waits for a moment, and asks once more.
+        """
+        again, self.asked = self.hub.turns - self.asked <= 2, self.hub.turns
+        waited = self.waited if again else 0
+        if something_may_wake(self.hub):
+            self.waited = min(max(2 * waited, SHORTEST), LONGEST)
+        else:
+            self.waited = DOUBT if waited != DOUBT else 0
+        self.waits = self.waited
+        return self.waits > 0
+
+    def in_vain(self) -> bool:
+        """Return whether the hub is in such a step, and no other thread has called it."""
+        return bool(self.waits and self.hub.polling and not self.hub.calls and not self.hub.home.calls)
+
+    def missing(self) -> list[str]:
+        """Return the lines that tell what might have woken the hub, and why other threads cannot."""
+        names = sorted(thread_name(ident) for ident in _threads(self.hub)[1] - {self.hub.home.thread})
+        return [
+            "no other thread runs, no signal has a handler in Python, the thread pool is idle: each of these could",
+            *(f"  thread {name} waits, too" for name in names),
+        ]
+
+
+def something_may_wake(hub: Hub) -> bool:
+    """Return whether anything outside of the loop of `hub`, in which nothing is alive, may end a wait."""
+    if hub.calls or hub.home.calls or work.pending() or threads.pending() or _host.has_handlers():
+        return True
+    return bool(_threads(hub)[0])
+
+
+def ignore_threads() -> None:
+    """See `coutil.testing.ignore_threads`."""
+    frames = sys._current_frames()
+    del frames[_host.get_ident()]
+    _ignored.clear()
+    _ignored.update((ident, _outermost(frame)) for ident, frame in frames.items())
+
+
+def _threads(hub: Hub) -> tuple[set[int], set[int]]:
+    """Return the other threads that may wake a hub, and those that cannot, its own among these."""
+    frames = sys._current_frames()
+    try:
+        waiting = {hub.home.thread, *(one.home.thread for one in _host.hubs() if one.others.in_vain())}
+        others = {
+            ident: frame
+            for ident, frame in frames.items()
+            if ident not in waiting and not (ident in _ignored and _ignored[ident] is _outermost(frame))
+        }
+        while more := [ident for ident, frame in others.items() if _awaits_the_end(frame, waiting)]:
+            waiting.update(more)
+            for ident in more:
+                del others[ident]
+        return set(others), waiting & {hub.home.thread, *frames}
+    finally:
+        frames.clear()  # our own is among them
+
+
+def _outermost(frame: FrameType) -> FrameType:
+    """Return the frame that a thread began with: idents are used again, by threads that begin with another one."""
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _awaits_the_end(frame: FrameType | None, threads: set[int]) -> bool:
+    """Return whether a thread is in `Thread.join` of one of `threads`, or waits for all of them as the process ends."""
+    threading: Any = sys.modules.get("threading")
+    join = getattr(getattr(threading, "Thread", None), "join", None)
+    ends = getattr(threading, "_shutdown", None)
+    for _ in range(2):  # the functions themselves, or what they wait in
+        if frame is None:
+            break
+        if frame.f_code is getattr(ends, "__code__", None):
+            return True
+        if frame.f_code is getattr(join, "__code__", None):
+            names = frame.f_locals
+            return names.get("timeout") is None and getattr(names.get("self"), "ident", None) in threads
+        frame = frame.f_back
+    return False
