@@ -294,8 +294,12 @@ class Handle(Slotted):
             return self._foreign()
         if self.closed:
             return Closed(f"{self} is closed")
-        failure = error(code, syscall)
-        return self.named(failure) if isinstance(failure, UVError) else failure
+        return self.failure(code, syscall)
+
+    def failure(self, code: int, syscall: str) -> Exception:
+        """Return the exception for a negative `code`, whether we are closed by now or not."""
+        made = error(code, syscall)
+        return self.named(made) if isinstance(made, UVError) else made
 
 
 class _Interrupt(Entry):

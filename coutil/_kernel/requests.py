@@ -7,11 +7,13 @@ Rule 2: what a request uses is kept until libuv's callback, also if the wait for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .._coroutines.switching import SIGNED
 from .._libuv import lib
+from .._libuv.ends import texts
 from ..errors import UVError
 from .handle import NOWHERE, Handle
 from .operation import Failed, Operation, Start, begun, lucky, operation_in
@@ -22,6 +24,7 @@ __all__ = [
     "SIZE",
     "call",
     "connection",
+    "naming",
     "queued",
     "request",
     "run",
@@ -98,6 +101,21 @@ class Purpose:
 
     def __str__(self) -> str:
         return f"{self.handle} {self.what}"
+
+
+@contextmanager
+def naming(place: object, syscall: str, sender: Handle | None = None) -> Iterator[None]:
+    """Have what `syscall` fails with in the block name the address that it was about, unless that is None.
+
+    sender: its own address is named as well, if the address is that of a peer.
+    """
+    own = None if sender is None or place is None else texts(sender.addresses())[0]
+    try:
+        yield
+    except UVError as error:
+        if error.syscall == syscall and place is not None:
+            error.filename, error.filename2 = (str(place), None) if own is None else (own, str(place))
+        raise
 
 
 # -- streams and listeners --------------------------------------------------------------------------------------------

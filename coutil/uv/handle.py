@@ -23,6 +23,7 @@ from .._kernel.hub import Hub
 from .._kernel.requests import call
 from .._libuv import lib
 from .._libuv.arguments import whole
+from .._libuv.ends import shown
 from ..errors import Forked
 from . import loop as loops
 from .flat import flat
@@ -123,12 +124,12 @@ class Handle(Unique):
         self._own = self._kernels(self, self.kind, open_, syscall, self.loop._hub)
 
     def __repr__(self) -> str:
-        """Type and state."""
+        """Type, state, and of a socket the addresses of both ends, the last known ones if it is closed."""
         own = getattr(self, "_own", None)
         if own is None:
             return f"<{type(self).__name__} not open>"
         state = "closed" if self.closed else "closing" if own.closed else "active" if self.active else "inactive"
-        return f"<{type(self).__name__} {state}>"
+        return " ".join(filter(None, (f"<{type(self).__name__} {state}", shown(own.addresses())))) + ">"
 
     def __enter__(self) -> Self:
         """Return the handle; it is closed at the end of the block, without waiting for that."""

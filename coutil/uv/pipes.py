@@ -80,7 +80,9 @@ class Pipe(Stream):
         def failed(code: int, syscall: str) -> Exception:
             return self._failed(code, syscall, found)
 
-        return self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
+        done = self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
+        self._own.remember()
+        return done
 
     def _failed(self, code: int, syscall: str, name: bytes) -> Exception:
         own = self._own

@@ -340,6 +340,7 @@ class Stream(Handle):
         too), EINVAL (not bound, connected, or a terminal), ENOTSUP. Source: uv_listen.
         """
         self._c(lib.co_listen, "uv_listen", whole("backlog", backlog, 0, 2**31 - 1))
+        self._own.remember()
         self._listening = True
 
     def accept(self, client: Handle | None = None) -> Any:
@@ -355,6 +356,7 @@ class Stream(Handle):
         if client is not None:
             self._same_loop("client", client)
             self._c(lib.co_raw_accept, "uv_accept", client._own.slot)
+            client._own.remember()
             return client
         own.usable()
         if not self._listening:
@@ -409,7 +411,7 @@ class _Write(Job):
     def value(self, code: int) -> bool:
         """Return True. Raises what an error means."""
         if code < 0:
-            raise error(code, self.syscall)
+            raise self.own.failure(code, self.syscall)
         return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from .._kernel.requests import naming
 from .._libuv import error, lib
 from .._libuv.arguments import whole
 from .._libuv.buffers import integers
@@ -98,7 +99,11 @@ class TCP(Stream):
         Raises TypeError, ValueError, `Closed`, `UVError`: ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EALREADY, EISCONN,
         EADDRINUSE (of `bind`), ECANCELED (closed meanwhile), … Source: uv_tcp_connect.
         """
-        return self._request(lib.co_connect, "uv_tcp_connect", pack(numeric(host, port)))
+        packed = pack(numeric(host, port))
+        with naming(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "uv_tcp_connect", self._own):
+            done = self._request(lib.co_connect, "uv_tcp_connect", packed)
+        self._own.remember()
+        return done
 
     def getsockname(self) -> Name:
         """Return the local address: (host, port), for IPv6 (host, port, flow information, scope).

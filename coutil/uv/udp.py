@@ -111,6 +111,7 @@ class UDP(Handle):
         flags |= reuseaddr and lib.UV_UDP_REUSEADDR
         flags |= recverr and lib.UV_UDP_LINUX_RECVERR
         self._c(lib.co_raw_udp_bind, "uv_udp_bind", pack(numeric(host, port)), int(flags), reuseport)
+        self._own.remember()
 
     def connect(self, host: str, port: int) -> None:
         """Send to, and receive from, this peer only. Does not suspend.
@@ -119,10 +120,12 @@ class UDP(Handle):
         Source: uv_udp_connect.
         """
         self._c(lib.co_udp_connect, "uv_udp_connect", pack(numeric(host, port)))
+        self._own.remember()
 
     def disconnect(self) -> None:
         """Have no peer any more. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
         self._c(lib.co_udp_connect, "uv_udp_connect", NULL)
+        self._own.remember()
 
     def getsockname(self) -> Name:
         """Return the local address. Raises `Closed`, `UVError`: EBADF (no socket yet). Source: uv_udp_getsockname."""

@@ -10,14 +10,14 @@ from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import Handle
 from ..._kernel.operation import lucky
-from ..._kernel.requests import LARGEST, SIZE, connection, take, write_rest
+from ..._kernel.requests import LARGEST, SIZE, connection, naming, take, write_rest
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..files.buffered import Lines
 from ..files.file import File
 from ..files.request import whole
 from . import buffered
-from .handled import Handled, Opening, checked_size, naming
+from .handled import Handled, Opening, checked_size
 from .sending import send_file
 
 __all__ = ["ByteStream", "Listener", "accepted"]

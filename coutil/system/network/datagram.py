@@ -14,11 +14,12 @@ from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
 from ..._interpreter import get_ident
 from ..._kernel.operation import lucky
+from ..._kernel.requests import naming
 from ..._libuv import NULL, lib
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import literal
 from .address import Address, Domain
-from .handled import Opening, checked_size, naming
+from .handled import Opening, checked_size
 from .socket import IPSocket
 
 __all__ = ["DatagramSocket"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,10 +13,9 @@ from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
 from ..._libuv import lib
-from ..._libuv.ends import texts
-from ...errors import Forked, UVError
+from ...errors import Forked
 
-__all__ = ["Handled", "Opener", "Opening", "checked_size", "naming"]
+__all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
 Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation; returns libuv's code
 Opening = tuple[Opener, str, Hub | None]  # the function of libuv that errors name; the hub, None: the caller's
@@ -74,21 +73,6 @@ class Handled(Unique):
         """Run a request on our handle to its end."""
         done: bool = request(self._handle, what, function, syscall, *arguments, **options)
         return done
-
-
-@contextmanager
-def naming(place: object, syscall: str, sender: Handle | None = None) -> Iterator[None]:
-    """Have what `syscall` fails with in the block name the address that it was about, unless that is None.
-
-    sender: its own address is named as well, if the address is that of a peer.
-    """
-    try:
-        yield
-    except UVError as error:
-        if error.syscall == syscall and place is not None:
-            own = None if sender is None else texts(sender.addresses())[0]
-            error.filename, error.filename2 = (str(place), None) if own is None else (own, str(place))
-        raise
 
 
 def checked_size(size: object) -> int:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..._coroutines.attributes import Elsewhere
 from ..._kernel.hub import Hub
+from ..._kernel.requests import naming
 from ..._libuv import lib
 from ..._libuv.ends import shown
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
-from .handled import Handled, Opener, naming
+from .handled import Handled, Opener
 
 __all__ = ["IPSocket", "Socket", "checked_site"]
 

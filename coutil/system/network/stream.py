@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.switching import SIGNED
+from ..._kernel.requests import naming
 from ..._libuv import lib
 from ...errors import UVError
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener, accepted
-from .handled import Opening, naming
+from .handled import Opening
 from .socket import IPSocket
 
 __all__ = ["PassiveSocket", "StreamSocket"]
