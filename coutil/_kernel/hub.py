@@ -39,6 +39,7 @@ POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each
 REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
 SPARES = 128  # runners begun at once, at most, for coroutines to come
 RELAY = 16  # times that they do so between two looks at the time
+SLEEPLESS = 2  # what `Hub.early` returns if libuv is not to wait in this turn; 1: it has done something; 0: nothing
 LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
 
@@ -99,7 +100,7 @@ class Hub(SlotTable):
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
-        self.early: Callable[[], bool] | None = None  # called before libuv polls; tells whether it did anything
+        self.early: Callable[[], int] | None = None  # called before libuv polls; see SLEEPLESS
         self.face: Callable[[], Any] = lambda: None  # what users have of a loop that they made
         self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
@@ -164,9 +165,9 @@ class Hub(SlotTable):
             while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
                 self.left -= 1
                 ready.popleft().fire()
-            early = self.early is not None and self.early()
+            early = 0 if self.early is None or not (done or ready or self.expected or self.alive()) else self.early()
             self.polling = True
-            status = step(loop.pointer, 0 if done or ready else self.patience)
+            status = step(loop.pointer, 0 if done or ready or early == SLEEPLESS else self.patience)
             where.turned = now = loop.status[0]
             if status > 1:
                 self.records = loop.records(status >> 1)
@@ -178,13 +179,15 @@ class Hub(SlotTable):
                     _host.install(self)
                 elif status < 0:
                     self.check()
+                    status = 1
             if not (done or ready):
                 self.rested = now
             elif now - self.rested > REST_EVERY:
                 _host.let_threads_run()
                 self.rested = now
-            if self.attention or not (status or done or ready):
-                self._attend(bool(status & 1 or done), bool(status > 1 or done or early))
+            if self.attention or not (status & 1 or done or ready):  # a turn that brought records, too, may be the last
+                alive = status & 1 or done or (status > 1 and self.alive())
+                self._attend(bool(alive), bool(status > 1 or done or early))
 
     def _drain(self) -> None:
         """Deliver the records of the last step."""

@@ -18,6 +18,7 @@ from cffi import FFI
 HERE = Path(__file__).parent
 OLDEST = "1.44.2"
 PARTS: tuple[str, ...] = (
+    "turns",
     "descriptors",
     "options",
     "wakeups",

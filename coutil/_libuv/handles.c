@@ -55,7 +55,10 @@ int co_buffer_size(co_loop *loop, uint32_t slot, int which, int size) {
 
 static void on_raw_timer(uv_timer_t *uv) {
     co_handle *timer = HANDLE(uv);
-    push(timer->loop, timer->slot, timer->generation, 0, 0);
+    if (is_quiet(timer))
+        uv_timer_start(uv, on_raw_timer, 1, uv_timer_get_repeat(uv));
+    else
+        push(timer->loop, timer->slot, timer->generation, 0, 0);
 }
 
 int co_raw_timer_new(co_loop *loop, uint32_t slot, uint32_t generation) {
@@ -109,6 +112,7 @@ static void on_idle(uv_idle_t *uv) { (void)uv; }
 
 static void on_check(uv_check_t *uv) {
     co_handle *check = HANDLE(uv);
+    if (is_quiet(check)) return;
     push(check->loop, check->slot, check->generation, 0, 0);
 }
 

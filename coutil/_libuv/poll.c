@@ -38,7 +38,10 @@ static void poll_tell(co_handle *poll, int result) {
     *want = -1;
 }
 
-static void on_polled(uv_poll_t *uv, int status, int events) { poll_tell(HANDLE(uv), status < 0 ? status : events); }
+static void on_polled(uv_poll_t *uv, int status, int events) {
+    co_handle *poll = HANDLE(uv);
+    if (status < 0 || !is_quiet(poll)) poll_tell(poll, status < 0 ? status : events); /* else it comes again */
+}
 
 /* In the step after a start: the number may be another file's by now, which can be polled as well. */
 static void poll_check(co_handle *poll) {

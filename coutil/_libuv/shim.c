@@ -94,7 +94,9 @@ typedef struct co_loop {
     pthread_t thread;
     uv_async_t wakeup;
     uv_poll_t signals;
-    uv_timer_t unmute;
+    uv_timer_t unmute;     /* see listeners.c */
+    uv_timer_t timers_over; /* see turns.c */
+    int quiet;             /* nothing is alive in this step */
     uv_timer_t look; /* see wakeups.c */
     int look_due, looked;
     int woken; /* another thread has asked for the hub's attention, which it does not know yet */
@@ -821,6 +823,7 @@ int co_close(co_loop *loop, uint32_t slot) {
 }
 
 static void keepers_recover(co_loop *loop);
+static void timers_run(co_loop *loop);
 static void watchers_arm(co_loop *loop);
 static void look_open(co_loop *loop);
 static void look_before(co_loop *loop, int milliseconds);
@@ -867,6 +870,7 @@ int co_alive(co_loop *loop) {
 int co_step(co_loop *loop, int block) {
     ENTER(loop);
     int alive = block == CO_BLOCK ? co_alive(loop) : 1;
+    loop->quiet = !alive;
     loop->count = loop->top = 0;
     loop->turn++;
     if (loop->ripe) tell_ripe(loop);
@@ -878,7 +882,8 @@ int co_step(co_loop *loop, int block) {
     uv_update_time(&loop->uv);
     loop->uv.stop_flag = 0; /* as records set it, which came before: uv_run would do nothing */
     uv_ref((uv_handle_t *)&loop->wakeup); /* something referenced must exist, or uv_run polls nothing */
-    uv_run(&loop->uv, block && alive ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    timers_run(loop);
+    uv_run(&loop->uv, block && alive && !loop->count ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     if (!loop->held) uv_unref((uv_handle_t *)&loop->wakeup);
     if (loop->keepers_due) keepers_recover(loop);
     if (loop->sigpipe_blocked) sigpipe_unblock(loop);
@@ -948,11 +953,14 @@ co_loop *co_loop_new(void) {
     loop->ripe_end = &loop->ripe;
     loop->status = &loop->clock;
     loop->wakeup.data = loop->unmute.data = loop;
+    uv_timer_init(&loop->uv, &loop->timers_over);
+    uv_unref((uv_handle_t *)&loop->timers_over);
     uv_timer_init(&loop->uv, &loop->unmute);
     uv_unref((uv_handle_t *)&loop->unmute);
     look_open(loop);
     if (uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) {
         uv_close((uv_handle_t *)&loop->unmute, NULL);
+        uv_close((uv_handle_t *)&loop->timers_over, NULL);
         uv_close((uv_handle_t *)&loop->look, NULL);
         uv_run(&loop->uv, UV_RUN_NOWAIT);
         uv_loop_close(&loop->uv);
@@ -984,7 +992,7 @@ static void on_walk(uv_handle_t *uv, void *data) {
     co_loop *loop = data;
     if (uv_is_closing(uv)) return;
     if (uv == (uv_handle_t *)&loop->wakeup || uv == (uv_handle_t *)&loop->signals ||
-        uv == (uv_handle_t *)&loop->unmute || uv == (uv_handle_t *)&loop->look)
+        uv == (uv_handle_t *)&loop->unmute || uv == (uv_handle_t *)&loop->timers_over || uv == (uv_handle_t *)&loop->look)
         uv_close(uv, NULL);
     else if (uv->type == UV_TIMER)
         uv_close(uv, on_timer_freed);

@@ -22,7 +22,7 @@ from .._coroutines.books import Unique, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._interpreter import get_ident
-from .._kernel.hub import Hub, this_hub
+from .._kernel.hub import SLEEPLESS, Hub, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics
@@ -209,11 +209,14 @@ class Loop(Unique, Names, Work):
         self._early = handles
         self._hub.early = self._call_early if handles else None
 
-    def _call_early(self) -> bool:
-        for handle in self._early[:]:
+    def _call_early(self) -> int:
+        """Call the handlers; as in libuv, a turn in which there are idle handles does not wait, even if they stop."""
+        handles = self._early[:]
+        sleepless = any(handle.kind == "idle" for handle in handles)
+        for handle in handles:
             if handle in self._early and (call := handle._event(0, 0)) is not None:
                 self._begin(*call)
-        return True
+        return SLEEPLESS if sleepless else 1
 
     # -- what it tells ------------------------------------------------------------------------------------------------
 

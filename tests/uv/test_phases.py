@@ -1,6 +1,8 @@
 """Idle, prepare and check handles: when they are called, and what may happen in their handlers."""
 
+import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -149,3 +151,109 @@ def test_handlers_may_wait(loop):
         idle.start()
         loop.run()
     assert log == ["in"] * 5 + ["out"]
+
+
+def test_turn_of_an_idle_handle_that_stops_does_not_wait(loop):
+    """The handler stops its own handle; the turn goes on to the check handlers at once, also in `once`."""
+    log = []
+    with uv.Idle(loop) as idle, uv.Check(loop) as check, uv.Timer(loop) as timer:
+        idle.onidle = lambda one: (log.append("idle"), one.stop())
+        check.oncheck = lambda one: (log.append("check"), one.stop())
+        timer.start(60_000)
+        for mode in ("once", "default"):
+            idle.start()
+            check.start()
+            if mode == "default":
+                check.oncheck = lambda one: (log.append("check"), one.stop(), timer.stop())
+            begin = time.monotonic()
+            loop.run(mode)
+            assert time.monotonic() - begin < 30
+        assert log == ["idle", "check"] * 2
+
+
+def test_due_timers_come_before_what_the_poll_brings(loop):
+    """In every way of running, whatever the version of libuv: timer, then check."""
+    for mode in ("nowait", "once", "default"):
+        log = []
+        with uv.Timer(loop) as timer, uv.Check(loop) as check:
+            timer.ontimeout = lambda one, log=log: log.append("timer")
+            check.oncheck = lambda one, log=log: (log.append("check"), one.stop())
+            timer.start(0)
+            check.start()
+            loop.run(mode)
+            assert log == ["timer", "check"], mode
+
+
+# -- what is not referenced
+
+
+def always_ready(loop, later):
+    ends = socket.socketpair()
+    for end in ends:
+        later.callback(end.close)
+    poll = uv.Poll(loop, ends[0])
+    poll.start("w")
+    return poll
+
+
+def check(loop, later):
+    made = uv.Check(loop)
+    made.start()
+    return made
+
+
+def idle(loop, later):
+    made = uv.Idle(loop)
+    made.start()
+    return made
+
+
+def prepare(loop, later):
+    made = uv.Prepare(loop)
+    made.start()
+    return made
+
+
+def due_again_and_again(loop, later):
+    made = uv.Timer(loop)
+    made.start(0, 1)
+    return made
+
+
+@pytest.mark.parametrize("make", [always_ready, check, idle, prepare, due_again_and_again])
+def test_what_happens_in_every_turn_does_not_keep_the_loop(loop, make):
+    """A source that is not referenced: `run` returns at once, without a call of its handler."""
+    log = []
+    with ExitStack() as later, make(loop, later) as handle:
+        for handler in ("onpoll", "oncheck", "onidle", "onprepare", "ontimeout"):
+            setattr(handle, handler, log.append)
+        handle.unref()
+        assert loop.run() is False
+        assert loop.run("once") is False
+        assert log == []
+        handle.ref()
+        with uv.Timer(loop) as timer:
+            timer.ontimeout = lambda _: handle.stop()
+            timer.start(5)
+            setattr(handle, f"on{'timeout' if handle.type == 'timer' else handle.type}", lambda *_: log.append(1))
+            assert loop.run() is False
+        assert log, "it was put off, not lost"
+
+
+@pytest.mark.parametrize("make", [always_ready, check, idle, prepare, due_again_and_again])
+def test_deadlock_beside_what_happens_in_every_turn(make):
+    """A wait that nothing can end is told, although something that is not referenced goes on."""
+    with ExitStack() as later, make(uv.default_loop(), later) as handle:
+        handle.unref()
+        with pytest.raises(errors.Deadlock):
+            event.await_("what nobody emits")
+
+
+def test_record_of_a_last_turn_that_makes_the_loop_alive(loop):
+    """The end is decided after what the records of a turn have started, not before."""
+    log = []
+    with uv.Timer(loop) as timer:
+        timer.ontimeout = lambda _: log.append("timer")
+        loop.call_threadsafe(timer.start, 1)
+        assert loop.run() is False
+        assert log == ["timer"]
