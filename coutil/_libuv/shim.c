@@ -870,7 +870,7 @@ int co_alive(co_loop *loop) {
 int co_step(co_loop *loop, int block) {
     ENTER(loop);
     int alive = block == CO_BLOCK ? co_alive(loop) : 1;
-    loop->quiet = !alive;
+    loop->quiet = block > CO_BLOCK_ALWAYS ? !co_alive(loop) : !alive; /* then it waits for other threads only */
     loop->count = loop->top = 0;
     loop->turn++;
     if (loop->ripe) tell_ripe(loop);
