@@ -33,6 +33,43 @@ def test_every_path_named_in_the_documents_exists():
     assert missing == []
 
 
+def test_limits(tmp_path):
+    """What docs/limits.md says of locks that ask for the thread, of imports, and of daemons."""
+    (tmp_path / "slow.py").write_text("from coutil import system\nsystem.suspend(0.01)\nvalue = 1\n", encoding="utf-8")
+    code = f"""
+        import os, sys, threading
+        from coutil import spawn, system
+        sys.path.insert(0, {str(tmp_path)!r})
+        lock = threading.RLock()
+
+        def load():
+            try:
+                import slow
+                print(slow.value)
+            except AttributeError as error:
+                print("circular import" in str(error))
+
+        def locked(name):
+            with lock:
+                print("in", name)
+                system.suspend()
+                print("out", name)
+
+        if os.fork() == 0:
+            os.closerange(3, 256)
+            spawn.call(load)
+            spawn.call(load)
+            system.suspend(0.05)
+            for name in "ab":
+                spawn.call(locked, name)
+            system.suspend(0.05)
+            sys.exit()
+        os.wait()
+    """
+    done = run_script(code)
+    assert done.stdout.split("\n")[:-1] == ["True", "1", "in a", "in b", "out a", "out b"]
+
+
 def test_how_a_thread_hands_work_to_a_loop():
     """The example of docs/uv.md runs; without its `Async`, the loop would not have waited for the thread."""
     code = example("uv.md", "call_threadsafe")
