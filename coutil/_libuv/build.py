@@ -31,6 +31,7 @@ PARTS: tuple[str, ...] = (
     "info",
     "udp",
     "signals",
+    "plain",
     "shutdown",
     "shared",
     "childfds",

@@ -315,6 +315,7 @@ int co_adopt(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int kind
     if (!code) code = handle_opened(handle, adopted_init(loop, handle, fd, kind, share));
     if (!code) handle->plain = kind == CO_FD_TERMINAL || kind == CO_FD_FIFO;
     int again = !code && type == UV_TTY && handle->u.tty.io_watcher.fd != fd; /* libuv opens terminals again */
+    if (!code && type == UV_TTY) handle->common = !again;
     if (code || again) close(fd);
     return code;
 }

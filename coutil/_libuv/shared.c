@@ -1,20 +1,21 @@
-/* Stream sockets whose open file description other processes use, too: standard streams, and what a child was given.
+/* Streams whose open file description other processes use, too, and streams that block: standard streams, what a child was
+ * given, terminals that cannot be opened again.
  *
  * O_NONBLOCK is a flag of the description, not of the descriptor. If it were set, `print` would lose what the socket does not
  * take at once, and so would other processes; if they clear it, our loop stops. So it is off for such a stream, and nothing
  * here relies on it:
- * - data are sent by send(2) with MSG_DONTWAIT. What the system does not take waits in a queue of ours, for a poll of a
- *   duplicate (libuv polls a descriptor for one handle only). libuv's queue would write without that flag.
- *   `write_queue_size` counts it all the same, so that others see that the stream is busy.
+ * - data are sent by send(2) with MSG_DONTWAIT; to what is no socket they are written as plain.c says. What the system does
+ *   not take waits in a queue of ours, for an epoll set that looks at the descriptor: libuv polls a descriptor for one handle
+ *   only, and would write without that flag. `write_queue_size` counts it all the same, so that others see that the stream
+ *   is busy.
  * - data are received by recv(2) with MSG_DONTWAIT, in place of libuv's read, which gets no memory. Only through a pipe that
- *   descriptors travel along does libuv read, after a look whether there still is something; it waits if another process takes
- *   that between the look and the read.
+ *   descriptors travel along, and from what is no socket, does libuv read, after a look whether there still is something; it
+ *   waits if another process takes that between the look and the read.
  *
  * Listeners and datagram sockets are not treated so: accept(2) knows no such flag.
  */
 
-#include <poll.h>
-
+#define CO_SENT_AT_ONCE (1 << 20) /* bytes that one stream sends before others have their turn */
 #define CO_LOWEST 3 /* descriptors below are standard streams, which libuv never closes */
 
 typedef struct co_sending co_sending;
@@ -31,22 +32,23 @@ struct co_shared {
     uv_poll_t poll; /* first */
     co_handle *stream;
     co_sending *first, **last;
-    int fd;
+    int fd; /* what is polled in place of the stream's */
 };
 
-static int carries_descriptors(const co_handle *stream) {
-    return stream->u.handle.type == UV_NAMED_PIPE && stream->u.pipe.ipc;
+/* Whether libuv reads: recv(2) would lose descriptors, or is not possible. */
+static int read_by_libuv(const co_handle *stream) {
+    return stream->plain || (stream->u.handle.type == UV_NAMED_PIPE && stream->u.pipe.ipc);
 }
 
 /* Whether libuv shall read now. Unlike a look by recv(2), this one takes no error away. */
 static int shared_reads(const co_handle *stream) {
     struct pollfd entry = {stream->u.stream.io_watcher.fd, POLLIN, 0};
-    return carries_descriptors(stream) && poll(&entry, 1, 0);
+    return read_by_libuv(stream) && poll(&entry, 1, 0);
 }
 
 /* Receive what libuv was not let read. Returns whether it had to be; it may have been taken by others. */
 static int shared_read(co_handle *stream) {
-    if (carries_descriptors(stream) || !wanted(stream)) return 0;
+    if (read_by_libuv(stream) || !wanted(stream)) return 0;
     uv_buf_t window = window_for(stream->loop, stream->slot);
     ssize_t count;
     if (!window.base) return 0;
@@ -86,7 +88,40 @@ static ssize_t shared_send(int fd, const char *data, size_t size, int passed) {
         sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) return sent;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+    return would_wait(errno) ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
+/* ---- what is polled in place of the stream's descriptor, which libuv polls for the reading ---- */
+
+#ifdef __linux__
+#define CO_HAS_ROOM UV_READABLE
+
+/* Returns an epoll set that can be read when there is room, or libuv's code. */
+static int gate_open(int fd) {
+    struct epoll_event event = {.events = EPOLLOUT};
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    if (set < 0) return uv_translate_sys_error(errno);
+    if (!epoll_ctl(set, EPOLL_CTL_ADD, fd, &event)) return set;
+    int code = uv_translate_sys_error(errno);
+    close(set);
+    return code;
+}
+#else
+#define CO_HAS_ROOM UV_WRITABLE
+
+static int gate_open(int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, CO_LOWEST);
+    return copy < 0 ? uv_translate_sys_error(errno) : copy;
+}
+#endif
+
+/* Where the gate is a duplicate, libuv makes the open file non-blocking: that is undone at once. */
+static int gate_poll(co_shared *shared, co_handle *stream) {
+    int flags = fcntl(shared->fd, F_GETFL);
+    descriptor_vacate(stream->loop, shared->fd);
+    int code = uv_poll_init(&stream->loop->uv, &shared->poll, shared->fd);
+    if (!code && CO_HAS_ROOM == UV_WRITABLE) fcntl(shared->fd, F_SETFL, flags);
+    return code;
 }
 
 /* ---- the queue ---- */
@@ -112,15 +147,24 @@ static void shared_end(co_shared *shared, int status) {
     if (done)
         done(&request->u.write, status);
     else if (status || (status = uv_shutdown(&request->u.shutdown, stream, on_shutdown)))
-        request_done(request, status);
+        request_done(request, told(shared->stream, status));
+}
+
+static ssize_t shared_attempt(co_handle *stream, const co_sending *sending) {
+    int fd = stream->u.stream.io_watcher.fd;
+    size_t size = sending->left < CO_SENT_AT_ONCE ? sending->left : CO_SENT_AT_ONCE;
+    if (!sending->done) return 0;
+    return stream->plain ? plain_write(fd, sending->data, size) : shared_send(fd, sending->data, size, sending->passed);
 }
 
 /* Send what the system takes. */
 static void shared_serve(co_shared *shared) {
-    for (co_sending *sending; (sending = shared->first);) {
-        ssize_t sent = sending->done ? shared_send(shared->fd, sending->data, sending->left, sending->passed) : 0;
+    ssize_t all = 0;
+    for (co_sending *sending; (sending = shared->first) && all < CO_SENT_AT_ONCE;) {
+        ssize_t sent = shared_attempt(shared->stream, sending);
         if (sent == UV_EAGAIN) return;
         if (sent > 0) {
+            all += sent;
             sending->passed = -1;
             sending->data += sent;
             sending->left -= (size_t)sent;
@@ -129,20 +173,38 @@ static void shared_serve(co_shared *shared) {
         }
         shared_end(shared, sent < 0 ? (int)sent : 0);
     }
-    uv_poll_stop(&shared->poll);
+    if (!shared->first) uv_poll_stop(&shared->poll);
 }
 
 static void on_shared(uv_poll_t *uv, int status, int events) { shared_serve((co_shared *)uv); }
 
+static int shared_new(co_handle *stream) {
+    if (stream->shared) return 0;
+    co_shared *shared = calloc(1, sizeof *shared);
+    if (!shared) return UV_ENOMEM;
+    shared->fd = gate_open(stream->u.stream.io_watcher.fd);
+    int code = shared->fd < 0 ? shared->fd : gate_poll(shared, stream);
+    if (code) {
+        if (shared->fd >= 0) close(shared->fd);
+        free(shared);
+        return code;
+    }
+    shared->stream = stream;
+    shared->last = &shared->first;
+    stream->shared = shared;
+    return 0;
+}
+
 /* In place of libuv's write: the request ends with `done`. */
 static int shared_write(co_handle *stream, co_request *request, const char *data, size_t size, int passed, uv_write_cb done) {
     co_sending sending = {NULL, request, done, data, size, passed};
-    int code = shared_queue(stream->shared, &sending);
+    int code = shared_new(stream);
+    if (!code) code = shared_queue(stream->shared, &sending);
     if (!code) {
         request->u.write.handle = &stream->u.stream;
         stream->u.stream.write_queue_size += size;
         stream->loop->writes++;
-        uv_poll_start(&stream->shared->poll, UV_WRITABLE, on_shared); /* cannot fail */
+        uv_poll_start(&stream->shared->poll, CO_HAS_ROOM, on_shared); /* cannot fail */
     }
     return request_started(request, code);
 }
@@ -158,23 +220,8 @@ static int shared_shutdown(co_handle *stream, co_request *request) {
 
 /* Clear O_NONBLOCK of the stream's open file description for good. Twice is no error. */
 static int shared_start(co_handle *stream) {
-    int fd = stream->u.stream.io_watcher.fd;
-    if (!stream->shared) {
-        co_shared *shared = calloc(1, sizeof *shared);
-        if (!shared) return UV_ENOMEM;
-        shared->fd = fcntl(fd, F_DUPFD_CLOEXEC, CO_LOWEST);
-        int code = shared->fd < 0 ? uv_translate_sys_error(errno) : 0;
-        if (!code) descriptor_vacate(stream->loop, shared->fd);
-        if (!code) code = uv_poll_init(&stream->loop->uv, &shared->poll, shared->fd);
-        if (code) {
-            if (shared->fd >= 0) close(shared->fd);
-            free(shared);
-            return code;
-        }
-        shared->stream = stream;
-        shared->last = &shared->first;
-        stream->shared = shared;
-    }
+    int fd = stream->u.stream.io_watcher.fd, code = shared_new(stream);
+    if (code) return code;
     int mode = fcntl(fd, F_GETFL);
     return mode < 0 || fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) ? uv_translate_sys_error(errno) : 0;
 }

@@ -125,7 +125,7 @@ struct co_handle {
     uint8_t raw : 1;             /* one as libuv has it: it counts as alive when libuv says so, see handles.c */
     uint8_t flowing : 1;         /* a raw one that reads, or accepts, although nobody waits */
     uint8_t plain : 1;           /* a stream on no socket: written with write(2) */
-    uint8_t blocking : 1;        /* a raw stream whose descriptor blocks */
+    uint8_t common : 1;          /* a terminal that could not be opened again: others use its open file */
     uint8_t tapped : 1;          /* a child during whose life SIGCHLD is watched */
     uint8_t simplex : 1;         /* our end of a pipe to a child that only we write to; see shutdown.c */
     uint8_t recverr : 1;         /* a datagram socket whose errors the system queues */
@@ -135,7 +135,7 @@ struct co_handle {
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
-    co_shared *shared;           /* of a stream whose description others use, too; see shared.c */
+    co_shared *shared;           /* of a stream whose description others use, too, or that blocks; see shared.c */
     co_listener *listener;       /* of a stream that listens; see listeners.c */
     union {
         uv_handle_t handle;
@@ -660,7 +660,7 @@ static void serve_refused(co_loop *loop) {
             continue;
         }
         if (!wanted(handle)) continue;
-        if (handle->plain || handle->blocking) continue;
+        if (handle->plain) continue;
         if (handle->u.handle.type == UV_NAMED_PIPE && handle->u.pipe.ipc) continue; /* read(2) would lose descriptors */
         if (handle->u.handle.type == UV_UDP) {
             if (datagrams_take(handle) == UV_ENOBUFS) on_refused(handle);
@@ -708,6 +708,9 @@ static void sigpipe_unblock(co_loop *loop) {
     loop->sigpipe_blocked = 0;
 }
 
+static int plain_write(int fd, const char *data, size_t size);
+static int is_left_to_us(co_handle *stream);
+
 /* What the kernel takes at once, without SIGPIPE; UV_EAGAIN if it takes nothing or others are queued before. */
 int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     STREAM(stream, loop, slot);
@@ -720,9 +723,12 @@ int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     }
     ssize_t sent;
     if (size > INT32_MAX) size = INT32_MAX;
-    if (stream->plain) sigpipe_block(loop);
+    if (stream->plain) {
+        sigpipe_block(loop);
+        return plain_write(fd, data, size);
+    }
     do
-        sent = stream->plain ? write(fd, data, size) : send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) return (int)sent;
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
@@ -742,7 +748,8 @@ static int shared_write(co_handle *stream, co_request *request, const char *data
 static int write_start(co_request *request, co_handle *stream, const char *data, size_t size, uv_stream_t *passed,
                        uv_write_cb done) {
     co_loop *loop = stream->loop;
-    if (stream->shared) return shared_write(stream, request, data, size, passed ? passed->io_watcher.fd : -1, done);
+    if (stream->shared || is_left_to_us(stream))
+        return shared_write(stream, request, data, size, passed ? passed->io_watcher.fd : -1, done);
     size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;
     uv_buf_t *buffers = malloc(pieces * sizeof *buffers); /* libuv copies the list, not the data */
     if (!buffers || is_watched(stream)) {

@@ -7,8 +7,6 @@
 static void pipe_disconnect(co_handle *pipe);
 static int shared_shutdown(co_handle *stream, co_request *request);
 
-static int is_empty(const void *queue) { return *(void *const *)queue == queue; }
-
 static void on_shutdown(uv_shutdown_t *uv, int status) {
     co_handle *stream = HANDLE(uv->handle);
     if (status == UV_ENOTSOCK && stream->simplex) {

@@ -37,7 +37,8 @@ int co_raw_tty_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {
     int code = raw_open(loop, slot, generation, UV_TTY, &tty);
     if (!code) code = handle_opened(tty, uv_tty_init(&loop->uv, &tty->u.tty, own, 0));
     if (!code) tty->plain = 1;
-    if (code || tty->u.stream.io_watcher.fd != own) close(own);
+    if (!code) tty->common = tty->u.stream.io_watcher.fd == own;
+    if (code || !tty->common) close(own);
     return code;
 }
 
@@ -112,11 +113,12 @@ int co_stream_queue(co_loop *loop, uint32_t slot, uint64_t *size) {
     return 0;
 }
 
+/* What libuv has begun to write would stop the thread. */
 int co_stream_blocking(co_loop *loop, uint32_t slot, int on) {
     RAW_STREAM(stream, loop, slot);
     if (stream->u.stream.io_watcher.fd < 0) return UV_EBADF;
-    stream->blocking = on;
-    return uv_stream_set_blocking(&stream->u.stream, on);
+    if (on && !is_empty(&stream->u.stream.write_queue)) return UV_EBUSY;
+    return on && is_shareable(stream) ? shared_start(stream) : uv_stream_set_blocking(&stream->u.stream, on);
 }
 
 /* ---- handles that travel ---- */

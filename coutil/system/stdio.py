@@ -47,7 +47,8 @@ class Terminal(ByteStream):
     """A terminal: `receive` reads what is typed (a line at a time, unless the mode is another), `send` writes.
 
     One coroutine at a time may receive; any number may send. `shutdown` raises `UVError`: ENOTSOCK. What cannot be
-    opened again (the other side of a pseudo-terminal, or one of another user) is written to in blocking mode.
+    opened again (the other side of a pseudo-terminal, or one of another user) is not made non-blocking, for others use
+    the same open file; it is written to a few bytes at a time, as there is room.
     """
 
     __slots__ = ("_told", "_waiting")
@@ -201,7 +202,11 @@ def _terminal(number: int) -> Terminal:
 
 
 def _pipe(number: int) -> Travelling | None:
-    return adopted(_again(number))
+    blocks = os.get_blocking(number)
+    stream = adopted(_again(number))
+    if blocks and not os.get_blocking(number):  # it could not be opened again
+        os.set_blocking(number, True)
+    return stream
 
 
 def _socket(number: int) -> Travelling | None:

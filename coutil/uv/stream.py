@@ -328,7 +328,11 @@ class Stream(Handle):
         return number(lib.co_stream_queue, "uv_stream_get_write_queue_size", own.pointer, own.slot)
 
     def set_blocking(self, on: bool) -> None:
-        """Have writes block the OS thread, or not. Raises `Closed`, `UVError` EBADF. Source: uv_stream_set_blocking."""
+        """Have the descriptor block, or not, for all that use the same open file. Writes of this handle never stop the
+        thread: they suspend, also on a descriptor that blocks.
+
+        Raises `Closed`, `UVError`: EBADF, EBUSY (writes are in progress). Source: uv_stream_set_blocking.
+        """
         self._c(lib.co_stream_blocking, "uv_stream_set_blocking", bool(on))
 
     # -- connections --------------------------------------------------------------------------------------------------

@@ -20,7 +20,11 @@ _STATES = ("unsupported", "supported")
 
 
 class TTY(Stream):
-    """A terminal. Handlers: those of `Stream`. `shutdown` ends neither half of it: it raises `UVError`."""
+    """A terminal. Handlers: those of `Stream`. `shutdown` ends neither half of it: it raises `UVError`.
+
+    One that cannot be opened again (the other side of a pseudo-terminal, or one of another user) is not made
+    non-blocking, for others use the same open file; it is written to a few bytes at a time, as there is room.
+    """
 
     kind = "tty"
 

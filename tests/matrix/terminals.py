@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,21 @@ def _screen() -> Iterator[tuple[system.Terminal, int]]:
         yield terminal, other
     finally:
         terminal.close()
+        os.close(other)
+
+
+@contextmanager
+def _other_side() -> Iterator[tuple[system.Terminal, int]]:
+    """The same with the sides changed: a terminal that cannot be opened again, so that it blocks others."""
+    own, other = os.openpty()
+    os.set_blocking(other, False)
+    tty.setraw(other)
+    terminal = _terminal(own)
+    try:
+        yield terminal, other
+    finally:
+        terminal.close()
+        os.close(own)
         os.close(other)
 
 
@@ -66,8 +82,17 @@ def terminal_receive_into(clock: ManualClock) -> Iterator[Row]:
 
 @row
 def terminal_send(clock: ManualClock) -> Iterator[Row]:
+    return _send(_screen)
+
+
+@row
+def terminal_send_by_morsels(clock: ManualClock) -> Iterator[Row]:
+    return _send(_other_side)
+
+
+def _send(screen: Callable[[], AbstractContextManager[tuple[system.Terminal, int]]]) -> Iterator[Row]:
     """What has begun goes on in the background, so that nobody sees half of it."""
-    with _screen() as (terminal, other):
+    with screen() as (terminal, other):
         shown, sends = bytearray(), []
 
         def send() -> Any:

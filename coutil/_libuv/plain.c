@@ -1,0 +1,56 @@
+/* Writing to terminals and pipes, whose open file may block.
+ *
+ * O_NONBLOCK belongs to the open file, which other descriptors and processes may share: a terminal that cannot be opened
+ * again is left as it is, a program may ask for a stream that blocks, and any process that has a pipe may clear the flag.
+ * write(2) would then stop the thread until the reader reads, and neither deadlines nor Ctrl-C would get through. No flag
+ * of the call helps, as it does with sockets. So the flag is looked at before each call; if it is not set, the stream is
+ * written to as long as poll(2) says that there is room, so few bytes at a time that this room is certain: CO_MORSEL. Only
+ * a second writer that fills the same room in between can make a morsel wait; a signal ends that. */
+
+#include <poll.h>
+
+#define CO_MORSEL 128    /* bytes that a terminal, or a pipe, takes without waiting if it takes any; each may become two */
+#define CO_MORSELS 65536 /* bytes that are written in one go, so that other streams have their turn */
+
+static int is_empty(const void *queue) { return *(void *const *)queue == queue; }
+
+static int is_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || flags & O_NONBLOCK; /* what is not open does not block */
+}
+
+static int would_wait(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == EINTR; }
+
+/* Write what there is certainly room for. A terminal whose other side has hung up takes what there is room for, and then
+ * nothing for ever: that is EIO, as it is for a reader. */
+static int morsels_write(int fd, const char *data, size_t size) {
+    size_t done = 0;
+    if (size > CO_MORSELS) size = CO_MORSELS;
+    do {
+        struct pollfd room = {.fd = fd, .events = POLLOUT};
+        size_t morsel = size - done < CO_MORSEL ? size - done : CO_MORSEL;
+        if (poll(&room, 1, 0) < 1) break;
+        if (room.revents == POLLHUP) return done ? (int)done : UV_EIO;
+        ssize_t sent = write(fd, data + done, morsel);
+        if (sent < 0 && !would_wait(errno) && !done) return uv_translate_sys_error(errno);
+        if (sent < 0) break;
+        done += (size_t)sent;
+    } while (done < size);
+    return done || !size ? (int)done : UV_EAGAIN;
+}
+
+/* Returns how many bytes were taken, UV_EAGAIN, or libuv's code; it never waits. */
+static int plain_write(int fd, const char *data, size_t size) {
+    if (!is_nonblocking(fd)) return morsels_write(fd, data, size);
+    ssize_t sent;
+    do
+        sent = write(fd, data, size);
+    while (sent < 0 && errno == EINTR);
+    return sent >= 0 ? (int)sent : would_wait(errno) ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
+/* Whether libuv must not write what a stream did not take at once. It goes on if it has begun. */
+static int is_left_to_us(co_handle *stream) {
+    uv_stream_t *uv = &stream->u.stream;
+    return stream->plain && is_empty(&uv->write_queue) && (stream->common || !is_nonblocking(uv->io_watcher.fd));
+}
