@@ -42,10 +42,11 @@ class Pipe(Stream):
     def open(self, file: Any) -> None:
         """Use a pipe or a Unix socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
 
-        It does not block. Nothing else may use, or close, the descriptor. A socket object is detached. A file object is
-        flushed and closed, and the handle has a duplicate of its descriptor; what the object has read ahead is lost. An
-        object that does not close its descriptor, such as `sys.stdin`, stays as it is. If this raises, the object is
-        the caller's still.
+        It no longer blocks, for all processes that share its open file description: `print` to such a pipe, or a child
+        that has it, may find no room. Nothing else may use, or close, the descriptor. A socket object is detached. A
+        file object is flushed and closed, and the handle has a duplicate of its descriptor; what the object has read
+        ahead is lost. An object that does not close its descriptor, such as `sys.stdin`, stays as it is. If this
+        raises, the object is the caller's still.
         Raises TypeError, ValueError, `Closed`, what flushing raises, and `UVError`: EBADF, EEXIST (a handle owns it, or
         polls it), EBUSY (this handle is open), EINVAL (a file of a disk). Source: uv_pipe_open.
         """

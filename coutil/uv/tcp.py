@@ -47,7 +47,8 @@ class TCP(Stream):
     def open(self, sock: Any) -> None:
         """Use a socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
 
-        Nothing else may use, or close, the descriptor. A socket object is detached; another object that closes its
+        It no longer blocks, for all processes that share its open file description. Nothing else may use, or close, the
+        descriptor. A socket object is detached; another object that closes its
         descriptor is closed, and the handle has a duplicate. If this raises, the socket is the caller's still.
         Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle owns it, or polls it), EBUSY (this
         handle is open), EINVAL, ENOTSOCK. Source: uv_tcp_open.

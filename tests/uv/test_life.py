@@ -184,7 +184,7 @@ def test_wrong_thread(kind, loop):
     thread.start()
     thread.join()
     assert len(told) == len(calls)
-    assert all("another thread" in text for text in told)
+    assert all("belongs to thread MainThread, and was used in thread" in text for text in told)
     assert one.active is was
     end(kind, loop, [one])
 

@@ -10,7 +10,11 @@ __all__ = ["Pipe", "SharePipe"]
 
 
 class Pipe(ByteStream):
-    """A stream to or from a child, or both; it receives, sends and shuts down as sockets do."""
+    """A stream to or from a child, or both; it receives, sends and shuts down as sockets do.
+
+    In one direction it is a true pipe, else a pair of sockets; see `start`. If the input of a child is a true pipe,
+    `shutdown` closes our end when everything has been sent; then `fileno` raises `UVError`: EBADF.
+    """
 
     __slots__ = ("_title",)
     _shares = False
