@@ -152,8 +152,7 @@ static void childfd_copy(co_loop *loop, co_childfd *into, int fd) {
     }
     into->mode = mode;
     if (into->kind != CO_HAND_OVER) return;
-    share_descriptor(loop, fd);
-    fcntl(fd, F_SETFL, mode & ~O_NONBLOCK);
+    if (share_descriptor(loop, fd)) fcntl(fd, F_SETFL, mode & ~O_NONBLOCK);
 }
 
 /* ---- before and after the start ---- */

@@ -259,10 +259,24 @@ int co_stream_share(co_loop *loop, uint32_t slot) {
     return is_shareable(stream) ? shared_start(stream) : UV_EINVAL;
 }
 
-/* The same for the handle of a descriptor, if it is one of this loop. */
-static void share_descriptor(co_loop *loop, int fd) {
+/* The same for the handle of a descriptor, if it is one of this loop. Returns whether the description may block at once:
+ * what libuv has in its queue has to be written first. */
+static int share_descriptor(co_loop *loop, int fd) {
     for (uint32_t slot = 0; slot < loop->slots; slot++) {
         co_handle *handle = loop->handles[slot];
-        if (handle && is_shareable(handle) && handle->u.stream.io_watcher.fd == fd) shared_start(handle);
+        if (!handle || !is_shareable(handle) || handle->u.stream.io_watcher.fd != fd) continue;
+        if (!handle->shared && handle->u.stream.write_queue_size) {
+            handle->shares_later = 1;
+            return 0;
+        }
+        shared_start(handle);
     }
+    return 1;
+}
+
+/* libuv has written something. */
+static void share_if_written(co_handle *stream) {
+    if (stream->u.stream.write_queue_size || !is_shareable(stream)) return;
+    stream->shares_later = 0;
+    shared_start(stream);
 }

@@ -135,6 +135,7 @@ struct co_handle {
     uint8_t ipv6 : 1, width;     /* of a datagram socket: its family, and how many it takes with one call */
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
+    uint8_t shares_later : 1;    /* when libuv has written what it has to write */
     co_shared *shared;           /* of a stream whose description others use, too, or that blocks; see shared.c */
     co_listener *listener;       /* of a stream that listens; see listeners.c */
     union {
@@ -734,10 +735,14 @@ int co_try_write(co_loop *loop, uint32_t slot, const char *data, size_t size) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
 }
 
+static void share_if_written(co_handle *stream);
+
 static void on_write(uv_write_t *uv, int status) {
     co_request *request = REQUEST(uv, write);
+    co_handle *stream = HANDLE(uv->handle);
     request->head.loop->writes--;
-    request_done(request, told(HANDLE(uv->handle), status));
+    if (stream->shares_later) share_if_written(stream);
+    request_done(request, told(stream, status));
 }
 
 #define CO_PIECE ((size_t)1 << 30) /* a uv_buf_t holds an unsigned int; the kernel takes less than 2 GiB at once */

@@ -295,6 +295,25 @@ def test_stream_that_a_child_was_given(domain):
         assert far.receive() == b"words"
 
 
+def test_stream_that_a_child_is_given_while_data_wait():
+    """What libuv has still to write must not block; when that is done, the stream does, for the child."""
+    with pairs("local") as (near, far):
+        log = []
+        spawn.call(lambda: log.append(near.send(BIG)))
+        child = system.start("sleep", "100", stdout=near)
+        spawn.call(lambda: log.append(near.send(b"more")))
+        assert not os.get_blocking(near.fileno())
+        assert receive_exactly(far, len(BIG) + 4) == BIG + b"more"
+        while len(log) < 2:
+            system.suspend()
+        assert os.get_blocking(near.fileno())
+        spawn.call(lambda: log.append(near.send(BIG)))
+        assert log == [True, True]
+        assert receive_exactly(far, len(BIG)) == BIG
+        child.kill("kill")
+        child.wait()
+
+
 @pytest.mark.parametrize("kind", ["pipe", "tcp"])
 def test_uv_handle_that_a_child_was_given(kind):
     """The same for streams of coutil.uv, with data and with handles, in push style as well."""
