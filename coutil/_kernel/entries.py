@@ -7,7 +7,7 @@ from typing import Any
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.switching import wake
 
-__all__ = ["NOBODY", "Entry", "SlotTable", "Slotted", "Wake"]
+__all__ = ["NOBODY", "Calls", "Entry", "SlotTable", "Slotted", "Wake"]
 
 
 class Slotted:
@@ -114,3 +114,19 @@ class Wake(Entry):
             waiter.resumer = waiter.gate
             waiter.waiting_on = None
             wake(waiter)
+
+
+class Calls(Slotted):
+    """Owner of the wake-up slot: runs what other threads asked for."""
+
+    __slots__ = ("hub",)
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = hub
+
+    def deliver(self, generation: int, result: int, where: int) -> None:
+        """Run the calls that are there now; each failure is reported on its own."""
+        hub = self.hub
+        for _ in range(len(hub.calls)):
+            function, arguments = hub.calls.popleft()
+            hub.home.tell(function, *arguments)

@@ -28,10 +28,10 @@ from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
-from .entries import NOBODY, Entry, SlotTable, Slotted, Wake
+from .entries import NOBODY, Calls, Entry, SlotTable, Slotted, Wake
 from .wakers import Others
 
-__all__ = ["Hub", "this_hub"]
+__all__ = ["Hub", "hub_of", "this_hub"]
 
 Ready: type[deque[Entry]] = deque  # the ready queue; its append and popleft decide on the order, and nothing else does
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
@@ -84,14 +84,14 @@ class Hub(SlotTable):
     ]
 
     def __init__(self, where: Home) -> None:
-        """Make the hub of the calling thread. Raises MemoryError, `UVError`, or `Closed` if the thread is ending."""
+        """See `hub_of`. The caller makes it known to its home."""
         if where.over:
             raise Closed("the thread is ending, its event loop has ended")
         self.home = where
         self.greenlet = where.gate
         self.loop = Loop()
         self.clock = Clock(self.loop)
-        super().__init__(_Calls(self))  # slot 0 is the wake-up of other threads
+        super().__init__(Calls(self))  # slot 0 is the wake-up of other threads
         self.ready = Ready()
         self.void = 0  # entries of it whose coroutines have left
         self.records: Iterator[tuple[int, int, int, int]] = iter(())
@@ -121,12 +121,8 @@ class Hub(SlotTable):
         try:
             _host.install(self)
         except BaseException:
-            _host.uninstall(self)
-            self.loop.close()
+            self.discard()
             raise
-        where.hub = self
-        if where.calls:
-            self.call_threadsafe(where.make_calls)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -447,6 +443,11 @@ class Hub(SlotTable):
         self.calls.clear()
         self.forget_all()
 
+    def discard(self) -> None:
+        """Free a hub that its home does not know yet."""
+        _host.uninstall(self)
+        self.loop.close()
+
     def orphan(self) -> None:
         """Touch nothing of the loop any more: this is the child of a fork, and the loop is its parent's."""
         if self.loop.pointer:
@@ -458,27 +459,29 @@ class Hub(SlotTable):
         self.tune()
 
 
-class _Calls(Slotted):
-    """Owner of the wake-up slot: runs what other threads asked for."""
-
-    __slots__ = ("hub",)
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-
-    def deliver(self, generation: int, result: int, where: int) -> None:
-        """Run the calls that are there now; each failure is reported on its own."""
-        hub = self.hub
-        for _ in range(len(hub.calls)):
-            function, arguments = hub.calls.popleft()
-            hub.home.tell(function, *arguments)
-
-
 def this_hub() -> Hub:
     """Return the hub of the calling thread, made now if there is none yet."""
     where = home()
-    hub: Hub = where.hub or Hub(where)
+    hub: Hub = where.hub or hub_of(where)
     return hub
 
 
-Home.start_hub = staticmethod(lambda where: (where.hub or Hub(where)).body())
+def hub_of(where: Home) -> Hub:
+    """Return the hub of a home, made now if there is none yet.
+
+    A signal handler, or a finalizer, may wait or wake the caller while it is made, and so need one first: then it makes
+    the hub of the home, and ours is given up.
+    Raises MemoryError, `UVError`, or `Closed` if the thread is ending.
+    """
+    made = Hub(where) if where.hub is None else None
+    if where.hub is None:  # no call from here to the next line: nothing comes between
+        where.hub = made
+        if where.calls:
+            where.hub.call_threadsafe(where.make_calls)
+    elif made is not None:
+        made.discard()
+    hub: Hub = where.hub
+    return hub
+
+
+Home.start_hub = staticmethod(lambda where: hub_of(where).body())

@@ -22,7 +22,7 @@ from .._coroutines.books import Unique, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._interpreter import get_ident
-from .._kernel.hub import SLEEPLESS, Hub, this_hub
+from .._kernel.hub import SLEEPLESS, Hub, hub_of, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics
@@ -57,7 +57,7 @@ class Loop(Unique, Names, Work):
     def __init__(self) -> None:
         """Make a loop. Raises `UVError` or MemoryError. Source: uv_loop_init."""
         home()  # the thread's first, which is made now if there is none
-        self._set_up(Hub(Home(top(), first=False)))
+        self._set_up(hub_of(Home(top(), first=False)))
         self._hub.face = ref(self)
 
     def _set_up(self, hub: Hub) -> None:
@@ -359,7 +359,7 @@ def default_loop() -> Loop:
     """
     home()
     where = top().home
-    return _face(where.hub or Hub(where))
+    return _face(where.hub or hub_of(where))
 
 
 def current_loop() -> Loop:

@@ -211,3 +211,53 @@ def test_while_the_hub_is_made():
         """
     )
     assert lines == ["f"]
+
+
+FIRST_WAIT = """
+    import signal
+    from coutil import _host, event, system
+    from coutil._kernel.hub import this_hub
+    from tests.helpers.moments import at_every_moment
+
+    def check(log, moment):
+        seen = [system.suspend(0.001), system.suspend(0), len(_host._hubs), this_hub() in _host._hubs]
+        assert (log, seen) == (expected, [True, True, 1, True]), (moment, log, seen)
+
+    def make():
+        this_hub().close()
+        log = []
+        return (*begin(log), lambda moment: check(log, moment))
+"""
+
+
+def test_woken_while_the_first_wait_makes_the_hub():
+    """B20: whoever is woken then waits again, in the same hub."""
+    lines = output_of(
+        f"""{FIRST_WAIT}
+    def begin(log):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # after the last moment
+        return lambda: log.append(event.await_("x")), lambda: event.emitall("x")
+
+    expected = ["x"]
+    signal.signal(signal.SIGALRM, lambda *_: event.emitall("x"))
+    system.suspend(0)
+    print(at_every_moment(make) > 50)
+    """,
+        timeout=60,
+    )
+    assert lines == ["True"]
+
+
+def test_a_handler_that_waits_while_the_hub_is_made():
+    """B20: its hub is that of the thread."""
+    lines = output_of(
+        f"""{FIRST_WAIT}
+    def begin(log):
+        return this_hub, lambda: log.append(system.suspend(0.001))
+
+    expected = [True]
+    system.suspend(0)
+    print(at_every_moment(make) > 15)
+    """
+    )
+    assert lines == ["True"]
