@@ -214,7 +214,12 @@ def _socket(number: int) -> Travelling | None:
     stream = adopted(_duplicate(number), share=True)
     if isinstance(stream, ByteStream):
         if blocks:
-            stream._call(lib.co_stream_share, "fcntl")
+            try:
+                stream._call(lib.co_stream_share, "fcntl")
+            except OSError:  # no descriptor is left
+                stream.close()
+                os.set_blocking(number, True)
+                raise
     elif blocks:
         if not _blocking:
             atexit.register(_restore)

@@ -156,6 +156,29 @@ def test_one_socket_as_input_and_output():
             sender.join()
 
 
+def test_no_descriptor_is_left():
+    """The first use of a standard stream fails, and leaves its mode as it was; a later one succeeds."""
+    script = """
+        import os, resource, sys
+        from coutil import system
+        system.suspend(0)
+        free = os.dup(0)
+        os.close(free)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+        try:
+            system.stdout.send(b"never")
+        except OSError as error:
+            sys.stderr.write(f"{error.name} {os.get_blocking(1)} ")
+        system.suspend(0.001)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        system.stdout.send(b"now")
+    """
+    with program(script, "unix") as (process, near):
+        assert received(near) == b"now"
+        assert process.communicate()[1] == "EMFILE True "
+
+
 # -- inside
 
 

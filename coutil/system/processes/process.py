@@ -239,16 +239,16 @@ def start(  # noqa: PLR0913  # so much can be said about a program
     environment: a mapping or a `PackedEnv`; the program has these variables only. None: ours.
     runpath: the directory to start in. detached: start a new session. user, group: their numbers, to change to.
     stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
-    blocks from then on, as programs expect (a stream of coutil can still be used; one of another library would stop the
-    thread). A string: a new pipe, an attribute of the process: "r" we can
-    receive from it, "w" we can send to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets
-    travel, too. stderr="stdout": the error output goes wherever the output goes, into one pipe if that is one.
+    blocks from then on, as programs expect (streams of this OS thread can still be used; those of other libraries would
+    stop their thread). A string: a new pipe, an attribute of the process: "r" we can receive from it, "w" we can send
+    to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets travel, too. stderr="stdout": the
+    error output goes wherever the output goes, into one pipe if that is one.
     "r" and "w" make true pipes: after `shutdown` of the program's input our end is closed, and has no descriptor. "rw"
-    and "s" make pairs of sockets: a program cannot open these again as /dev/stdin, and bash takes one as its input for
-    a remote login.
+    and "s" make pairs of sockets, which a program cannot open again as /dev/stdin, and bash takes for a remote login.
     The program has no other descriptors of ours; `coutil.uv.spawn` gives it more. It ignores the signals that this
     process ignores, except SIGPIPE and SIGXFSZ, and blocks those that the calling OS thread blocks, as with
-    `subprocess`. (Where libuv starts the programs, on systems other than Linux, it ignores and blocks none.)
+    `subprocess`. (Where libuv starts the programs, it ignores and blocks none: before Linux 5.4, in sandboxes without
+    pidfds, and on other systems.)
     Raises TypeError, ValueError (a NUL, a bad name of a variable, …), or `UVError`: ENOENT (no such program, or no
     `runpath`), EACCES, E2BIG, EPERM, EMFILE, … Source: uv_spawn.
     """
