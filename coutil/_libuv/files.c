@@ -261,7 +261,7 @@ static void fs_end(co_fs *call, uv_fs_t *uv) {
 /* Whether a call changes something that is there after this process. */
 static int fs_lasts(const co_fs *call) {
     switch (call->kind) {
-        case UV_FS_OPEN: return (call->flags & (O_CREAT | O_TRUNC)) != 0;
+        case UV_FS_OPEN:  /* a pipe may never be opened by another process */
         case UV_FS_CLOSE: /* the end of the process closes, too */
         case UV_FS_READ:
         case UV_FS_STAT:

@@ -11,28 +11,6 @@ static void on_pool_gone(struct uv__work *work, int status) {
     done(work, UV_ECANCELED);
 }
 
-/* libuv's part of a request, and whether it brings something that was found already: then that is told. */
-static struct uv__work *pool_work(uv_req_t *uv, int *found) {
-    *found = 0;
-    switch (uv->type) {
-    case UV_FS:
-        *found = ((uv_fs_t *)uv)->result != 0;
-        return &((uv_fs_t *)uv)->work_req;
-    case UV_GETADDRINFO:
-        *found = ((uv_getaddrinfo_t *)uv)->retcode || ((uv_getaddrinfo_t *)uv)->addrinfo;
-        return &((uv_getaddrinfo_t *)uv)->work_req;
-    case UV_GETNAMEINFO:
-        *found = ((uv_getnameinfo_t *)uv)->retcode != 0;
-        return &((uv_getnameinfo_t *)uv)->work_req;
-    case UV_RANDOM:
-        return &((uv_random_t *)uv)->work_req;
-    case UV_WORK:
-        return &((uv_work_t *)uv)->work_req;
-    default:
-        return NULL;
-    }
-}
-
 /* Have libuv's next turn take a request for one that the pool has finished. */
 static void pool_finished(uv_loop_t *loop, struct uv__work *work) {
     void **list = (void **)&loop->wq, **node = (void **)&work->wq, **last = list[1];
@@ -44,9 +22,9 @@ static void pool_finished(uv_loop_t *loop, struct uv__work *work) {
 static void pooled_revive(co_pooled *request) {
     int found;
     struct uv__work *work = request->cancel ? NULL : pool_work(request->uv, &found);
+    request->lasting = 0; /* it is over here, and the fork has emptied the list */
     if (!work || !work->done) return;
     pooled_calls++; /* the fork has set it to 0 */
-    pooled_lasting += !!request->lasting;
     if (work->work && !found) { /* in libuv, one without `work` is finished */
         work->work = (void (*)(struct uv__work *))(void (*)(void))work->done;
         work->done = on_pool_gone;

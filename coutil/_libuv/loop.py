@@ -15,7 +15,6 @@ __all__ = ["Loop"]
 
 _record = Struct("=IIii")  # slot, generation, result, where
 _CLOCK, _ROOM = 0, 1
-_unfinished: list[Any] = []
 
 
 class Loop:
@@ -61,7 +60,7 @@ class Loop:
         """
         code = lib.co_loop_close(self.leak())
         if code == lib.UV_EBUSY:
-            _unfinished.extend(users)
+            _keep(users)
         elif code:
             raise error(code, "uv_loop_close")
 
@@ -76,3 +75,10 @@ class Loop:
         """Return how many handles were created, closed and freed, and how many requests created and freed."""
         names = ("handles_created", "handles_closed", "handles_freed", "requests_created", "requests_freed")
         return {name: getattr(self.pointer, name) for name in names}
+
+
+def _keep(users: Iterable[Any]) -> None:
+    """Keep objects beyond the end of the interpreter, which clears its modules while the thread pool goes on."""
+    from ctypes import py_object, pythonapi  # noqa: PLC0415  # few processes need it, and it takes long to load
+
+    pythonapi.Py_IncRef(py_object([*users]))

@@ -4,21 +4,42 @@
  * starts as many threads with as large stacks before, and lets them end (pool_ready).
  *
  * At the end of the process libuv waits for its threads. A call may last for ever (to open a pipe that nobody else opens)
- * or for long (to look up a name): if nobody will miss what is left, the process ends without libuv's word; so does the
+ * or for long (to look up a name): so the process waits for what is lasting only, and ends without libuv's word; so does the
  * child of a fork that has no such threads, for libuv would look for them and crash. */
 
 #ifdef __linux__
 #include <sys/syscall.h>
 #endif
 
-static int pooled_calls, pooled_lasting; /* that are not over, in all threads of this process */
+static int pooled_calls; /* that are not over, in all threads of this process */
+static co_pooled *lasting; /* those of them that are lasting, and what guards the list */
+static pthread_mutex_t lasting_lock = PTHREAD_MUTEX_INITIALIZER;
 static int pool_ending;                  /* the process ends: what goes piece by piece stops */
 static enum { POOL_UNUSED, POOL_USED, POOL_LOST } pool;
 
-static void pooled_count(const co_pooled *request, int by) {
+static void lasting_list(co_pooled *request, int by) {
+    pthread_mutex_lock(&lasting_lock);
+    if (by > 0) {
+        request->lasting_next = lasting;
+        request->lasting_back = &lasting;
+        if (lasting) lasting->lasting_back = &request->lasting_next;
+        lasting = request;
+    } else if (request->lasting_back) {
+        *request->lasting_back = request->lasting_next;
+        if (request->lasting_next) request->lasting_next->lasting_back = request->lasting_back;
+    }
+    pthread_mutex_unlock(&lasting_lock);
+}
+
+static void lasting_no_more(co_pooled *request) {
+    if (request->lasting) lasting_list(request, -1);
+    request->lasting = 0;
+}
+
+static void pooled_count(co_pooled *request, int by) {
     if (request->cancel) return;
     __atomic_add_fetch(&pooled_calls, by, __ATOMIC_RELAXED);
-    if (request->lasting) __atomic_add_fetch(&pooled_lasting, by, __ATOMIC_RELAXED);
+    if (request->lasting) lasting_list(request, by);
     if (by > 0) __atomic_store_n(&pool, POOL_USED, __ATOMIC_RELAXED);
 }
 
@@ -105,11 +126,35 @@ static int pool_ready(void) {
     return code ? CO_NO_THREADS : 0;
 }
 
+/* libuv's part of a request, and whether it brings something that was found already: then that is told. */
+static struct uv__work *pool_work(uv_req_t *uv, int *found) {
+    *found = 0;
+    switch (uv->type) {
+    case UV_FS:
+        *found = ((uv_fs_t *)uv)->result != 0;
+        return &((uv_fs_t *)uv)->work_req;
+    case UV_GETADDRINFO:
+        *found = ((uv_getaddrinfo_t *)uv)->retcode || ((uv_getaddrinfo_t *)uv)->addrinfo;
+        return &((uv_getaddrinfo_t *)uv)->work_req;
+    case UV_GETNAMEINFO:
+        *found = ((uv_getnameinfo_t *)uv)->retcode != 0;
+        return &((uv_getnameinfo_t *)uv)->work_req;
+    case UV_RANDOM:
+        return &((uv_random_t *)uv)->work_req;
+    case UV_WORK:
+        return &((uv_work_t *)uv)->work_req;
+    default:
+        return NULL;
+    }
+}
+
 /* ---- fork and exit ---- */
 
 static void pooled_forked(void) {
-    pooled_calls = pooled_lasting = pool_checked = 0;
+    pooled_calls = pool_checked = 0;
+    lasting = NULL;
     pthread_mutex_init(&pool_lock, NULL); /* a thread of the parent may have held it */
+    pthread_mutex_init(&lasting_lock, NULL);
     if (pool == POOL_USED) pool = POOL_LOST;
 }
 
@@ -130,12 +175,25 @@ __attribute__((constructor)) static void pooled_watch(void) {
 }
 
 #ifdef __GLIBC__
-/* After all handlers of exit(3), Python's end among them, and before libuv's own destructor. */
+/* Whether the pool has begun with something that is lasting, and has not ended it. What it has not begun is cancelled. */
+static int lasting_runs(void) {
+    int runs = 0, found;
+    pthread_mutex_lock(&lasting_lock);
+    for (co_pooled *one = lasting; one; one = one->lasting_next) {
+        struct uv__work *work = pool_work(one->uv, &found);
+        if (!one->cancelled) one->cancelled = !uv_cancel(one->uv);
+        if (work && !one->cancelled) runs |= __atomic_load_n(&work->work, __ATOMIC_ACQUIRE) != NULL; /* NULL: finished */
+    }
+    pthread_mutex_unlock(&lasting_lock);
+    return runs;
+}
+
+/* After all handlers of exit(3), Python's end among them, and before libuv's own destructor, which would also wait for
+ * what may last for ever. */
 __attribute__((destructor)) static void pooled_leave(void) {
-    int calls = __atomic_load_n(&pooled_calls, __ATOMIC_RELAXED);
-    int lasting = __atomic_load_n(&pooled_lasting, __ATOMIC_RELAXED);
     __atomic_store_n(&pool_ending, 1, __ATOMIC_RELAXED);
-    if (pool != POOL_LOST && (!calls || lasting)) return;
+    if (pool != POOL_LOST && !__atomic_load_n(&pooled_calls, __ATOMIC_RELAXED)) return;
+    while (pool != POOL_LOST && lasting_runs()) usleep(1000);
     fcloseall(); /* as exit(3) does: without locks, which those threads may hold */
     _exit(exit_status);
 }
@@ -198,6 +256,9 @@ static int pooled_cancel(co_pooled *request, int all) {
     uv_fs_type kind = uv->type == UV_FS ? ((uv_fs_t *)uv)->fs_type : UV_FS_UNKNOWN;
     if (!all && (kind == UV_FS_CLOSE || kind == UV_FS_CLOSEDIR)) return UV_EBUSY;
     int code = uv_cancel(uv);
+    if (!code) request->cancelled = 1;
+    if (code == UV_EBUSY && !all && kind == UV_FS_WRITE && lseek(((uv_fs_t *)uv)->file, 0, SEEK_CUR) < 0)
+        lasting_no_more(request); /* nobody may ever read from the pipe, and nobody waits for that any longer */
     return code == UV_EBUSY && pieces_become(request, PIECES_STOP) ? 0 : code;
 }
 

@@ -178,6 +178,8 @@ struct co_pooled {
     co_pooled *next, **back;
     uv_req_t *uv;
     int lasting;                /* it changes something outside of this process, which must not end before */
+    co_pooled *lasting_next, **lasting_back;
+    int cancelled;              /* by libuv, before it began */
     int (*cancel)(co_pooled *); /* of a request that waits elsewhere */
     int pieces;                 /* of work that goes piece by piece: PIECES_GO_ON, … */
 };

@@ -9,7 +9,7 @@ import pytest
 
 from coutil import errors, uv
 from tests.helpers.pool import full_pool
-from tests.helpers.script import output_of
+from tests.helpers.script import output_of, run_script
 
 PRELUDE = """
 import os, resource, sys
@@ -160,3 +160,66 @@ def test_a_slot_that_is_used_again():
         first.cancel()
     assert caught.value.name == "EBUSY"
     assert second.result()
+
+
+# -- the end of the process -------------------------------------------------------------------------------------------
+
+STUCK = {
+    "opening a pipe": 'system.openfile("pipe", write=True, create=True, perm=0o600)',
+    "opening a pipe by its flags": 'uv.default_loop().fs.open("pipe", "w")',
+    "writing to a full pipe, given up": "cut(lambda: uv.default_loop().fs.write(writer, b'x'))",
+    "reading from an empty pipe": "uv.default_loop().fs.read(os.pipe()[0], 1)",
+}
+
+
+@pytest.mark.parametrize("call", STUCK.values(), ids=STUCK)
+@pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
+def test_process_ends_with_a_call_that_lasts_for_ever(call, thread, tmp_path):
+    """It ends, though a thread of the pool does not; what has to be done to a file is done before."""
+    text = f"""
+import fcntl, os, sys, threading
+from coutil import scopes, spawn, system, uv
+os.chdir({str(tmp_path)!r})
+os.mkfifo("pipe")
+reader, writer = os.pipe()
+def cut(wait):
+    with scopes.move_on_after(0.02):
+        wait()
+os.write(writer, bytes(fcntl.fcntl(writer, 1032)))  # F_GETPIPE_SZ
+def use():
+    for _ in range(2):
+        spawn.call(lambda: {call})
+    spawn.call(system.openfile("file", write=True, create=True, perm=0o600).write, b"data")
+    system.suspend(0.1)
+    if {thread}:
+        begun.set()
+        system.suspend(60)
+begun = threading.Event()
+if {thread}:
+    threading.Thread(target=use, daemon=True).start()
+    begun.wait()
+else:
+    use()
+sys.exit(7)
+"""
+    done = run_script(text)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    assert (tmp_path / "file").read_bytes() == b"data"
+
+
+def test_process_ends_when_a_file_is_written(tmp_path):
+    """Data that the pool writes to a file when the process ends are written to the last byte."""
+    done = run_script(f"""
+import os
+from coutil import spawn, system, uv
+os.chdir({str(tmp_path)!r})
+os.mkfifo("pipe")
+loop = uv.default_loop()
+fd = loop.fs.open("file", "w")
+kept = [loop.fs.open_nowait("pipe", "r"), loop.fs.write_nowait(fd, [bytes(1 << 20)] * 400)]
+while not os.path.getsize("file"):
+    system.suspend(0)
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "file").stat().st_size == 400 << 20
+    (tmp_path / "file").unlink()
