@@ -19,7 +19,7 @@ from ..._libuv.command import culprit
 from ..._libuv.signal_names import signal_number, signal_word
 from ..._libuv.spawning import Program, pack
 from ...errors import Closed, Forked, uv_error_class
-from ...scopes import timeout as within
+from ...scopes.deadline import limit
 from ..awaited import Awaited, release
 from ..environment import Path
 from .pipe import Pipe
@@ -150,7 +150,7 @@ class Process(Unique):
         SIGCHLD is ignored).
         """
         if timeout is not None:
-            with within(timeout):
+            with limit(timeout):
                 return self.wait()
         exit_ = self._exit
         if exit_.status is None:
