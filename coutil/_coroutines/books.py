@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ExceptHook = Callable[["Coroutine | None", BaseException], object]
 
 
+_KERNEL = (__package__, "coutil._kernel")  # packages whose frames tell users nothing
+
+
 class Token:
     """A value that user code can never obtain."""
 
@@ -34,12 +37,12 @@ class Token:
 
 
 def leave_out_own_frames(error: BaseException) -> None:
-    """Have the traceback of `error` begin in the coroutine that it escaped from, not with the frames that resumed it.
+    """Have the traceback of `error` begin behind the frames of the kernel, for an `except` clause that raises it again.
 
-    A bare `raise` adds none: the line of the resumer comes right before those of the coroutine.
+    A bare `raise` adds none: the line of a resumer comes right before those of the coroutine that has failed.
     """
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") in _KERNEL:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .._coroutines.books import leave_out_own_frames
 from .._coroutines.switching import SIGNED
 from .._libuv import lib
 from .._libuv.ends import texts
@@ -88,6 +89,7 @@ def run(
     except UVError as failure:
         if failure.syscall == syscall:
             handle.named(failure)
+        leave_out_own_frames(failure)
         raise
 
 

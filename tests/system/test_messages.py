@@ -5,6 +5,7 @@ import re
 import select
 import socket
 import struct
+import traceback
 
 import pytest
 
@@ -160,6 +161,17 @@ def test_reports(domain, escaped):
         assert f"{far._handle} send" in lines["writer"]
     system.run()
     escaped.clear()  # that the streams were closed
+
+
+@both_domains
+def test_tracebacks_are_short(domain):
+    """Between the line that connects and the end of a traceback there is no frame of the kernel."""
+    with system.socket("stream", domain) as stream, pytest.raises(ConnectionRefusedError) as caught:
+        stream.connect(loopback(domain, 1))
+    files = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert files[0] == __file__
+    assert not [name for name in files if "_kernel/operation" in name]
+    assert len(files) <= 4
 
 
 def test_datagrams_that_find_another_peer():
