@@ -332,6 +332,9 @@ static void read_now(co_fs *call) {
     call->result = count == -1 ? uv_translate_sys_error(errno) : count;
 }
 
+/* The same the other way round: there is room, and only as much is written as certainly fits. */
+static void write_now(co_fs *call) { call->result = plain_write(call->fd, call->data, call->size); }
+
 static struct timespec moment(double seconds, int flags) {
     struct timespec time = {.tv_nsec = UTIME_OMIT};
     if (flags & CO_NOW) time.tv_nsec = UTIME_NOW;
@@ -406,6 +409,8 @@ static void own_work(uv_work_t *uv) {
         send_now(call);
     else if (call->kind == UV_FS_READ)
         read_now(call);
+    else if (call->kind == UV_FS_WRITE)
+        write_now(call);
     else
         times_now(call);
 }
@@ -418,7 +423,7 @@ static void on_own(uv_work_t *uv, int status) {
 }
 
 /* Like co_fs_start: copy in pieces; send from the file `source` what the stream `fd`, which does not block, takes at once;
- * read what is there, UV_EAGAIN if there is nothing; or set some times of a file. */
+ * read what is there, or write what there is room for, UV_EAGAIN if that is nothing; or set some times of a file. */
 int co_fs_own(co_loop *loop, uint32_t slot, uint32_t generation, co_fs *call) {
     ENTER(loop);
     co_fs_request *request;

@@ -150,7 +150,7 @@ class Call:
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Hand it to the thread pool; return libuv's code."""
         self.started = True  # as in await_ready()
-        if self.ours or self.struct.in_pieces or self.awaits is False:
+        if self.ours or self.struct.in_pieces or self.awaits is not None:
             code: int = lib.co_fs_own(loop, slot, generation, self.struct)
         else:
             code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])

@@ -4,12 +4,14 @@
  * again is left as it is, a program may ask for a stream that blocks, and any process that has a pipe may clear the flag.
  * write(2) would then stop the thread until the reader reads, and neither deadlines nor Ctrl-C would get through. No flag
  * of the call helps, as it does with sockets. So the flag is looked at before each call; if it is not set, the stream is
- * written to as long as poll(2) says that there is room, so few bytes at a time that this room is certain: CO_MORSEL. Only
- * a second writer that fills the same room in between can make a morsel wait; a signal ends that. */
+ * written to as long as poll(2) says that there is room, so few bytes at a time that this room is certain: CO_MORSEL, or
+ * what a pipe takes in one piece (PIPE_BUF). Only a second writer that fills the same room in between can make a morsel
+ * wait; a signal ends that. Files that may have to be waited for are written to in the same way, by the thread pool. */
 
+#include <limits.h>
 #include <poll.h>
 
-#define CO_MORSEL 128    /* bytes that a terminal, or a pipe, takes without waiting if it takes any; each may become two */
+#define CO_MORSEL 128    /* bytes that a terminal takes without waiting if it takes any; each may become two */
 #define CO_MORSELS 65536 /* bytes that are written in one go, so that other streams have their turn */
 
 static int is_empty(const void *queue) { return *(void *const *)queue == queue; }
@@ -24,11 +26,12 @@ static int would_wait(int error) { return error == EAGAIN || error == EWOULDBLOC
 /* Write what there is certainly room for. A terminal whose other side has hung up takes what there is room for, and then
  * nothing for ever: that is EIO, as it is for a reader. */
 static int morsels_write(int fd, const char *data, size_t size) {
-    size_t done = 0;
+    struct stat file;
+    size_t done = 0, most = !fstat(fd, &file) && S_ISFIFO(file.st_mode) ? PIPE_BUF : CO_MORSEL;
     if (size > CO_MORSELS) size = CO_MORSELS;
     do {
         struct pollfd room = {.fd = fd, .events = POLLOUT};
-        size_t morsel = size - done < CO_MORSEL ? size - done : CO_MORSEL;
+        size_t morsel = size - done < most ? size - done : most;
         if (poll(&room, 1, 0) < 1) break;
         if (room.revents == POLLHUP) return done ? (int)done : UV_EIO;
         ssize_t sent = write(fd, data + done, morsel);

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import termios
+import tty
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -609,6 +610,25 @@ class ReceiveFromTerminal(OnTerminals, Receive):
         os.write(self.peers[number], TEXT)
 
 
+class SendToTerminal(Send):
+    """The other sides of terminals, which block: they are written to piece by piece."""
+
+    def prepare(self) -> None:
+        self.peers, self.wanted, self.taken = [], [0, 0], [0, 0]
+        for _ in range(2):
+            own, peer = os.openpty()
+            tty.setraw(peer)
+            os.set_blocking(peer, False)
+            self.peers.append(os.fdopen(peer, "rb", 0))
+            self.objects.append(_terminal(own))
+            os.close(own)
+        self.bench.opened += [*self.objects, *self.peers]
+
+    def _take(self, number: int) -> None:
+        while data := self.peers[number].read(1 << 20):  # None: there is nothing now
+            self.taken[number] += len(data)
+
+
 class AwaitWinsize(OnTerminals):
     family = "signal"
     width = 80
@@ -896,6 +916,8 @@ KINDS: dict[str, tuple[type[Kind], bool]] = {
     "receive a stream": (ReceiveStream, False),
     "receive a stream, closed": (ReceiveStream, True),
     "send a stream": (SendStream, False),
+    "send to a terminal that blocks": (SendToTerminal, False),
+    "send to a terminal that blocks, closed": (SendToTerminal, True),
     "receive from a terminal": (ReceiveFromTerminal, False),
     "receive from a terminal, closed": (ReceiveFromTerminal, True),
     "window size": (AwaitWinsize, False),

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 import pytest
 
@@ -56,6 +57,15 @@ def listener(kind):
     return server
 
 
+def terminal():
+    """A TTY handle."""
+    shown, own = os.openpty()
+    kept.append(os.fdopen(shown, "rb"))
+    handle = uv.TTY(None, own)
+    os.close(own)
+    return handle
+
+
 def datagram():
     """A datagram socket of `system`."""
     made = system.socket("datagram", "ipv4")
@@ -70,6 +80,7 @@ MAKERS = {
     "system datagram": datagram,
     "tcp": tcp_of_uv,
     "pipe": pipe_of_uv,
+    "tty": terminal,
     "udp": lambda: bound(uv.UDP()),
     "listening tcp": lambda: listener("uv"),
 }
@@ -80,11 +91,12 @@ WAITS = {
     "system datagram": lambda one: one.receive(),
     "tcp": lambda one: one.read(),
     "pipe": lambda one: one.read(),
+    "tty": lambda one: one.read(),
     "udp": lambda one: one.recv(),
     "listening tcp": lambda one: one.accept(),
 }
 SENDERS = ["system stream", "system share", "tcp", "pipe"]
-kept: list[socket.socket] = []
+kept: list[socket.socket | BinaryIO] = []
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 import os
 import resource
 import threading
-from contextlib import contextmanager
+import tty
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -192,6 +193,41 @@ def test_writers_leave_the_pool_alone(path, writer):
     assert (log, os.read(writer, 100)) == ([1] * (MANY - 1), b"x" * (MANY - 1))
     for file in files:
         file.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_writers_that_write_much(path, kind):
+    """A write takes as much as there is room for: no thread of the pool waits, and a deadline leaves none behind."""
+    if kind == "pipe":
+        reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        name, others = path, ()
+    else:
+        other, own = os.openpty()
+        tty.setraw(own)
+        reader, name, others = other, os.ttyname(own), (own,)
+    much, sent = bytes(range(256)) * 2000, []
+
+    def write(file):
+        at = 0
+        while at < len(much):
+            at += file.write(much, at)
+            sent.append(at)
+
+    with ExitStack() as later:
+        for number in (reader, *others):
+            later.callback(os.close, number)
+        file = later.enter_context(system.openfile(name, read=False, write=True))
+        with pytest.raises(errors.Timeout), timeout(0.05):
+            write(file)
+        assert sent[-1] < len(much)
+        for _ in range(MANY):
+            assert system.fileinfo(path).type == "pipe"
+        os.set_blocking(reader, False)
+        found = bytearray()
+        while len(found) < sent[-1]:
+            with suppress(BlockingIOError):
+                found += os.read(reader, 65536)
+        assert found == much[: sent[-1]]
 
 
 def test_reader_goes(path):

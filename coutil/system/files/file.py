@@ -221,7 +221,8 @@ class File(Unique):
         """Write data[start:stop]; return how many bytes were written, which may be less.
 
         data: bytes or any contiguous buffer; it must not change meanwhile. offset: where to write; the position of the
-        file is used, and moved, only if it is None. A file opened to append ignores it.
+        file is used, and moved, only if it is None. A file opened to append ignores it. A pipe or terminal takes what
+        it has room for; no thread waits for its reader.
         Raises `UVError`: EBADF (not open for writing), ENOSPC, EFBIG, EPIPE, … Source: uv_fs_write.
         """
         view, _ = readable(data, start, stop)
