@@ -110,7 +110,9 @@ class Lock(Primitive):
 
     def _owned(self) -> bool:
         """Return whether the caller owns the lock; if the owner is being collected, there is no coroutine any more."""
-        return self._owner is not None and self._owner() is getattr(getcurrent(), "coroutine", None)
+        me: Coroutine | None = getattr(getcurrent(), "coroutine", None)
+        mine = self._owner is not None and self._owner() is me
+        return mine and (me is not None or self._thread == get_ident())  # a thread without coroutines has none, either
 
     def _check_owned(self) -> None:
         if not self._owned():

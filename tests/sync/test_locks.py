@@ -307,6 +307,26 @@ def test_another_thread(make):
     assert free(permits)
 
 
+def test_another_thread_and_a_lost_lock():
+    """B33: the owner has ended and is forgotten; a thread without coroutines is not taken for it."""
+    lock, log = Lock(), []
+    spawn.call(lock.acquire)
+    waiter = spawn.call(lambda: log.append(lock.acquire()))
+
+    def in_a_thread():
+        try:
+            lock.release()
+        except errors.ForeignThread as error:
+            log.append(type(error))
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert log == [errors.ForeignThread]
+    assert repr(lock).startswith("<Lock lost, 1 waiting")
+    waiter.close()
+
+
 @each_kind
 def test_those_who_wait_are_collected_with_their_thread(make):
     """Nobody is kept by a line, or by what he holds, when the thread has ended; `finally` blocks run."""
