@@ -167,7 +167,12 @@ static int is_passing(int error) {
 }
 
 /* Returns a descriptor that is no standard stream's, or -1: see errno. */
-static int accept_one(int fd) {
+static int accept_one(const co_handle *handle) {
+    int fd = handle->u.stream.io_watcher.fd;
+    if (handle->blocks && !is_readable(fd)) {
+        errno = EAGAIN;
+        return -1;
+    }
 #ifdef SOCK_CLOEXEC
     int made = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 #else
@@ -189,7 +194,7 @@ static int listener_take(co_handle *handle) {
     int code = UV_EAGAIN, promised = handle->turn == loop->turn;
     if (listener->taken >= 0) return 0;
     while (!listener->muted) {
-        listener->taken = accept_one(handle->u.stream.io_watcher.fd);
+        listener->taken = accept_one(handle);
         if (listener->taken >= 0) {
             listener->failures = 0;
             listener->accepted = loop->turn;

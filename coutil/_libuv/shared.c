@@ -12,7 +12,8 @@
  *   descriptors travel along, and from what is no socket, does libuv read, after a look whether there still is something; it
  *   waits if another process takes that between the look and the read.
  *
- * Listeners and datagram sockets are not treated so: accept(2) knows no such flag.
+ * Listeners and datagram sockets that are standard streams are not treated so: accept(2) knows no such flag. A listener that
+ * a child was given blocks; we look before we accept, and wait if another process takes the connection in between.
  */
 
 #define CO_SENT_AT_ONCE (1 << 20) /* bytes that one stream sends before others have their turn */
@@ -40,10 +41,15 @@ static int read_by_libuv(const co_handle *stream) {
     return stream->plain || (stream->u.handle.type == UV_NAMED_PIPE && stream->u.pipe.ipc);
 }
 
-/* Whether libuv shall read now. Unlike a look by recv(2), this one takes no error away. */
+/* Whether there is something to read, or to accept. Unlike a look by recv(2), this one takes no error away. */
+static int is_readable(int fd) {
+    struct pollfd entry = {fd, POLLIN, 0};
+    return poll(&entry, 1, 0) != 0;
+}
+
+/* Whether libuv shall read now. */
 static int shared_reads(const co_handle *stream) {
-    struct pollfd entry = {stream->u.stream.io_watcher.fd, POLLIN, 0};
-    return read_by_libuv(stream) && poll(&entry, 1, 0);
+    return read_by_libuv(stream) && is_readable(stream->u.stream.io_watcher.fd);
 }
 
 /* Receive what libuv was not let read. Returns whether it had to be; it may have been taken by others. */
@@ -242,15 +248,20 @@ static void shared_leave(co_handle *stream) {
     uv_close((uv_handle_t *)&shared->poll, on_shared_closed);
 }
 
-/* Whether a handle is a stream socket that is connected. */
-static int is_shareable(co_handle *handle) {
-    struct stat file;
-    int listens = 0, fd;
+static int is_listener(int fd) {
+    int listens = 0;
     socklen_t size = sizeof listens;
-    if (!is_stream(handle) || handle->plain || uv_is_closing(&handle->u.handle)) return 0;
-    fd = handle->u.stream.io_watcher.fd;
-    if (fd < 0 || fstat(fd, &file) || !S_ISSOCK(file.st_mode)) return 0;
-    return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && !listens;
+    return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+}
+
+static int is_stream_socket(co_handle *handle) {
+    struct stat file;
+    int fd = is_stream(handle) && !uv_is_closing(&handle->u.handle) ? handle->u.stream.io_watcher.fd : -1;
+    return fd >= 0 && !handle->plain && !fstat(fd, &file) && S_ISSOCK(file.st_mode);
+}
+
+static int is_shareable(co_handle *handle) {
+    return is_stream_socket(handle) && !is_listener(handle->u.stream.io_watcher.fd);
 }
 
 /* Other processes use the description, and expect it to block. */
@@ -264,7 +275,11 @@ int co_stream_share(co_loop *loop, uint32_t slot) {
 static int share_descriptor(co_loop *loop, int fd) {
     for (uint32_t slot = 0; slot < loop->slots; slot++) {
         co_handle *handle = loop->handles[slot];
-        if (!handle || !is_shareable(handle) || handle->u.stream.io_watcher.fd != fd) continue;
+        if (!handle || !is_stream_socket(handle) || handle->u.stream.io_watcher.fd != fd) continue;
+        if (is_listener(fd)) {
+            handle->blocks = 1;
+            continue;
+        }
         if (!handle->shared && handle->u.stream.write_queue_size) {
             handle->shares_later = 1;
             return 0;

@@ -136,6 +136,7 @@ struct co_handle {
     void (*ending)(co_handle *); /* called before it is closed */
     void *extra;                 /* for its part's use */
     uint8_t shares_later : 1;    /* when libuv has written what it has to write */
+    uint8_t blocks : 1;          /* a listener that a child was given, and expects to block */
     co_shared *shared;           /* of a stream whose description others use, too, or that blocks; see shared.c */
     co_listener *listener;       /* of a stream that listens; see listeners.c */
     union {

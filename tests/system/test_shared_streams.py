@@ -15,7 +15,18 @@ import pytest
 
 from coutil import errors, scopes, spawn, system, uv
 from tests.helpers.script import ROOT, output_of
-from tests.helpers.tcp import BIG, as_plain, both_domains, listening, pair, pairs, receive_all, receive_exactly, shared
+from tests.helpers.tcp import (
+    BIG,
+    as_plain,
+    both_domains,
+    connected,
+    listening,
+    pair,
+    pairs,
+    receive_all,
+    receive_exactly,
+    shared,
+)
 
 kinds = pytest.mark.parametrize("kind", ["unix", "tcp"])
 
@@ -333,6 +344,24 @@ def test_stream_that_a_child_is_given_while_data_wait():
         spawn.call(lambda: log.append(near.send(BIG)))
         assert log == [True, True]
         assert receive_exactly(far, len(BIG)) == BIG
+        child.kill("kill")
+        child.wait()
+
+
+def test_listener_that_a_child_was_given():
+    """It blocks for the child; who accepts here, although there may be none to accept, stops nobody else."""
+    with listening("ipv4") as server:
+        child = system.start("sleep", "100", stdin=server)
+        assert os.get_blocking(server.fileno())
+        with connected(server), server.accept():
+            accepted = []
+            spawn.call(lambda: accepted.append(server.accept()))
+            assert system.suspend(0.001) is True
+            assert accepted == []
+            with connected(server):
+                while not accepted:
+                    system.suspend()
+                accepted[0].close()
         child.kill("kill")
         child.wait()
 
