@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import atexit
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from os import close, register_at_fork, set_blocking
 from os import pipe as new_pipe
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
+from ._asynchronous import set_handlers
 from ._interpreter import (
     LockType,
     RLock,
@@ -94,6 +95,7 @@ def install(hub: Hub) -> None:
         lib.co_wakeups_next(previous)
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, _on_interrupt)
+    set_handlers(_handlers())
 
 
 def hubs() -> list[Hub]:
@@ -103,11 +105,15 @@ def hubs() -> list[Hub]:
 
 def has_handlers() -> bool:
     """Return whether the program has set a signal handler that is a function of Python's."""
+    return next(_handlers(), None) is not None
+
+
+def _handlers() -> Iterator[Callable[..., object]]:
+    """Yield the signal handlers of the program that are functions of Python's."""
     for number in range(1, NSIG):
         handler = signal_handler(number)
         if callable(handler) and handler is not default_int_handler and handler is not _on_interrupt:
-            return True
-    return False
+            yield handler
 
 
 def let_threads_run() -> None:

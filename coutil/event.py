@@ -6,8 +6,10 @@ and SystemExit are raised by the emission, after all of its waiters were resumed
 Rule 2: an emission works on a detached list. Whoever waits again while it goes on enters a new list.
 Rule 3: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
 True and False, tuples, and what cannot be hashed.
-Rule 4: events belong to an OS thread. A registry entry, which keeps the value, exists only while somebody waits.
-Rule 5: an emission reaches the waiters of its own thread. One that could only have been for those of another thread
+Rule 4: in a signal handler, and in a finalizer that the collector runs, an emission only schedules: the hub makes it in
+its next turn.
+Rule 5: events belong to an OS thread. A registry entry, which keeps the value, exists only while somebody waits.
+Rule 6: an emission reaches the waiters of its own thread. One that could only have been for those of another thread
 raises `ForeignThread`: an object that is compared by identity is the same for all threads; and of a thread that has no
 coroutines, no event can be its own. Numbers, strings and bytes of a thread with coroutines are names of its own, and
 reach nobody elsewhere. A promise is the exception: fulfilling it wakes its waiters in every thread.
@@ -16,7 +18,8 @@ reach nobody elsewhere. A promise is the exception: fulfilling it wakes its wait
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
+from contextlib import suppress
 from functools import partial
 from reprlib import Repr
 from typing import Any
@@ -24,8 +27,9 @@ from weakref import ref
 
 from greenlet import getcurrent
 
+from ._asynchronous import asynchronous, collections, handlers
 from ._coroutines.books import foreign
-from ._coroutines.coroutine import Coroutine, running, thread_has_home
+from ._coroutines.coroutine import Coroutine, home, running, thread_has_home
 from ._coroutines.switching import notify, rest
 from ._interpreter import local
 from ._report import Known
@@ -33,11 +37,24 @@ from ._report import Known
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
 
 
+class _End:
+    """Forgets the waits of a thread when the thread ends, although primitives of `coutil.sync` still refer to them."""
+
+    __slots__ = ("waits",)
+
+    def __init__(self, waits: dict[Hashable, Any]) -> None:
+        self.waits = waits
+
+    def __del__(self) -> None:
+        self.waits.clear()
+
+
 class _Registry(local):
-    """Who waits in this OS thread, by key: a wait with its coroutine, or several in the order of their arrival."""
+    """The waits of this OS thread. `waits` maps the key of an event to its line: see `_line_up`."""
 
     def __init__(self) -> None:
         self.waits: dict[Hashable, Any] = {}
+        self.end = _End(self.waits)
         self.known = Known(partial(_coroutines, self.waits))
         self.waits_here = ThreadWaits(self.waits)
 
@@ -58,9 +75,15 @@ _threads: set[ref[ThreadWaits]] = set()
 def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
     """Return who waits, for reports, which may be made in another thread: each step here is one for the interpreter."""
     found: list[Coroutine] = []
-    for wait in tuple(waits.values()):
-        found += tuple(wait.values()) if wait.__class__ is OrderedDict else wait[1:]
+    for line in tuple(waits.values()):
+        found += _of_line(line)
     return found
+
+
+def _of_line(line: list[Any]) -> list[Coroutine]:
+    """Return the coroutines of a line: see `_line_up`."""
+    _, first, *others = line
+    return [first] * (first is not None) + (list(others[0].values()) if others else [])
 
 
 here = _Registry()
@@ -114,21 +137,22 @@ def awaitall(*events: Any) -> Any:
 def emitall(event: Any, *arguments: Any) -> bool:
     """Resume everybody who waits for `event`; their calls return it, with the `arguments` if there are any.
 
-    Returns whether anybody waited; False for None. Works anywhere and never suspends.
-    Raises ValueError (NaN), `ForeignThread` (the waiters belong to another thread: see rule 5; to wake them, use
+    Returns whether a coroutine waited; False for None. Works anywhere and never suspends: see rule 4.
+    Raises ValueError (NaN), `ForeignThread` (the waiters belong to another thread: see rule 6; to wake them, use
     `uv.Loop.call_threadsafe`, or a promise), and KeyboardInterrupt or SystemExit of a waiter: see rule 1.
     Lua: event.emitall.
     """
     if event is None:
         return False
     key = key_of(event)
-    found = here.waits.pop(key, None)
-    if found is None:
-        if len(_threads) > 1:
-            refuse_waiters_elsewhere(event, key)
-        return False
-    deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
-    return True
+    if (collections or handlers) and asynchronous():
+        return schedule(emitall, key, event, arguments)
+    line = here.waits.pop(key, None)
+    if line is not None:
+        return _emit_to(line, key, event, arguments)
+    if len(_threads) > 1:
+        refuse_waiters_elsewhere(event, key)
+    return False
 
 
 def emitone(event: Any, *arguments: Any) -> bool:
@@ -136,19 +160,27 @@ def emitone(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    waits = here.waits
-    found = waits.get(key)
-    if found is None:
-        if len(_threads) > 1:
-            refuse_waiters_elsewhere(event, key)
+    if (collections or handlers) and asynchronous():
+        return schedule(emitone, key, event, arguments)
+    while (first := _take_first(key)) is not None:
+        if deliver((first,), key, Emission((event, *arguments))):
+            return True
+    if len(_threads) > 1:
+        refuse_waiters_elsewhere(event, key)
+    return False
+
+
+def _emit_to(line: list[Any], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
+    """Resume the waiters of a line that was taken out of the registry; return whether there are any."""
+    detached = (line,) if len(line) == 2 else (line[:2], *line[2].items())
+    return deliver(detached, key, Emission((event, *arguments)))
+
+
+def schedule(emit: Callable[..., bool], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
+    """Have the hub call `emit` if a coroutine waits; return whether one does."""
+    if key not in here.waits:
         return False
-    if found.__class__ is OrderedDict:
-        first = found.popitem(last=False)
-        if not found:
-            del waits[key]
-    else:
-        first = waits.pop(key)
-    deliver((first,), key, Emission((event, *arguments)))
+    home().call_soon(emit, event, *arguments)
     return True
 
 
@@ -168,13 +200,13 @@ def waiting_elsewhere(key: Hashable) -> list[Coroutine]:
     mine = here.waits_here
     found: list[Coroutine] = []
     for thread in [one() for one in tuple(_threads)]:
-        if thread is not None and thread is not mine and (wait := thread.waits.get(key)) is not None:
-            found += tuple(wait.values()) if wait.__class__ is OrderedDict else wait[1:]
+        if thread is not None and thread is not mine and (line := thread.waits.get(key)) is not None:
+            found += _of_line(line)
     return found
 
 
 def refuse_waiters_elsewhere(event: object, key: Hashable) -> None:
-    """Raise `ForeignThread` if the emission of an event was meant for another OS thread: see rule 5."""
+    """Raise `ForeignThread` if the emission of an event was meant for another OS thread: see rule 6."""
     waiting = waiting_elsewhere(key)
     if waiting and (key.__class__ not in BY_VALUE or not thread_has_home()):
         raise foreign(f"{waiting[0].name}, which waits for event {_short.repr(event)},", waiting[0].home.thread)
@@ -185,21 +217,20 @@ def emit_in_every_thread(event: Any, *arguments: Any) -> None:
 
     Those hubs are woken; a thread that has no hub yet emits as soon as it has one.
     """
-    key = key_of(event)
-    found = here.waits.pop(key, None)
-    if len(_threads) > 1:
+    key, mine = key_of(event), here.waits_here  # made now, if it is this thread's first use
+    if _threads != {ref(mine)}:
         for home in dict.fromkeys(one.home for one in waiting_elsewhere(key)):
             home.call_threadsafe(_emit_here, event, *arguments)
-    if found is not None:
-        deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
+    _emit_here(event, *arguments)
 
 
-def _emit_here(event: Any, *arguments: Any) -> None:
-    """Emit an event for another thread that has fulfilled a promise; its waiters may have gone on meanwhile."""
+def _emit_here(event: Any, *arguments: Any) -> bool:
+    """Do what `emitall` does, but do not look at other threads: the waiters here may have gone on meanwhile."""
     key = key_of(event)
-    found = here.waits.pop(key, None)
-    if found is not None:
-        deliver(found.items() if found.__class__ is OrderedDict else (found,), key, Emission((event, *arguments)))
+    if (collections or handlers) and asynchronous():
+        return schedule(_emit_here, key, event, arguments)
+    line = here.waits.pop(key, None)
+    return line is not None and _emit_to(line, key, event, arguments)
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------
@@ -300,7 +331,7 @@ class WaitAll(Wait):
 
     def over(self, key: Hashable) -> bool:
         """Return whether the event was the last one."""
-        del self.keys[key]
+        self.keys.pop(key, None)
         return not self.keys
 
 
@@ -309,15 +340,60 @@ def enter(wait: Wait) -> None:
     me = running()
     me.told = None
     me.waiting_on = wait
-    waits, entry = here.waits, (wait, me)
     for key in tuple(wait.keys):
-        found = waits.setdefault(key, entry)
-        if found.__class__ is OrderedDict:
-            found[wait] = me
-        elif found is not entry:
-            waits[key] = OrderedDict((found, entry))
+        _line_up(key, wait, me)
     if me.waiting_on is not wait:  # it is over: a signal handler, or a finalizer, has emitted
         _withdraw(wait)
+
+
+# A line is [wait, coroutine], or [wait, coroutine, further waits with their coroutines in the order of their arrival].
+# The first two are None after the first wait has left. Most events have one waiter at a time, and an OrderedDict is
+# slow to make. A signal handler may emit, and other coroutines may come and go, at each step of the functions below. So
+# a line is never replaced by another one: each step that changes the registry is one call in C.
+
+
+def _line_up(key: Hashable, wait: Wait, coroutine: Coroutine) -> None:
+    """Put a wait at the end of the line of an event; once more if an emission has detached that line too early."""
+    waits, made = here.waits, [wait, coroutine]
+    while True:
+        line = waits.setdefault(key, made)
+        if line is made:
+            return
+        if len(line) == 2:
+            line.append(OrderedDict())
+        line[2][wait] = coroutine
+        if waits.get(key) is line or not _waits(wait, coroutine, key):
+            return
+
+
+def _take_first(key: Hashable) -> tuple[Wait, Coroutine] | None:
+    """Take the wait that is first in the line of an event."""
+    line = here.waits.get(key)
+    if line is None:
+        return None
+    wait, coroutine = line[:2]
+    if wait is not None:
+        line[:2] = None, None
+    elif len(line) > 2:
+        with suppress(KeyError):  # it is empty
+            wait, coroutine = line[2].popitem(last=False)
+    _drop_if_empty(key, line)
+    return (wait, coroutine) if wait is not None else _take_first(key)
+
+
+def _drop_if_empty(key: Hashable, line: list[Any]) -> None:
+    """Take a line out of the registry unless a wait is in it."""
+    waits = here.waits
+    if line[0] is None and not (len(line) > 2 and line[2]) and waits.get(key) is line:
+        waits.pop(key, None)
+        if len(line) > 2 and line[2]:  # a coroutine has come between the two steps
+            for wait, coroutine in tuple(line[2].items()):
+                _line_up(key, wait, coroutine)
+
+
+def _waits(wait: Wait, coroutine: Coroutine, key: Hashable) -> bool:
+    """Return whether a wait goes on, and waits for the event that has `key`."""
+    return coroutine.waiting_on is wait and key in wait.keys
 
 
 def suspend() -> Any:
@@ -348,23 +424,28 @@ def _withdraw(wait: Wait) -> None:
     """Remove a wait from the lists that it is in; not from detached ones, whose emission skips it."""
     waits = here.waits
     for key in wait.keys:
-        found = waits.get(key)
-        if found.__class__ is OrderedDict:
-            found.pop(wait, None)
-            if not found:
-                del waits[key]
-        elif found is not None and found[0] is wait:
-            del waits[key]
+        line = waits.get(key)
+        if line is not None:
+            if line[0] is wait:
+                line[:2] = None, None
+            elif len(line) > 2:
+                line[2].pop(wait, None)
+            _drop_if_empty(key, line)
 
 
-def deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission: Emission) -> None:
+def deliver(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
     """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
 
-    See rule 1 for what escapes from them.
+    detached: waits with their coroutines; None is ignored. Returns whether the emission has reached any of them. See
+    rule 1 for what escapes from the coroutines.
     """
     leaving: BaseException | None = None
+    reached = False
     for wait, coroutine in detached:
-        if coroutine.waiting_on is wait and (wait.__class__ is Wait or wait.over(key)):
+        if wait is None or coroutine.waiting_on is not wait:
+            continue
+        reached = True
+        if wait.__class__ is Wait or wait.over(key):
             coroutine.waiting_on = None
             try:
                 notify(coroutine, emission)
@@ -378,6 +459,7 @@ def deliver(detached: Iterable[tuple[Wait, Coroutine]], key: Hashable, emission:
             raise leaving
         finally:
             del leaving  # the traceback refers to this frame
+    return reached
 
 
 def outcome(woken: Any) -> Any:

@@ -16,7 +16,7 @@ from greenlet import getcurrent
 from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, running
 from ._interpreter import local
-from .event import BY_VALUE, Wait, emitone, enter, here, key_of, suspend
+from .event import BY_VALUE, Wait, emitone, enter, here, key_of, leave, suspend
 
 __all__ = ["islocked", "lock", "ownlock", "unlock"]
 
@@ -81,7 +81,10 @@ def lock(mutex: Any) -> None:
         _refuse_other_threads(mutex, key)
     while key in owners:
         enter(_Turn(key, owners))
-        suspend()
+        if key in owners:
+            suspend()
+        else:  # a signal handler, or a finalizer, has had it freed between the two steps
+            leave()
     owners[key] = running()
 
 

@@ -13,9 +13,24 @@ from typing import Any
 from weakref import ref
 
 from . import event as _event
+from ._asynchronous import asynchronous, collections, handlers
 from ._coroutines.coroutine import running
 from ._interpreter import local
-from .event import BY_VALUE, Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, outcome, pending, suspend
+from .event import (
+    BY_VALUE,
+    Emission,
+    Wait,
+    WaitAll,
+    WaitAny,
+    enter,
+    key_of,
+    keys_of,
+    leave,
+    outcome,
+    pending,
+    schedule,
+    suspend,
+)
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
 
@@ -95,6 +110,8 @@ def emitall(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
     """
+    if event is not None and (collections or handlers) and asynchronous():
+        return schedule(emitall, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitall(event, *arguments) or _store(event, arguments)
 
 
@@ -103,6 +120,8 @@ def emitone(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
     """
+    if event is not None and (collections or handlers) and asynchronous():
+        return schedule(emitone, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitone(event, *arguments) or _store(event, arguments)
 
 

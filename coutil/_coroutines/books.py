@@ -6,6 +6,7 @@ Rule: no greenlet and no libuv in this file.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,24 @@ class Unique:
         raise TypeError(f"cannot copy or pickle {self!r}")
 
 
+class Soon:
+    """A call that the hub makes in its next turn: an entry of its ready queue, see `_kernel.entries.Entry`."""
+
+    __slots__ = ("arguments", "function", "home")
+    waiter = None
+    stale = 1
+
+    def __init__(self, home: Books, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.home, self.function, self.arguments = home, function, arguments
+
+    def fire(self) -> None:
+        """Make the call. Report what it raises."""
+        self.home.tell(self.function, *self.arguments)
+
+    def lost(self) -> None:
+        """The loop is gone."""
+
+
 class Books:
     """The state that one OS thread shares among its coroutines and its hub."""
 
@@ -71,6 +90,7 @@ class Books:
         "hub",
         "main",
         "over",
+        "pending",
         "runners",
         "started",
         "thread",
@@ -84,6 +104,7 @@ class Books:
         """The calling thread's; there is no hub yet."""
         self.hub: Any = None
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()  # for the hub, from other threads
+        self.pending: deque[Any] = deque()  # entries of the ready queue that wait for a hub
         self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
         self.thread = get_ident()
         self.forked = False  # this process is the child of one that had coroutines here
@@ -134,6 +155,21 @@ class Books:
             function, arguments = self.calls.popleft()
             self.tell(function, *arguments)
 
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the hub call `function(*arguments)` in its next turn; from this thread, but at any moment.
+
+        The call must not wait. It may resume coroutines. What it raises goes to the excepthook. Without a hub the call
+        waits until there is one: until the main program waits.
+        """
+        self.enqueue(Soon(self, function, arguments))
+
+    def enqueue(self, entry: Any) -> None:
+        """Add an entry to the ready queue of the hub, at any moment."""
+        if self.hub is None:
+            self.pending.append(entry)
+        else:
+            self.hub.enqueue(entry)
+
     def tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
         try:
@@ -175,6 +211,17 @@ def calling_frame(depth: int) -> FrameType | None:
         return sys._getframe(depth + 1)
     except ValueError:
         return None
+
+
+def warn_in_finalizer(text: str, source: object) -> None:
+    """Issue a ResourceWarning about `source`, at the line of the user's code that has dropped it.
+
+    This is the last thing that a finalizer does: where warnings are errors, the interpreter reports what it raises.
+    """
+    level, frame = 2, calling_frame(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, ResourceWarning, stacklevel=level, source=source)
 
 
 def site(frame: FrameType | None) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
-from .._interpreter import get_ident
+from .._asynchronous import asynchronous, collections, handlers
+from .._interpreter import get_ident, local
 from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
 from .attributes import documented
 from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site
@@ -45,6 +46,7 @@ class Home(Books):
         self.main = stand_in(top, self, "main")
         if first:
             top.home, top.coroutine = self, self.main
+            _per_thread.end = _End(self.pending)
         else:
             self.excepthook, self.over = top.home.excepthook, top.home.over
 
@@ -72,11 +74,29 @@ class Home(Books):
                     with suppress(ImportError):  # there is no libuv
                         import_module("coutil._kernel.hub")  # which sets it
                 if self.start_hub is None:
+                    if self.pending:
+                        self.pending.popleft().fire()
+                        continue
                     raise Deadlock("nothing can wake the caller: no event loop is in use")
                 return self.start_hub(self)
             except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
                 thrown = Thrown(error)
             throw_into(self.driver(), thrown)
+
+
+class _End:
+    """Drops what waits for a hub when the thread ends: there will be none."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, pending: Any) -> None:
+        self.pending = pending
+
+    def __del__(self) -> None:
+        self.pending.clear()
+
+
+_per_thread = local()
 
 
 def home() -> Home:
@@ -184,12 +204,15 @@ class Coroutine(Unique):
 
         values: arguments of the function at the first resume; later none, one, or several that become None, the
         value, or a tuple.
+        In a signal handler, and in a finalizer that the collector runs, the hub does it later; None is returned.
         Returns what the coroutine yields (None if it waits for something else), or at its end its result.
         Raises `RunningCoroutine`, `DeadCoroutine`, `ForeignThread`, or whatever escapes from the coroutine.
         Lua: coroutine.resume.
         """
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
+        if (collections or handlers) and asynchronous():
+            return self._later("resume", *values)
         self.resumer = me = getcurrent()
         value = None
         try:
@@ -213,6 +236,8 @@ class Coroutine(Unique):
 
         Raises the TypeError of a function that could not even be entered, mostly because of its arguments.
         """
+        if (collections or handlers) and asynchronous():
+            return self._later("_launch")
         self.resumer = getcurrent()
         try:
             self._begin(())
@@ -225,6 +250,19 @@ class Coroutine(Unique):
             if error.__class__ is TypeError and error.__traceback__ is None:
                 raise
             self.home.report(self, error)
+
+    def _later(self, method: str, *arguments: Any) -> None:
+        """Have the hub call a method of ours, which must not switch here, between two steps of other code."""
+        if self.home.thread != get_ident():
+            raise foreign(f"{self!r}", self.home.thread)
+        if self.status == "dead":
+            raise DeadCoroutine(f"{self!r} has ended")
+        self.home.call_soon(self._now, method, arguments)
+
+    def _now(self, method: str, arguments: tuple[Any, ...]) -> None:
+        """Do what `_later` was asked for, unless the coroutine has ended since."""
+        if self.status == "suspended":
+            getattr(self, method)(*arguments)
 
     def _begin(self, values: tuple[Any, ...]) -> None:
         """Give a coroutine that has not started a runner."""
@@ -271,6 +309,8 @@ class Coroutine(Unique):
             raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
         if self._start is not None or self._greenlet is None:
             return self._throw_unstarted(error)
+        if (collections or handlers) and asynchronous():
+            return self._later("throw", error)
         self.resumer = me = getcurrent()
         try:
             if self._greenlet is me:
@@ -302,7 +342,8 @@ class Coroutine(Unique):
     def close(self) -> bool:
         """End the coroutine by raising `GreenletExit` in it; its `finally` blocks run before this returns.
 
-        Returns True if it has ended, False if its clean-up waits for something. Nothing happens to one that has ended.
+        Returns True if it has ended, False if its clean-up waits for something, or if the hub will do it, as in
+        `resume`. Nothing happens to one that has ended.
         Raises `RunningCoroutine`, `ForeignThread`, or whatever else escapes from the coroutine.
         """
         if self.status != "dead":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from .._asynchronous import collections, in_collector
 from .books import Token
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class Runner(greenlet):
     coroutine: Coroutine | None
     home: Any
 
+    def __del__(self) -> None:
+        """End a suspended coroutine that was forgotten: from the hub, if the collector has found it.
+
+        Its greenlet would run its `finally` blocks now, on the stack of the collector: see `asynchronous`.
+        """
+        if collections and in_collector() and self:
+            self.home.call_soon(_end, self)
+
 
 def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Runner:
     """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller.
@@ -48,6 +57,12 @@ def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Ru
     if made.below > deep and home.hub is not None:
         home.hub.ask_for_spares(2 if getattr(me, "below", 0) > deep else 1)
     return made
+
+
+def _end(forgotten: Runner) -> None:
+    """Run the `finally` blocks of a forgotten coroutine, from the hub. Raises what escapes from them."""
+    forgotten.parent = getcurrent()
+    forgotten.throw()
 
 
 def depth() -> int:

@@ -42,6 +42,9 @@ class Entry:
     def fire(self) -> None:
         """Do what it is for."""
 
+    def claim(self) -> Coroutine | None:
+        """Do so if it is to resume a coroutine; return that, which the caller enters. None: `fire` has to be called."""
+
     def lost(self) -> None:
         """The loop is gone."""
 

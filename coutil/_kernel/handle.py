@@ -10,14 +10,14 @@ stay in the kernel. `want[slot]` tells C how much is wanted (0: nothing), and te
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from greenlet import getcurrent
 
-from .._coroutines.books import foreign
+from .._asynchronous import asynchronous, collections, handlers
+from .._coroutines.books import foreign, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
 from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
@@ -226,7 +226,9 @@ class Handle(Slotted):
             raise self._foreign()
         slot, self.slot = self.slot, NOWHERE  # nothing is called until the state tells everybody
         waiter, self.waiter = self.waiter, None
-        parked = waiter is not None and waiter.resumer is None
+        parked = waiter is not None and waiter.resumer is None and waiter._greenlet is not me
+        if parked and (collections or handlers) and asynchronous():
+            parked = False
         if waiter is not None and parked:
             waiter.resumer = me  # so that nobody else resumes it
         self.state = O_CLOSE  # 1, 5, 8
@@ -238,8 +240,8 @@ class Handle(Slotted):
         if parked:
             waiter.resumer = None
             interrupt(waiter, told)
-        else:  # we are a signal handler or a finalizer, and the waiter is about to suspend
-            self.hub.ready.append(_Interrupt(self, waiter))
+        else:  # a signal handler or a finalizer calls, which must not switch; the waiter may be about to suspend
+            self.hub.enqueue(_Interrupt(self, waiter))
 
     def interruption(self) -> Closed:
         """Return what the waiter is told when its object is closed."""
@@ -249,13 +251,14 @@ class Handle(Slotted):
         """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
         if self.closed or self.hub.forked:
             return
-        if sys.flags.dev_mode:
-            warnings.warn(f"unclosed {self}", ResourceWarning, stacklevel=2, source=self)
+        text = f"unclosed {self}" if sys.flags.dev_mode else ""
         if get_ident() == self.thread:
             self.close()
         else:
             with suppress(Closed):  # the thread has just ended
                 self.hub.call_threadsafe(self.close)
+        if text:
+            warn_in_finalizer(text, self)
 
     def lost(self) -> None:
         """The loop, or our part of it, is gone, and the memory with it."""

@@ -21,7 +21,7 @@ from .. import _host
 from .._coroutines.books import Token, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
 from .._coroutines.runner import Runner, begin_spare
-from .._coroutines.switching import Late, Outside, Thrown, enter_hub, leave_hub, park, throw_into
+from .._coroutines.switching import Outside, Thrown, enter_hub, leave_hub, notify_late, park, throw_into
 from .._interpreter import Time
 from .._libuv import lib
 from .._libuv.clock import Clock
@@ -129,9 +129,11 @@ class Hub(SlotTable):
     def body(self) -> None:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
         self.home.turning = self
+        while self.home.pending:
+            self.ready.append(self.home.pending.popleft())
         for one in self.home.drivers:
             if one.told is not None:  # while there was no hub
-                self.ready.append(Late(one, one.told))  # type: ignore[arg-type]  # an Entry in all but name
+                self.home.call_soon(notify_late, one, one.told)
         while True:
             try:
                 self._drain()
@@ -365,6 +367,12 @@ class Hub(SlotTable):
         """Raise `error` in the driver at the end of this turn."""
         self.exits.append(error)
         self.tune()
+
+    def enqueue(self, entry: Any) -> None:
+        """Add an `Entry` to the ready queue, at any moment, also just before libuv waits."""
+        self.ready.append(entry)
+        if self.polling:
+            lib.co_wake(self.loop.pointer)
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.

@@ -93,6 +93,18 @@ class Operation(Slotted, Entry):
         self._close()  # 9
         wake(coroutine)
 
+    def claim(self) -> Coroutine | None:
+        """Return the coroutine, which the caller enters in place of `fire`. None: that has to be called."""
+        if self.stale:
+            return None
+        coroutine = self.coroutine
+        coroutine.resumer = coroutine.gate
+        self.hub.luck = LUCK
+        self.state = ARMED  # 6, as in fire()
+        self.state = CLOSE_HANDLE  # 9
+        self.state = FREED  # 8
+        return coroutine
+
     def leave_queue(self) -> None:
         """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped.
 

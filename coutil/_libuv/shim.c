@@ -182,7 +182,7 @@ struct co_pooled {
     co_pooled *lasting_next, **lasting_back;
     int cancelled;              /* by libuv, before it began */
     int (*cancel)(co_pooled *); /* of a request that waits elsewhere */
-    int pieces;                 /* of work that goes piece by piece: PIECES_GO_ON, … */
+    int pieces;                 /* of work that goes piece by piece: PIECES_GO_ON and others */
 };
 
 /* What a request brings besides its code. Python owns it, and keeps it until the callback; what it does not take out

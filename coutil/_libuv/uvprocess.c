@@ -26,7 +26,7 @@ struct co_keeper {
 
 /* How one descriptor of a child comes to be. */
 typedef struct {
-    int flags, fd; /* UV_IGNORE, UV_INHERIT_FD (fd), UV_CREATE_PIPE and UV_…_PIPE */
+    int flags, fd; /* UV_IGNORE, UV_INHERIT_FD (fd), UV_CREATE_PIPE and others */
     uint32_t slot; /* of the pipe to create */
 } co_container;
 

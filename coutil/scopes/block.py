@@ -13,6 +13,7 @@ from weakref import ref
 
 from greenlet import getcurrent
 
+from .._asynchronous import asynchronous
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import Thrown, interrupt
@@ -115,8 +116,8 @@ class Block:
             if one.scope is not None and (guest := one.scope._guest) is not None:
                 guest.cancelled = whose
                 guest.home.hub.ready.append(_Cut(guest))
-            elif one.resumer is None and one._greenlet is getcurrent():  # a signal handler calls: it is about to wait
-                this_hub().ready.append(_Cut(one))
+            elif one.resumer is None and (one._greenlet is getcurrent() or asynchronous()):
+                one.home.enqueue(_Cut(one))  # a signal handler calls: it is about to wait, or must not be entered here
             elif whose is not None and one._start is None:  # else its first wait raises
                 try:
                     cut(one, whose)

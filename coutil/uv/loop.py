@@ -9,7 +9,6 @@ loop, or the main program, which waits for something of this one drives it meanw
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -18,7 +17,8 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .. import _host
-from .._coroutines.books import Unique, foreign
+from .._asynchronous import in_collector
+from .._coroutines.books import Unique, foreign, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._interpreter import get_ident
@@ -92,9 +92,12 @@ class Loop(Unique, Names, Work):
         hub = getattr(self, "_hub", None)
         if hub is None or not hub.loop.pointer or hub.forked or hub.home.thread != get_ident() or _is_default(hub):
             return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        hub.close()
-        hub.home.retire(hub.greenlet)
+        text = f"unclosed {self!r}"
+        if in_collector():  # to end its idle greenlets would switch to them
+            home().call_soon(_close, hub)
+        else:
+            _close(hub)
+        warn_in_finalizer(text, self)
 
     def _check(self) -> Any:
         """Return what C knows the loop by. Raises `Closed`, `Forked`, `ForeignThread`."""
@@ -346,6 +349,12 @@ class Loop(Unique, Names, Work):
         default = _is_default(hub)
         _host.end(hub)
         hub.home.over = not default  # the thread goes on, and gets a new one when it needs it
+
+
+def _close(hub: Hub) -> None:
+    """Close the hub of a forgotten loop, and end its idle greenlets."""
+    hub.close()
+    hub.home.retire(hub.greenlet)
 
 
 def _is_default(hub: Hub) -> bool:

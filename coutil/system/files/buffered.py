@@ -11,12 +11,12 @@ import fcntl
 import io
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from ..._coroutines.books import warn_in_finalizer
 from ..._coroutines.coroutine import home
 from ..._coroutines.runner import Runner
 from ..._coroutines.switching import SIGNED
@@ -57,6 +57,7 @@ class _Raw(Ending, io.RawIOBase):
         """Begin at the position of `file`."""
         self._file = file
         self._at = _position(file.fileno())
+        self._unclosed = ""  # what to warn of after the end
 
     def __repr__(self) -> str:
         return f"<raw {self._file!r}>"
@@ -73,8 +74,7 @@ class _Raw(Ending, io.RawIOBase):
 
     def _dealloc_warn(self, source: object) -> None:
         super()._dealloc_warn(source)
-        if sys.flags.dev_mode:
-            warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
+        self._unclosed = f"unclosed file {source!r}" if sys.flags.dev_mode else ""
 
     def readable(self) -> bool:
         return self._file._read
@@ -121,6 +121,8 @@ class _Raw(Ending, io.RawIOBase):
                 super().close()
             finally:
                 self._file.close(blocking=self._in_finalizer())
+            if self._unclosed:
+                warn_in_finalizer(self._unclosed, self)
 
 
 def _position(number: int) -> int | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
-from ..._coroutines.books import Unique
+from ..._coroutines.books import Unique, warn_in_finalizer
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import begun
 from ..._libuv.buffers import Bytes, readable, writable
@@ -109,9 +108,9 @@ class File(Unique):
         descriptor = getattr(self, "_descriptor", None)
         if descriptor is None or descriptor.closed:
             return
-        if sys.flags.dev_mode:
-            warnings.warn(f"unclosed {descriptor}", ResourceWarning, stacklevel=2, source=self)
         descriptor.closed = True
+        if sys.flags.dev_mode:
+            warn_in_finalizer(f"unclosed {descriptor}", self)
 
     def __enter__(self) -> Self:
         """Return the file; it is closed at the end of the block."""

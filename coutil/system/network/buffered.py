@@ -12,9 +12,9 @@ import io
 import os
 import re
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from ..._coroutines.books import warn_in_finalizer
 from ..._coroutines.states import CLOSE_REQUEST
 from ..._coroutines.switching import SIGNED
 from ..._kernel.operation import begun, lucky, operation_in
@@ -149,10 +149,10 @@ class _Buffered(Ending, io.BufferedIOBase):
 
     def _drop(self) -> None:
         """Nobody can wait until the rest of what was written is sent."""
-        if self._written and sys.flags.dev_mode:
-            left = f"{len(self._written)} bytes were written to {self!r} and not flushed"
-            warnings.warn(left, ResourceWarning, stacklevel=2, source=self)
+        count = len(self._written)
         self._written.clear()
+        if count and sys.flags.dev_mode:
+            warn_in_finalizer(f"{count} bytes were written to {self!r} and not flushed", self)
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
