@@ -27,9 +27,9 @@ class _AcquireLock(_Acquire):
     __slots__ = ("who",)
     at: Lock
 
-    def __init__(self, at: Lock, who: Coroutine) -> None:
+    def __init__(self, at: Lock, who: ref[Coroutine]) -> None:
         super().__init__(at)
-        self.who = ref(who)
+        self.who = who
 
     @property
     def owner(self) -> Coroutine | None:  # type: ignore[override]  # nobody sets it
@@ -60,22 +60,28 @@ class Lock(Primitive):
         if self._thread != get_ident():
             self._check_thread()
         me = running()
+        mine = ref(me)  # before the look: a signal handler may run in a call, and have others acquire the lock
         if self._owner is None:
-            self._owner = ref(me)
+            self._owner = mine
             return True
         if self._owner() is me:
             raise RuntimeError(f"{me.name} owns {self!r} already")
-        turn = _AcquireLock(self, me)
+        turn = _AcquireLock(self, mine)
         del me  # a coroutine that waits is kept by the registry alone
         if not blocking:
             return False
         self._line[turn] = None
+        if not self.locked() and turn.done is None:  # it was released between the two steps
+            self._line.pop(turn, None)
+            self._owner = mine
+            return True
         return stand_in_line(self._line, turn, timeout, self._free)
 
     def release(self) -> None:
-        """Give the lock, which the running coroutine must own, to the one who has waited for it longest, who runs now.
+        """Give the lock, which the running coroutine must own, to the waiter that came first.
 
-        Never suspends. Raises RuntimeError (the caller is not the owner) and `ForeignThread`.
+        Never suspends, and runs no other coroutine: the hub resumes the waiter. Raises RuntimeError (the caller is not
+        the owner) and `ForeignThread`.
         """
         self._check_owned()
         self._free()
@@ -122,8 +128,8 @@ class Lock(Primitive):
     def _free(self) -> None:
         if self._line:
             turn, _ = self._line.popitem(False)
-            turn.done = True
             self._owner = turn.who
+            turn.done = True
             wake(turn)
         else:
             self._owner = None
@@ -136,11 +142,16 @@ class Lock(Primitive):
         me: Coroutine | None = getattr(getcurrent(), "coroutine", None)
         if me is None:
             return
+        mine = ref(me)  # as in acquire()
         if self._owner is None:
-            self._owner = ref(me)
+            self._owner = mine
             return
-        turn = _AcquireLock(self, me)
+        turn = _AcquireLock(self, mine)
         self._line[turn] = None
+        if not self.locked() and turn.done is None:
+            self._line.pop(turn, None)
+            self._owner = mine
+            return
         thrown: BaseException | None = None
         with nullcontext() if me.scope is None else scope(shield=True):
             del me
@@ -196,9 +207,10 @@ class Semaphore(Primitive):
         return stand_in_line(self._line, turn, timeout, self._free)
 
     def release(self, n: int = 1) -> None:
-        """Give `n` permits (int, > 0) to those who have waited for one longest, who run now; keep those that are left.
+        """Give `n` permits (int, > 0) to the waiters that came first; keep those that are left.
 
-        Anybody may do it, whoever has acquired them. Never suspends; works anywhere. Raises ValueError (more permits
+        Any coroutine may do it, whichever has acquired them. Never suspends, and runs no other coroutine: the hub
+        resumes the waiters. Works anywhere. Raises ValueError (more permits
         than there were at first, see `bounded`), TypeError and `ForeignThread`.
         """
         if self._thread != get_ident():

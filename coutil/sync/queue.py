@@ -10,10 +10,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
+from .._coroutines.switching import SIGNED
 from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
-from .turns import SERVED, Line, Primitive, Turn, check_number, wait, wake, wake_all, within
+from .turns import Line, Primitive, Turn, check_number, wait, wake, wake_all, within
 
 T = TypeVar("T")
 LUCK = 1000  # calls that may succeed at once before others have their turn
@@ -64,18 +65,24 @@ class Queue(Primitive, Generic[T]):
         self._putting = Line()  # is empty unless the queue is full
 
     def put(self, item: T, *, timeout: float | None = None) -> Any:
-        """Put an item in; wait as long as the queue is full. An item that somebody waits for is handed over at once.
+        """Put an item in; wait as long as the queue is full.
+
+        The item is given to the waiter that came first, if there is one, which the hub resumes.
 
         Returns True; or what an explicit resume brings, and then the item is not in the queue. Suspends if the queue is
         full, and now and then to let others run. Raises `Closed`, also if the queue is closed meanwhile, `Timeout` and
-        `ForeignThread`; the item is not in the queue then.
+        `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
+        item has been put all the same.
         """
         self._luck -= 1
         if self._luck < 0 and (woken := self._let_others_run()) is not True:
             return woken
         if self._thread == get_ident() and not self._closed:
             if self._getting:
-                turn = self._getting.popleft()
+                try:
+                    turn = self._getting.popleft()  # as in _hand_over(), which would be one more call
+                except IndexError:
+                    return self.put(item, timeout=timeout)
                 turn.item, turn.done = item, True
                 wake(turn)
                 return True
@@ -84,11 +91,15 @@ class Queue(Primitive, Generic[T]):
                 return True
         return self._put(item, timeout)
 
-    def _hand_over(self, item: T) -> None:
-        """Give an item to the one who has waited for it longest."""
-        turn = self._getting.popleft()
+    def _hand_over(self, item: T) -> bool:
+        """Give an item to the waiter that came first; return whether there is one."""
+        try:
+            turn = self._getting.popleft()
+        except IndexError:  # a signal handler has put an item in since the caller looked
+            return False
         turn.item, turn.done = item, True
         wake(turn)
+        return True
 
     def _let_others_run(self) -> Any:
         """Let everything that is ready run; return True. Two coroutines that only serve each other starve nobody.
@@ -130,18 +141,21 @@ class Queue(Primitive, Generic[T]):
             else:
                 self._leave(turn)
             raise
-        if turn.item is not _NOTHING:
-            return turn.item  # type: ignore[no-any-return]  # it was put as a T
-        if woken is SERVED:
+        if woken is SIGNED:
+            if turn.item is not _NOTHING:
+                return turn.item  # type: ignore[no-any-return]  # it was put as a T
             self._check_open(interrupted=True)
-        self._leave(turn)
+        if turn.done:
+            self._put_back(turn.item)
+        else:
+            self._leave(turn)
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
 
     def _take(self) -> T:
         """Return the first item, and admit the one who waits for its place."""
         item = self._items.popleft()
         if self._putting:
-            self._admit(item)
+            self._admit()
         return item
 
     def put_nowait(self, item: T) -> None:
@@ -149,9 +163,7 @@ class Queue(Primitive, Generic[T]):
         self._check_open()
         if self.full():
             raise Full(f"{self!r} is full")
-        if self._getting:
-            self._hand_over(item)
-        else:
+        if not (self._getting and self._hand_over(item)):
             self._items.append(item)
 
     def get_nowait(self) -> T:
@@ -254,34 +266,40 @@ class Queue(Primitive, Generic[T]):
         try:
             woken = wait(turn) if timeout is None else within(timeout, wait, turn)
         except BaseException:
-            self._putting.pop(turn, None)
+            self._withdraw(turn)
             raise
-        if turn.done:
+        if woken is SIGNED:
+            if not turn.done:
+                self._check_open(interrupted=True)
             return True
-        if woken is SERVED:
-            self._check_open(interrupted=True)
-        self._putting.pop(turn, None)
-        return woken
+        return woken if self._withdraw(turn) else True
+
+    def _withdraw(self, turn: _Put) -> bool:
+        """Take back the item of a call that was cut; return whether that was possible: no coroutine has got it."""
+        if not turn.done:
+            self._putting.pop(turn, None)
+            return True
+        for index, item in enumerate(self._items):
+            if item is turn.item:
+                del self._items[index]
+                if self._putting:
+                    self._admit()
+                return True
+        return False
 
     def _leave(self, turn: _Get) -> None:
         """Wait for no item any more."""
         with suppress(ValueError):  # it is being served, or the queue was closed
             self._getting.remove(turn)
 
-    def _admit(self, taken: T) -> None:
-        """Put the item of the one who has waited longest in, now that another one was taken."""
+    def _admit(self) -> None:
+        """Put the item of the waiter that came first in, now that another one was taken."""
         turn, _ = self._putting.popitem(False)
         turn.done = True
         self._items.append(turn.item)
-        try:
-            wake(turn)
-        except BaseException:  # KeyboardInterrupt, SystemExit: the item does not reach the caller
-            self._put_back(taken)
-            raise
+        wake(turn)
 
     def _put_back(self, item: T) -> None:
         """Undo that an item was taken."""
-        if self._getting:
-            self._hand_over(item)
-        else:
+        if not (self._getting and self._hand_over(item)):
             self._items.appendleft(item)

@@ -1,4 +1,8 @@
-"""How coroutines wait here: each call is a turn, which is its own event and stands in a line of a primitive."""
+"""How coroutines wait here: each call is a turn, which is its own event and stands in a line of a primitive.
+
+Rule: to serve a turn resumes no coroutine. It puts the turn into the ready queue of the hub, which resumes the waiter
+unless the wait has ended in another way by then. So the calls that serve others run no other code, and work anywhere.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,20 @@ from greenlet import getcurrent
 
 from .._coroutines.books import foreign, site
 from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.switching import notify, rest
+from .._coroutines.switching import SIGNED, rest_in_turn
+from .._coroutines.switching import wake as resume
 from .._interpreter import get_ident
-from ..event import Emission, Wait, deliver, here, leave
+from .._kernel.entries import Entry
+from .._kernel.hub import LUCK
+from ..event import Wait, here, leave
 from ..scopes.deadline import limit
 
-SERVED = Emission(("served",))  # what waiters are resumed with
 
-
-class Turn(Wait):
+class Turn(Wait, Entry):
     """A call that waits at a primitive. It is its own event, and stands in a line of the primitive.
 
-    `done`: None as long as it waits; whether it has succeeded, once that is decided.
+    `done`: None as long as it waits; whether it has succeeded, once that is decided. A turn does not refer to its
+    coroutine, not even in the ready queue: the registry alone does, and forgets it when the thread ends.
     """
 
     __slots__ = ("at", "done")
@@ -38,6 +44,31 @@ class Turn(Wait):
         """What the wait is registered under."""
         return (self,)
 
+    def fire(self) -> None:
+        """Resume the waiter, from the ready queue, unless its wait has ended in another way."""
+        waiter = self.claim()
+        if waiter is not None:
+            resume(waiter)
+
+    def claim(self) -> Coroutine | None:
+        """Return the waiter, which the caller enters. None: its wait has ended in another way."""
+        waits = self.at._waits
+        entry = waits.get(self)
+        if entry is None or (waiter := entry[1]).resumer is not None:
+            return None
+        del waits[self]
+        waiter.waiting_on = None
+        waiter.resumer = waiter.gate
+        waiter._greenlet.coroutine = waiter
+        waiter.home.hub.luck = LUCK
+        return waiter  # type: ignore[no-any-return]  # it is one
+
+    @property
+    def waiter(self) -> Coroutine | None:
+        """The coroutine that waits."""
+        entry = self.at._waits.get(self)
+        return entry[1] if entry is not None else None
+
     def __str__(self) -> str:
         return f"{type(self.at).__name__.lower()} {self.at._label()} {self.verb}"
 
@@ -46,24 +77,24 @@ Line = OrderedDict[Any, None]  # who waits, first come first
 
 
 def wait(turn: Turn) -> Any:
-    """Suspend the running coroutine; return what it is resumed with: `SERVED`, or what an explicit resume brings."""
+    """Suspend the running coroutine; return what it is resumed with: SIGNED, or what an explicit resume brings."""
     try:
         me: Coroutine = getcurrent().coroutine or running()  # type: ignore[attr-defined]  # a Runner has it
     except AttributeError:
         me = running()
     me.told = None
     me.waiting_on = turn
-    here.waits[turn] = (turn, me)
+    turn.at._waits[turn] = [turn, me]
     del me
     if turn.done is not None:  # by a signal handler or a finalizer, before we were registered
         leave()
-        return SERVED
+        return SIGNED
     try:
-        woken = rest()
+        woken = rest_in_turn()
     except BaseException:
         leave()
         raise
-    if woken is not SERVED:
+    if woken is not SIGNED:
         leave()
     return woken
 
@@ -96,26 +127,30 @@ def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[
 
 
 def wake(turn: Turn) -> None:
-    """Resume the one who waits for `turn`, which has left its line."""
-    entry = here.waits.pop(turn, None)
-    if entry is not None:  # else the thread is ending
-        coroutine = entry[1]
-        coroutine.waiting_on = None
-        notify(coroutine, SERVED)
+    """Have the hub resume the coroutine that waits for `turn`, which has left its line."""
+    entry = turn.at._waits.get(turn)
+    if entry is not None:  # else the waiter has not suspended yet and will look, or the thread is ending
+        home = entry[1].home
+        hub = home.hub
+        if hub is None or hub.polling:
+            home.enqueue(turn)
+        else:
+            hub.ready.append(turn)
 
 
 def wake_all(turns: Iterable[Turn]) -> None:
-    """Resume everybody who waits for one of `turns`, which have left their line, as `event.emitall` does."""
-    waits = here.waits
-    deliver([waits.pop(turn) for turn in turns if turn in waits], None, SERVED)
+    """Have the hub resume the coroutines that wait for `turns`, which have left their line."""
+    for turn in turns:
+        wake(turn)
 
 
 class Primitive:
     """Whatever coroutines wait at here."""
 
-    __slots__ = ("__weakref__", "_site", "_thread")
+    __slots__ = ("__weakref__", "_site", "_thread", "_waits")
 
     def __init__(self) -> None:
+        self._waits = here.waits
         self._thread = get_ident()
         self._site = site(sys._getframe())
 

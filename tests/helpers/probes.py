@@ -12,6 +12,8 @@ from weakref import ref
 import pytest
 from greenlet import getcurrent
 
+from coutil import system
+from coutil._kernel.hub import this_hub
 from coutil.coroutine import Coroutine, create
 
 # Each is an event of its own: also False and 0, True and 1, and what cannot be hashed.
@@ -55,6 +57,13 @@ def start(function: Callable[..., Any], *arguments: Any) -> Coroutine:
     coroutine = create(function)
     coroutine.resume(*arguments)
     return coroutine
+
+
+def settle() -> None:
+    """Let the hub resume everything that is ready, until nothing is."""
+    hub = this_hub()
+    while len(hub.ready) > hub.void:
+        system.run("ready")
 
 
 def recorder(log: list[Any], wait: Callable[..., Any], *arguments: Any, times: int = 1) -> Coroutine:

@@ -10,7 +10,7 @@ import pytest
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import running, yield_
 from coutil.sync import Condition, Lock
-from tests.helpers.probes import Trouble, cancel, each_way_out, gone, start
+from tests.helpers.probes import Trouble, cancel, each_way_out, gone, settle, start
 
 
 def waiter(log, condition, name, **options):
@@ -42,10 +42,12 @@ def test_a_notified_coroutine_has_the_lock():
     """It runs when the notifier releases, and before that neither has run."""
     condition, log = Condition(), []
     start(waiter, log, condition, "a")
+    settle()
     assert condition.locked() is False
     with condition:
         assert condition.notify() is None
         assert log == []
+    settle()
     assert log == [("a", True, True)]
     assert unused(condition)
 
@@ -59,14 +61,17 @@ def test_notify_is_fair():
         condition.notify()
         condition.notify(2)
         condition.notify(0)
+    settle()
     assert [name for name, _, _ in log] == ["a", "b", "c"]
     with condition:
         condition.notify_all()
         condition.notify_all()
+    settle()
     assert [name for name, _, _ in log] == ["a", "b", "c", "d", "e"]
     assert all(owned for _, _, owned in log)
     with condition:
         condition.notify(10)
+    settle()
     assert unused(condition)
 
 
@@ -97,14 +102,17 @@ def test_notified_all_but_changed_before_they_run():
         with condition:
             items.append(number)
             condition.notify_all()
+        settle()
     assert log == list(range(50))
     with condition:
         items.append("taken away")
         condition.notify_all()
         items.clear()
+    settle()
     assert log == list(range(50))
     for one in made:
         one.close()
+    settle()
     assert unused(condition)
 
 
@@ -120,11 +128,13 @@ def test_who_gets_the_lock_in_between_may_notify_at_once():
     with condition:
         start(notifier)
         start(waiter, log, condition, "third")
+        settle()
         assert log == []
         assert condition.wait() is True
         assert log == ["notified"]
         assert condition.owner is running()
         condition.notify()
+    settle()
     assert log == ["notified", ("third", True, True)]
     assert unused(condition)
 
@@ -143,6 +153,7 @@ def test_wait_for():
         with condition:
             state[:] = change
             condition.notify()
+    settle()
     assert log == ["done", "at once"]
     assert waiting.status == "dead"
     assert unused(condition)
@@ -169,6 +180,7 @@ def test_conditions_share_a_lock():
 
     for body in (consumer, producer, consumer):
         start(body)
+    settle()
     assert log == list(range(10))
     assert unused(filled)
     assert unused(emptied)
@@ -189,6 +201,7 @@ def test_the_main_program_waits(clock):
     with condition:
         assert condition.wait() is True
         assert condition.owner is running()
+    settle()
     assert clock.time - before == 2e9
     assert unused(condition)
 
@@ -230,6 +243,7 @@ def test_cancelled_before_a_notification(how):
     waiting = start(waiter, log, condition, "cancelled")
     start(waiter, log, condition, "next")
     cancel(waiting, how)
+    settle()
     assert (
         log
         == {
@@ -241,6 +255,7 @@ def test_cancelled_before_a_notification(how):
     log.clear()
     with condition:
         condition.notify()
+    settle()
     assert log == [("next", True, True)]
     assert unused(condition)
 
@@ -253,14 +268,17 @@ def test_cancelled_before_a_notification_while_the_lock_is_taken(how):
     keeping = keep(condition)
     late = keep(condition)
     cancel(waiting, how)
+    settle()
     assert (log, waiting.status) == ([], "suspended")
     assert str(waiting.waiting_on).startswith("lock <Lock locked, 2 waiting at test_condition.py:")
     assert waiting.waiting_on.owner is keeping
     waiting.resume("again")
     keeping.resume()
+    settle()
     assert (log, condition.owner) == ([], late)
     late.resume()
     outcome = {"resume": "given", "throw": "Trouble"}.get(how)
+    settle()
     assert log == ([("cancelled", outcome, True)] if outcome else [])
     assert waiting.status == "dead"
     assert unused(condition)
@@ -275,7 +293,9 @@ def test_a_notification_of_who_is_cancelled_goes_on(how):
     with condition:
         condition.notify()
         cancel(waiting, how)
+        settle()
         assert (log, waiting.status) == ([], "suspended")
+    settle()
     assert log == [("cancelled", "Trouble", True)] * (how == "throw") + [("next", True, True)]
     assert unused(condition)
 
@@ -287,7 +307,9 @@ def test_an_explicit_resume_after_a_notification():
     with condition:
         condition.notify()
         waiting.resume("given")
+        settle()
         assert (log, waiting.status) == ([], "suspended")
+    settle()
     assert log == [("a", True, True)]
     assert unused(condition)
 
@@ -323,8 +345,10 @@ def test_cancelled_again_and_again():
     keeping = keep(condition)
     for number in range(5):
         waiting.throw(Trouble(number))
+    settle()
     assert (log, waiting.status) == ([], "suspended")
     keeping.resume()
+    settle()
     assert log == [("4", True)]
     assert unused(condition)
 
@@ -334,9 +358,11 @@ def test_closing_waits_for_the_lock():
     condition, log = Condition(), []
     waiting = start(waiter, log, condition, "closed")
     keeping = keep(condition)
+    settle()
     assert waiting.close() is False
     assert waiting.close() is False
     keeping.resume()
+    settle()
     assert (log, waiting.status) == ([], "dead")
     assert unused(condition)
 
@@ -365,13 +391,16 @@ def test_timeouts(clock):
     condition, log = Condition(), []
     spawn.call(lambda: waiter(log, condition, "late", timeout=1))
     system.suspend(2)
+    settle()
     assert log == [("late", "Timeout", True)]
     log.clear()
     spawn.call(lambda: waiter(log, condition, "in time", timeout=5))
     with condition:
         condition.notify()
         system.suspend(10)
+        settle()
         assert log == []
+    settle()
     assert log == [("in time", True, True)]
     assert unused(condition)
 
@@ -382,8 +411,10 @@ def test_timeouts_while_the_lock_is_taken(clock):
     spawn.call(lambda: waiter(log, condition, "a", timeout=1))
     with condition:
         system.suspend(5)
+        settle()
         assert log == []
         condition.notify()
+    settle()
     assert log == [("a", "Timeout", True)]
     assert unused(condition)
 
@@ -410,10 +441,13 @@ def test_the_time_around_is_up_while_it_waits_for_the_lock(clock, notified):
         if notified:
             condition.notify()
         system.suspend(5)
+        settle()
         assert log == []
+    settle()
     assert log == [True, True] * notified + [(True, True, 5e9)]
     with condition:
         condition.notify()
+    settle()
     assert log[-1] == ("next", True, True)
     assert unused(condition)
 
@@ -435,6 +469,7 @@ def test_a_wait_in_a_cancelled_block(clock):
             log.append((block.expired, condition.owner is running()))
 
     spawn.call(body)
+    settle()
     assert log == ["other"]
     assert system.run() is False
     assert log == ["other", (True, True)]
@@ -557,6 +592,7 @@ def test_those_who_wait_are_collected_with_their_thread(notified):
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
+    settle()
     assert all(map(gone, watched))
     assert log == ["finally"]
 

@@ -11,12 +11,12 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
-from greenlet import GreenletExit
+from greenlet import GreenletExit, getcurrent
 
 from coutil import errors
 from coutil.coroutine import create
 from coutil.sync import Barrier, Condition, Lock, Queue, Semaphore
-from tests.helpers.probes import start
+from tests.helpers.probes import settle, start
 
 
 class Case:
@@ -39,6 +39,7 @@ class Case:
         """Serve the one who has waited longest, if anybody waits."""
         if "ting" in self.state():
             self.serve_one()
+            settle()
 
     def serve_one(self) -> None:
         """Serve the one who has waited longest."""
@@ -118,6 +119,7 @@ class Permit(Case):
         if self.taken:
             self.taken = False
             self.permits.release()
+            settle()
 
     def state(self) -> str:
         return repr(self.permits)
@@ -187,9 +189,11 @@ class Pass(Case):
     def serve(self) -> None:
         if self.barrier.n_waiting:
             self.barrier.wait()
+            settle()
 
     def finish(self) -> None:
         self.barrier.reset()
+        settle()
 
     def state(self) -> str:
         return repr(self.barrier)
@@ -197,6 +201,7 @@ class Pass(Case):
 
 CASES = [Get, Next, Put, Permit, Locked, Wait, WaitFor, Pass]
 LINES = [case for case in CASES if case is not Pass]  # where several can wait at a time, and nobody minds if one leaves
+main = getcurrent()
 ERRORS = [GreenletExit, errors.Timeout, KeyboardInterrupt]
 
 
@@ -206,6 +211,8 @@ def kill(coroutine: Any, error: type[BaseException]) -> None:
         coroutine.throw(error)
     except error:
         assert error is not GreenletExit
+    if getcurrent() is main:
+        settle()
 
 
 def as_new(case: Case, kind: type[Case]) -> bool:
@@ -347,10 +354,13 @@ def test_killed_while_it_waits_for_the_lock_of_a_condition(error: type[BaseExcep
     """It ends when it has had the lock; the next one gets its notification. Its error goes where such errors go."""
     case = Wait()
     made = [start(case.call), start(case.call)]
-    with pytest.raises(KeyboardInterrupt) if error is KeyboardInterrupt else nullcontext(), case.condition:
-        case.condition.notify()
-        made[0].throw(error)
-        assert made[0].status == "suspended"
+    with pytest.raises(KeyboardInterrupt) if error is KeyboardInterrupt else nullcontext():
+        with case.condition:
+            case.condition.notify()
+            made[0].throw(error)
+            assert made[0].status == "suspended"
+        settle()
+    settle()
     assert [(one, type(raised)) for one, raised in escaped] == [(made[0], error)] * (error is errors.Timeout)
     escaped.clear()
     assert [one.status for one in made] == ["dead"] * 2
