@@ -349,11 +349,13 @@ def test_stream_that_a_child_is_given_while_data_wait():
 
 
 def test_listener_that_a_child_was_given():
-    """It blocks for the child; who accepts here, although there may be none to accept, stops nobody else."""
+    """It blocks for the child; to accept here what the child has taken stops nobody else."""
     with listening("ipv4") as server:
         child = system.start("sleep", "100", stdin=server)
         assert os.get_blocking(server.fileno())
-        with connected(server), server.accept():
+        with connected(server), server.accept(), connected(server), as_plain(server) as rival:
+            system.suspend(0.01)  # the loop learns that there is a connection
+            rival.accept()[0].close()  # as the child would
             accepted = []
             spawn.call(lambda: accepted.append(server.accept()))
             assert system.suspend(0.001) is True
