@@ -52,3 +52,16 @@ int co_address_text(const char *binary, size_t size, char *into, size_t room) {
     if (address.storage.ss_family == AF_INET && size < sizeof(struct sockaddr_in)) return UV_EINVAL;
     return uv_ip_name((const struct sockaddr *)&address.storage, into, room);
 }
+
+/* A link-local address needs the interface that it is meant on. libuv 1.46 and newer guess one; here it is the interface that the
+ * socket is bound to. Returns UV_EINVAL, as the system would, if there is none. */
+static int address_scope(int fd, struct sockaddr_storage *address) {
+    struct sockaddr_in6 *name = (struct sockaddr_in6 *)address;
+    if (name->sin6_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&name->sin6_addr) || name->sin6_scope_id) return 0;
+#ifdef SO_BINDTOIFINDEX
+    int interface = 0;
+    socklen_t size = sizeof interface;
+    if (fd >= 0 && !getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, &size)) name->sin6_scope_id = (uint32_t)interface;
+#endif
+    return name->sin6_scope_id ? 0 : UV_EINVAL;
+}

@@ -83,8 +83,17 @@ static void async_revive(uv_async_t *async) {
     uv_async_send(async);
 }
 
+/* The handles of such calls are noted (in `number`) before uv_loop_fork, which forgets the calls from libuv 1.45 on. */
+static void on_walk_pending(uv_handle_t *uv, void *data) {
+    co_loop *loop = data;
+    if (uv->type != UV_ASYNC || uv == (uv_handle_t *)&loop->wakeup) return;
+    HANDLE(uv)->number = !uv_is_closing(uv) && ((uv_async_t *)uv)->pending;
+}
+
 static void on_walk_forked(uv_handle_t *uv, void *data) {
-    if (uv->type == UV_ASYNC && !uv_is_closing(uv) && ((uv_async_t *)uv)->pending) async_revive((uv_async_t *)uv);
+    co_loop *loop = data;
+    if (uv->type != UV_ASYNC) return;
+    if (uv == (uv_handle_t *)&loop->wakeup ? loop->woken : HANDLE(uv)->number) async_revive((uv_async_t *)uv);
 }
 
 /* The poll of Python's wake-up pipe, which is closed here, must leave no trace in the parent's epoll descriptor. */
@@ -104,11 +113,12 @@ int co_loop_revive(co_loop *loop) {
     int code = 0;
     uv_walk(&loop->uv, on_walk_pool, &code);
     if (code) return code;
+    uv_walk(&loop->uv, on_walk_pending, loop);
     wakeups_forked(loop);
     code = uv_loop_fork(&loop->uv);
     if (code) return code;
     loop->forked = 0;
-    uv_walk(&loop->uv, on_walk_forked, NULL);
+    uv_walk(&loop->uv, on_walk_forked, loop);
     pool_revive(loop);
     async_revive(&loop->uv.wq_async);
     keepers_forked(loop);

@@ -134,9 +134,25 @@ int co_local_name(co_loop *loop, uint32_t slot, int peer, char *into, size_t roo
     return (int)size;
 }
 
+/* Let everybody read, write, or both, also. uv_pipe_chmod takes the other permissions away, from libuv 1.49 on. */
 int co_local_permit(co_loop *loop, uint32_t slot, int readable, int writable) {
+    char path[CO_SUN_PATH + 1];
+    const char *name = path;
+    struct stat now;
     OF_KIND(pipe, UV_NAMED_PIPE, loop, slot);
-    return uv_pipe_chmod(&pipe->u.pipe, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
+    if (pipe->u.pipe.io_watcher.fd < 0) return UV_EBADF;
+    if (pipe->ending == unbind)
+        name = ((co_bound *)pipe->extra)->path;
+    else {
+        int size = co_local_name(loop, slot, 0, path, sizeof path - 1);
+        if (size < 0) return size;
+        if (!size || !*path) return UV_EINVAL; /* no path */
+        path[size] = 0;
+    }
+    mode_t added = (readable ? 0444 : 0) | (writable ? 0222 : 0);
+    if (stat(name, &now)) return uv_translate_sys_error(errno);
+    if ((now.st_mode & added) == added) return 0;
+    return chmod(name, (now.st_mode & 07777) | added) ? uv_translate_sys_error(errno) : 0;
 }
 
 /* ---- connections ---- */

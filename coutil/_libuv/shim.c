@@ -573,6 +573,7 @@ static void on_data(co_handle *handle, char *data, size_t count) {
 static int datagrams_take(co_handle *handle);
 static void poll_tell(co_handle *handle, int result);
 static void poll_check(co_handle *handle);
+static int address_scope(int fd, struct sockaddr_storage *address);
 static void lost_serve(co_handle *handle);
 static int is_watched(co_handle *handle);
 static void listener_close(co_handle *handle);
@@ -790,9 +791,11 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
     OF_KIND(tcp, UV_TCP, loop, slot);
     co_request *request = request_new(loop, at, generation);
     if (!request) return UV_ENOMEM;
-    const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+    struct sockaddr_storage name = address->storage;
     int code = is_watched(tcp);
-    if (!code) code = owned(tcp, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, name, on_connect));
+    if (!code) code = address_scope(tcp->u.tcp.io_watcher.fd, &name);
+    if (!code)
+        code = owned(tcp, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, (struct sockaddr *)&name, on_connect));
     return request_started(request, code);
 }
 
