@@ -53,7 +53,7 @@ int co_address_text(const char *binary, size_t size, char *into, size_t room) {
     return uv_ip_name((const struct sockaddr *)&address.storage, into, room);
 }
 
-/* A link-local address needs the interface that it is meant on. libuv 1.46 and newer guess one; here it is the interface that the
+/* A link-local address needs the interface that it is meant on. libuv 1.48 guesses one; here it is the interface that the
  * socket is bound to. Returns UV_EINVAL, as the system would, if there is none. */
 static int address_scope(int fd, struct sockaddr_storage *address) {
     struct sockaddr_in6 *name = (struct sockaddr_in6 *)address;

@@ -83,7 +83,7 @@ static void async_revive(uv_async_t *async) {
     uv_async_send(async);
 }
 
-/* The handles of such calls are noted (in `number`) before uv_loop_fork, which forgets the calls from libuv 1.45 on. */
+/* The handles of such calls are noted (in `number`) before uv_loop_fork, which forgets the calls in libuv 1.48. */
 static void on_walk_pending(uv_handle_t *uv, void *data) {
     co_loop *loop = data;
     if (uv->type != UV_ASYNC || uv == (uv_handle_t *)&loop->wakeup) return;

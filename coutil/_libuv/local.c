@@ -134,7 +134,7 @@ int co_local_name(co_loop *loop, uint32_t slot, int peer, char *into, size_t roo
     return (int)size;
 }
 
-/* Let everybody read, write, or both, also. uv_pipe_chmod takes the other permissions away, from libuv 1.49 on. */
+/* Let everybody read, write, or both, also. uv_pipe_chmod takes the other permissions away in libuv 1.52. */
 int co_local_permit(co_loop *loop, uint32_t slot, int readable, int writable) {
     char path[CO_SUN_PATH + 1];
     const char *name = path;
