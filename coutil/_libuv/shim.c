@@ -842,6 +842,7 @@ int co_close(co_loop *loop, uint32_t slot) {
 
 static void keepers_recover(co_loop *loop);
 static void timers_run(co_loop *loop);
+static void same_everywhere(void);
 static void watchers_arm(co_loop *loop);
 static void look_open(co_loop *loop);
 static void look_before(co_loop *loop, int milliseconds);
@@ -955,6 +956,7 @@ static void standard_descriptors(void) {
 
 co_loop *co_loop_new(void) {
     standard_descriptors();
+    if (descriptors_left()) same_everywhere();
     co_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
     loop->arena = pages_new(CO_ARENA);

@@ -1,4 +1,4 @@
-/* What a step of ours asks of uv_run, so that a turn is the same on every libuv.
+/* What makes a loop, and a turn of it, the same on every libuv.
  *
  * Until 1.44 uv_run calls due timers before it polls; from 1.45 on it does so after it has polled, and before only with
  * UV_RUN_DEFAULT, which may run for ever. Here a due timer always comes before what the poll brings.
@@ -25,4 +25,20 @@ static void timers_run(co_loop *loop) {
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     uv_timer_stop(&loop->timers_over);
     loop->uv.stop_flag = 0;
+}
+
+/* libuv 1.45 to 1.48 hand calls of files to io_uring, by a ring that the child of a fork shares with its parent: what was on
+ * its way at the fork never ends in the child, and cannot be cancelled. Later versions do so only if they are asked to. libuv
+ * looks for the variable when the first loop is made; one that the user has set is left alone. */
+static void io_uring_off(void) {
+    const char *name = "UV_USE_IO_URING";
+    uv_loop_t first;
+    if (uv_version() < 0x012d00 || uv_version() >= 0x013100 || getenv(name) || setenv(name, "0", 1)) return;
+    if (!uv_loop_init(&first)) uv_loop_close(&first);
+    unsetenv(name);
+}
+
+static void same_everywhere(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, io_uring_off);
 }
