@@ -24,7 +24,7 @@ from weakref import ref
 
 from ._interpreter import Time, get_ident
 
-__all__ = ["Known", "deadlock", "everything", "relative", "thread_name"]
+__all__ = ["Known", "deadlock", "everything", "purpose", "relative", "thread_name"]
 
 SHOWN = 50  # coroutines that a deadlock lists; `system.report` lists all
 CYCLE = 10  # its members that are named
@@ -210,7 +210,7 @@ def _row(one: Coroutine, names: dict[Coroutine, str], owner: Coroutine | None, n
     held = f"held by {names[owner]}" if owner is not None else ""
     if owner is not None and getattr(owner, "status", "") == "dead":
         held += ", which has ended"
-    what = "yield" if waiting_on is None else _text(waiting_on, WHAT)
+    what = purpose(waiting_on)
     time = _duration(max(now - since, 0)) if since else ""
     return _Row(names[one], time, what, held, place)
 
@@ -247,6 +247,11 @@ def _names(listed: Iterable[Coroutine | None], owners: Iterable[Coroutine | None
             number[name] += 1
             names[one] = f"{name} #{number[name]}"
     return names
+
+
+def purpose(waiting_on: Any) -> str:
+    """Return what a coroutine waits on as one printable line; None: it has yielded."""
+    return "yield" if waiting_on is None else _text(waiting_on, WHAT)
 
 
 def _wait(count: int) -> str:

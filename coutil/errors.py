@@ -13,11 +13,10 @@ import errno as _errno
 from socket import gaierror
 from typing import Any
 
-from greenlet import GreenletExit
-
 __all__ = [
     "AlreadyRunning",
     "BusyError",
+    "Cancelled",
     "Closed",
     "CoutilError",
     "DeadCoroutine",
@@ -28,7 +27,6 @@ __all__ = [
     "NotYieldable",
     "OperationCancelled",
     "RunningCoroutine",
-    "ScopeCancelled",
     "TaskCancelled",
     "Timeout",
     "TransferError",
@@ -38,7 +36,7 @@ __all__ = [
 
 
 class CoutilError(Exception):
-    """Base of every class of this module but `ScopeCancelled`."""
+    """Base of every class of this module but `Cancelled`."""
 
 
 class UVError(CoutilError, OSError):
@@ -128,10 +126,14 @@ class Forked(CoutilError, RuntimeError):
 
 
 class Timeout(CoutilError, TimeoutError):
-    """A deadline of ours has passed. `scope`: whose; None if it was not one of `coutil.scopes`."""
+    """A block has ended because its time is up. `scope`: that block; None if it was not one of `coutil.scopes`.
 
-    def __init__(self, message: str = "the time is up", scope: object = None) -> None:
-        """`message` says what for."""
+    Waits inside the block raise `Cancelled`; the block raises this where it is left, and so does a call with a
+    `timeout`. The message names the time, the place of the block or call, and what the coroutine waited for.
+    """
+
+    def __init__(self, message: str = "timed out", scope: object = None) -> None:
+        """`message` says after how long, where, and what was waited for."""
         super().__init__(message)
         self.scope = scope
 
@@ -140,14 +142,16 @@ class Timeout(CoutilError, TimeoutError):
         return type(self), self.args
 
 
-class ScopeCancelled(GreenletExit):
-    """The block around a wait was cancelled. `scope`: which one.
+class Cancelled(BaseException):
+    """The wait was cut: a block around it was cancelled, or its time is up. `scope`: that block.
 
-    No `Exception`, so that code which handles errors lets it pass; a coroutine may end with it, silently.
+    No `Exception`, so that code which handles errors lets it pass: it is for that block alone, which swallows it, or
+    raises `Timeout`, where it is left. If it is raised outside of its block, or by other code (`scope` is None), it is
+    for no block, and what escapes from a coroutine or a child like any other exception.
     """
 
-    def __init__(self, message: str, scope: object = None) -> None:
-        """`message` names the scope."""
+    def __init__(self, message: str = "cancelled", scope: object = None) -> None:
+        """`message` names the block."""
         super().__init__(message)
         self.scope = scope
 
@@ -157,7 +161,7 @@ class ScopeCancelled(GreenletExit):
 
 
 class TaskCancelled(CoutilError):
-    """There is no result: the child of a scope was cancelled before it could return one."""
+    """There is no result: the child of a scope was cancelled before it could return one. The cause tells by what."""
 
 
 class TransferError(CoutilError, TypeError):

@@ -8,8 +8,8 @@ import pytest
 
 from coutil import spawn, system, testing, uv
 from coutil.coroutine import yield_
-from coutil.errors import Timeout
-from coutil.scopes import timeout
+from coutil.errors import Cancelled
+from coutil.scopes import move_on_after, timeout
 from coutil.testing import manual_clock
 
 
@@ -109,9 +109,10 @@ def test_deadlines_follow_it_and_libuv_does_not(clock):
     """As the first lines of the module say."""
     loop = uv.default_loop()
     before = loop.now()
-    with timeout(3600):
+    with move_on_after(3600) as limit:
         clock.advance(3600)
-        with pytest.raises(Timeout):
+        with pytest.raises(Cancelled):
             system.suspend(1)
+    assert limit.expired is True
     assert loop.now() - before < 3_600_000
     assert clock.advance(1) is False

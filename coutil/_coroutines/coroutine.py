@@ -20,7 +20,7 @@ from greenlet import GreenletExit, getcurrent
 
 from .._asynchronous import asynchronous, collections, handlers
 from .._interpreter import get_ident, local
-from ..errors import DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
+from ..errors import Cancelled, DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
 from .attributes import documented
 from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site
 from .runner import Runner, new_runner, retire
@@ -160,9 +160,9 @@ class Coroutine(Unique):
         self.operation: Any = None
         self.waiting_on: Any = None
         self.told: Any = None  # by what it is to be resumed that came before it had suspended
-        self.since = 0  # when it suspended, in nanoseconds; nearly
+        self.since = 0  # when it suspended, in nanoseconds; nearly. Negative: waits refused in a row, see Block._refuse
         self.scope: Any = None  # the innermost one around it
-        self.cancelled: Any = None  # the scope whose error every wait raises
+        self.cancelled: Any = None  # the block that refuses every wait
         self.site = site(calling_frame(depth)) if DEBUG else ""
 
     @property
@@ -242,7 +242,7 @@ class Coroutine(Unique):
         try:
             self._begin(())
             enter(self, None)
-        except Exception as error:  # reported
+        except (Exception, Cancelled) as error:  # reported
             if self._start is not None:  # there was no room to begin: that is the caller's matter
                 self.resumer = None
                 raise

@@ -5,7 +5,8 @@ while the coroutine is suspended.
 Rule 2: greenlets are recycled: see `runner`.
 Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
 a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
-Rule 4: whatever suspends raises first if a block around the coroutine was cancelled (`cancelled`).
+Rule 4: if a block around the coroutine was cancelled (`cancelled`), that block refuses the wait before it suspends: it
+raises. (It does not each time; then it has seen to it that the wait is cut in the next turn of the loop.)
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def park(coroutine: Coroutine, what: object) -> Any:
     if collections:
         check_switchable()
     if coroutine.cancelled is not None:
-        raise coroutine.cancelled.error()
+        coroutine.cancelled._refuse(coroutine, what)
     coroutine.waiting_on = what
     coroutine.since = coroutine.home.turned
     resumer = coroutine.resumer
@@ -214,7 +215,7 @@ def rest(value: object = None) -> Any:
     if collections:
         check_switchable()
     if coroutine.cancelled is not None and coroutine.told is None:
-        raise coroutine.cancelled.error()
+        coroutine.cancelled._refuse(coroutine, coroutine.waiting_on)
     coroutine.since = coroutine.home.turned
     resumer, own = coroutine.resumer, coroutine.operation
     coroutine.resumer = None  # from here on `notify` has the hub look again

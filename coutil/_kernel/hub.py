@@ -303,7 +303,7 @@ class Hub(SlotTable):
         if self.caller is not None or self._resumed(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
         if me.cancelled is not None:
-            raise me.cancelled.error()
+            me.cancelled._refuse_start(me, "the loop")
         _host.install(self)
         watch = me.scope._drive(me) if me.scope is not None else None
         self.caller, self.mode = me, mode

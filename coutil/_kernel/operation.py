@@ -64,6 +64,8 @@ class Operation(Slotted, Entry):
 
     def wait_turn(self) -> Any:
         """Do what `take_turns` cannot, through the hub."""
+        if self.coroutine.cancelled is not None:
+            self.coroutine.cancelled._refuse_start(self.coroutine, "suspend")
         if self.state is not FREED and (woken := self.released("suspend")) is not SIGNED:
             return woken
         if self.hub.attention:
@@ -183,7 +185,7 @@ class Operation(Slotted, Entry):
         if self.state is not FREED and (woken := self.released(what)) is not SIGNED:
             return woken
         if self.coroutine.cancelled is not None and not partly:
-            raise self.coroutine.cancelled.error()
+            self.coroutine.cancelled._refuse_start(self.coroutine, what)
         self._take()
         self.pins = pins  # before libuv may use it, whatever a signal handler raises
         self.state = AWAIT_REQUEST  # 1

@@ -1,13 +1,16 @@
 """A `with` block that can be cancelled: what deadlines and scopes have in common.
 
-Rule: `Coroutine.scope` is the innermost block around a coroutine, `Coroutine.cancelled` the one whose error its waits
-raise. The kernel looks at the second; of the first it knows that it keeps the time of waits in other loops (`_watch`).
+Rule 1: `Coroutine.scope` is the innermost block around a coroutine, `Coroutine.cancelled` the one that refuses its
+waits. The kernel looks at the second; of the first it knows that it keeps the time of waits in other loops (`_watch`).
+Rule 2: inside a block that was cancelled, all that is raised is `Cancelled`, which knows its block and passes through
+all others. An error that users handle (`Timeout`) is made where the block is left, and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
@@ -20,15 +23,18 @@ from .._coroutines.switching import Thrown, interrupt
 from .._interpreter import get_ident
 from .._kernel.entries import Entry, Slotted
 from .._kernel.hub import Hub, this_hub
-from ..errors import ScopeCancelled, Timeout
+from .._report import purpose
+from ..errors import Cancelled, Timeout
+from .origin import Origin
 
 if TYPE_CHECKING:
     from .children import Task
 
 _LATEST = 2.0**33  # seconds; what is later waits that long, 272 years
+REFUSALS = 64  # waits of a coroutine that are refused in a row before others run
 
 
-class Block:
+class Block(Origin):
     """A `with` block that can be cancelled, with at most one timer."""
 
     shield = False
@@ -36,14 +42,23 @@ class Block:
     _host: ref[Coroutine] | None = None  # who is inside; weakly, its frames refer to us: it shall be collected
     _outer: Block | None = None
     _guest: Coroutine | None = None  # who stands for the host in another loop of the thread, while it waits there
-    _left = _joining = False
+    _joining = False
+    _refused = False  # a wait inside was cut by this block
+    _waited = ""  # what the coroutine inside waited for then
+    _seconds = 0.0  # from the beginning of the block to its deadline
     _tasks: Iterable[Task[Any]] = ()  # the children that have not ended, in the order of their start
 
-    def __init__(self, deadline: float | None) -> None:
-        """deadline: in seconds of `system.time()`; None: never."""
+    def __init__(self, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
+        """deadline: in seconds of `system.time()`; None: never. shield: no cancellation from outside enters.
+
+        maker: see `Origin`.
+        """
         self._deadline = deadline
         self.cancelled = False
         self.expired = False
+        if shield is not False:
+            self.shield = checked_shield(shield)
+        super().__init__(maker)
 
     @property
     def deadline(self) -> float | None:
@@ -52,8 +67,9 @@ class Block:
 
     def __enter__(self) -> Self:
         """Begin the block. Raises RuntimeError: a block can be entered once."""
-        if self._host is not None or self._left:
+        if self._entered or self._left:
             raise RuntimeError(f"{self!r} was entered before: make a new one for each block")
+        self._entered = True
         host = running()
         self._host = ref(host)
         self._outer = host.scope
@@ -70,6 +86,7 @@ class Block:
 
     def _set_alarm(self, hub: Hub, deadline: float) -> None:
         left = round(deadline * 1e9) - hub.clock.update()
+        self._seconds = self._seconds or left / 1e9
         if left <= 0:
             self._expire()
         else:
@@ -97,10 +114,10 @@ class Block:
             raise RuntimeError(f"{self!r} was left before a block inside it, or by another coroutine")
 
     def cancel(self) -> None:
-        """Raise at every wait inside the block, from now until it is left. Coroutines that wait now are resumed first.
+        """Have every wait inside the block raise `Cancelled`, from now until the block is left.
 
-        Nothing happens the second time, or after the block. Does not suspend. Raises `ForeignThread`, and
-        KeyboardInterrupt or SystemExit of those who are resumed.
+        Coroutines that wait now are resumed before this returns. Nothing happens the second time, or after the block.
+        Does not suspend. Raises `ForeignThread`, and KeyboardInterrupt or SystemExit of a coroutine that is resumed.
         """
         host = self._inside()
         if host is not None and host.home.thread != get_ident():
@@ -108,24 +125,17 @@ class Block:
         if self.cancelled or self._left:
             return
         self.cancelled = True
+        if host is not None and self._becomes_timeout():
+            self._waited = wait_of(host)
         leaving: BaseException | None = None
         for one in self._concerned(host):
-            if one.scope is not None and one.scope._joining and one.scope._inside() is one:
-                continue  # it is the children who have to end, then it is told
-            one.cancelled = whose = cancelling(one)
-            if one.scope is not None and (guest := one.scope._guest) is not None:
-                guest.cancelled = whose
-                guest.home.hub.ready.append(_Cut(guest))
-            elif one.resumer is None and (one._greenlet is getcurrent() or asynchronous()):
-                one.home.enqueue(_Cut(one))  # a signal handler calls: it is about to wait, or must not be entered here
-            elif whose is not None and one._start is None:  # else its first wait raises
-                try:
-                    cut(one, whose)
-                except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
-                    if leaving is None:
-                        leaving = error
-                    else:
-                        one.home.report(one, error)
+            try:
+                tell(one)
+            except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
+                if leaving is None:
+                    leaving = error
+                else:
+                    one.home.report(one, error)
         if leaving is not None:
             try:
                 raise_again(leaving)
@@ -185,12 +195,80 @@ class Block:
             todo += [(task.coroutine, block) for block in reversed(inner) for task in block._tasks]
         return found[::-1]
 
-    def error(self) -> BaseException:
+    # -- what is raised ---------------------------------------------------------------------------------------------
+
+    def _error(self) -> Cancelled:
         """Return what a wait raises after the block was cancelled: a new one each time."""
-        return ScopeCancelled(f"{self!r} was cancelled", self)
+        self._refused = True
+        return Cancelled(f"the time of {self._label} is up" if self.expired else f"{self._label} was cancelled", self)
+
+    def _refuse(self, waiter: Coroutine, what: object) -> None:
+        """Raise `Cancelled` in place of a wait for `what`, which the caller has prepared, and will undo.
+
+        A coroutine that goes on trying would stop the others for ever. So the 64th wait in a row begins, and is cut in
+        the next turn of the loop: whatever runs before that may bring what it waits for, as with every wait.
+        waiter: the running coroutine, or what stands for it in the loop that it waits in.
+        """
+        if self._count(what):
+            waiter.home.enqueue(_Cut(waiter))
+        else:
+            raise self._error()
+
+    def _refuse_start(self, waiter: Coroutine, what: object) -> NoReturn:
+        """Raise `Cancelled` in place of a wait for `what` that is not to begin; the 64th in a row after a turn."""
+        if self._count(what):
+            me = running()
+            me.cancelled = None
+            try:
+                (waiter.home.hub or this_hub()).turn()
+            finally:
+                me.cancelled = cancelling(me)
+        raise self._error()
+
+    def _count(self, what: object) -> bool:
+        """Note what was refused; return whether others must run, as the running coroutine was refused so often."""
+        if not self._waited and self._becomes_timeout():
+            self._waited = purpose(what)
+        me = running()
+        count = 1 - min(me.since, 0)  # the time when it suspended means nothing now; its next wait sets it again
+        me.since = -count if count < REFUSALS else 0
+        return count == REFUSALS
+
+    def _becomes_timeout(self) -> bool:
+        """Return whether the block, now that it was cancelled, ends with `Timeout`."""
+        return self.expired
+
+    def _timeout(self) -> Timeout:
+        """Return what the block raises at its end, where its waits were cut."""
+        if not self.expired:
+            text = "cancelled"
+        elif self._seconds > 0:
+            text = f"timed out after {round(self._seconds, 3):g} s"
+        else:
+            text = "timed out at once"
+        waited = f", waiting on {self._waited}" if self._waited else ""
+        return Timeout(f"{text}{waited} ({self._label})", self)
 
     def _state(self) -> str:
         return "expired" if self.expired else "cancelled" if self.cancelled else "left" if self._left else "open"
+
+
+def tell(one: Coroutine) -> None:
+    """Cut the wait of a coroutine inside a block that was cancelled just now.
+
+    Raises KeyboardInterrupt and SystemExit.
+    """
+    inner: Block | None = one.scope
+    if inner is not None and inner._joining and inner._inside() is one:
+        return  # it is its children that have to end; then it is told
+    one.cancelled = block = cancelling(one)
+    if inner is not None and (guest := inner._guest) is not None:
+        guest.cancelled = block
+        guest.home.hub.ready.append(_Cut(guest))
+    elif one._greenlet is getcurrent() or (one.resumer is None and asynchronous()):
+        one.home.enqueue(_Cut(one))  # a signal handler calls: it may be about to wait, or must not be entered here
+    elif block is not None and one._start is None:  # else its first wait raises
+        cut(one, block)
 
 
 def cut(coroutine: Coroutine, block: Block) -> None:
@@ -201,9 +279,24 @@ def cut(coroutine: Coroutine, block: Block) -> None:
     hub = coroutine.home.hub
     if hub is not None and hub.caller is coroutine:
         if not hub.exits:  # else it is about to leave anyway
-            hub.exit(block.error())
+            hub.exit(block._error())
     elif coroutine.resumer is None and coroutine.status == "suspended":
-        interrupt(coroutine, Thrown(block.error()))
+        interrupt(coroutine, Thrown(block._error()))
+
+
+def wait_of(coroutine: Coroutine) -> str:
+    """Return what a coroutine inside a block waits for; if it is its children, also what the first one waits for."""
+    text, inner = _wait_of(coroutine), coroutine.scope
+    if inner is not None and inner._joining and inner._inside() is coroutine:
+        for task in inner._tasks:
+            return f"{text}, of which {task.coroutine.name} waits on {_wait_of(task.coroutine)}"
+    return text
+
+
+def _wait_of(coroutine: Coroutine) -> str:
+    guest = coroutine.scope._guest if coroutine.scope is not None else None
+    waiter = coroutine if guest is None else guest
+    return purpose(waiter.waiting_on) if waiter.resumer is None else ""
 
 
 def unlink(block: Block, coroutine: Coroutine) -> None:
@@ -220,7 +313,12 @@ def unlink(block: Block, coroutine: Coroutine) -> None:
 
 def cancelling(coroutine: Coroutine) -> Block | None:
     """Return the outermost cancelled block around a coroutine that no shield keeps out."""
-    found, block = None, coroutine.scope
+    return outermost(coroutine.scope)
+
+
+def outermost(block: Block | None) -> Block | None:
+    """Return the outermost cancelled block from this one outwards that no shield keeps out."""
+    found = None
     while block is not None:
         if block.cancelled:
             found = block
@@ -269,9 +367,9 @@ class Alarm(Slotted):
         self.generation = -1
 
 
-def is_of(error: BaseException | None, block: Block) -> bool:
+def is_of(error: BaseException | None, block: Block | None) -> bool:
     """Return whether an exception is the cancellation of a block."""
-    return isinstance(error, Timeout | ScopeCancelled) and error.scope is block
+    return block is not None and isinstance(error, Cancelled) and error.scope is block
 
 
 def raise_again(error: BaseException) -> NoReturn:
@@ -293,6 +391,13 @@ def checked_time(name: str, value: Any) -> float | None:
     if value != value:  # noqa: PLR0124  # NaN
         raise ValueError(f"{name} must not be NaN")
     return None if value == math.inf else max(min(value, _LATEST), -_LATEST)
+
+
+def checked_shield(value: Any) -> bool:
+    """Return a bool. Raises TypeError."""
+    if not isinstance(value, bool):
+        raise TypeError(f"shield must be a bool, not {value!r}")
+    return value
 
 
 class Watch:
@@ -340,8 +445,8 @@ class Respite:
 
 
 class _Cut(Entry):
-    """Cut a wait from the hub: one in another loop, since whoever cancels does not wait for what its host does next,
-    or one that was about to begin when a signal handler cancelled.
+    """Cut a wait from the hub: one in another loop, as the coroutine that cancels does not wait for what its host does
+    next; one that was about to begin when a signal handler cancelled; or one that was not refused, see `Block._refuse`.
     """
 
     __slots__ = ("guest",)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, TypeVarTuple
+from weakref import ref
 
 from greenlet import GreenletExit, getcurrent
 
@@ -12,20 +14,22 @@ from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.functions import check_function
 from .._coroutines.switching import park
+from .._interpreter import get_ident
 from .._kernel.entries import Slotted, Wake
 from .._kernel.hub import this_hub
-from ..errors import Deadlock, Forked, TaskCancelled, Timeout, UVError
-from .block import Block, cancelling, checked_time, is_of, raise_again
+from ..errors import Deadlock, Forked, TaskCancelled, UVError
+from .block import Block, checked_time, is_of, outermost, raise_again
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 _URGENT = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)  # waiting on would not help, or is not wanted
+_BARE = (KeyboardInterrupt, SystemExit, GreenletExit)  # what is raised as itself, not in a group
 
 
 class Task(Generic[T]):
     """A child of a scope. `coroutine`: what runs it."""
 
-    __slots__ = ("__weakref__", "_error", "_state", "_traceback", "_value", "_waiters", "coroutine")
+    __slots__ = ("__weakref__", "_alone", "_error", "_state", "_traceback", "_value", "_waiters", "coroutine")
 
     def __init__(self) -> None:
         """Made by `Scope.spawn`."""
@@ -34,6 +38,7 @@ class Task(Generic[T]):
         self._traceback: TracebackType | None = None
         self._waiters: dict[Coroutine, _Awaited] = {}
         self._state = "running"
+        self._alone: _Alone | None = None  # the block around the child, if `cancel` was called
         self.coroutine: Any = None
 
     @property
@@ -49,8 +54,8 @@ class Task(Generic[T]):
     def result(self) -> T:
         """Wait until the child has ended; return what it returned, or raise what it raised. Suspends unless it has.
 
-        An explicit resume does not end the wait. Raises `TaskCancelled` if the child was cancelled or closed,
-        RuntimeError if it waits for itself, `ForeignThread`, `NotYieldable`, `Deadlock` (main program only).
+        An explicit resume does not end the wait. Raises `TaskCancelled` if the child has ended because it was cancelled
+        or closed, RuntimeError if it waits for itself, `ForeignThread`, `NotYieldable`, `Deadlock` (main program only).
         """
         while not self.done:
             self._wait(running())
@@ -59,6 +64,22 @@ class Task(Generic[T]):
         if self._error is not None:
             raise_again(self._error.with_traceback(self._traceback))
         return self._value  # type: ignore[no-any-return]  # what the function returned
+
+    def cancel(self) -> None:
+        """Have every wait of the child, and of all that it has spawned, raise `errors.Cancelled` until it has ended.
+
+        If it waits now it is resumed before this returns. The scope and its other children go on; `result` raises
+        `TaskCancelled`, unless the child returns a result nevertheless, or fails. A shield keeps it out. Nothing
+        happens the second time, or if the child has ended. Does not suspend. Raises `ForeignThread`, and
+        KeyboardInterrupt or SystemExit of a coroutine that is resumed.
+        """
+        if self.done:
+            return
+        if self.coroutine.home.thread != get_ident():
+            raise foreign(f"{self!r}", self.coroutine.home.thread)
+        if self._alone is None:
+            self._alone = _Alone(self)
+        self._alone.cancel()
 
     def _wait(self, me: Coroutine) -> None:
         if me is self.coroutine:
@@ -86,13 +107,32 @@ class Task(Generic[T]):
         return f"<Task {self.coroutine.name} {self._state}>"
 
 
+class _Alone(Block):
+    """The block around all that one child does. It exists only if that child was cancelled alone."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        """Put it between the scope and the outermost block of the child."""
+        super().__init__(None, False, None)
+        self._entered = True
+        self._name = repr(task)
+        child = task.coroutine
+        self._host = ref(child)
+        inner, block = None, child.scope
+        while task not in block._tasks:
+            inner, block = block, block._outer
+        self._outer = block
+        if inner is None:
+            child.scope = self
+        else:
+            inner._outer = self
+
+
 class Scope(Block):
     """A block whose children end with it: `scope`. `expired` (bool): whether its deadline has passed."""
 
-    def __init__(self, deadline: float | None, shield: bool) -> None:
-        """See `scope`."""
-        super().__init__(deadline)
-        self.shield = shield
+    def __init__(self, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
+        """See `scope` and `Block`."""
+        super().__init__(deadline, shield, maker)
         self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
         self._awaited: _Awaited | None = None  # while the host waits for the children
@@ -100,9 +140,11 @@ class Scope(Block):
     def spawn(self, function: Callable[[*Arguments], T], *arguments: *Arguments, name: str | None = None) -> Task[T]:
         """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
 
-        The first exception that escapes from a child cancels the scope, and is raised when all have ended.
-        Children may spawn, too. Returns the `Task`. Raises TypeError, RuntimeError (the block is not open),
-        `ForeignThread`.
+        The first exception that escapes from a child cancels the scope, which raises it, in a group, when all have
+        ended. Children may spawn, too. Nothing is started any more in a scope that has failed, or was cancelled.
+        Returns the `Task`. Raises TypeError, RuntimeError (the block is not open), `ForeignThread`, and
+        `errors.Cancelled` (it was cancelled): the block swallows that; other coroutines that spawn into it must not
+        expect it to.
         """
         check_function(function, name)
         host = self._inside()
@@ -114,14 +156,22 @@ class Scope(Block):
         if child.home is not host.home:
             raise foreign(f"{self!r}", host.home.thread)
         child.scope = self
-        child.cancelled = cancelling(child)
-        self._tasks[task] = None
+        self._tasks[task] = None  # from here on it is among those that `cancel` tells
+        block = outermost(self)
+        if block is not None:
+            del self._tasks[task]
+            raise block._error()
         try:
             child._launch()
         finally:
             if child._greenlet is None or child._start is not None:
                 self._forget(task)
         return task
+
+    @property
+    def children(self) -> tuple[Task[Any], ...]:
+        """The children that have not ended, in the order of their start; `len(scope.children)` is their number."""
+        return tuple(self._tasks)
 
     def _forget(self, task: Task[Any]) -> None:
         """Wait no more for a child that has ended, or could not begin. At the recursion limit `_run` cannot say so."""
@@ -134,7 +184,7 @@ class Scope(Block):
         try:
             task._value = function(*arguments)
         except BaseException as error:  # noqa: BLE001  # kept for the one who asks; raised at the end of the block
-            if isinstance(error, GreenletExit) or self._is_outside(error):
+            if isinstance(error, GreenletExit) or self._is_outside(error) or is_of(error, task._alone):
                 task._end("cancelled", error)
             else:
                 task._end("failed", error)
@@ -196,7 +246,9 @@ class Scope(Block):
             self._join(host)
         try:
             self._leave()
-        except RuntimeError as error:
+        except RuntimeError as error:  # the block was used in a wrong way
+            if not self._errors:
+                raise
             self._errors.append(error)
         return self._finish(host, raised)
 
@@ -226,34 +278,37 @@ class Scope(Block):
             if host is not None and host.cancelled is not None and not self.shield:
                 if is_of(raised, host.cancelled):
                     return False
-                raise host.cancelled.error()
+                raise host.cancelled._error()
             if self.expired:
-                raise Timeout("the time of the scope is up", self) from None
+                raise self._timeout() from (raised if is_of(raised, self) else None)
             return raised is None or is_of(raised, self)
         finally:
             del errors, raised  # the traceback refers to this frame
 
     def _fail_with(self, errors: list[BaseException], raised: BaseException | None) -> bool:
-        """Raise one of `errors` or a group of them, or return False if it is `raised`."""
+        """Raise a group of `errors`, or the one of them that passes bare; return False if that is `raised`.
+
+        KeyboardInterrupt and SystemExit are for the main program, not for a handler of errors; the others are their
+        cause. GreenletExit only ends the coroutine: it passes if nothing has failed.
+        """
         try:
-            several = [one for one in errors if not isinstance(one, GreenletExit)] or errors[:1]
-            first = next((one for one in several if isinstance(one, KeyboardInterrupt | SystemExit)), several[0])
-            others = [one for one in several if one is not first]
-            if isinstance(first, KeyboardInterrupt | SystemExit):
-                if others:
-                    first.__cause__ = others[0] if len(others) == 1 else self._group(others)
-            elif others:
-                raise_again(self._group(several))
-            if first is raised:
+            failures = [one for one in errors if not isinstance(one, GreenletExit)]
+            bare = next((one for one in failures or errors if isinstance(one, _BARE)), None)
+            if bare is None:
+                raise_again(self._group(failures))
+            others = [one for one in failures if one is not bare]
+            if others:
+                bare.__cause__ = self._group(others)
+            if bare is raised:
                 return False
-            raise_again(first)
+            raise_again(bare)
         finally:
             errors.clear()
             del raised
-            several = others = first = None  # type: ignore[assignment]  # the traceback refers to this frame
+            failures = others = bare = None  # type: ignore[assignment]  # the traceback refers to this frame
 
     def _group(self, errors: list[BaseException]) -> BaseException:
-        return BaseExceptionGroup(f"{len(errors)} failed in {self!r}", errors)
+        return BaseExceptionGroup(f"failed in the {self._label}", errors)
 
     def _purpose(self) -> str:
         return f"end of {len(self._tasks)} children"
@@ -264,7 +319,7 @@ class Scope(Block):
 
 
 class _Awaited:
-    """What somebody waits for, in the words of reports: the result of a task, or the end of all children of a scope."""
+    """What a coroutine waits for, as reports show it: the result of a task, or the end of all children of a scope."""
 
     __slots__ = ("of",)
 
@@ -308,12 +363,12 @@ def _park(me: Coroutine, what: object) -> None:
 def scope(*, deadline: float | None = None, shield: bool = False) -> Scope:
     """Return a context manager that ends when all coroutines which were spawned in it have ended. Suspends until then.
 
-    If the block or a child fails, the others are cancelled and the exception is raised when they have ended; several
-    are raised as an exception group. Leave without waiting: `cancel()`, which raises nothing.
+    If the block or a child fails, the others are cancelled, and when they have ended an ExceptionGroup of what has
+    failed, of one or more, is raised: handle it with `except*`. KeyboardInterrupt and SystemExit are raised as
+    themselves, with such a group of the others as their cause. To leave without waiting: `cancel()`, which raises
+    nothing.
     deadline: in seconds of `system.time()`; when it passes, the scope is cancelled and raises `errors.Timeout` at its
-    end. shield: no cancellation from outside enters; for clean-up that has to wait. An explicit resume does not end the
-    wait. Raises TypeError, ValueError (NaN).
+    end. shield: no cancellation from outside enters the block. An explicit resume does not end the wait.
+    Raises TypeError, ValueError (NaN).
     """
-    if not isinstance(shield, bool):
-        raise TypeError(f"shield must be a bool, not {shield!r}")
-    return Scope(checked_time("deadline", deadline), shield)
+    return Scope(checked_time("deadline", deadline), shield, sys._getframe().f_back)

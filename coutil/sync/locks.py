@@ -10,7 +10,7 @@ from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, inside, running
 from .._interpreter import get_ident
-from ..scopes import scope
+from ..scopes import timeout
 from .turns import Line, Primitive, Turn, check_number, stand_in_line, wait, wake, wake_all
 
 
@@ -153,7 +153,7 @@ class Lock(Primitive):
             self._owner = mine
             return
         thrown: BaseException | None = None
-        with nullcontext() if me.scope is None else scope(shield=True):
+        with nullcontext() if me.scope is None else timeout(None, shield=True):
             del me
             while not turn.done:
                 try:

@@ -27,6 +27,7 @@ from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
 from .._libuv.info import metrics
 from .._libuv.signal_names import signal_number
+from ..scopes import timeout
 from .flat import flat
 from .fs import FS
 from .names import Names
@@ -340,10 +341,11 @@ class Loop(Unique, Names, Work):
             for handle in self._handles():
                 handle.close_soon()
             lib.co_cancel_all(hub.loop.pointer)
-            for _ in range(TELLING):
-                hub.turn()
-            while at_work(hub):
-                self.sleep(1)
+            with timeout(None, shield=True):  # in a block that was cancelled it is closed as well
+                for _ in range(TELLING):
+                    hub.turn()
+                while at_work(hub):
+                    self.sleep(1)
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)

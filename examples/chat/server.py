@@ -7,7 +7,6 @@ Whoever does not read what the others say misses some of it, and holds nobody up
 
 import argparse
 from contextlib import suppress
-from queue import Full
 
 from text import deliver, lines
 
@@ -15,31 +14,35 @@ from coutil import system
 from coutil.scopes import scope
 from coutil.sync import Queue
 
+members = {}  # names, and for each one a queue of what has to be delivered
 
-def attend(stream, members):
+
+def attend(stream):
     """Let in the one who calls, by the name in the first line, until the connection ends."""
-    with stream, Queue(100) as unsaid, suppress(ConnectionError):
-        heard = lines(stream)
-        name = next(heard, "")
-        if not name or members.setdefault(name, unsaid) is not unsaid:
-            stream.send(b"* this name is taken\n")
-            return
-        with scope() as member:
-            member.spawn(deliver, unsaid, stream)
-            try:
-                tell(members, f"* {name} is here, with {len(members) - 1} others")
-                for line in heard:
-                    tell(members, f"{name}: {line}")
-            finally:
-                del members[name]
-                tell(members, f"* {name} has gone")
-            member.cancel()
+    with stream, Queue(100) as unsaid:
+        try:
+            name = next(heard := lines(stream), "")
+            if not name or members.setdefault(name, unsaid) is not unsaid:
+                stream.send(b"* this name is taken\n")
+                return
+            with scope() as member:
+                member.spawn(deliver, unsaid, stream)
+                try:
+                    tell(f"* {name} is here, with {len(members) - 1} others")
+                    for line in heard:
+                        tell(f"{name}: {line}")
+                finally:
+                    del members[name]
+                    tell(f"* {name} has gone")
+                member.cancel()
+        except* ConnectionError:  # here, or where it is delivered to
+            pass
 
 
-def tell(members, text):
-    """Tell everybody whose queue has room."""
+def tell(text):
+    """Put a line into each queue that has room."""
     for unsaid in members.values():
-        with suppress(Full):
+        if not unsaid.full():
             unsaid.put_nowait(f"{text}\n".encode())
 
 
@@ -50,6 +53,5 @@ if __name__ == "__main__":
         listener.bind(system.address("ipv4", "127.0.0.1", parser.parse_args().port))
         listener.listen(128)
         print("listening on", listener.getaddress(), flush=True)
-        members = {}  # names, and for each one a queue of what has to be delivered
         while True:
-            guests.spawn(attend, listener.accept(), members)
+            guests.spawn(attend, listener.accept())

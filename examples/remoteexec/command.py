@@ -26,3 +26,8 @@ def forward(pipe, kind, stream):
     """Send output to the client as it comes."""
     while data := pipe.receive():
         stream.send(frame(kind, data))
+
+
+def first(failure):
+    """Return the first error of a group, which may consist of groups."""
+    return first(failure.exceptions[0]) if isinstance(failure, ExceptionGroup) else failure

@@ -9,7 +9,7 @@ A command is killed, with all it has started, when the time is up or the client 
 import argparse
 from contextlib import suppress
 
-from command import run
+from command import first, run
 from frames import frame, frames
 
 from coutil import system
@@ -31,18 +31,18 @@ def ending(stream, limit):
         with timeout(limit), scope() as session:
             _, command = next(frames(stream), (None, b""))
             session.spawn(watch, stream)
-            how, number = run(command.split(b"\0"), stream)
+            end = "{} {}".format(*run(command.split(b"\0"), stream))
             session.cancel()
-        return f"{how} {number}"
-    except ConnectionError:
+    except* ConnectionError:
         raise
-    except (OSError, ValueError) as error:  # it cannot be started, or has taken too long
-        return f"error: {error}"
+    except* (OSError, ValueError) as failure:  # it cannot be started, or has taken too long
+        end = f"error: {first(failure)}"
+    return end
 
 
 def watch(stream):
-    """Receive until the client has gone, which cuts everything."""
-    stream.receive()  # nothing: clients say nothing more
+    """Receive until the client, which says nothing more, has gone; that cuts everything."""
+    stream.receive()
     raise ConnectionAbortedError("the client has gone")
 
 

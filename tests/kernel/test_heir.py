@@ -80,7 +80,7 @@ class Reader:
         """Receive; return the data, or the class of the error."""
         try:
             return self.stream.receive()
-        except (Boom, errors.Closed, errors.Timeout) as ended:
+        except (Boom, errors.Closed, errors.Cancelled) as ended:
             return type(ended)
 
     def receive(self) -> Any:
@@ -413,7 +413,7 @@ def test_in_a_cancelled_block(place: int, readers: Readers) -> None:
         with scopes.move_on_after(60) as block:
             block.cancel()
             for _ in range(2):
-                assert actor.receive_once() is errors.Timeout
+                assert actor.receive_once() is errors.Cancelled
         readers.log.append(("left", block.cancelled))
 
     actor.then = cancelled
@@ -440,7 +440,7 @@ def test_cancelling_the_next_one(place: int, readers: Readers) -> None:
     assert len(blocks) == 1
     actor.then = blocks[0].cancel
     expected: Log = [(name, b"2") for name in "abc"]
-    expected.insert(place + 1, (victim.name, errors.Timeout))
+    expected.insert(place + 1, (victim.name, errors.Cancelled))
     assert readers.round(b"2") == expected
     assert readers.round(b"3") == [(name, b"3") for name in "abc"]
 
@@ -595,7 +595,7 @@ def test_cancelled_coroutines_take_no_turn() -> None:
             system.suspend()
             block.cancel()
             for _ in range(3):
-                with pytest.raises(errors.Timeout):
+                with pytest.raises(errors.Cancelled):
                     system.suspend()
         log.append(("cancelled", block.cancelled))
         log.append(("cancelled", system.suspend()))

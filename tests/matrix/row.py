@@ -66,7 +66,8 @@ class Victim:
 
     def __init__(self, row: Row, how: str) -> None:
         self.row, self.how = row, how
-        self.limit: Deadline = timeout(None)
+        self.limit: Deadline | None = None  # around the call, once it has begun
+        self.cancelled = False  # before it has begun
         self.begun = False
         self.got: Any = NOTHING
         self.error: BaseException | None = None
@@ -75,7 +76,9 @@ class Victim:
 
     def body(self) -> None:
         try:
-            with self.limit:
+            with timeout(None) as self.limit:
+                if self.cancelled:
+                    self.limit.cancel()
                 self.begun = self.limit.cancelled is False
                 self.got = self.row.wait()
                 try:
@@ -93,7 +96,9 @@ class Victim:
         if self.coroutine.status == "dead":
             return
         if self.how == "Timeout":
-            self.limit.cancel()
+            self.cancelled = True
+            if self.limit is not None:
+                self.limit.cancel()
         else:
             with suppress(HOW[self.how]):  # that of one that has not started
                 self.coroutine.throw(HOW[self.how])

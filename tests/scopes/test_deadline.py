@@ -41,7 +41,7 @@ def run(request, clock):
 
 
 def cut(limit, wait=system.suspend, *arguments):
-    """Wait inside a deadline; return what the wait was cut with."""
+    """Wait inside a deadline; return what that ended with."""
     try:
         with limit:
             wait(*arguments)
@@ -50,8 +50,15 @@ def cut(limit, wait=system.suspend, *arguments):
     return None
 
 
+def refused(wait=system.suspend, *arguments):
+    """Wait inside a block that was cancelled; return what the wait was cut with."""
+    with pytest.raises(errors.Cancelled) as caught:
+        wait(*arguments)
+    return caught.value
+
+
 def test_timeout(run, clock):
-    """The wait raises Timeout, a TimeoutError that knows its block, when the time is up and not before."""
+    """The block raises Timeout, a TimeoutError that knows it, when the time is up and not before."""
 
     def program():
         begun = system.time()
@@ -59,7 +66,8 @@ def test_timeout(run, clock):
         error = cut(limit, system.suspend, 5)
         assert isinstance(error, TimeoutError)
         assert error.scope is limit
-        assert str(error) == "the time is up"
+        assert isinstance(error.__cause__, errors.Cancelled)
+        assert error.__cause__.scope is limit
         assert system.time() - begun == pytest.approx(2)
         assert limit.expired is True
 
@@ -88,7 +96,7 @@ def test_move_on_after(run, clock):
         with move_on_after(1) as limit:
             sleeper(log)
             log.append("never")
-        assert (log, limit.expired) == (["Timeout"], True)
+        assert (log, limit.expired) == (["Cancelled"], True)
         with move_on_after(3) as limit:
             sleeper(log, 1)
         assert (log[1:], limit.expired) == (["slept"], False)
@@ -112,7 +120,7 @@ def test_over_at_once(make, seconds, clock):
     again = make(seconds)
     error = cut(again, sleeper, log)
     assert (error is None) is (make is move_on_after)
-    assert (log, again.expired, clock.pending()) == (["entered", "Timeout"], True, 0)
+    assert (log, again.expired, clock.pending()) == (["entered", "Cancelled"], True, 0)
 
 
 @each
@@ -163,7 +171,7 @@ def test_expiry_exactly_when_the_wait_ends(clock):
     log = []
     with move_on_after(1) as limit:
         sleeper(log, 1)
-    assert (log, limit.expired, clock.pending()) == (["Timeout"], True, 0)
+    assert (log, limit.expired, clock.pending()) == (["Cancelled"], True, 0)
 
     def early():
         spawn.call(lambda: (system.suspend(1), event.emitall("e")))
@@ -207,7 +215,7 @@ def test_nested(outer, inner, first, run, clock):
             with move_on_after(inner) as two:
                 sleeper(log)
             log.append("between")
-        assert log == (["Timeout", "between"] if first == "inner" else ["Timeout"])
+        assert log == (["Cancelled", "between"] if first == "inner" else ["Cancelled"])
         assert (one.expired, two.expired) == (first == "outer", first == "inner")
 
     run(program)
@@ -217,17 +225,13 @@ def test_nested(outer, inner, first, run, clock):
 def test_outer_expiry_passes_the_inner_one(clock):
     """Also if the inner one has expired before and its error was forgiven: from now on it is the outer one's."""
     found = []
-
-    def clean_up():
-        with scope(shield=True):
-            system.suspend(2)
-
     with move_on_after(2) as outer:
         with move_on_after(1) as inner:
-            found.append(cut(timeout(None), system.suspend, 5))
-            found.append(cut(timeout(None)))
-            clean_up()
-            found.append(cut(timeout(None)))
+            found.append(refused(system.suspend, 5))
+            found.append(refused())
+            with timeout(None, shield=True):
+                system.suspend(2)
+            found.append(refused())
             system.suspend()
         found.append("between")
     assert [error.scope for error in found] == [inner, inner, outer]
@@ -235,19 +239,20 @@ def test_outer_expiry_passes_the_inner_one(clock):
 
 
 def test_both_expired_before_the_wait(clock):
-    """Two limits are over when the wait begins: it raises the outer one's error."""
-    with timeout(0) as outer:
-        error = cut(move_on_after(0))
-        assert error.scope is outer
-        inner = timeout(-1)
-        assert cut(inner).scope is outer
+    """Two limits are over when the wait begins: it is the outer one's, and ends as that."""
+    for make in (timeout, move_on_after):
+        with pytest.raises(errors.Timeout) as caught, timeout(0) as outer:
+            with make(-1) as inner:
+                assert refused().scope is outer
+                system.suspend()
+            pytest.fail("the inner block has taken what is the outer one's")
+        assert caught.value.scope is outer
         assert inner.expired is True
 
 
 def test_many_levels(clock):
     """A hundred nested limits: one timer each, the one that is due cuts through those within."""
-    limits = [timeout(seconds) for seconds in range(100, 0, -1)]
-    limits[50] = timeout(0.5)
+    limits = [timeout(0.5 if seconds == 50 else seconds) for seconds in range(100, 0, -1)]
 
     def nest(level):
         if level == len(limits):
@@ -273,9 +278,9 @@ def test_level_triggered(run, clock):
                 system.suspend(5)
             finally:
                 waits = (system.suspend, lambda: system.suspend(0.1), lambda: event.await_("e"))
-                found += [cut(timeout(None), wait) for wait in waits]
+                found += [refused(wait) for wait in waits]
         assert [error.scope for error in found] == [caught.value.scope] * 3
-        assert len({id(error) for error in (*found, caught.value)}) == 4
+        assert len({id(error) for error in (*found, caught.value.__cause__)}) == 4
         assert system.suspend() is True
         assert system.suspend(1) is True
 
@@ -288,8 +293,8 @@ def test_cancelled_by_hand(clock):
     with move_on_after(5) as limit:
         spawn.call(lambda: (system.suspend(1), limit.cancel()))
         sleeper(log)
-    assert (log, limit.expired, limit.cancelled, clock.pending()) == (["Timeout"], False, True, 0)
-    with pytest.raises(errors.Timeout, match="was cancelled"), timeout(5) as limit:
+    assert (log, limit.expired, limit.cancelled, clock.pending()) == (["Cancelled"], False, True, 0)
+    with pytest.raises(errors.Timeout, match=r"^cancelled, waiting on suspend "), timeout(5) as limit:
         limit.cancel()
         system.suspend()
 
@@ -336,19 +341,20 @@ def test_reprs(clock):
     assert repr(limit) == f"<Deadline open at={at}>"
     cut(limit, system.suspend, 5)
     assert repr(limit) == f"<Deadline expired at={at}>"
-    assert repr(timeout(None)) == "<Deadline open at=None>"
+    with timeout(None) as unlimited:
+        assert repr(unlimited) == "<Deadline open at=None>"
     assert isinstance(limit, scopes.Deadline)
 
 
 def test_context_of_the_error(clock):
-    """Clean-up that waits while an error is on its way: its Timeout keeps that error."""
+    """Clean-up that waits while an error is on its way: what cut it keeps that error, and is the Timeout's cause."""
     with pytest.raises(errors.Timeout) as caught, timeout(0):
         try:
             raise Trouble
         finally:
             system.suspend()
-    assert isinstance(caught.value.__context__, Trouble)
-    assert caught.value.__cause__ is None
+    assert isinstance(caught.value.__cause__, errors.Cancelled)
+    assert isinstance(caught.value.__cause__.__context__, Trouble)
     assert caught.traceback[0].name == "test_context_of_the_error"
 
 
@@ -361,9 +367,9 @@ def test_coroutines_started_inside_are_on_their_own(clock):
     with move_on_after(1):
         spawn.call(sleeper, log, 5, "on its own")
         sleeper(log)
-    assert log == ["Timeout"]
+    assert log == ["Cancelled"]
     system.run()
-    assert log == ["Timeout", "on its own"]
+    assert log == ["Cancelled", "on its own"]
 
 
 def test_explicit_resume_across_blocks(go, clock):
@@ -386,7 +392,7 @@ def test_explicit_resume_across_blocks(go, clock):
     assert who.resume() == "first"
     go(outside)
     system.suspend(3)
-    assert log == ["given", "not cut", "Timeout", True]
+    assert log == ["given", "not cut", "Cancelled", True]
     who.resume("end")
     assert (log[4:], who.status) == (["end"], "dead")
 
@@ -425,7 +431,7 @@ def test_a_coroutine_that_runs_is_not_disturbed(clock):
     who = [coroutine.create(host)]
     other = coroutine.create(meddler)
     who[0].resume()
-    assert log == ["cancelled", "came back", "Timeout", "left"]
+    assert log == ["cancelled", "came back", "Cancelled", "left"]
     assert (who[0].status, clock.pending()) == ("dead", 0)
 
 

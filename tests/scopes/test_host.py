@@ -55,19 +55,19 @@ def test_closed(at_the_end, clock):
     """`close` ends the children first, then the host; it has ended when `close` returns."""
     host = Host(at_the_end)
     assert host.coroutine.close() is True
-    assert host.log == ["GreenletExit"] * (not at_the_end) + ["1 ScopeCancelled", "2 ScopeCancelled"]
+    assert host.log == ["GreenletExit"] * (not at_the_end) + ["1 Cancelled", "2 Cancelled"]
     assert (host.coroutine.status, event.pending("go"), clock.pending()) == ("dead", False, 0)
 
 
 @where
 def test_thrown_into(at_the_end, clock):
-    """The children are cancelled, and the host ends with what was thrown, told to the one who threw it."""
+    """The children are cancelled, and the host ends with what was thrown: the coroutine that threw it gets it back."""
     host = Host(at_the_end)
     error = Trouble("thrown")
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(ExceptionGroup) as caught:
         host.coroutine.throw(error)
-    assert caught.value is error
-    assert host.log[-2:] == ["1 ScopeCancelled", "2 ScopeCancelled"]
+    assert caught.value.exceptions == (error,)
+    assert host.log[-2:] == ["1 Cancelled", "2 Cancelled"]
     assert host.coroutine.status == "dead"
 
 
@@ -99,7 +99,7 @@ def test_a_timeout_at_the_host(at_the_end, clock):
 
     spawn.call(program)
     system.run()
-    assert log == ["Timeout"] * (1 if at_the_end else 2) + [True]
+    assert log == ["Cancelled"] * (1 if at_the_end else 2) + [True]
     assert clock.pending() == 0
 
 
@@ -140,7 +140,7 @@ def test_closed_and_a_child_fails(clock):
             s.spawn(child)
 
     host = spawn.call(program)
-    with pytest.raises(Trouble):
+    with pytest.RaisesGroup(Trouble):
         host.close()
     assert host.status == "dead"
     assert event.pending("never") is False
@@ -216,7 +216,7 @@ def test_a_host_that_ends_the_scope_by_hand(go):
 
     host = go(program)
     system.run()
-    assert log == ["closed", "ScopeCancelled"]
+    assert log == ["closed", "Cancelled"]
     assert host.status == "dead"
 
 
@@ -225,7 +225,7 @@ def test_the_host_goes_on_after_the_failed_child_has_ended(clock):
     tasks = []
 
     def program():
-        with pytest.raises(Trouble), scope() as s:
+        with pytest.RaisesGroup(Trouble), scope() as s:
             tasks.append(s.spawn(sleeper, [], 5))
             tasks.append(s.spawn(fail, Trouble(), 1))
         return [task.coroutine.status for task in tasks]
@@ -238,22 +238,24 @@ def test_the_host_goes_on_after_the_failed_child_has_ended(clock):
 
 
 def test_a_child_spawned_during_the_cancellation(clock):
-    """It is cancelled, too, whoever cancelled: its first wait raises."""
+    """It is not started: the caller gets Cancelled, of the block that was cancelled, whichever that is."""
     log = []
 
     def child():
         try:
             system.suspend(9)
         finally:
-            s.spawn(sleeper, log)
+            with pytest.raises(errors.Cancelled) as caught:
+                s.spawn(sleeper, log)
+            log.append(caught.value.scope)
 
     with move_on_after(1) as limit, scope() as s:
         s.spawn(child)
-    assert log == ["Timeout"]
+    assert log == [limit]
     with scope() as s:
         s.spawn(child)
         s.cancel()
-    assert log == ["Timeout", "ScopeCancelled"]
+    assert log == [limit, s]
     assert limit.expired is True
 
 
@@ -281,7 +283,7 @@ def test_the_host_leaves_the_program_while_it_is_cancelled(kind, clock):
     with pytest.raises(kind) as caught:
         system.run()
     assert caught.value.args == ("stop",)
-    assert isinstance(caught.value.__cause__, Trouble)
+    assert [type(one) for one in caught.value.__cause__.exceptions] == [Trouble]
     assert system.run() is False
     assert log == ["told"]
 
@@ -291,9 +293,9 @@ def test_the_host_leaves_the_program_while_it_is_cancelled(kind, clock):
 
 def test_deadlock_at_the_end():
     """The main program waits for children that nothing can wake: Deadlock, and the children are cancelled."""
-    with pytest.raises(errors.Deadlock) as caught, scope() as s:
+    with pytest.RaisesGroup(errors.Deadlock) as caught, scope() as s:
         s.spawn(wait_for, "never", name="Otto")
-    text = str(caught.value)
+    text = str(caught.value.exceptions[0])
     assert "end of 1 children" in text
     assert "Otto" in text
     assert s.cancelled is True
@@ -302,7 +304,7 @@ def test_deadlock_at_the_end():
 
 def test_deadlock_in_the_block():
     """The same if it waits in the block itself, or for a result."""
-    with pytest.raises(errors.Deadlock, match="result of Otto"), scope() as s:
+    with pytest.RaisesGroup(pytest.RaisesExc(errors.Deadlock, match="result of Otto")), scope() as s:
         s.spawn(wait_for, "never", name="Otto").result()
     assert s.cancelled is True
     assert event.pending("never") is False
@@ -345,7 +347,7 @@ def test_interrupt_at_the_end(clock, hub):
         s.spawn(sleeper, log)
         s.spawn(sleeper, log)
     assert caught.value.__cause__ is None
-    assert log == ["ScopeCancelled", "ScopeCancelled"]
+    assert log == ["Cancelled", "Cancelled"]
     assert coroutine.running().scope is None
     assert clock.pending() == 0
 
@@ -363,11 +365,11 @@ def test_a_second_interrupt_gets_out(clock, hub):
     with pytest.raises(KeyboardInterrupt) as caught, scope() as s:
         s.spawn(sleeper, log)
         s.spawn(stubborn)
-    assert isinstance(caught.value.__cause__, KeyboardInterrupt)
-    assert log == ["ScopeCancelled"]
+    assert [type(one) for one in caught.value.__cause__.exceptions] == [KeyboardInterrupt]
+    assert log == ["Cancelled"]
     assert "children=1" in repr(s)
     system.run()
-    assert log == ["ScopeCancelled", "ended at last"]
+    assert log == ["Cancelled", "ended at last"]
 
 
 def test_interrupt_of_a_program():
@@ -462,9 +464,13 @@ def test_deeply_nested_scopes(clock):
             except errors.Timeout:
                 log.append(level)
 
-    with move_on_after(0.5) as limit, pytest.raises(Trouble), scope() as s:
+    with move_on_after(0.5) as limit, pytest.raises(ExceptionGroup) as caught, scope() as s:
         s.spawn(nest, depth)
     assert (limit.expired, log) == (False, [])
+    error, levels = caught.value, 0
+    while isinstance(error, ExceptionGroup):
+        (error,), levels = error.exceptions, levels + 1
+    assert (type(error), levels) == (Trouble, depth + 2)
 
     def wait(level):
         with scope() as inner:
@@ -474,7 +480,7 @@ def test_deeply_nested_scopes(clock):
 
     with move_on_after(1) as limit, scope() as s:
         s.spawn(wait, depth)
-    assert (limit.expired, log) == (True, ["Timeout"] * (depth + 1))
+    assert (limit.expired, log) == (True, ["Cancelled"] * (depth + 1))
     assert clock.pending() == 0
 
 

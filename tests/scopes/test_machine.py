@@ -44,6 +44,7 @@ class Model:
         self.kind, self.outer, self.real = kind, outer, real
         self.is_scope = "scope" in kind or kind == "shield"
         self.cancelled = self.expired = False
+        self.told = False  # whether a wait was cut by it
         self.failures: list[BaseException] = []
         self.members: list[Actor] = []
 
@@ -54,6 +55,18 @@ class Model:
         """An error ends the scope: at its end each is raised once."""
         self.cancelled = True
         self.failures += [one for one in leaves(error) if one not in self.failures]
+
+
+class Alone(Model):
+    """The block around all that a child does that was cancelled alone."""
+
+    def __init__(self, actor: Actor) -> None:
+        super().__init__("alone", actor.base, None)
+        self.cancelled = True
+        self.actor = actor
+
+    def __getattribute__(self, name: str) -> Any:
+        return self.actor.task._alone if name == "real" else super().__getattribute__(name)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -83,6 +96,8 @@ class Actor:
         self.base = self.block = base  # the block around all that it does, and the innermost one
         self.state = "new"
         self.order: tuple[Any, ...] | None = None
+        self.deaf = False  # it swallows what cuts its waits, and leaves the block as if nothing had been
+        self.task: Any = None
         self.coroutine: Any = None
 
     def run(self) -> None:
@@ -91,7 +106,7 @@ class Actor:
             self.obey()
         except Exception as error:
             self.machine.notice(error)
-            if self.base is not None and not isinstance(error, errors.Timeout):
+            if self.base is not None:
                 self.base.fail(error)
             raise
         finally:
@@ -100,7 +115,12 @@ class Actor:
     def obey(self) -> None:
         """Do what is ordered until the block ends."""
         while True:
-            self.wait("idle")
+            try:
+                self.wait("idle")
+            except errors.Cancelled:
+                if self.deaf:
+                    return
+                raise
             order, self.order = self.order or ("nothing",), None
             if order[0] == "leave":
                 return
@@ -110,8 +130,33 @@ class Actor:
                 self.enter(*order[1:])
             elif order[0] == "wait":
                 self.wait(order[1])
+            elif order[0] == "deaf":
+                self.deaf = True
             elif order[0] == "spawn":
-                self.machine.spawn(order[1])
+                self.spawn(order[1])
+
+    def surround(self) -> None:
+        """Put a block around all that the actor does, unless there is one."""
+        inner, block = None, self.block
+        while block is not self.base:
+            assert block is not None
+            inner, block = block, block.outer
+        if inner is None:
+            self.block = Alone(self)
+        elif not isinstance(inner, Alone):
+            inner.outer = Alone(self)
+
+    def spawn(self, block: Model) -> None:
+        """Spawn into a scope around the actor, which refuses if it is cancelled; a shield does not keep that out."""
+        whose = reason(block)
+        try:
+            self.machine.spawn(block)
+        except errors.Cancelled as error:
+            assert whose is not None
+            assert error.scope is whose.real  # noqa: PT017  # it goes on
+            whose.told = True
+            raise
+        assert whose is None, "a scope that was cancelled has started a child"
 
     def enter(self, kind: str, limit: float, *nested: tuple[str, float]) -> None:
         """Obey inside a block, and blocks `nested` in it; then check what it ends with."""
@@ -130,7 +175,7 @@ class Actor:
                     self.machine.notice(caught)
                     if block.is_scope:
                         block.cancel()
-                        if isinstance(caught, Boom | ExceptionGroup):
+                        if isinstance(caught, Exception):
                             block.fail(caught)
                     raise
                 finally:
@@ -141,24 +186,30 @@ class Actor:
         assert all(member.state == "ended" for member in block.members), "children outlive the block"
         self.block = block.outer
         self.judge(block, raised, error)
-        if error is not None and getattr(error, "scope", None) is not block.real:
+        if error is not None and not (isinstance(error, errors.Timeout) and error.scope is block.real):
             raise error
 
     def judge(self, block: Model, raised: BaseException | None, error: BaseException | None) -> None:
         """Check the error that a block ended with."""
-        own = isinstance(raised, errors.Timeout | errors.ScopeCancelled) and raised.scope is block.real
+        own = isinstance(raised, errors.Cancelled) and raised.scope is block.real
         pending = reason(block.outer) if block.kind != "shield" else None
         assert block.real.expired is block.expired or not block.cancelled or block.kind == "quiet" or not own
         if not block.is_scope:
-            assert error is (None if own and block.kind == "quiet" else raised)
+            swallowed = raised is None and block.told
+            if (own or swallowed) and block.kind == "timeout":
+                assert isinstance(error, errors.Timeout)
+                assert (error.scope, error.__cause__) == (block.real, raised)
+            else:
+                assert error is (None if own else raised)
         elif block.failures:
-            assert error is not None
+            assert isinstance(error, ExceptionGroup)
             assert sorted(map(id, leaves(error))) == sorted(map(id, block.failures))
-        elif isinstance(error, GreenletExit) and not isinstance(error, errors.ScopeCancelled):
+        elif isinstance(error, GreenletExit):
             assert self.machine.closing
         elif pending is not None:
-            assert isinstance(error, errors.Timeout | errors.ScopeCancelled)
+            assert isinstance(error, errors.Cancelled)
             assert error.scope is pending.real
+            pending.told = True
         elif block.real.expired:
             assert isinstance(error, errors.Timeout)
             assert error.scope is block.real
@@ -173,9 +224,9 @@ class Actor:
             self.machine.wait(kind)
         except Boom:
             assert beforehand is None
-        except (errors.Timeout, errors.ScopeCancelled) as error:
+        except errors.Cancelled as error:
             self.check(error)
-            with pytest.raises((errors.Timeout, errors.ScopeCancelled)) as again:
+            with pytest.raises(errors.Cancelled) as again:
                 system.suspend()
             self.check(again.value)
             assert again.value is not error  # noqa: PT017  # the first one goes on
@@ -185,11 +236,11 @@ class Actor:
         finally:
             self.state = "running"
 
-    def check(self, error: errors.Timeout | errors.ScopeCancelled) -> None:
+    def check(self, error: errors.Cancelled) -> None:
         whose = reason(self.block)
         assert whose is not None, "nothing was cancelled"
         assert error.scope is whose.real, "the error of another block"
-        assert isinstance(error, errors.ScopeCancelled if whose.is_scope else errors.Timeout)
+        whose.told = True
 
 
 def make(kind: str, limit: float) -> Any:
@@ -244,7 +295,12 @@ class ScopeMachine(RuleBasedStateMachine):
             child = Actor(self, block)
             self.actors.append(child)
             block.members.append(child)
-            block.real.spawn(child.run)
+            try:
+                child.task = block.real.spawn(child.run)
+            except errors.Cancelled:
+                self.actors.remove(child)
+                block.members.remove(child)
+                raise
 
     def living(self) -> list[Actor]:
         self.actors = [actor for actor in self.actors if actor.state != "ended"]
@@ -252,7 +308,7 @@ class ScopeMachine(RuleBasedStateMachine):
 
     def notice(self, error: BaseException) -> None:
         """Keep what shows that the model is wrong: scopes would only pass it on."""
-        if any(not isinstance(one, Boom | errors.Timeout | GreenletExit) for one in leaves(error)):
+        if any(not isinstance(one, Boom | errors.Timeout | errors.Cancelled | GreenletExit) for one in leaves(error)):
             self.broken.append(error)
 
     # -- what rules use ---------------------------------------------------------------------------------------------
@@ -304,6 +360,19 @@ class ScopeMachine(RuleBasedStateMachine):
             self.tell(actor, "spawn", found[level % len(found)])
             if nested and len(self.living()) > before:
                 self.tell(self.actors[-1], "enter", nested, limit)
+
+    @rule(index=actors)
+    def cancel_child(self, index: int) -> None:
+        """Cancel one child alone."""
+        actor = self.get(index)
+        if actor.task is not None and not actor.task.done:
+            actor.surround()
+            actor.task.cancel()
+        self.settle()
+
+    @rule(index=actors)
+    def become_deaf(self, index: int) -> None:
+        self.tell(self.idle(index), "deaf")
 
     @rule(index=actors, kind=waits)
     def begin_wait(self, index: int, kind: str) -> None:

@@ -75,7 +75,7 @@ def test_cancelled_scope_cuts_run(clock):
         spawn.call(lambda: (system.suspend(1), s.cancel(), log.append("told"), system.suspend(), log.append("went on")))
         system.run()
         log.append("never")
-    assert log == ["ScopeCancelled", "told"]
+    assert log == ["Cancelled", "told"]
     assert system.run() is False
     assert log[2:] == ["went on"]
 
@@ -133,6 +133,14 @@ def test_loop_beside(rest):
         assert time.monotonic() - start < 30
         timer.close()
         assert loop.run() is False
+
+
+def test_a_loop_is_closed_in_a_block_that_is_over():
+    """Closing it takes turns of the loop, which nothing cuts."""
+    with move_on_after(0) as limit, uv.Loop() as loop:
+        timer = uv.Timer(loop)
+        system.suspend()
+    assert (repr(loop), timer.closed, limit.expired) == ("<Loop closed>", True, True)
 
 
 def test_cancelled_scope_cuts_a_loop_beside():

@@ -604,7 +604,7 @@ def test_nothing_starts_in_a_cancelled_block():
     """EXE-19: where every wait is cut, no program is started either."""
     with scopes.scope() as block:
         block.cancel()
-        with pytest.raises(errors.ScopeCancelled):
+        with pytest.raises(errors.Cancelled):
             system.execute("true")
         assert children() == []
 

@@ -238,7 +238,7 @@ def test_one_family_only(net, domain):
         ({"ipv6": (NEVER, "a"), "ipv4": (NEVER, "1")}, 2, ["ipv6 given up", "ipv4 given up"]),
         ({"ipv6": (NEVER, "a"), "ipv4": (0, "1")}, 2, ["ipv6 given up", "1 given up"]),
         (AT_ONCE, 0.3, ["a given up", "1 given up"]),
-        (AT_ONCE, 0, ["ipv6 given up", "ipv4 given up"]),
+        (AT_ONCE, 0, []),
     ],
 )
 def test_timeout(net, answers, limit, given_up):

@@ -15,6 +15,7 @@ from ... import event
 from ..._libuv.names import checked_host, checked_service
 from ...errors import UVError
 from ...scopes import Scope, move_on_after, scope
+from ...scopes.block import raise_again
 from ...scopes.deadline import limit
 from ..time import time
 from .address import Address, Domain, address
@@ -43,9 +44,8 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
         raise ValueError('host "*" is every address of this machine: bind to it, but connect to one')
     race = _Race(checked_host(host).decode(), checked_service(service).decode())
     try:
-        with limit(timeout), scope() as attempts:
-            woken = race.run(attempts)
-            attempts.cancel()
+        with limit(timeout):
+            woken = race.hold()
     except BaseException:
         race.give_up()
         raise
@@ -76,6 +76,26 @@ class _Race:
     def __repr__(self) -> str:
         """What the caller waits for, in reports."""
         return f"<connection to {self.host} {self.service}>"
+
+    def hold(self) -> Any:
+        """Return or raise as `run`, when no attempt is left. For callers, there is no scope, and no group of errors."""
+        woken: Any = None
+        failure: BaseException | None = None
+        try:
+            with scope() as children:
+                try:
+                    woken = self.run(children)
+                except BaseException as error:  # noqa: BLE001  # raised after the attempts
+                    failure = error
+                children.cancel()
+        except ExceptionGroup as thrown:  # into the caller, while the attempts ended
+            failure = thrown.exceptions[0] if len(thrown.exceptions) == 1 else thrown
+        if failure is not None:
+            try:
+                raise_again(failure)
+            finally:
+                del failure  # the traceback refers to this frame
+        return woken
 
     def run(self, children: Scope) -> Any:
         """Return the race when there is a winner, or what an explicit resume brings. Raises `UVError` if all failed."""

@@ -41,5 +41,5 @@ def execute(
     if (woken := lucky(own.hub)) is not True:  # programs that cannot be started leave pipes for the loop to close
         return woken  # type: ignore[no-any-return]  # the same
     if own.coroutine.cancelled is not None:
-        raise own.coroutine.cancelled.error()
+        own.coroutine.cancelled._refuse_start(own.coroutine, "execute")
     return Process(spec).wait()
