@@ -48,6 +48,10 @@ __all__ = [
     "hubs",
     "install",
     "interruptible",
+    "joining",
+    "joining_all",
+    "joins",
+    "joins_all",
     "let_threads_run",
     "revive",
     "uninstall",
@@ -63,6 +67,8 @@ GRACE = 0.02  # and for one which does something else now, and may never wait ag
 
 _hubs: set[Hub] = set()  # of all threads, until they are closed
 _interruptible: set[CodeType] = set()  # our functions that KeyboardInterrupt may leave anywhere
+joining: set[CodeType] = set()  # functions of ours in which a thread waits for another one's end: see `wakers`
+joining_all: set[CodeType] = set()  # and for the end of all
 _per_thread = local()
 _state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, which alone gets signals
 _main: list[Hub] = []  # the hubs of the main thread
@@ -211,6 +217,18 @@ def interruptible(function: Function) -> Function:
 def _is_ours(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
     return name.startswith("coutil.") and frame.f_code not in _interruptible
+
+
+def joins(function: Function) -> Function:
+    """Decorate a method of a thread that waits for the thread's end, blocking, and whose `self` has an `ident`."""
+    joining.add(function.__code__)
+    return function
+
+
+def joins_all(function: Function) -> Function:
+    """Decorate a function that waits at the end of the process for threads."""
+    joining_all.add(function.__code__)
+    return function
 
 
 class _ThreadEnd:

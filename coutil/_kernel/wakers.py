@@ -114,16 +114,18 @@ def _outermost(frame: FrameType) -> FrameType:
 
 
 def _awaits_the_end(frame: FrameType | None, threads: set[int]) -> bool:
-    """Return whether a thread is in `Thread.join` of one of `threads`, or waits for all of them as the process ends."""
+    """Return whether a thread waits for the end of one of `threads`, or of all of them as the process ends."""
     threading: Any = sys.modules.get("threading")
     join = getattr(getattr(threading, "Thread", None), "join", None)
     ends = getattr(threading, "_shutdown", None)
+    joins = {getattr(join, "__code__", None), *_host.joining}
+    ends_all = {getattr(ends, "__code__", None), *_host.joining_all}
     for _ in range(2):  # the functions themselves, or what they wait in
         if frame is None:
             break
-        if frame.f_code is getattr(ends, "__code__", None):
+        if frame.f_code in ends_all:
             return True
-        if frame.f_code is getattr(join, "__code__", None):
+        if frame.f_code in joins:
             names = frame.f_locals
             return names.get("timeout") is None and getattr(names.get("self"), "ident", None) in threads
         frame = frame.f_back

@@ -22,13 +22,13 @@ def registered(job: Any) -> int:
 
 
 def pending() -> bool:
-    """Return whether there are jobs that have not ended."""
+    """Return whether there are jobs that have not begun."""
     return bool(_jobs)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types
 def co_work_call(token: int) -> None:
     """Called by C, in a thread of the pool."""
-    job = _jobs.get(token)
+    job = _jobs.pop(token, None)
     if job is not None:
         job.run()

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import _host
-from .._host import interruptible
-from .._interpreter import allocate_lock, local
+from .._host import interruptible, joins, joins_all
+from .._interpreter import allocate_lock, get_ident, local
 from .._libuv import check, error, lib, threads
 from .._libuv.arguments import whole
 from .._libuv.files import encoded
@@ -35,7 +35,8 @@ _unjoined: list[Any] = []  # what C knows threads by that dropped the last refer
 class Thread:
     """A thread. Comparing two tells whether they are the same."""
 
-    __slots__ = ("__weakref__", "_c", "_call", "_done", "_pid", "_state")
+    __slots__ = ("__weakref__", "_c", "_call", "_done", "_pid", "_state", "ident")
+    ident: int  # as `threading.get_ident` has it, once it runs
 
     def __init__(self, function: Callable[..., object], *arguments: Any, stack_size: int = 0) -> None:
         """Call function(*arguments) in a new thread.
@@ -72,7 +73,7 @@ class Thread:
 
     def _run(self) -> None:
         threads.renew(self._c)  # it may not have been told yet
-        _here.thread = self
+        _here.thread, self.ident = self, get_ident()
         function, arguments = self._call
         try:
             function(*arguments)
@@ -112,6 +113,7 @@ class Thread:
         """Equal threads have the same."""
         return hash(int(lib.co_thread_number(self._c))) if hasattr(self, "_c") else id(self)
 
+    @joins
     def join(self) -> bool:
         """Wait until it has ended; return True. Blocks the calling thread: `Loop.queue_work(thread.join)` does not.
 
@@ -243,6 +245,7 @@ thread_getpriority = flat(Thread.get_priority)
 thread_setpriority = flat(Thread.set_priority)
 
 
+@joins_all
 def _at_exit() -> None:
     for thread in list(_running.values()):
         _wait_for(thread._done)

@@ -211,6 +211,7 @@ def sleep_blocking(milliseconds: int) -> None:
 queue_work = on_loop(Work.queue_work)
 
 
+@_host.joins_all
 @_host.interruptible
 def _at_exit() -> None:
     while lib.co_work_end(100):

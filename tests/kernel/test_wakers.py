@@ -274,6 +274,34 @@ def test_the_end_of_the_process():
     assert done.stderr.count("coutil.errors.Deadlock: nothing can wake the 1 coroutine that waits") == 2
 
 
+@pytest.mark.parametrize(
+    "start", ["uv.Thread(event.await_, 'x')", "request = uv.default_loop().queue_work_nowait(event.await_, 'x')"]
+)
+def test_the_end_of_the_process_with_our_threads(start):
+    """So are threads of coutil.uv, and functions in the thread pool."""
+    done = run_script(f"""
+        import time
+        from coutil import event, system, uv
+        {start}
+        time.sleep(0.1)
+        print("over", flush=True)
+    """)
+    assert (done.returncode, done.stdout) == (0, "over\n")
+
+
+def test_who_joins_a_thread_of_ours():
+    found: list[str] = []
+
+    def body() -> None:
+        try:
+            event.await_("x")
+        except errors.Deadlock as error:
+            found.append(str(error))
+
+    uv.Thread(body).join()
+    assert found[0].endswith("\n  thread MainThread waits, too")
+
+
 def test_the_end_of_the_process_with_daemon_threads():
     """They are not told, and not waited for."""
     done = run_script("""
