@@ -336,7 +336,7 @@ def revive(hub: Hub) -> None:
     ready, records = hub.aside
     hub.aside = [], []
     hub.ready.extend(ready)
-    hub.records = iter(records)
+    hub.records.extend(records)
     install(hub)
     hub.tune()
 

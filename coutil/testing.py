@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from ._coroutines.attributes import documented
 from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
-from ._kernel.hub import LUCK, Hub, this_hub
+from ._kernel.hub import Hub, this_hub
 from ._kernel.operation import Operation
 from ._kernel.wakers import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
@@ -152,5 +152,4 @@ class _Due(Entry):
 
     def fire(self) -> None:
         """Deliver the record that libuv would have written."""
-        self.hub.luck = LUCK
-        self.hub.owners[self.slot].deliver(self.generation, 0, 0)
+        self.hub.deliver(self.slot, self.generation, 0)

@@ -152,8 +152,12 @@ class Books:
     def make_calls(self) -> None:
         """Make the calls of other threads, from the hub."""
         for _ in range(len(self.calls)):
-            function, arguments = self.calls.popleft()
-            self.tell(function, *arguments)
+            function, arguments = self.calls[0]
+            del self.calls[0]
+            try:  # as in tell()
+                function(*arguments)
+            except BaseException as error:  # noqa: BLE001  # reported
+                self.told(error)
 
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; from this thread, but at any moment.
@@ -174,12 +178,17 @@ class Books:
         """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
         try:
             function(*arguments)
-        except (KeyboardInterrupt, SystemExit) as leave:
-            if self.hub is None:
-                raise
-            self.hub.exit(leave)
         except BaseException as error:  # noqa: BLE001  # reported
+            self.told(error)
+
+    def told(self, error: BaseException) -> None:
+        """Report what a function has raised that nobody here has asked for; what wants to leave is the hub's matter."""
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
             (self.hub or self).report(None, error)
+        elif self.hub is None:
+            raise error
+        else:
+            self.hub.exit(error)
 
 
 def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:

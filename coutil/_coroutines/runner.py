@@ -91,7 +91,7 @@ def begin_spare(home: Home) -> None:
 def _stand_by(_: object) -> object:
     me: Any = getcurrent()
     gate = me.home.gate
-    me.home.runners.append(me)
+    me.home.runners += (me,)  # and not a call: a signal handler would find it there while it runs
     del me
     try:
         gate.switch(ENDED)

@@ -43,8 +43,10 @@ class Outside:
         home, scope = self.coroutine.home, self.coroutine.scope
         home.turned = Time.monotonic_ns()
         drivers = home.drivers
-        watch = scope._watch(self.coroutine) if scope is not None else None
+        watch = None
         try:
+            if scope is not None:
+                watch = scope._watch(self.coroutine)
             drivers.append(self.coroutine)
             if self.coroutine.told is not None and self.coroutine.waiting_on is None:  # by a signal handler, just now
                 return TOLD
@@ -52,10 +54,12 @@ class Outside:
                 home.gate.below = depth()  # it begins now
             return home.gate.switch(value)
         finally:
-            if self.coroutine in drivers:
-                drivers.remove(self.coroutine)
-            if watch is not None:
-                watch.stop()
+            try:
+                if self.coroutine in drivers:
+                    drivers.remove(self.coroutine)
+            finally:
+                if watch is not None:
+                    watch.stop()
 
 
 class Thrown:
@@ -75,6 +79,11 @@ class Thrown:
         error, self._error = self._error, None
         assert error is not None
         return error
+
+    @property
+    def taken(self) -> bool:
+        """Whether it was raised, or is about to be."""
+        return self._error is None
 
 
 def landed(brought: Any) -> Any:
@@ -142,15 +151,33 @@ def check_switchable() -> None:
         raise NotYieldable("a finalizer that the garbage collector runs cannot wait")
 
 
-def hand_over(coroutine: Coroutine, what: object, heir: Coroutine) -> Any:
-    """Like `park` of a coroutine that the hub resumed, but `wake` the `heir` in place of returning to the hub."""
+def hand_over(coroutine: Coroutine, what: object, hub: Any) -> Any:
+    """Like `park` of a coroutine that the hub resumed, but enter its heir, if there is one, in place of the hub.
+
+    From the moment at which the heir is known nothing looks for signals until it is entered.
+    """
+    heir: Coroutine | None = hub.heir(coroutine)
+    if heir is None:
+        return park(coroutine, what)
     if heir is coroutine:  # what it waits for has come already
         return SIGNED
     coroutine.waiting_on = what
     coroutine.since = coroutine.home.turned
     coroutine.resumer = None
-    woken = heir._greenlet.switch(SIGNED)
+    try:
+        woken = heir._greenlet.switch(SIGNED)
+    except BaseException:
+        if coroutine.resumer is None:
+            _not_entered(coroutine, heir, hub)
+        raise
     return woken if woken is SIGNED else landed(woken)
+
+
+def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
+    """Leave to the hub whom the running coroutine could not enter, at the recursion limit. Calls nothing."""
+    coroutine.resumer = coroutine.gate
+    hub.stranded += (heir,)
+    hub.attention = True
 
 
 def take_turns(own: Any) -> Any:
@@ -170,29 +197,34 @@ def take_turns(own: Any) -> Any:
     ready = hub.ready
     if not ready:
         return True
-    first = ready.popleft()
-    if first.stale:
-        ready.appendleft(first)
+    if ready[0].stale:
         return own.wait_turn()
-    heir = first.coroutine
-    heir.resumer = heir.gate
-    if DEBUG:  # as in fire()
-        first.state = ARMED  # 6
-        first.state = CLOSE_HANDLE  # 9
-    first.state = FREED  # 8
-    ready.append(own)
-    own.state = AWAIT_HANDLE  # 2
-    coroutine.waiting_on = "suspend"
-    coroutine.since = 0  # it is about to go on
-    coroutine.resumer = None
+    heir: Any = None
     try:
+        ready.append(own)  # from here on nothing looks for signals until the switch
+        own.state = AWAIT_HANDLE  # 2
+        first = ready[0]
+        if first.stale or first is own:  # by a signal handler, just now; or by the order of the queue
+            return own.wait_queued()
+        del ready[0]
+        heir = first.coroutine
+        heir.resumer = heir.gate
+        if DEBUG:  # as in fire()
+            first.state = ARMED  # 6
+            first.state = CLOSE_HANDLE  # 9
+        first.state = FREED  # 8
+        coroutine.waiting_on = "suspend"
+        coroutine.since = 0  # it is about to go on
+        coroutine.resumer = None
         woken = heir._greenlet.switch(SIGNED)
+        if woken is SIGNED:
+            return True
+        own.leave_queue()
     except BaseException:
         own.leave_queue()
+        if coroutine.resumer is None:
+            _not_entered(coroutine, heir, hub)
         raise
-    if woken is SIGNED:
-        return True
-    own.leave_queue()
     return landed(woken)
 
 
@@ -229,12 +261,14 @@ def rest(value: object = None) -> Any:
     del coroutine, me
     try:
         woken = resumer.switch(value)
+        if own is not None:
+            own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
     except BaseException:
         if resumer.__class__ is Outside and resumer.coroutine.resumer is None:  # as in park()
             resumer.coroutine.resumer = resumer
+        if own is not None:
+            own.coroutine = getattr(getcurrent(), "coroutine", None)  # it may be collected
         raise
-    if own is not None:
-        own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
     if woken is TOLD:
         return tell(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
     return landed(woken) if woken.__class__ is Thrown else woken
@@ -245,12 +279,13 @@ def rest_in_turn() -> Any:
 
     Through the hub it would be two switches and a poll.
     """
-    heir = _next_in_turn(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
-    if heir is None:
-        return rest()
-    # From here to the switch nothing is called: no signal handler comes. No reference stays in this frame: see rest().
     me: Any = getcurrent()
     coroutine: Coroutine = me.coroutine
+    heir = _next_in_turn(coroutine)
+    if heir is None:
+        del me, coroutine
+        return rest()
+    # From here to the switch nothing is called: no signal handler comes. No reference stays in this frame: see rest().
     own = coroutine.operation
     coroutine.since = coroutine.home.turned
     coroutine.resumer = me.coroutine = None
@@ -258,9 +293,14 @@ def rest_in_turn() -> Any:
         own.coroutine = None
     runner = heir._greenlet
     del coroutine, me, heir
-    woken = runner.switch(SIGNED)
-    if own is not None:
-        own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
+    try:
+        woken = runner.switch(SIGNED)
+        if own is not None:
+            own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
+    except BaseException:
+        if own is not None:
+            own.coroutine = getattr(getcurrent(), "coroutine", None)  # as in rest()
+        raise
     return landed(woken) if woken.__class__ is Thrown else woken
 
 
@@ -273,13 +313,7 @@ def _next_in_turn(coroutine: Coroutine) -> Coroutine | None:
     ready = hub.ready
     if not ready or (relay < 0 and not hub.polled_lately()):
         return None
-    first = ready.popleft()
-    heir: Coroutine | None = None
-    try:
-        heir = first.claim()
-    finally:
-        if heir is None:
-            ready.appendleft(first)
+    heir: Coroutine | None = ready[0].claim()
     return heir
 
 
@@ -324,6 +358,40 @@ def notify_late(coroutine: Coroutine, token: object) -> None:
         notify(coroutine, token)
 
 
+class Overdue:
+    """In the ready queue: a coroutine that the hub was about to enter when a signal handler raised.
+
+    It is its `resumer` meanwhile: nobody else can resume it. The exception may go to it instead, and make this void.
+    """
+
+    __slots__ = ("armed", "claimed")
+    waiter = None
+    stale = 1
+
+    def __init__(self, claimed: Coroutine, armed: Any) -> None:
+        """armed: the object whose record it is that wakes the coroutine."""
+        self.claimed, self.armed = claimed, armed
+        claimed.resumer = self
+
+    def fire(self) -> bool:
+        """Enter it, and see to the object then."""
+        one = self.claimed
+        if one.resumer is self:
+            hub = one.home.hub
+            one.resumer = one.gate
+            hub.entering = one
+            hub.armed = self.armed
+            del hub.ready[0]
+            wake(one)
+            self.armed.disarm()
+            return True
+        self.armed.disarm()
+        return False
+
+    def lost(self) -> None:
+        """The loop is gone."""
+
+
 def wake(coroutine: Coroutine) -> None:
     """Resume a parked `coroutine` from the hub, signed.
 
@@ -357,7 +425,7 @@ def interrupt(coroutine: Coroutine, thrown: Thrown) -> None:
 def throw_into(coroutine: Coroutine, thrown: Thrown) -> None:
     """Raise in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
     hub = coroutine.home.hub
-    if coroutine.resumer is None:
+    if coroutine.resumer is None or coroutine.resumer.__class__ is Overdue:
         coroutine.resumer = coroutine.gate
     elif hub is None or hub.caller is not coroutine:  # it has switched away by itself, and knows nothing of `Thrown`
         coroutine._greenlet.throw(thrown.take())

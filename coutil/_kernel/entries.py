@@ -6,6 +6,7 @@ from typing import Any
 
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.switching import wake
+from .._libuv import lib
 
 __all__ = ["NOBODY", "Calls", "Entry", "SlotTable", "Slotted", "Wake"]
 
@@ -16,11 +17,17 @@ class Slotted:
     __slots__ = ()
     waiter: Any = None  # the coroutine that waits for it now
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
-        """Take a record; one of another generation is stale."""
+    def deliver(self, generation: int, result: int, where: int) -> bool | None:
+        """Take a record, the first of the hub's; one of another generation is stale.
+
+        Whatever enters a coroutine takes the record out of `records` itself before, and returns True. Anything else is
+        done again if a signal handler raises.
+        """
+        return None
 
     def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
-        """Take a record if all that has to be done for it is to enter a coroutine; return whom."""
+        """Take a record out, if all that has to be done for it is to enter a coroutine; return whom."""
+        return None
 
     def call(self, generation: int, result: int, where: int) -> Any:
         """Take a record if all that has to be done for it is to call a handler; return what the caller has to do."""
@@ -39,18 +46,23 @@ class Entry:
     waiter: Any = None  # the coroutine that waits for it now
     stale = 1  # not 0: no coroutine enters the first one's directly
 
-    def fire(self) -> None:
-        """Do what it is for."""
+    def fire(self) -> bool | None:
+        """Do what it is for, as the first of the ready queue: see `Slotted.deliver`, and `ready` there.
+
+        A coroutine that takes turns enters no coroutine directly as long as an entry is here whose `stale` is not 0.
+        """
+        return None
 
     def claim(self) -> Coroutine | None:
-        """Do so if it is to resume a coroutine; return that, which the caller enters. None: `fire` has to be called."""
+        """Take itself out if it is to resume a coroutine; return that, which the caller enters. None: call `fire`."""
+        return None
 
     def lost(self) -> None:
         """The loop is gone."""
 
 
 NOBODY = Slotted()
-GROWTH = 32  # slots that a table gets at once
+GROWTH = 8  # slots that a table gets at once
 
 
 class SlotTable:
@@ -110,13 +122,18 @@ class Wake(Entry):
     def __init__(self, waiter: Coroutine, what: object) -> None:
         self.waiter, self.what = waiter, what
 
-    def fire(self) -> None:
+    def fire(self) -> bool:
         """Resume, signed."""
         waiter = self.waiter
-        if waiter.resumer is None and waiter.waiting_on is self.what:
-            waiter.resumer = waiter.gate
-            waiter.waiting_on = None
-            wake(waiter)
+        if waiter.resumer is not None or waiter.waiting_on is not self.what:
+            return False
+        hub = waiter.home.hub
+        waiter.resumer = waiter.gate
+        hub.entering = waiter
+        del hub.ready[0]
+        waiter.waiting_on = None
+        wake(waiter)
+        return True
 
 
 class Calls(Slotted):
@@ -127,9 +144,19 @@ class Calls(Slotted):
     def __init__(self, hub: Any) -> None:
         self.hub = hub
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool:
         """Run the calls that are there now; each failure is reported on its own."""
         hub = self.hub
-        for _ in range(len(hub.calls)):
-            function, arguments = hub.calls.popleft()
-            hub.home.tell(function, *arguments)
+        del hub.records[0]
+        try:
+            for _ in range(len(hub.calls)):
+                function, arguments = hub.calls[0]
+                del hub.calls[0]
+                try:
+                    function(*arguments)
+                except BaseException as error:  # noqa: BLE001  # reported
+                    hub.home.told(error)
+        except BaseException:
+            lib.co_wake(hub.loop.pointer)
+            raise
+        return True

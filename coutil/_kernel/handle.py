@@ -25,10 +25,10 @@ from .._interpreter import get_ident
 from .._libuv import NULL, error, lib
 from .._libuv.ends import UNKNOWN, Ends, ends, peer_known, shown, texts
 from ..errors import BusyError, Closed, Forked, UVError
-from .entries import Entry, Slotted
+from .entries import NOBODY, Entry, Slotted
 from .hub import Hub, this_hub
 
-__all__ = ["Handle"]
+__all__ = ["NOWHERE", "Handle"]
 
 NOWHERE = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
 _CLOSED: int = lib.CO_CLOSED
@@ -57,11 +57,10 @@ class Handle(Slotted):
         "where",
     ]
 
-    def __init__(self, title: str, open_: Callable[[Any, int, int], int], syscall: str, hub: Hub | None = None) -> None:
-        """Open a handle of `hub`; of the running coroutine's if it is None.
+    def __init__(self, title: str, hub: Hub | None = None) -> None:
+        """Of `hub`; of the running coroutine's if it is None. Reports call it `title`. It is not open yet: see `open`.
 
-        title: what reports call it. open_: called with the loop, slot and generation; returns libuv's code.
-        Raises `UVError` naming `syscall`; nothing is left then.
+        So there is an object that can close it, whenever a signal handler raises, before there is anything to close.
         """
         self.hub: Hub = hub or this_hub()
         self.title = title
@@ -73,13 +72,42 @@ class Handle(Slotted):
         self.pointer = self.hub.loop.pointer
         self.want: Any = self.hub.loop.want
         self.arena: Any = self.hub.loop.arena
-        self.slot = self._closing = self.hub.take(self)
-        self.generation = self.hub.generation
-        code = open_(self.pointer, self.slot, self.generation)
-        if code < 0:
-            self.hub.drop(self.slot)
-            raise error(code, syscall)
+        self.slot = self._closing = NOWHERE
+        self.generation = -1
         self.state: State = O_READY
+
+    def open(self, open_: Callable[[Any, int, int], int], syscall: str) -> None:
+        """Open it in libuv; once.
+
+        open_: called with the loop, slot and generation; returns libuv's code.
+        Raises `UVError` naming `syscall`; nothing is left then.
+        """
+        hub = self.hub
+        self.slot = self._closing = hub.take(self)
+        self.generation = hub.generation
+        try:
+            code = open_(self.pointer, self.slot, self.generation)
+            if code < 0:
+                self._give_up()
+        except BaseException:
+            self._give_up()
+            raise
+        if code < 0:
+            raise error(code, syscall)
+
+    def _give_up(self) -> None:
+        """Undo an opening that failed, or that a signal handler has cut short; libuv may have the handle by then.
+
+        May be repeated.
+        """
+        if self.state is O_READY:
+            known = lib.co_close(self.pointer, self.slot) >= 0
+            self.slot = NOWHERE  # from here on nothing looks for signals
+            self.state = O_CLOSE  # 1
+            if not known:
+                self.state = O_FREED  # 3
+                self.hub.owners[self._closing] = NOBODY
+                self.hub.free += (self._closing,)
 
     def __str__(self) -> str:
         """Title and addresses, for reports and errors."""
@@ -142,15 +170,12 @@ class Handle(Slotted):
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9
         try:
-            if state is O_ARMED and (heir := self.hub.heir(coroutine)) is not None:
-                woken = hand_over(coroutine, self, heir)
-            else:
-                woken = park(coroutine, self)
+            woken = hand_over(coroutine, self, self.hub) if state is O_ARMED else park(coroutine, self)
+            if woken is not SIGNED:
+                self._leave()
         except BaseException:
             self._leave()
             raise
-        if woken is not SIGNED:
-            self._leave()
         return woken
 
     def take_stash(self) -> Any:
@@ -169,21 +194,26 @@ class Handle(Slotted):
             self.waiter = None
             self.state = O_READY  # 4
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool | None:
         """Take a record: wake the waiter, or keep what nobody waits for."""
         waiter = self.arm(generation, result, where)
         if waiter is not None:
             wake(waiter)
-        elif generation == self.generation or result == _CLOSED:  # that one comes last, whatever was called before
-            self.unawaited(result, where)
+            return True
+        if generation == self.generation or result == _CLOSED:  # that one comes last, whatever was called before
+            return self.unawaited(result, where)
+        return None
 
     def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
         """Take a record that somebody waits for; return who has to be entered now. None: there is nobody."""
         waiter = self.waiter
         if waiter is None or generation != self.generation:
             return None
-        waiter.resumer = waiter.gate
-        self.hub.armed = self
+        hub = self.hub
+        waiter.resumer = waiter.gate  # from here on nothing looks for signals: see deliveries.py
+        hub.entering = waiter
+        del hub.records[0]
+        hub.armed = self
         self.waiter = None
         self.result = result
         self.where = where
@@ -198,14 +228,17 @@ class Handle(Slotted):
                 want[slot] = 0
             self.state = O_READY  # 7
 
-    def unawaited(self, result: int, where: int) -> None:
-        """Take a record that nobody waits for."""
+    def unawaited(self, result: int, where: int) -> bool | None:
+        """Take a record that nobody waits for; see `Slotted.deliver`."""
         if result == _CLOSED:
-            self.state = O_FREED  # 3
-            self.hub.drop(self._closing)
+            if self.state is not O_FREED:
+                self.state = O_FREED  # 3
+                self.hub.owners[self._closing] = NOBODY
+                self.hub.free += (self._closing,)
             self.lost()
         elif self.stash is None and not self.closed:
             self.stash = self.arena[where : where + result] if result > 0 else result
+        return None
 
     # -- closing ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +282,7 @@ class Handle(Slotted):
 
     def abandon(self) -> None:
         """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
-        if self.closed or self.hub.forked:
+        if self.closed or self.hub.forked or self._closing == NOWHERE:  # that one was never opened
             return
         text = f"unclosed {self}" if sys.flags.dev_mode else ""
         if get_ident() == self.thread:

@@ -3,8 +3,8 @@
 A turn: resume what is ready (first in, first out, each coroutine once), let libuv poll in one call into C, then
 drain the records that C wrote meanwhile. Nothing of libuv is on the stack while coroutines run.
 
-Rule 1: what a turn still has to do (`ready`, `records`) is kept in attributes: an exception raised in the hub by a
-signal handler loses none of it, except for the one wake-up that was being taken out.
+Rule 1: what a turn still has to do is kept in attributes, which no exception of a signal handler empties: see
+`deliveries`.
 Rule 2: the hub never waits. When nothing can wake the main program, or a coroutine raised KeyboardInterrupt or
 SystemExit, it raises in whoever drives it.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 from .. import _host
@@ -28,31 +27,28 @@ from .._libuv.clock import Clock
 from .._libuv.loop import Loop
 from .._report import deadlock
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
-from .entries import NOBODY, Calls, Entry, SlotTable, Slotted, Wake
+from .deliveries import LUCK, Deliveries, Record
+from .entries import Calls, Entry, Slotted, Wake
 from .wakers import Others
 
 __all__ = ["Hub", "hub_of", "this_hub"]
 
-Ready: type[deque[Entry]] = deque  # the ready queue; its append and popleft decide on the order, and nothing else does
+Ready: type[deque[Entry]] = deque  # the ready queue; where it appends decides on the order, and nothing else does
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
 POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
 REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
 SPARES = 128  # runners begun at once, at most, for coroutines to come
 RELAY = 16  # times that they do so between two looks at the time
 SLEEPLESS = 2  # what `Hub.early` returns if libuv is not to wait in this turn; 1: it has done something; 0: nothing
-LUCK = 64  # calls that may finish at once, per resumption, before the coroutine lets others run
 
 
-class Hub(SlotTable):
+class Hub(Deliveries):
     """The event loop of one OS thread. Made on demand by `this_hub`."""
 
     __slots__ = [
         "__weakref__",
-        "armed",
         "aside",
         "asked",
-        "attention",
-        "caller",
         "calls",
         "clock",
         "early",
@@ -61,26 +57,21 @@ class Hub(SlotTable):
         "expected",
         "face",
         "forked",
-        "greenlet",
         "halting",
         "home",
         "interrupted",
         "left",
         "lock",
         "loop",
-        "luck",
         "mode",
         "others",
         "patience",
         "polling",
-        "ready",
-        "records",
         "relay",
         "rested",
         "resuming",
         "spares",
         "turns",
-        "void",
     ]
 
     def __init__(self, where: Home) -> None:
@@ -88,25 +79,18 @@ class Hub(SlotTable):
         if where.over:
             raise Closed("the thread is ending, its event loop has ended")
         self.home = where
-        self.greenlet = where.gate
         self.loop = Loop()
         self.clock = Clock(self.loop)
-        super().__init__(Calls(self))  # slot 0 is the wake-up of other threads
-        self.ready = Ready()
-        self.void = 0  # entries of it whose coroutines have left
-        self.records: Iterator[tuple[int, int, int, int]] = iter(())
-        self.armed: Slotted = NOBODY  # whom the last record was for
-        self.aside: tuple[list[Entry], list[tuple[int, int, int, int]]] = ([], [])  # see orphan
+        super().__init__(Calls(self), where.gate, Ready())  # slot 0 is the wake-up of other threads
+        self.aside: tuple[list[Entry], list[Record]] = ([], [])  # see orphan
         self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
         self.exits: list[BaseException] = []
         self.early: Callable[[], int] | None = None  # called before libuv polls; see SLEEPLESS
         self.face: Callable[[], Any] = lambda: None  # what users have of a loop that they made
-        self.caller: Coroutine | None = None  # who is inside run()
         self.mode = "loop"
         self.entered = 0  # the turn in which run() was called
         self.halting = self.interrupted = self.forked = False
-        self.attention = False  # something of all that is out of the ordinary; see _attend
         self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
         self.spares = 1  # how many runners to begin for coroutines to come, if somebody asks; see new_runner
         self.asked = 0
@@ -115,7 +99,6 @@ class Hub(SlotTable):
         self.polling = False  # inside co_step, or between it and taking its records
         self.turns = self.expected = 0
         self.others = Others(self)
-        self.luck = LUCK
         self.relay = -1  # how often coroutines may still enter each other before somebody asks `polled_lately`
         self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
         try:
@@ -134,19 +117,30 @@ class Hub(SlotTable):
         for one in self.home.drivers:
             if one.told is not None:  # while there was no hub
                 self.home.call_soon(notify_late, one, one.told)
+        failure: BaseException | None = None
         while True:
             try:
+                if failure is not None:
+                    self._go_on_after(failure)
+                    failure = None
                 self._drain()
                 if self.exits:
                     self._attend(alive=True, happened=True)
                 self._turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
-                if not self.loop.pointer:
-                    return
-                if self.polling:
-                    self.polling = False
-                    self.records = self.loop.records(self.loop.count())
-                self.exit(error)
+                failure = error
+            if not self.loop.pointer:
+                return
+
+    def _go_on_after(self, failure: BaseException) -> None:
+        """Put in order what an exception has interrupted, and pass it to the driver. May be repeated."""
+        if self.polling:
+            self.records += self.loop.records(self.loop.count())
+            self.polling = False
+        self.recover()
+        if self.home.ended_last is not None:
+            self.ended(self.home.ended_last)
+        self.exit(failure)
 
     def _turns(self) -> None:
         """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
@@ -162,13 +156,16 @@ class Hub(SlotTable):
             self.left = done if done < READY_BUDGET else READY_BUDGET
             while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
                 self.left -= 1
-                ready.popleft().fire()
+                entry = ready[0]
+                if not entry.fire():
+                    self._fired(entry)
+                entry = self.entering = None  # type: ignore[assignment]  # it keeps nobody alive
             early = 0 if self.early is None or not (done or ready or self.expected or self.alive()) else self.early()
             self.polling = True
             status = step(loop.pointer, 0 if done or ready or early == SLEEPLESS else self.patience)
             where.turned = now = loop.status[0]
             if status > 1:
-                self.records = loop.records(status >> 1)
+                self.records += loop.records(status >> 1)
                 self.polling = False
                 self._drain()
             else:
@@ -187,63 +184,15 @@ class Hub(SlotTable):
                 alive = status & 1 or done or (status > 1 and self.alive())
                 self._attend(bool(alive), bool(status > 1 or done or early))
 
-    def _drain(self) -> None:
-        """Deliver the records of the last step."""
-        owners = self.owners
-        while record := next(self.records, None):
-            slot, generation, result, where = record
-            self.luck = LUCK
-            owners[slot].deliver(generation, result, where)
-            self.armed.disarm()
-
-    def on_its_way(self, owner: Slotted) -> bool:
-        """Return whether there is a record for `owner` that this turn has still to deliver."""
-        left = [*self.records]
-        self.records = iter(left)
-        return any(self.owners[slot] is owner for slot, *_ in left)
-
-    def heir(self, coroutine: Coroutine) -> Coroutine | None:
-        """Take the next record if all that it does is to wake a coroutine; return whom, to be entered by `hand_over`.
-
-        `coroutine` is the running one, which was woken by a record itself and waits for the next of the same kind: the
-        way through the hub would cost a second switch. None: it has to go that way.
-        """
-        if coroutine.resumer is not self.greenlet or self.attention or coroutine.cancelled is not None:
-            return None
-        record = next(self.records, None)
-        if record is None:
-            return None
-        slot, generation, result, where = record
-        self.luck = LUCK
-        heir = self.owners[slot].arm(generation, result, where)
-        if heir is None:
-            self.records = chain((record,), self.records)
-        return heir
-
-    def next_call(self, coroutine: Coroutine) -> Any:
-        """Take the next record if it is for a handler, and return what its owner's `call` says; see `heir`.
-
-        `coroutine` is the running one, which was started to call handlers: it calls this one, too.
-        """
-        if coroutine.resumer is not self.greenlet:
-            return None
-        record = next(self.records, None)
-        if record is None:
-            return None
-        slot, generation, result, where = record
-        self.luck = LUCK
-        call = self.owners[slot].call(generation, result, where)
-        if call is None:
-            self.records = chain((record,), self.records)
-        return call
-
     def _attend(self, alive: bool, happened: bool) -> None:
         """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
         if self.forked:
             self.exits.append(Forked("a coroutine of this loop forked the process: the loop cannot go on in the child"))
         if self.interrupted:
-            self.interrupted = False
             self.exits.append(KeyboardInterrupt())
+            self.interrupted = False
+        if self.stranded:
+            self.recover()
         if self.asked:
             self.spares, self.asked = min(self.spares * self.asked, SPARES), 0
             while len(self.home.runners) < self.spares:
@@ -251,7 +200,7 @@ class Hub(SlotTable):
         alive = bool(alive or self.ready)
         self.others.over(happened)
         if self.exits:
-            throw_into(self.caller or self.home.driver(), Thrown(self.exits.pop(0)))
+            self._leave()
         elif not alive and not self.halting and self.mode != "ready" and self.clock.advance():
             pass
         elif self.caller is not None:
@@ -260,11 +209,22 @@ class Hub(SlotTable):
             throw_into(self.home.driver(), Thrown(Deadlock(deadlock(self.home, self.others.missing()))))
         self.tune()
 
+    def _leave(self) -> None:
+        """Raise the first of `exits` in the driver."""
+        thrown = Thrown(self.exits[0])
+        try:
+            del self.exits[0]
+            throw_into(self.caller or self.home.driver(), thrown)
+        except BaseException:
+            if not thrown.taken:
+                self.exits.insert(0, thrown.take())  # type: ignore[arg-type]  # no class
+            raise
+
     def tune(self) -> None:
         """Derive `attention` and `patience` from everything that is out of the ordinary."""
         gone = self.forked or not self.loop.pointer
         urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
-        special = self.asked or self.resuming or self.home.hooks is not None
+        special = self.asked or self.resuming or self.stranded or self.home.hooks is not None
         self.attention = bool(urgent or special or self.others.waits or self.mode != "loop")
         if self.relay >= 0:
             self.left -= RELAY - self.relay
@@ -278,9 +238,7 @@ class Hub(SlotTable):
         if alive and not self.halting and self.mode != "ready" and not (self.mode == "step" and happened):
             return
         assert self.caller is not None
-        caller, self.caller = self.caller, None
-        self.mode, self.halting = "loop", False
-        leave_hub(caller, self.alive())
+        leave_hub(self.caller, self.alive())  # it goes on in run(), which has us forget it
 
     def polled_lately(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
@@ -313,9 +271,11 @@ class Hub(SlotTable):
             return bool(enter_hub(me))
         finally:
             self.caller, self.mode, self.halting = None, "loop", False
-            self.tune()
-            if watch is not None:
-                watch.stop()
+            try:
+                self.tune()
+            finally:
+                if watch is not None:
+                    watch.stop()
 
     def _resumed(self, coroutine: Coroutine) -> bool:
         """Return whether a hub resumed `coroutine`, directly or through others, and waits for it to come back."""
@@ -351,10 +311,14 @@ class Hub(SlotTable):
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
         self.home.ended_last = None
         error, coroutine._error, coroutine.value = coroutine._error, None, None
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.exit(error)
-        elif error is not None:
-            self.report(coroutine, error)
+        try:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self.exit(error)
+            elif error is not None:
+                self.report(coroutine, error)
+        except BaseException:
+            coroutine._error, self.home.ended_last = error, coroutine  # for `_go_on_after`
+            raise
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
         """Hand an exception that nobody waits for to the excepthook; if that wants to leave, so does the hub."""
@@ -447,7 +411,7 @@ class Hub(SlotTable):
         _host.uninstall(self)
         self.home.renew()
         self.ready.clear()
-        self.records = iter(())
+        self.records.clear()
         self.calls.clear()
         self.forget_all()
 
@@ -464,6 +428,7 @@ class Hub(SlotTable):
         self.forked = True
         self.aside = [*self.ready], [*self.records]  # what this turn still had to do; see _host.revive
         self.ready.clear()
+        self.records.clear()
         self.tune()
 
 

@@ -34,8 +34,9 @@ from .._coroutines.states import (
 from .._coroutines.switching import SIGNED, park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
+from .deliveries import LUCK
 from .entries import NOBODY, Entry, Slotted
-from .hub import LUCK, Hub, this_hub
+from .hub import Hub, this_hub
 
 __all__ = ["Failed", "Operation", "Start", "begun", "let_poll", "lucky", "operation", "operation_in"]
 
@@ -73,36 +74,47 @@ class Operation(Slotted, Entry):
         try:
             self.hub.ready.append(self)
             self.state = AWAIT_HANDLE  # 2
-            woken = park(self.coroutine, "suspend")
-            if woken is SIGNED:
-                return True
-            self.leave_queue()
+            return self.wait_queued()
         except BaseException:
             self.leave_queue()
             raise
+
+    def wait_queued(self) -> Any:
+        """Wait, with an entry in the ready queue; the caller leaves that if an exception ends the wait."""
+        woken = park(self.coroutine, "suspend")
+        if woken is SIGNED:
+            return True
+        self.leave_queue()
         return woken
 
-    def fire(self) -> None:
+    def fire(self) -> bool:
         """Resume the coroutine, from the ready queue, unless it has left that queue."""
+        hub = self.hub
         if self.stale:
             self.stale -= 1
-            self.hub.void -= 1
-            return
+            hub.void -= 1
+            return False
         coroutine = self.coroutine
-        coroutine.resumer = coroutine.gate
-        self.hub.luck = LUCK
+        coroutine.resumer = coroutine.gate  # from here on nothing looks for signals: see deliveries.py
+        hub.entering = coroutine
+        del hub.ready[0]
+        hub.luck = LUCK
         self.state = ARMED  # 6; there is no handle to keep armed, so it is released at once
-        self._close()  # 9
+        self.state = CLOSE_HANDLE  # 9
+        self.state = FREED  # 8
         wake(coroutine)
+        return True
 
     def claim(self) -> Coroutine | None:
         """Return the coroutine, which the caller enters in place of `fire`. None: that has to be called."""
         if self.stale:
             return None
-        coroutine = self.coroutine
+        coroutine, hub = self.coroutine, self.hub  # from here on as in fire()
         coroutine.resumer = coroutine.gate
-        self.hub.luck = LUCK
-        self.state = ARMED  # 6, as in fire()
+        hub.entering = coroutine
+        del hub.ready[0]
+        hub.luck = LUCK
+        self.state = ARMED  # 6
         self.state = CLOSE_HANDLE  # 9
         self.state = FREED  # 8
         return coroutine
@@ -269,25 +281,29 @@ class Operation(Slotted, Entry):
         self.slot = self.hub.take(self)
         self.generation = self.hub.generation
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool:
         """Take the record of our timer or request."""
         if generation != self.generation:
-            return
-        state = self.state
-        if state is AWAIT_HANDLE or state is AWAIT_REQUEST or self.waiting:
-            self.coroutine.resumer = self.coroutine.gate
-        self.hub.drop(self.slot)
+            return False
+        state, hub, coroutine = self.state, self.hub, self.coroutine  # from here on as in fire()
+        waits = state is AWAIT_HANDLE or state is AWAIT_REQUEST or self.waiting
+        if waits:
+            coroutine.resumer = coroutine.gate
+            hub.entering = coroutine
+        del hub.records[0]
+        hub.owners[self.slot] = NOBODY
+        hub.free += (self.slot,)
         self.result = result
         if state is AWAIT_HANDLE:
             self.state = ARMED  # 6
-            wake(self.coroutine)
+        else:
+            self.state = FREED  # 3, 7
+            self.pins = None
+        if waits:
+            wake(coroutine)
             if self.state is ARMED:
                 self._close()  # 9
-            return
-        self.pins = None
-        self.state = FREED  # 3, 7
-        if state is AWAIT_REQUEST or self.waiting:
-            wake(self.coroutine)
+        return True
 
 
 def operation() -> Operation:

@@ -131,7 +131,7 @@ class Call:
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Tell the users of a call that was given up, and has ended since."""
-        if not ending():
+        if not ending() and hasattr(self, "users"):  # else a signal handler has raised before it was made
             self.end()
 
     def end(self) -> None:

@@ -21,7 +21,7 @@ from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import Thrown, interrupt
 from .._interpreter import get_ident
-from .._kernel.entries import Entry, Slotted
+from .._kernel.entries import NOBODY, Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from .._report import purpose
 from ..errors import Cancelled, Timeout
@@ -90,7 +90,8 @@ class Block(Origin):
         if left <= 0:
             self._expire()
         else:
-            self._alarm = Alarm(hub, self._expire, left)
+            self._alarm = Alarm(hub, self._expire)
+            self._alarm.start(left)
 
     def _inside(self) -> Coroutine | None:
         """Return who is inside; None if nobody is, or if it is being collected."""
@@ -331,15 +332,19 @@ class Alarm(Slotted):
 
     __slots__ = ("expire", "generation", "hub", "slot")
 
-    def __init__(self, hub: Hub, expire: Callable[[], None], nanoseconds: int) -> None:
+    def __init__(self, hub: Hub, expire: Callable[[], None]) -> None:
         self.hub, self.expire = hub, expire
+        self.slot = self.generation = -1
+
+    def start(self, nanoseconds: int) -> None:
+        """Start the timer; whoever calls has noted us before, and stops it if an exception ends the block."""
+        hub = self.hub
         self.slot = hub.take(self)
         self.generation = hub.generation
         try:
             hub.clock.start(self.slot, self.generation, nanoseconds)
         except BaseException:
-            hub.clock.stop(self.slot)
-            hub.drop(self.slot)
+            self.stop()
             hub.check()
             raise
 
@@ -348,19 +353,30 @@ class Alarm(Slotted):
         if self.generation >= 0:
             self.hub.clock.hold(self.slot, hold)
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool:
         """The time has come."""
-        if generation == self.generation:
-            self.hub.drop(self.slot)
-            self.generation = -1
+        if generation != self.generation:
+            return False
+        hub = self.hub  # from here on nothing looks for signals: see deliveries.py
+        del hub.records[0]
+        hub.owners[self.slot] = NOBODY
+        hub.free += (self.slot,)
+        self.generation = -1
+        try:
             self.expire()
+        except BaseException:  # raised by a signal handler, before the block knows that its time is up
+            hub.home.call_soon(self.expire)
+            raise
+        return True
 
     def stop(self) -> None:
-        """Forget the timer, unless it has fired."""
+        """Forget the timer, unless it has fired. May be repeated."""
         if self.generation >= 0:
+            hub = self.hub
+            hub.clock.stop(self.slot)
+            hub.owners[self.slot] = NOBODY
+            hub.free += (self.slot,)
             self.generation = -1
-            self.hub.clock.stop(self.slot)
-            self.hub.drop(self.slot)
 
     def lost(self) -> None:
         """The loop is gone."""
@@ -408,10 +424,18 @@ class Watch:
         self._block = block
         self._alarm: Alarm | None = None
         block._guest = guest
+        try:
+            self._start(block, host.home.hub, guest.home.hub)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, block: Block, own: Hub | None, hub: Hub) -> None:
         first = min(_running(block), key=lambda one: one._deadline or 0, default=None)
-        if first is not None and first._deadline is not None and host.home.hub is not None:  # its loop may be closed
-            left = round(first._deadline * 1e9) - host.home.hub.clock.update()
-            self._alarm = Alarm(guest.home.hub, first._overdue, max(left, 0))
+        if first is not None and first._deadline is not None and own is not None:  # its loop may be closed
+            left = round(first._deadline * 1e9) - own.clock.update()
+            self._alarm = Alarm(hub, first._overdue)
+            self._alarm.start(max(left, 0))
 
     def hold(self, hold: bool) -> None:
         """Set whether the loop is alive for this deadline's sake."""

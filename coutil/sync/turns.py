@@ -18,8 +18,8 @@ from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.switching import SIGNED, rest_in_turn
 from .._coroutines.switching import wake as resume
 from .._interpreter import get_ident
+from .._kernel.deliveries import LUCK
 from .._kernel.entries import Entry
-from .._kernel.hub import LUCK
 from ..event import Wait, here, leave
 from ..scopes.deadline import limit
 
@@ -44,23 +44,28 @@ class Turn(Wait, Entry):
         """What the wait is registered under."""
         return (self,)
 
-    def fire(self) -> None:
+    def fire(self) -> bool:
         """Resume the waiter, from the ready queue, unless its wait has ended in another way."""
         waiter = self.claim()
-        if waiter is not None:
-            resume(waiter)
+        if waiter is None:
+            return False
+        resume(waiter)
+        return True
 
     def claim(self) -> Coroutine | None:
-        """Return the waiter, which the caller enters. None: its wait has ended in another way."""
+        """Take itself out and return the waiter, which the caller enters. None: its wait has ended in another way."""
         waits = self.at._waits
         entry = waits.get(self)
         if entry is None or (waiter := entry[1]).resumer is not None:
             return None
-        del waits[self]
+        hub = waiter.home.hub
+        del waits[self]  # from here on nothing looks for signals: see _kernel/deliveries.py
         waiter.waiting_on = None
         waiter.resumer = waiter.gate
         waiter._greenlet.coroutine = waiter
-        waiter.home.hub.luck = LUCK
+        hub.entering = waiter
+        del hub.ready[0]
+        hub.luck = LUCK
         return waiter  # type: ignore[no-any-return]  # it is one
 
     @property

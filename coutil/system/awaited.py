@@ -23,11 +23,10 @@ class Awaited(Slotted):
     __slots__ = ("generation", "hub", "operations", "slot")
 
     def __init__(self, hub: Hub) -> None:
-        """Take a slot of `hub`; whoever subclasses this gives it back."""
+        """Of `hub`. A subclass takes a slot when it starts, and gives it back."""
         self.hub = hub
         self.operations: list[Operation] = []
-        self.slot = hub.take(self)
-        self.generation = hub.generation
+        self.slot = self.generation = -1
 
     @property
     def waiter(self) -> Coroutine | None:
@@ -41,32 +40,41 @@ class Awaited(Slotted):
         try:
             self.operations.append(own)
             woken = park(own.coroutine, what)
+            if woken is SIGNED:
+                return True
+            self._leave(own)
         except BaseException:
             self._leave(own)
             raise
-        if woken is SIGNED:
-            return True
-        self._leave(own)
         return woken
 
     def _leave(self, own: Operation) -> None:
+        """End a wait that was not ended by us. May be repeated."""
+        if own in self.operations:
+            self.operations.remove(own)
         if own.state is AWAIT_HANDLE:
             own.state = CLOSE_HANDLE  # 5
             own.state = FREED  # 8
-            if own in self.operations:
-                self.operations.remove(own)
+        if own.state is FREED and not self.operations:
             self.left()
 
     def left(self) -> None:
         """A coroutine waits no more although nothing has happened."""
 
-    def wake_first(self) -> Operation:
-        """Resume the coroutine that has waited longest; return its operation, Armed unless it has been used since."""
+    def wake_first(self, record: bool = False) -> Operation:
+        """Resume the coroutine that has waited longest; return its operation, Armed unless it has been used since.
+
+        record: the hub's next record is for it, and has to be taken out.
+        """
         own = self.operations[0]
-        own.coroutine.resumer = own.coroutine.gate  # before anything is called: see wake()
+        hub, coroutine = self.hub, own.coroutine
+        coroutine.resumer = coroutine.gate  # from here on nothing looks for signals: see deliveries.py
+        hub.entering = coroutine
+        if record:
+            del hub.records[0]
         del self.operations[0]
         own.state = ARMED  # 6
-        wake(own.coroutine)
+        wake(coroutine)
         return own
 
     def lost(self) -> None:

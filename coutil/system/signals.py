@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from .._coroutines.states import ARMED, FREED
 from .._coroutines.switching import SIGNED
+from .._kernel.entries import NOBODY
 from .._kernel.operation import Operation, operation
 from .._libuv import check, error, lib
 from .._libuv.signal_names import awaitable_number, signal_number
@@ -39,7 +40,13 @@ def awaitsig(signal: Name) -> Name:
         if own.state is not FREED and (woken := own.released(what)) is not SIGNED:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         watcher = Watcher(own, number)
-    woken = watcher.wait(own, what)
+    try:
+        watcher.begin(own)
+        woken = watcher.wait(own, what)
+    except BaseException:
+        if own.state is FREED:
+            watcher.left()
+        raise
     return signal if woken is True else woken
 
 
@@ -49,27 +56,38 @@ class Watcher(Awaited):
     __slots__ = ("number", "owner")
 
     def __init__(self, own: Operation, number: int) -> None:
-        """Begin to watch. Raises `UVError`."""
+        """For the operation `own`; see `begin`."""
         super().__init__(own.hub)
         self.number = number
-        self.owner: Operation | None = own
-        code = lib.co_signal_start(self.hub.loop.pointer, self.slot, self.generation, number)
+        self.owner: Operation | None = None
+
+    def begin(self, own: Operation) -> None:
+        """Begin to watch, unless we do. Raises `UVError`. Whatever is raised: `left` undoes it."""
+        if self.owner is not None:
+            return
+        hub = self.hub
+        self.slot = hub.take(self)
+        self.generation = hub.generation
+        self.owner = own
+        code = lib.co_signal_start(hub.loop.pointer, self.slot, self.generation, self.number)
         if code < 0:
-            self.hub.drop(self.slot)
-            self.hub.check()
+            self.left()
+            hub.check()
             raise error(code, "uv_signal_start")
 
     def waits_again(self, own: Operation, number: int) -> bool:
         """Return whether `own` was armed by us just now, and is to wait for the same signal."""
         return self.owner is own and self.number == number and own.state is ARMED
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool:
         """Resume the coroutine; then see whether it waits again."""
         if generation != self.generation:
-            return
+            return False
         self.hub.armed = self
-        if self.operations:
-            self.wake_first()
+        if not self.operations:
+            return False
+        self.wake_first(record=True)
+        return True
 
     def disarm(self) -> None:
         """The coroutine was resumed, and does not run any more."""
@@ -80,10 +98,12 @@ class Watcher(Awaited):
     def left(self) -> None:
         """Watch no more."""
         if self.owner is not None:
-            self.owner = None
             self.generation = -1
             lib.co_signal_stop(self.hub.loop.pointer, self.slot)
-            self.hub.drop(self.slot)
+            if self.owner is not None:  # a signal handler may have come here as well
+                self.owner = None
+                self.hub.owners[self.slot] = NOBODY
+                self.hub.free += (self.slot,)
 
     def lost(self) -> None:
         """The loop is gone, and with it the watcher in C."""

@@ -128,6 +128,7 @@ class Terminal(ByteStream):
                     return woken
                 watcher = Watcher(own, _WINCH)
             try:
+                watcher.begin(own)
                 if self._size() != self._told:
                     return self.winsize()
                 woken = watcher.wait(own, "window size")

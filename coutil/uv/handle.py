@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, ClassVar, Self
 
 from .._coroutines.books import Unique
@@ -42,13 +42,12 @@ class Own(kernel.Handle):
 
     __slots__ = ("again", "closers", "public")
 
-    def __init__(self, public: Handle, title: str, open_: Open, syscall: str, hub: Hub) -> None:
+    def __init__(self, title: str, hub: Hub) -> None:
         """See the kernel's."""
         self.again = False  # whether `later` was called, and it is not later yet
         self.closers: list[Wake] = []
         self.public: Handle | None = None  # until it is open
-        super().__init__(title, open_, syscall, hub)
-        self.public = public
+        super().__init__(title, hub)
 
     def call(self, generation: int, result: int, where: int) -> Any:
         """Take a record that is for a handler; return the call. None: the hub has to see to it."""
@@ -57,20 +56,29 @@ class Own(kernel.Handle):
         public = self.public
         return NOTHING if public is None or self.slot == NOWHERE else public._event(result, where) or NOTHING
 
-    def unawaited(self, result: int, where: int) -> None:
+    def unawaited(self, result: int, where: int) -> bool | None:
         """Take a record, in the hub: have the handler called, or let everything go if the handle is closed now."""
         public = self.public
         if result != _CLOSED:
             if public is not None and not self.closed and (call := public._event(result, where)) is not None:
-                public.loop._begin(*call)
-            return
+                return public.loop._begin_for_record(*call)
+            return None
         super().unawaited(result, where)
-        self.hub.ready.extend(self.closers)
+        self.hub.ready += self.closers
+        self.closers = []
+        return None
 
     def repeat(self, times: int) -> None:
-        """Have `_event` called `times` more for the record at hand, with (0, 0), before that for the next record."""
-        again = (self.slot, self.generation, 0, 0)
-        self.hub.records = chain(repeat(again, times), self.hub.records)
+        """Have `_event` called `times` more for the record at hand, with (0, 0), before that for the next record.
+
+        That record is the first still, and is taken out when its own call is known.
+        """
+        self.hub.records[0] = (self.slot, self.generation, 0, 0)
+        self.empty_records(times)
+
+    def empty_records(self, times: int) -> None:
+        """Have as many records delivered before the others, for what is kept."""
+        self.hub.records.extendleft(repeat((self.slot, self.generation, 0, 0), times))
 
     def later(self, times: int) -> None:
         """Have `_event` called with (0, 0) in the next turn, so many times, for what is kept."""
@@ -103,7 +111,7 @@ class Again(Entry):
         own = self.own
         own.again = False
         if self.generation == own.generation and not own.closed:
-            own.repeat(self.times)
+            own.empty_records(self.times)
             own.hub._drain()
 
 
@@ -121,7 +129,9 @@ class Handle(Unique):
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self.loop = loop or current_loop()
         self.loop._check()
-        self._own = self._kernels(self, self.kind, open_, syscall, self.loop._hub)
+        self._own = self._kernels(self.kind, self.loop._hub)
+        self._own.open(open_, syscall)
+        self._own.public = self
 
     def __repr__(self) -> str:
         """Type, state, and of a socket the addresses of both ends, the last known ones if it is closed."""

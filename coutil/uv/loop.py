@@ -22,6 +22,7 @@ from .._coroutines.books import Unique, foreign, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, Home, home, running
 from .._coroutines.switching import top
 from .._interpreter import get_ident
+from .._kernel.entries import Entry
 from .._kernel.hub import SLEEPLESS, Hub, hub_of, this_hub
 from .._libuv import check, error, lib
 from .._libuv.handles import number, printed
@@ -173,9 +174,23 @@ class Loop(Unique, Names, Work):
 
     def _begin(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Start a worker, from the hub."""
+        self._worker(handle, handler, arguments)._launch()
+
+    def _worker(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> Coroutine:
         worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle.kind)
         worker.context = self._context.copy()
-        worker._launch()
+        return worker
+
+    def _begin_for_record(self, handle: Handle, handler: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
+        """Start a worker for the hub's next record, which is taken out: the worker takes those that follow."""
+        worker, hub = self._worker(handle, handler, arguments), self._hub
+        del hub.records[0]
+        try:
+            worker._launch()
+        except BaseException:  # raised by a signal handler
+            hub.ready.appendleft(_Start(worker))
+            raise
+        return True
 
     def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Call a handler, and those of the records that follow. No frame here refers to the coroutine: it may wait."""
@@ -357,6 +372,20 @@ def _close(hub: Hub) -> None:
     """Close the hub of a forgotten loop, and end its idle greenlets."""
     hub.close()
     hub.home.retire(hub.greenlet)
+
+
+class _Start(Entry):
+    """Start a worker whose start was interrupted, if it did not begin."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: Coroutine) -> None:
+        self.worker = worker
+
+    def fire(self) -> None:
+        """Start it."""
+        if self.worker._start is not None and self.worker.resumer is None:
+            self.worker._launch()
 
 
 def _is_default(hub: Hub) -> bool:

@@ -15,7 +15,7 @@ from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import CLOSE_REQUEST, FREED
 from .._coroutines.switching import SIGNED, park
 from .._host import interruptible
-from .._kernel.entries import Slotted, Wake
+from .._kernel.entries import NOBODY, Slotted, Wake
 from .._kernel.hub import Hub
 from .._kernel.operation import operation_in
 from .._libuv import check, error, lib
@@ -100,7 +100,9 @@ def wait(hub: Hub, job: Job) -> Any:
 
 def begin(hub: Hub, job: Job) -> Request:
     """Begin it, and return its request. Raises `UVError` if it cannot begin."""
-    return Request(_Flight(hub, job))
+    made = Request(_Flight(hub, job))
+    made._flight.begin()
+    return made
 
 
 @interruptible
@@ -157,30 +159,48 @@ class _Flight(Slotted):
     __slots__ = ("code", "done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
 
     def __init__(self, hub: Hub, job: Job) -> None:
-        """Begin."""
+        """See `begin`."""
         self.hub, self.job = hub, job
         self.code = 0
         self.done: Any = None  # not yet; then a function that returns the value, or raises
         self.waiters: list[Wake] = []
         self.value: Any = None
         self.failure: BaseException | None = None
-        self.slot, self.generation = 0, -1
-        if job.over:
+        self.slot = self.generation = -1
+
+    def begin(self) -> None:
+        """Begin. Raises what the start of the job fails with."""
+        if self.job.over:
             self._end(0)
             return
         code = self._begin()
         if code < 0:
-            hub.check()
-            job.value(code)
+            self.hub.check()
+            self.job.value(code)
 
     def _begin(self) -> int:
         hub = self.hub
         self.slot = hub.take(self)
         self.generation = hub.generation
-        code = self.job.start(hub.loop.pointer, self.slot, self.generation)
-        if code < 0:
-            hub.drop(self.slot)
+        try:
+            code = self.job.start(hub.loop.pointer, self.slot, self.generation)
+            if code < 0:
+                self._take_back()
+        except BaseException:
+            self._take_back()
+            raise
         return code
+
+    def _take_back(self) -> None:
+        """Undo a start that failed, or that a signal handler has cut short, unless libuv has begun. May be repeated."""
+        if self.generation >= 0 and lib.co_under_way(self.hub.loop.pointer, self.slot, self.generation) <= 0:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self.generation >= 0:  # from here on nothing looks for signals
+            self.generation = -1
+            self.hub.owners[self.slot] = NOBODY
+            self.hub.free += (self.slot,)
 
     def __str__(self) -> str:
         """What it does, for reports."""
@@ -190,18 +210,24 @@ class _Flight(Slotted):
         """Take the record of the callback."""
         if generation != self.generation:
             return
-        self.hub.drop(self.slot)
         if not result and self.job.again():
-            result = self._begin()
+            try:
+                self._give_back()
+                result = self._begin()
+            except BaseException:  # raised by a signal handler
+                if self.generation < 0:
+                    self._end(lib.UV_ECANCELED)
+                raise
             if result >= 0:
                 return
         self._end(result)
+        self._give_back()
 
     def _end(self, result: int) -> None:
-        self.code = self.job.code(result)
-        self.done = partial(self.job.value, result)
+        code, done = self.job.code(result), partial(self.job.value, result)
+        self.code, self.done = code, done
+        self.hub.ready += self.waiters
         self.job.let_go()
-        self.hub.ready.extend(self.waiters)
 
     @property
     def waiter(self) -> Coroutine | None:
@@ -250,7 +276,8 @@ class Request:
 
     def __del__(self) -> None:
         """Nobody can ask for its result any more."""
-        self._flight.job.give_up()
+        if hasattr(self, "_flight"):  # else a signal handler has raised before it was made
+            self._flight.job.give_up()
 
     def __repr__(self) -> str:
         """What it does, and its state."""

@@ -121,8 +121,7 @@ class _Stopped(Entry):
         """Tell, like a record of libuv; nobody else can have come to wait since."""
         own = self.own
         if own.waiter is not None and not own.closed:
-            own.deliver(self.generation, lib.UV_ECANCELED, 0)
-            own.disarm()
+            own.hub.deliver(own.slot, self.generation, lib.UV_ECANCELED)
 
 
 def _started(pointer: Any, slot: int) -> int:

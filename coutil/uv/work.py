@@ -99,7 +99,8 @@ class _Work(Job):
 
     def __del__(self) -> None:
         """Its loop is gone."""
-        self.report()
+        if hasattr(self, "failures"):  # else a signal handler has raised before it was made
+            self.report()
 
 
 def at_work(hub: Hub) -> bool:

@@ -63,6 +63,7 @@ class Arrival:
         self.came = False  # whether the handler, or the finalizer, has begun
         self._times: Counter[tuple[int, int]] = Counter()
         self._events = self._bytecode  # one object, by which frames are known that we trace
+        self._finalizing: FrameType | None = None  # what a handler raises in there is ignored by the interpreter
         self._called = False  # the event before this one was a call, whose callee looks in place of it
 
     # -- tracing
@@ -92,12 +93,22 @@ class Arrival:
     def _begin(self, frame: FrameType, event: str, _: object) -> Any:
         """A function is called."""
         called, self._called = self._called, False
+        if self._finalizing is not None:
+            return None
+        if frame.f_code.co_name == "__del__" and not self.finalizer:
+            self._finalizing = frame
+            return self._finalized
         if not _is_ours(frame) and not (frame.f_code.co_filename.startswith(_STANDARD) and _is_traced(frame.f_back)):
             return None
         self._trace(frame)
         if called and not self.finalizer:
             return self._events
         return self._boundary(frame)
+
+    def _finalized(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "return":
+            self._finalizing = None
+        return self._finalized
 
     def _bytecode(self, frame: FrameType, event: str, _: object) -> Any:
         """A bytecode is about to be executed."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, nullcontext, suppress
 
-from coutil import spawn, system
+import pytest
+
+from coutil import coroutine, spawn, system, uv
 from tests.helpers.boundaries import at_every_boundary
 from tests.helpers.tcp import BIG, with_plain_peer
 
@@ -83,3 +86,118 @@ def test_the_coroutine_can_go_on_after_a_handler_has_raised():
     """A request that was cut short in its start is waited for before the next one of the same coroutine."""
     assert just_after("co_fs_start", lambda: system.fileinfo("/"))
     assert system.fileinfo("/", "type") == "directory"
+
+
+# -- handlers that raise, everywhere ----------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """A coroutine waits, another one takes turns. Wherever a handler raises, it is told once, and all go on."""
+
+    def __init__(self, row, escaped):
+        self.row, self.escaped = row, escaped
+        self.told = []  # by name: where the exception of the handler came out
+        self.running = self.raised = self.over = False
+        self.victim = self.bystander = None
+        self.got = []
+
+    def wait(self):
+        """The victim: waits for the row, and then in every way once."""
+        self.victim = coroutine.running()
+        self._try("victim", lambda: self.got.append(self.row.wait()))
+        while not self._try("victim", usable):
+            pass
+
+    def turn(self):
+        """The bystander."""
+        while not self.over:
+            self._try("bystander", system.suspend)
+
+    def _try(self, name, step):
+        try:
+            step()
+        except Late:
+            self.told.append(name)
+            return False
+        return True
+
+    def start(self):
+        spawn.call(self.wait, name="victim")
+
+    def program(self):
+        self.bystander = spawn.call(self.turn, name="bystander")
+        self.running = True
+        for step in (self.start, system.suspend, self.row.ready, system.suspend):
+            self._try("main", step)
+        self.running = False
+
+    def action(self):
+        if self.running:
+            self.raised = True
+            raise Late
+
+    def check(self, boundary):
+        self.running = False
+        self.row.ready()
+        self.ends(self.victim)
+        self.over = True
+        self.ends(self.bystander)
+        usable()
+        self.told += [type(error).__name__ for _, error in self.escaped]
+        self.escaped.clear()
+        assert len(self.told) == self.raised, self.told
+        if self.victim is not None and self.told in ([], ["main"], ["bystander"]):
+            self.row.check(self.got)
+
+    @staticmethod
+    def ends(one):
+        """Turn the loop until a coroutine has ended."""
+        until = time.monotonic() + 5
+        while one is not None and one.status != "dead":
+            assert time.monotonic() < until, f"{one} is lost"
+            system.suspend(0.0005)
+
+
+def usable():
+    """Wait in every way."""
+    assert system.suspend() is True
+    assert system.suspend(0.00001) is True
+    assert any(system.random(bytearray(64)))
+
+
+class Row:
+    """Something to wait for; `ready` makes it come, and may be called again."""
+
+    def __init__(self, wait, ready=lambda: None, result=None):
+        self.wait, self.ready = wait, ready
+        self.result = result
+
+    def check(self, got):
+        assert got == [self.result], got
+
+
+@contextmanager
+def receiving():
+    with with_plain_peer("ipv4") as (stream, peer):
+        yield Row(lambda: stream.receive(1), lambda: peer.send(b"x"), b"x")
+
+
+ROWS = {
+    "turn": lambda: nullcontext(Row(system.suspend, result=True)),
+    "timer": lambda: nullcontext(Row(lambda: system.suspend(0.0001), lambda: system.suspend(0.0002), True)),
+    "file": lambda: nullcontext(Row(lambda: system.fileinfo("/", "type"), result="directory")),
+    "work": lambda: nullcontext(Row(lambda: uv.queue_work(uv.default_loop(), int, "7"), result=7)),
+    "stream": receiving,
+}
+
+
+@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
+def test_handlers_that_raise(make, escaped):
+    """No wake-up is lost, none comes twice, and no coroutine becomes useless, wherever a signal handler raises."""
+    with make() as row:
+
+        def interrupted():
+            one = Interrupted(row, escaped)
+            return one.program, one.action, one.check
+
+        assert len(at_every_boundary(interrupted, often=2)) > 50

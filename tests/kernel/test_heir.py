@@ -273,7 +273,8 @@ def arranged(hub: Hub, owners: list[Any]) -> Iterator[None]:
         system.suspend(0.0001)
         left = list(hub.records)
         assert {id(hub.owners[record[0]]) for record in left} == {id(owner) for owner in owners}
-        hub.records = iter(sorted(left, key=lambda record: owners.index(hub.owners[record[0]])))
+        hub.records.clear()
+        hub.records.extend(sorted(left, key=lambda record: owners.index(hub.owners[record[0]])))
         done.append(True)
 
     system.time("updated")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ..._coroutines.switching import SIGNED
@@ -32,15 +33,20 @@ class Branch(Slotted):
 
     __slots__ = ("generation", "hub", "number", "slot")
 
-    def __init__(self, root: Root, path: bytes, shown: Path) -> None:
-        """Watch a folder for `root`. Raises `UVError`."""
+    def __init__(self, root: Root) -> None:
+        """For `root`; see `open`."""
         self.hub: Hub = root.hub
+        self.slot = self.generation = self.number = -1
+
+    def open(self, root: Root, path: bytes, shown: Path) -> None:
+        """Watch a folder, once. Raises `UVError`."""
         self.slot = self.hub.take(self)
         self.generation = self.hub.generation
         try:
             self.number = branch(root.pointer, self.slot, self.generation, root.slot, path, shown)
         except BaseException:
-            self.hub.drop(self.slot)
+            if lib.co_close(self.hub.loop.pointer, self.slot) < 0:  # a signal handler may have raised after libuv began
+                self.hub.drop(self.slot)
             raise
 
     def close(self) -> None:
@@ -69,10 +75,14 @@ class Root(Handle):
 
     __slots__ = ["nodes"]
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, title: str) -> None:
         """As a `Handle`."""
         self.nodes: dict[tuple[int, int], Node] = {}
-        super().__init__(*arguments)
+        super().__init__(title)
+
+    def open(self, open_: Callable[[Any, int, int], int], syscall: str) -> None:
+        """See `Handle.open`."""
+        super().open(open_, syscall)
         self.nodes[self.slot, self.generation] = Node(b"", None)
 
     def close(self) -> None:
@@ -192,7 +202,8 @@ class Tree:
         path = joined(parent.path, name)
         full = self._full(path)
         try:
-            branch = Branch(self._root, full, like(self._path, full))
+            branch = Branch(self._root)
+            branch.open(self._root, full, like(self._path, full))
         except UVError as error:
             if error.name not in GONE:
                 raise

@@ -12,7 +12,7 @@ from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 from ..._coroutines.books import Unique
 from ..._coroutines.states import O_ARMED, O_READY
 from ..._coroutines.switching import SIGNED
-from ..._kernel.handle import Handle
+from ..._kernel.handle import NOWHERE, Handle
 from ..._kernel.operation import lucky, operation
 from ..._libuv import error
 from ..._libuv.files import Call, encoded
@@ -75,7 +75,13 @@ def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False)
     if not isinstance(handle, _Once) or not handle.waits_again(own, key):
         handle = (_Once if poll is None else _Polling)(own, path, *key)
     handle.path = path  # names are bytes or strings, as this one
-    return handle.wait_once()
+    try:
+        handle.begin()
+        return handle.wait_once()
+    except BaseException:
+        if handle.slot != NOWHERE:
+            handle.close()
+        raise
 
 
 def _await_in_tree(path: Path, poll: float | None) -> Any:
@@ -104,10 +110,16 @@ class _Once(Handle):
     __slots__ = ["key", "path", "user"]
 
     def __init__(self, own: Any, path: Path, name: bytes, milliseconds: int) -> None:
-        """Begin to watch for the operation `own`. Raises `UVError`."""
+        """For the operation `own`; see `begin`."""
         self.user, self.path, self.key = own, path, (name, milliseconds)
-        opener = polling(name, milliseconds) if milliseconds else watching(name, LIMIT, None)
-        _named(path, super().__init__, f"path {path!r}", opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
+        super().__init__(f"path {path!r}")
+
+    def begin(self) -> None:
+        """Begin to watch, unless we do. Raises `UVError`."""
+        if self.slot == NOWHERE:
+            name, milliseconds = self.key
+            opener = polling(name, milliseconds) if milliseconds else watching(name, LIMIT, None)
+            _named(self.path, self.open, opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
 
     def waits_again(self, own: Any, key: tuple[bytes, int]) -> bool:
         """Return whether `own` was resumed by us just now, and is to wait for the same."""
@@ -229,7 +241,8 @@ class Watch(Unique, Generic[AnyStr]):
     def __init__(self, path: Path, base: bytes, only: bytes | None, limit: int, recursive: bool) -> None:
         """Watch the folder `base`, or one entry of it; those below it not before `_begin`. Raises `UVError`."""
         self._path, self._file = path, only
-        self._handle: Root = _named(path, Root, f"watch of {path!r}", watching(base, limit, only), "uv_fs_event_start")
+        self._handle = Root(f"watch of {path!r}")
+        _named(path, self._handle.open, watching(base, limit, only), "uv_fs_event_start")
         self._tree = Tree(self._handle, base, path) if recursive else None
         self._raw: deque[tuple[Raw, bool]] = deque()  # as they came, and whether the entry's last renaming
         self._changes: deque[Change[Any]] = deque()  # as they are told

@@ -28,7 +28,8 @@ class Handled(Unique):
 
     def __init__(self, title: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
         """Open the handle; reports call it `title`. hub: None: the caller's. Raises `UVError` naming `syscall`."""
-        self._handle = Handle(title, open_, syscall, hub)
+        self._handle = Handle(title, hub)
+        self._handle.open(open_, syscall)
 
     def __del__(self) -> None:
         """Close the handle that nobody refers to any more; safe in any thread."""

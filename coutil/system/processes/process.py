@@ -11,7 +11,7 @@ from typing import Any, Self
 from ..._coroutines.books import Unique, foreign
 from ..._coroutines.states import FREED
 from ..._coroutines.switching import SIGNED
-from ..._kernel.entries import Entry
+from ..._kernel.entries import NOBODY, Entry
 from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
 from ..._libuv import error, lib
@@ -39,12 +39,19 @@ class _Exit(Awaited, Entry):
         self.status: int | None = None  # not ended; negative if nobody knows
         self.number = 0  # of the signal that ended it
         packed, keep = pack(program)
-        code = lib.co_spawn(hub.loop.pointer, self.slot, self.generation, packed)
-        keep.clear()
+        self.slot = hub.take(self)
+        self.generation = hub.generation
+        try:
+            code = lib.co_spawn(hub.loop.pointer, self.slot, self.generation, packed)
+        except BaseException:  # raised by a signal handler; a child that has begun by then is reaped when it ends
+            if not packed.pid:
+                hub.drop(self.slot)
+            raise
         if code < 0:
             hub.drop(self.slot)
             hub.check()
             raise error(code, "uv_spawn", culprit(program))
+        keep.clear()
         self.pid = int(packed.pid)
         self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
 
@@ -63,33 +70,41 @@ class _Exit(Awaited, Entry):
 
     def wait(self, own: Operation, what: object) -> Any:
         """Wait for the end; return True, or what an explicit resume brings."""
-        self.hub.loop.want[self.slot] = 1
-        return super().wait(own, what)
+        try:
+            self.hub.loop.want[self.slot] = 1
+            return super().wait(own, what)
+        except BaseException:
+            self.left()
+            raise
 
     def left(self) -> None:
         """Nobody waits, so the loop need not go on for us."""
         if not self.operations:
             self.hub.loop.want[self.slot] = -1
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def deliver(self, generation: int, result: int, where: int) -> bool:
         """Take the status and tell those who wait; or give the slot back, when libuv has closed its part."""
         if generation != self.generation:
-            return
+            return False
         if result == lib.CO_CLOSED:
-            self.hub.drop(self.slot)
-            return
+            self.generation = -1
+            self.hub.owners[self.slot] = NOBODY
+            self.hub.free += (self.slot,)
+            return False
         self.hub.loop.want[self.slot] = -1
         self.number, self.status = where, result
-        self.fire()
-
-    def fire(self) -> None:
-        """Resume all who wait; if a signal handler raises an exception meanwhile, the others in the next turn."""
         try:
-            while self.operations:
-                release(self.wake_first())
-        except BaseException:
+            del self.hub.records[0]
+            self.fire()
+        except BaseException:  # raised by a signal handler: the others in the next turn
             self.hub.ready.append(self)
             raise
+        return True
+
+    def fire(self) -> None:
+        """Resume all who wait."""
+        while self.operations:
+            release(self.wake_first())
 
     def outcome(self) -> tuple[str, int]:
         """Return how the child has ended."""
