@@ -377,7 +377,7 @@ static void fs_over(co_fs *call, int code) {
 /* In the pool. */
 static void fs_in_pieces(co_fs_request *request) {
     co_fs *call = request->call;
-    int code = fs_begin(call);
+    int code = pieces_stopped(&request->pooled) ? UV_ECANCELED : fs_begin(call);
     while (code > 0 && !pieces_stopped(&request->pooled)) code = mover_step(call->mover);
     int counts = pieces_over(&request->pooled);
     fs_over(call, code > 0 || !counts ? UV_ECANCELED : code);

@@ -74,6 +74,38 @@ def _file_row(call: Callable[[Path], Any], clock: ManualClock) -> Iterator[Row]:
 rows({name: partial(_file_row, call) for name, call in FILE_CALLS.items()})
 
 
+@row
+def copyfile_of_a_pipe(clock: ManualClock) -> Iterator[Row]:
+    """A copy that goes on. One that was given up may take something out of its pipe still, so each has its own."""
+    with TemporaryDirectory() as folder:
+        over: list[str] = []
+
+        def wait(name: str) -> Any:
+            return system.copyfile(Path(folder, f"{name} pipe"), Path(folder, name))
+
+        def feed(name: str) -> None:
+            """Write, and end the pipe when that is copied, or nobody copies it any longer."""
+            copy = Path(folder, name)
+            writer = os.open(Path(folder, f"{name} pipe"), os.O_RDWR)
+            os.write(writer, b"data")
+            while name not in over and not (copy.exists() and copy.stat().st_size == 4):
+                system.suspend()
+            os.close(writer)
+
+        def check(got: Any, begun: bool) -> None:
+            assert got in (NOTHING, True)
+            over.append("first")
+            feeder = spawn.call(feed, "second")
+            assert wait("second") is True
+            assert Path(folder, "second").read_bytes() == b"data"
+            while feeder.status != "dead":
+                system.run("step")
+
+        for name in ("first", "second"):
+            os.mkfifo(Path(folder, f"{name} pipe"))
+        yield Row(lambda: wait("first"), lambda: spawn.call(feed, "first"), check)
+
+
 # -- open files
 
 FILE_METHODS: dict[str, tuple[Callable[[system.File], Any], Any]] = {
