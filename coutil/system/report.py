@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Protocol
 
 from .. import _host, _report
@@ -32,13 +33,16 @@ def report(file: Writable | None = None, *, stacks: bool = False) -> None:
 
         signal.signal(signal.SIGQUIT, lambda *_: system.report())
 
-    Raises TypeError, and what `file.write` raises.
+    Raises TypeError, and what `file.write` raises. What standard error does not take, because it is closed, broken or
+    full, is dropped: a signal handler would raise that in the middle of the main program.
     """
-    to = sys.stderr if file is None else file
-    if to is None:  # there is no standard error
-        return
-    if not callable(getattr(to, "write", None)):
+    if file is not None and not callable(getattr(file, "write", None)):
         raise TypeError(f"file must have a method write(), not {file!r}")
     if not isinstance(stacks, bool):
         raise TypeError(f"stacks must be a bool, not {stacks!r}")
-    to.write(_report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)], stacks))
+    text = _report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)], stacks)
+    if file is not None:
+        file.write(text)
+    elif sys.stderr is not None:
+        with suppress(Exception):
+            sys.stderr.write(text)

@@ -55,6 +55,8 @@ REPORTS = """
 
     spawn.call(bad)
     goes_on(b"the hub")
+    system.report()
+    goes_on(b"a report on demand")
     spawn.call(int, "x")
     goes_on(b"the first run")
     spawn.call(lambda: int(event.await_("x")))

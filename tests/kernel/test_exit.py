@@ -493,6 +493,7 @@ del system, sys.modules["coutil"].system
 gc.collect()
 from coutil import system
 far.send(b"old stream")
+system.run("ready")  # it is there: a timer could be due before libuv polls
 say(system.suspend(0.001))
 say(isinstance(near, system.StreamSocket))
 """
