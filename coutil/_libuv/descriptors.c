@@ -179,6 +179,45 @@ static void lost_leave(co_loop *loop) {
 /* What a request on a handle has come to. */
 static int told(co_handle *handle, int status) { return status == UV_ECANCELED && handle->lost ? UV_EBADF : status; }
 
+/* ---- who polls it ---- */
+
+/* Another handle of the loop polls the descriptor that this one is about to poll: libuv would not tell this one. */
+static int is_watched(co_handle *handle) {
+    uv__io_t *watcher = watcher_of(handle), *other = watcher_at(&handle->loop->uv, watcher->fd);
+    if (handle->listener && !uv_is_readable(&handle->u.stream) && !uv_is_writable(&handle->u.stream)) return 0; /* libuv refuses */
+    return other && other != watcher ? UV_EEXIST : 0;
+}
+
+/* The handle of a watcher; NULL if it is not of one. */
+static co_handle *handle_at(co_loop *loop, uv__io_t *watcher) {
+    for (uint32_t slot = 0; slot < loop->slots; slot++) {
+        co_handle *handle = loop->handles[slot];
+        if (handle && polled_with(handle) == watcher) return handle;
+    }
+    return NULL;
+}
+
+/* A handle is about to poll a number that is in libuv's list: an owner that has lost it leaves the list, and a stream that
+ * reads on although its waiter has gone stops that. */
+static void descriptor_vacate(co_loop *loop, int fd) {
+    uv__io_t *watcher = watcher_at(&loop->uv, fd);
+    if (!watcher) return;
+    pthread_mutex_lock(&owning);
+    co_handle *owner = owner_at(fd);
+    int ours = owner && owner->loop == loop, same = ours && is_same_file(owner, fd);
+    pthread_mutex_unlock(&owning);
+    if (!ours || watcher != polled_with(owner)) {
+        poll_vacate(handle_at(loop, watcher), fd);
+        return;
+    }
+    if (!same)
+        handle_lose(owner);
+    else if (owner->listener && loop->want[owner->slot] == 0 && !owner->flowing)
+        listener_rest(owner);
+    else if (!owner->listener && loop->want[owner->slot] == 0 && !owner->flowing && watcher->pevents == POLLIN)
+        disarm(owner);
+}
+
 /* ---- owning ---- */
 
 static int early_apply(co_handle *tcp);
@@ -192,14 +231,16 @@ static int own(co_handle *handle) {
     int fd = watcher->fd;
     co_handle *before = NULL;
     if (handle->owned >= 0) disown(handle);
+    if (is_watched(handle)) descriptor_vacate(handle->loop, fd);
     pthread_mutex_lock(&owning);
     if (!owners_grow(fd) && !file_note(handle, fd)) {
         before = owners[fd];
         owners[fd] = handle;
         handle->owned = fd;
+        if (before && before->loop != handle->loop) before = NULL; /* its thread will notice */
     }
     pthread_mutex_unlock(&owning);
-    if (before && before->loop == handle->loop) handle_lose(before);
+    if (before) handle_lose(before);
     if (watcher->pevents && !watcher_at(uv, fd)) {
         uv->watchers[fd] = watcher;
         uv->nfds++;
@@ -224,6 +265,17 @@ static void descriptor_leave(co_handle *handle) {
     if (!disown(handle)) watcher_forget(&handle->loop->uv, watcher_of(handle));
 }
 
+/* Whether the number is another file's by now. */
+static int is_replaced(const co_handle *handle) { return handle->owned >= 0 && !is_same_file(handle, handle->owned); }
+
+/* Before libuv writes at once, which polls nothing, and before it reads from a terminal, which its other descriptor keeps in
+ * the system's set. Returns UV_EBADF if the number is another file's by now. */
+static int descriptor_check(co_handle *handle) {
+    if (!is_replaced(handle)) return 0;
+    handle_lose(handle);
+    return UV_EBADF;
+}
+
 /* In the child of a fork, whose loop goes on. */
 static void owners_revive(co_loop *loop) {
     for (uint32_t slot = 0; slot < loop->slots; slot++)
@@ -231,33 +283,6 @@ static void owners_revive(co_loop *loop) {
             loop->handles[slot]->owned = -1;
             own(loop->handles[slot]);
         }
-}
-
-/* ---- who polls it ---- */
-
-/* Another handle of the loop polls the descriptor that this one is about to poll: libuv would not tell this one. */
-static int is_watched(co_handle *handle) {
-    uv__io_t *watcher = watcher_of(handle), *other = watcher_at(&handle->loop->uv, watcher->fd);
-    if (handle->listener && !uv_is_readable(&handle->u.stream) && !uv_is_writable(&handle->u.stream)) return 0; /* libuv refuses */
-    return other && other != watcher ? UV_EEXIST : 0;
-}
-
-/* A handle is about to poll a number that is in libuv's list: an owner that has lost it leaves the list, and a stream that
- * reads on although its waiter has gone stops that. */
-static void descriptor_vacate(co_loop *loop, int fd) {
-    uv__io_t *watcher = watcher_at(&loop->uv, fd);
-    if (!watcher) return;
-    pthread_mutex_lock(&owning);
-    co_handle *owner = owner_at(fd);
-    int same = owner && is_same_file(owner, fd);
-    pthread_mutex_unlock(&owning);
-    if (!owner || owner->loop != loop || watcher != polled_with(owner)) return;
-    if (!same)
-        handle_lose(owner);
-    else if (owner->listener && loop->want[owner->slot] == 0 && !owner->flowing)
-        listener_rest(owner);
-    else if (!owner->listener && loop->want[owner->slot] == 0 && !owner->flowing && watcher->pevents == POLLIN)
-        disarm(owner);
 }
 
 /* Whether a descriptor may not be closed: libuv would abort the process sooner or later, or poll another file. */
@@ -270,15 +295,6 @@ static int is_in_use(uv_loop_t *uv, int fd) {
 }
 
 /* ---- telling the system what to poll ---- */
-
-/* The handle of a watcher; NULL if it is not of one. */
-static co_handle *handle_at(co_loop *loop, uv__io_t *watcher) {
-    for (uint32_t slot = 0; slot < loop->slots; slot++) {
-        co_handle *handle = loop->handles[slot];
-        if (handle && polled_with(handle) == watcher) return handle;
-    }
-    return NULL;
-}
 
 /* A descriptor cannot be polled any more. Of a watcher that belongs to no handle libuv will hear by itself. */
 static void watcher_fail(co_loop *loop, uv__io_t *watcher, int code) {

@@ -52,8 +52,8 @@ static int plain_write(int fd, const char *data, size_t size) {
     return sent >= 0 ? (int)sent : would_wait(errno) ? UV_EAGAIN : uv_translate_sys_error(errno);
 }
 
-/* Whether libuv must not write what a stream did not take at once. It goes on if it has begun. */
+/* Whether libuv must not write what a stream, a socket perhaps, did not take at once. It goes on if it has begun. */
 static int is_left_to_us(co_handle *stream) {
     uv_stream_t *uv = &stream->u.stream;
-    return stream->plain && is_empty(&uv->write_queue) && (stream->common || !is_nonblocking(uv->io_watcher.fd));
+    return is_empty(&uv->write_queue) && (stream->common || !is_nonblocking(uv->io_watcher.fd));
 }

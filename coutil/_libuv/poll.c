@@ -43,9 +43,20 @@ static void on_polled(uv_poll_t *uv, int status, int events) {
     if (status < 0 || !is_quiet(poll)) poll_tell(poll, status < 0 ? status : events); /* else it comes again */
 }
 
-/* In the step after a start: the number may be another file's by now, which can be polled as well. */
+/* Another handle is about to poll a number that this one polls, perhaps NULL or no poll handle: that is another file's by now,
+ * and the next step says so. */
+static void poll_vacate(co_handle *poll, int fd) {
+    if (!poll || !poll->raw || poll->u.handle.type != UV_POLL || is_same_file(poll, fd)) return;
+    poll_rest(poll);
+    poll->error = UV_EBADF;
+    refuse(poll);
+}
+
+/* In the step after a start, or a loss: the number may be another file's by now, which can be polled as well. */
 static void poll_check(co_handle *poll) {
-    if (uv_is_active(&poll->u.handle) && !is_same_file(poll, poll->fd)) poll_tell(poll, UV_EBADF);
+    int active = uv_is_active(&poll->u.handle);
+    if (poll->error || (active && !is_same_file(poll, poll->fd))) poll_tell(poll, UV_EBADF);
+    poll->error = 0;
 }
 
 int co_poll_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {

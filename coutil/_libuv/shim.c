@@ -546,6 +546,8 @@ static uv_buf_t window_for(co_loop *loop, uint32_t slot) {
     return uv_buf_init(loop->arena + loop->top, want < left ? want : left);
 }
 
+static int is_replaced(const co_handle *handle);
+static int descriptor_check(co_handle *handle);
 static int shared_reads(const co_handle *stream);
 static int shared_read(co_handle *stream);
 
@@ -553,7 +555,7 @@ static int shared_read(co_handle *stream);
 static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *window) {
     co_handle *handle = HANDLE(uv);
     (void)suggested;
-    int reads = wanted(handle) && (!handle->shared || shared_reads(handle));
+    int reads = wanted(handle) && (!handle->shared || shared_reads(handle)) && !(handle->common && is_replaced(handle));
     *window = reads ? window_for(handle->loop, handle->slot) : uv_buf_init(NULL, 0);
 }
 
@@ -574,6 +576,7 @@ static int datagrams_take(co_handle *handle);
 static void poll_tell(co_handle *handle, int result);
 static void poll_check(co_handle *handle);
 static int address_scope(int fd, struct sockaddr_storage *address);
+static void poll_vacate(co_handle *poll, int fd);
 static void lost_serve(co_handle *handle);
 static int is_watched(co_handle *handle);
 static void listener_close(co_handle *handle);
@@ -640,6 +643,8 @@ static void on_read(uv_stream_t *uv, ssize_t count, const uv_buf_t *window) {
     }
     if (count > 0)
         on_data(handle, window->base, (size_t)count);
+    else if (count == UV_ENOBUFS && handle->common && is_replaced(handle))
+        descriptor_check(handle);
     else if (count == UV_ENOBUFS) {
         if (!handle->shared || !shared_read(handle)) on_refused(handle);
     } else if (count < 0)
@@ -757,6 +762,7 @@ static int shared_write(co_handle *stream, co_request *request, const char *data
 static int write_start(co_request *request, co_handle *stream, const char *data, size_t size, uv_stream_t *passed,
                        uv_write_cb done) {
     co_loop *loop = stream->loop;
+    if (descriptor_check(stream)) return request_started(request, UV_EBADF);
     if (stream->shared || is_left_to_us(stream))
         return shared_write(stream, request, data, size, passed ? passed->io_watcher.fd : -1, done);
     size_t pieces = size ? (size + CO_PIECE - 1) / CO_PIECE : 1;

@@ -21,8 +21,8 @@ class Poll(Handle):
     """Tells when a descriptor can be read or written. Handler: `onpoll(poll, err, events)`.
 
     Events are letters: "r", "w", "d" (the peer has closed its half) and "p" (urgent data). A handler that leaves what
-    it was told of as it was is called in every turn. err: EBADF, … if the descriptor cannot be polled any more, which
-    is stopped then; events is "" in this case.
+    it was told of as it was is called in every turn. err: EBADF, … if the descriptor cannot be polled any more, or
+    was another file's at the start; that is stopped then, and events is "".
     The descriptor stays its owner's, who closes it when the handle is stopped or closed, not before.
     """
 

@@ -371,3 +371,28 @@ def test_poll_and_stream_of_one_descriptor(go):
             with scopes.timeout(5):
                 while reader.status != "dead":
                     system.suspend(0.001)
+
+
+def test_terminal_that_is_polled_still(go):
+    """The other descriptor of a terminal keeps it in the system's set: nothing is read from what got the number."""
+    shown, own = os.openpty()
+    told = []
+
+    def read():
+        try:
+            told.append(handle.read())
+        except errors.UVError as error:
+            told.append(error.name)
+
+    with uv.TTY(None, shown) as handle:
+        go(read)
+        system.suspend(0.01)
+        number = stolen(handle, socket_at)
+        os.write(own, b"shown")
+        with scopes.timeout(5):
+            while not told:
+                system.suspend(0.001)
+    assert told == ["EBADF"]
+    os.close(own)
+    os.close(shown)
+    gone(number)

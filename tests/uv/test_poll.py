@@ -4,7 +4,7 @@ import gc
 import os
 import select
 import socket
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
 
@@ -402,6 +402,77 @@ def test_b08_closed_while_it_is_polled(loop, pair):
         poll.start("rw")
         loop.run()
         assert [(err.name, events) for err, events in log] == [("EBADF", "")]
+
+
+def test_object_that_is_forgotten(loop):
+    """It is kept, for its finalizer would close what is polled."""
+
+    class Owner:
+        def __init__(self, number):
+            self.number = number
+
+        def fileno(self):
+            return self.number
+
+        def __del__(self):
+            os.close(self.number)
+
+    near, far = socket.socketpair()
+    with collect(uv.Poll(loop, Owner(near.detach())), log := [], lambda poll: poll.stop()) as poll, far:
+        poll.start("r")
+        gc.collect()
+        loop.run("nowait")
+        far.send(b"x")
+        loop.run("once")
+        assert log == [(None, "r")]
+
+
+def test_b08_number_of_another_file(loop, pair):
+    """A number that was given away while the handle rested is not polled for a stranger."""
+    near, _ = pair
+    one, other = socket.socketpair()
+    with one, other, collect(uv.Poll(loop, near), log := [], lambda _: None) as poll:
+        number = near.fileno()
+        near.close()
+        os.dup2(one.fileno(), number)
+        other.send(b"for the stranger")
+        poll.start("r")
+        loop.run()
+        assert [(err.name, events) for err, events in log] == [("EBADF", "")]
+        os.close(number)
+
+
+@pytest.mark.parametrize("how", ["open", "made"])
+def test_b08_number_that_another_handle_gets(loop, pair, how):
+    """It is closed while polled, and a handle of the loop gets the number: the poll is told, the handle is not deaf."""
+    near, far = pair
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, collect(uv.Poll(loop, near), log := [], lambda _: None) as poll, uv.TCP(loop) as other:
+        poll.start("r")
+        loop.run("nowait")
+        number = near.fileno()
+        near.close()
+        far.close()
+        if how == "open":
+            one, peer = socket.socketpair()
+            spare = os.dup(one.fileno()) if one.fileno() != number else None
+            taken = one.detach() if spare is None else os.dup2(spare, number)
+            with socket.socket(fileno=spare) if spare is not None else nullcontext(), one, peer:
+                other.open(taken)
+                peer.send(b"for the other")
+                begin(loop, lambda: log.append(other.read()))
+                loop.run()
+        else:
+            begin(loop, lambda: other.connect(*server.getsockname()))
+            loop.run()
+            assert other.fileno() == number
+            with server.accept()[0] as peer:
+                peer.send(b"for the other")
+                begin(loop, lambda: log.append(other.read()))
+                loop.run()
+        told = [one for one in log if isinstance(one, tuple)]
+        assert [(err.name, events) for err, events in told] == [("EBADF", "")]
+        assert b"for the other" in log
 
 
 def test_b09_a_copy_keeps_nothing_going(loop, pair):
