@@ -3,6 +3,7 @@
 #
 #   make test PYTHON=/path/to/python3.13 VENV=.venv313      another interpreter
 #   make test COUTIL_LIBUV=/prefix                          another libuv than pkg-config's
+#   make test-libuv UVLOOP=0.21.0                           the libuv that uvloop carries: 1.48.0
 
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -19,19 +20,30 @@ PIP    := $(RUN) -m pip --quiet --no-input --disable-pip-version-check
 PYTEST := COUTIL_DEBUG=1 $(RUN) -m pytest -q
 NATIVE := $(wildcard coutil/_libuv/*.h) $(filter-out %/_lib.c,$(wildcard coutil/_libuv/*.c)) coutil/_libuv/build.py
 
+# uvloop's source distributions carry libuv's source: 0.21.0 that of 1.48.0, 0.23.0 that of 1.52.1.
+UVLOOP ?= 0.23.0
+LIBUV  := $(CURDIR)/build/libuv-of-uvloop-$(UVLOOP)
+LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test_heir.py tests/kernel/test_hub.py tests/kernel/test_shim.py
+
 export PYTHON COUTIL_LIBUV
 
-.PHONY: help demo test check bench soak fuzz docs wheel clean
+.PHONY: help demo test test-libuv check bench soak fuzz docs wheel clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: install    ## an echo server and 64 connections that load it for three seconds
 	@$(RUN) examples/demo.py $(ARGS)
 
 test: install    ## all tests, with the state machines checked at every transition; ARGS go to pytest
 	$(PYTEST) $(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal)
+
+test-libuv: install $(LIBUV)/prefix    ## the tests that concern libuv, against a newer one; ARGS go to pytest
+	rm -rf $(LIBUV)/tree && mkdir -p $(LIBUV)/tree
+	git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C $(LIBUV)/tree
+	$(MAKE) -C $(LIBUV)/tree test COUTIL_LIBUV=$(LIBUV)/prefix VENV=$(LIBUV)/venv \
+	    ARGS='$(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal $(LIBUV_TESTS))'
 
 check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m ruff check .
@@ -52,9 +64,9 @@ docs: install    ## write docs/uv-reference.md from the table of libuv's functio
 	$(RUN) docs/uv_reference.py
 
 wheel: install   ## dist/coutil-*.whl
-	rm -rf build dist
+	rm -rf build/bdist.* build/lib.* build/temp.* dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
-	rm -rf build
+	rm -rf build/bdist.* build/lib.* build/temp.*
 	@ls dist/*.whl
 
 clean:           ## remove everything that these targets made
@@ -78,6 +90,13 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.installed
 
 $(VENV)/.libuv: always | $(VENV)/.system    # changes when COUTIL_LIBUV does
 	@echo "$$COUTIL_LIBUV" | cmp --quiet - $@ || echo "$$COUTIL_LIBUV" >$@
+
+$(LIBUV)/prefix: | $(VENV)/.installed
+	rm -rf $(LIBUV)/source && mkdir -p $(LIBUV)/source
+	$(PIP) download --no-binary :all: --no-deps --dest $(LIBUV) uvloop==$(UVLOOP)
+	tar -xzf $(LIBUV)/uvloop-$(UVLOOP).tar.gz -C $(LIBUV)/source --strip-components 3 --wildcards '*/vendor/libuv/*'
+	cd $(LIBUV)/source && ./configure --quiet --disable-static --prefix=$(LIBUV)/prefix
+	$(MAKE) -C $(LIBUV)/source --silent install || { rm -rf $@; exit 1; }
 
 $(VENV)/.system: export SCRIPT = $(value system)
 $(VENV)/.system:
