@@ -12,7 +12,7 @@ import pytest
 from greenlet import GreenletExit
 
 from coutil import coroutine, errors, event, spawn, system
-from coutil.scopes import scope
+from coutil.scopes import scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
 from tests.helpers.probes import Trouble
 
@@ -414,3 +414,103 @@ def test_reprs():
     with scope() as s:
         done = s.spawn(len, "")
     assert (repr(s), repr(done)) == ("<Scope left children=0>", "<Task len done>")
+
+
+# -- groups
+
+
+def test_one_failure_is_a_group_as_two_are():
+    """The same handler does for any number of failures, at once or later, of children or the body."""
+
+    def visit(path):
+        return open(path)
+
+    def all_of(paths, body=None):
+        handled = []
+        try:
+            with scope() as s:
+                for path in paths:
+                    s.spawn(visit, path)
+                if body is not None:
+                    visit(body)
+        except* OSError as group:
+            handled += [error.filename for error in group.exceptions]
+        return handled
+
+    assert all_of(["/none"]) == ["/none"]
+    assert all_of(["/none", "/never started"]) == ["/none"]
+    assert all_of([], "/none") == ["/none"]
+
+
+def test_nothing_is_started_in_a_scope_that_has_failed():
+    """The first failure refuses all further children: spawn raises Cancelled, which only the scope handles."""
+    started = []
+    with pytest.RaisesGroup(Trouble) as caught, scope() as s:
+        s.spawn(fail, Trouble())
+        try:
+            s.spawn(started.append, 1)
+        except Exception:  # noqa: BLE001  # that it is none is the matter
+            started.append("handled as an error")
+        started.append("went on")
+    assert started == []
+    assert len(caught.value.exceptions) == 1
+
+
+def test_spawn_from_outside_into_a_cancelled_scope(go, escaped):
+    """A coroutine outside of the scope gets Cancelled, too; no block of its own takes it."""
+    scopes = []
+
+    def host():
+        with scope() as s:
+            scopes.append(s)
+            with timeout(None, shield=True):
+                event.await_("the end")
+
+    def stranger():
+        with timeout(5):
+            scopes[0].spawn(len, "")
+
+    one = go(host)
+    scopes[0].cancel()
+    other = spawn.call(stranger)
+    assert [(who, error.scope) for who, error in escaped] == [(other, scopes[0])]
+    escaped.clear()
+    event.emitall("the end")
+    assert one.status == "dead"
+
+
+class Fatal(BaseException):
+    """Neither an error nor a reason to leave the program."""
+
+
+def test_other_base_exceptions_are_in_the_group():
+    """A BaseExceptionGroup, then."""
+    with pytest.raises(BaseExceptionGroup) as caught, scope() as s:
+        s.spawn(fail, Fatal())
+    assert not isinstance(caught.value, ExceptionGroup)
+    assert [type(error) for error in caught.value.exceptions] == [Fatal]
+
+
+def test_groups_nest():
+    """A scope inside a scope: the inner group is one failure of the outer one."""
+    with pytest.RaisesGroup(pytest.RaisesGroup(Trouble)), scope() as s:
+        with scope() as inner:
+            inner.spawn(fail, Trouble())
+        s.spawn(len, "never")
+
+
+def test_greenlet_exit_of_the_body_passes():
+    """It ends the coroutine, quietly, as long as nothing else has failed; then that is raised."""
+    with pytest.raises(GreenletExit), scope() as s:
+        s.spawn(wait_for, "never")
+        raise GreenletExit
+
+    def clean_up():
+        try:
+            event.await_("never")
+        finally:
+            raise Trouble
+
+    with pytest.RaisesGroup(Trouble), scope() as s:
+        s.spawn(clean_up)
+        raise GreenletExit

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from greenlet import GreenletExit
 
 from coutil import errors, event, spawn, system
-from coutil.scopes import move_on_after, scope
+from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
 from tests.helpers.probes import Trouble
 
@@ -143,3 +145,181 @@ def test_results_of_cancelled_children(clock):
         assert isinstance(caught.value.__cause__, errors.Cancelled)
         assert caught.value.__cause__.scope is s
     assert not isinstance(caught.value, GreenletExit)
+
+
+# -- cancelling one child
+
+
+def test_cancel_of_one_child(clock):
+    """That child alone is cut, at once; the scope and the others go on. There is no result."""
+    log = []
+    with scope() as s:
+        one = s.spawn(sleeper, log)
+        s.spawn(sleeper, log, 1, "other")
+        one.cancel()
+        assert log == ["Cancelled"]
+        assert (repr(one), one.done, s.cancelled) == ("<Task sleeper cancelled>", True, False)
+        sleeper(log, 2, "body")
+    assert log == ["Cancelled", "other", "body"]
+    with pytest.raises(errors.TaskCancelled, match="was cancelled") as caught:
+        one.result()
+    assert isinstance(caught.value.__cause__, errors.Cancelled)
+    assert str(caught.value.__cause__) == "<Task sleeper running> was cancelled"
+    one.cancel()
+    assert clock.pending() == 0
+
+
+def test_who_waits_for_the_result_of_a_cancelled_child(clock):
+    """They get TaskCancelled, an ordinary error: in the body of the scope it fails, unless it is handled."""
+    log = []
+
+    def waiter():
+        try:
+            task.result()
+        except errors.TaskCancelled as error:
+            log.append(error)
+
+    with scope() as s:
+        task = s.spawn(system.suspend, 9)
+        spawn.call(waiter)
+        s.spawn(waiter)
+        task.cancel()
+        system.suspend()
+        assert len(log) == 2
+    with pytest.RaisesGroup(errors.TaskCancelled), scope() as s:
+        task = s.spawn(system.suspend, 9)
+        s.spawn(task.cancel)
+        task.result()
+
+
+def test_cancelled_child_with_children_of_its_own(clock):
+    """All that it has spawned is cut, too, before it is itself; a shield keeps that out."""
+    log = []
+
+    def child():
+        try:
+            with scope() as inner:
+                inner.spawn(sleeper, log, 9, "inner")
+                inner.spawn(shielded)
+        finally:
+            log.append("child")
+
+    def shielded():
+        with timeout(None, shield=True):
+            sleeper(log, 1, "shielded")
+
+    with scope() as s:
+        task = s.spawn(child)
+        task.cancel()
+        assert (log, task.done) == (["Cancelled"], False)
+    assert log == ["Cancelled", "shielded", "child"]
+    assert repr(task).endswith("child cancelled>")
+    assert clock.pending() == 0
+
+
+def test_a_cancelled_child_is_cut_again(clock):
+    """By level: each wait of its clean-up raises, also in blocks of its own, and in those it enters later."""
+    log = []
+
+    def child():
+        try:
+            with move_on_after(5):
+                sleeper(log)
+        finally:
+            for _ in range(2):
+                with pytest.raises(errors.Cancelled), move_on_after(5):
+                    sleeper(log)
+            with pytest.raises(errors.Cancelled), scope():
+                log.append("scope")
+
+    with scope() as s:
+        task = s.spawn(child)
+        task.cancel()
+        assert task.done
+    assert log == ["Cancelled"] * 3 + ["scope"]
+    assert clock.pending() == 0
+
+
+def test_a_child_that_returns_nevertheless(clock):
+    """It has a result, and one that fails fails the scope."""
+
+    def child(end):
+        try:
+            system.suspend(9)
+        except errors.Cancelled:
+            return end()
+
+    with scope() as s:
+        task = s.spawn(child, lambda: "nevertheless")
+        task.cancel()
+        assert task.result() == "nevertheless"
+    with pytest.RaisesGroup(Trouble), scope() as s:
+        s.spawn(child, lambda: fail(Trouble())).cancel()
+
+
+def test_a_child_cancels_itself(clock):
+    """Its next wait raises, not what it does until then."""
+    log = []
+
+    def child():
+        system.suspend()
+        tasks[0].cancel()
+        log.append("goes on")
+        sleeper(log)
+
+    with scope() as s:
+        tasks = [s.spawn(child)]
+    assert log == ["goes on", "Cancelled"]
+    assert repr(tasks[0]).endswith("child cancelled>")
+
+
+def test_cancelled_alone_and_with_the_scope(clock):
+    """Of both, the scope's cancellation is the outer one."""
+    log = []
+
+    def child():
+        for _ in range(2):
+            with pytest.raises(errors.Cancelled) as caught:
+                event.await_("never")
+            log.append(caught.value.scope)
+            if len(log) == 1:
+                s.cancel()
+
+    with scope() as s:
+        task = s.spawn(child)
+        task.cancel()
+    assert log == [task._alone, s]
+    assert task.result() is None
+
+
+def test_cancel_of_a_child_in_another_thread():
+    """ForeignThread."""
+    found = []
+
+    def elsewhere():
+        try:
+            task.cancel()
+        except errors.ForeignThread as error:
+            found.append(error)
+
+    with scope() as s:
+        task = s.spawn(wait_for, "e")
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(10)
+        assert (len(found), task.done) == (1, False)
+        event.emitall("e")
+
+
+def test_children_of_a_scope(clock):
+    """Those that have not ended, in the order of their start."""
+    with scope() as s:
+        assert s.children == ()
+        tasks = [s.spawn(system.suspend, seconds) for seconds in (3, 1, 2)]
+        assert s.children == tuple(tasks)
+        system.suspend(1.5)
+        assert s.children == (tasks[0], tasks[2])
+        for task in s.children:
+            task.cancel()
+        assert len(s.children) == 0
+    assert s.children == ()
