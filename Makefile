@@ -27,7 +27,7 @@ LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test
 
 export PYTHON COUTIL_LIBUV
 
-.PHONY: help demo test test-libuv check bench soak fuzz docs wheel clean
+.PHONY: help demo test test-libuv check asan ubsan tsan sanitized bench soak fuzz docs wheel clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -50,6 +50,37 @@ check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(PYTEST) tests/test_architecture.py
+
+asan: SANITIZER := address
+asan: sanitized      ## a part of the tests with the C code under AddressSanitizer; ARGS go to pytest
+ubsan: SANITIZER := undefined
+ubsan: sanitized     ## the same under UndefinedBehaviorSanitizer
+tsan: SANITIZER := thread
+tsan: sanitized      ## the same under ThreadSanitizer
+
+# The package is copied and built in a folder of its own. PYTHONMALLOC has freed Python memory noticed, which libuv may
+# write to. CPython leaks at its end, and greenlet copies stacks. greenlet's exceptions in C++ need their library first.
+SANITIZED = build/$(SANITIZER)
+sanitized: install
+	@mkdir -p $(SANITIZED)
+	@git ls-files --cached --others --exclude-standard | grep --invert-match pyproject.toml | \
+	    tar --create --files-from - | tar --extract --directory $(SANITIZED)
+	@rm -f $(SANITIZED)/pyproject.toml  # older versions of setuptools, by which cffi builds here, take offence at it
+	@cd $(SANITIZED) && COUTIL_SANITIZER=$(SANITIZER) $(CURDIR)/$(RUN) coutil/_libuv/build.py >build.log 2>&1 || \
+	    { cat build.log; exit 1; }
+	@cp pyproject.toml $(SANITIZED)
+	cd $(SANITIZED) && COUTIL_DEBUG=1 PYTHONPATH=. PYTHONMALLOC=malloc \
+	    ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1 \
+	    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=1:report_signal_unsafe=0 \
+	    LD_PRELOAD="$$(cc -print-file-name=lib$(LIBRARY_$(SANITIZER)).so) $$(cc -print-file-name=libstdc++.so.6)" \
+	    $(CURDIR)/$(RUN) -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 $(or $(ARGS),$(TESTS_SANITIZED))
+LIBRARY_address   := asan
+LIBRARY_undefined := ubsan
+LIBRARY_thread    := tsan
+TESTS_SANITIZED   := tests/kernel/test_shim.py tests/kernel/test_every_moment.py tests/kernel/test_handle_life.py \
+    tests/system/test_receive.py tests/system/test_send.py tests/system/test_datagram.py tests/system/test_local.py \
+    tests/system/test_files.py tests/system/test_names.py tests/system/test_random.py tests/system/test_watch.py \
+    tests/uv/test_request.py tests/uv/test_stream.py tests/uv/test_udp.py tests/uv/test_fs.py tests/uv/test_process.py
 
 bench: $(VENV)/.bench    ## compare with gevent, uvloop, trio and curio
 	$(RUN) -m benchmarks $(ARGS)

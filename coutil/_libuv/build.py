@@ -4,6 +4,7 @@ A part is a pair of files: NAME.c, compiled together with shim.c and after it, s
 NAME.cdef.h, what Python sees of it, if it sees anything.
 
 `COUTIL_LIBUV=/prefix` builds against the libuv under that prefix; otherwise pkg-config tells where it is.
+`COUTIL_SANITIZER=address` (or undefined, or thread) adds that sanitizer of the compiler: see `make asan`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ def text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
+sanitizer = os.environ.get("COUTIL_SANITIZER")
+SANITIZER = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover", "-fno-omit-frame-pointer", "-g"] if sanitizer else []
+
 ffibuilder = FFI()
 SEEN = [f"{part}.cdef.h" for part in ("uv", *PARTS)]
 ffibuilder.cdef("\n".join(text(name) for name in SEEN if (HERE / name).exists()))
@@ -87,7 +91,8 @@ ffibuilder.set_source(
     "\n".join(f'#line 1 "{name}.c"\n{text(f"{name}.c")}' for name in ("shim", *PARTS)),
     libraries=["uv"],
     py_limited_api=False,  # one name for the module, however it is built
-    extra_compile_args=["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    extra_compile_args=["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter", *SANITIZER],
+    extra_link_args=SANITIZER,
     **flags(),
 )
 
