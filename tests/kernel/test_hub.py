@@ -294,7 +294,7 @@ def test_no_descriptor_for_a_loop():
         """
     )
     assert lines[0] == "MemoryError True"
-    assert set(lines[:-2]) == {"MemoryError True", "OSError True"}
+    assert set(lines[:-2]) <= {"MemoryError True", "OSError True"}
     assert lines[-2:] == ["True True", "True"]
 
 
