@@ -244,7 +244,7 @@ def test_not_begun_is_kept():
         writer, log = near.buffered(), []
 
         def work():
-            with timeout(0), suppress(errors.Timeout):
+            with suppress(errors.Timeout), timeout(0):
                 near.send(BIG)  # the system is full, and the wait is cut
             writer.write(b"kept")
             with suppress(errors.Timeout), timeout(0):
