@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
 
 import pytest
 
-from coutil import coroutine, spawn, system, uv
+from coutil import coroutine, spawn, sync, system, uv
 from tests.helpers.boundaries import at_every_boundary
-from tests.helpers.tcp import BIG, with_plain_peer
+from tests.helpers.tcp import BIG, pairs, with_plain_peer
 
 
 def test_boundaries_reach_the_caller_the_waiter_and_the_hub():
@@ -182,22 +185,99 @@ def receiving():
         yield Row(lambda: stream.receive(1), lambda: peer.send(b"x"), b"x")
 
 
+@contextmanager
+def datagrams():
+    with system.socket("datagram", "ipv4") as ours, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        ours.bind(system.address("ipv4", "127.0.0.1", 0))
+        there = ("127.0.0.1", ours.getaddress().port)
+        yield Row(lambda: ours.receive(1)[0], lambda: plain.sendto(b"x", there), b"x")
+
+
+@contextmanager
+def sending():
+    with pairs("ipv4") as (near, _):
+        yield Row(lambda: near.send(b"x"), result=True)
+
+
+@contextmanager
+def queues():
+    items = sync.Queue(0)
+    yield Row(items.get, lambda: items.put(1), 1)
+
+
+@contextmanager
+def semaphores():
+    permits = sync.Semaphore(0, bounded=False)
+    yield Row(permits.acquire, permits.release, True)
+
+
+def opened():
+    with system.openfile("/etc/passwd") as file:
+        return len(file.read(1))
+
+
+def closed():
+    system.socket("stream", "ipv4").close()
+    return True
+
+
+def looked_up():
+    with system.findaddr("127.0.0.1", 80, stream=True) as found:
+        return len(list(found))
+
+
+def later():
+    return len(uv.default_loop().random_nowait(8).result())
+
+
+def signalled():
+    os.kill(os.getpid(), signal.SIGWINCH)
+
+
+def simply(*arguments):
+    """Return a row that needs no set-up."""
+    return lambda: nullcontext(Row(*arguments))
+
+
 ROWS = {
-    "turn": lambda: nullcontext(Row(system.suspend, result=True)),
-    "timer": lambda: nullcontext(Row(lambda: system.suspend(0.0001), lambda: system.suspend(0.0002), True)),
-    "file": lambda: nullcontext(Row(lambda: system.fileinfo("/", "type"), result="directory")),
-    "work": lambda: nullcontext(Row(lambda: uv.queue_work(uv.default_loop(), int, "7"), result=7)),
+    "turn": simply(system.suspend, lambda: None, True),
+    "timer": simply(lambda: system.suspend(0.0001), lambda: system.suspend(0.0002), True),
+    "stat": simply(lambda: system.fileinfo("/", "type"), lambda: None, "directory"),
+    "file": simply(opened, lambda: None, 1),
+    "names": simply(looked_up, lambda: None, 1),
+    "work": simply(lambda: uv.queue_work(uv.default_loop(), int, "7"), lambda: None, 7),
+    "request": simply(later, lambda: None, 8),
+    "sleep": simply(lambda: uv.default_loop().sleep(0), lambda: None, True),
+    "socket": simply(closed, lambda: None, True),
     "stream": receiving,
+    "datagrams": datagrams,
+    "sending": sending,
+    "signal": simply(lambda: system.awaitsig("winresize"), signalled, "winresize"),
+    "child": simply(lambda: system.execute("true"), lambda: None, ("exit", 0)),
+    "queue": queues,
+    "semaphore": semaphores,
 }
 
 
-@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
-def test_handlers_that_raise(make, escaped):
-    """No wake-up is lost, none comes twice, and no coroutine becomes useless, wherever a signal handler raises."""
+def interrupt_everywhere(make, escaped, often):
+    """Return how many boundaries there are in a row."""
     with make() as row:
 
         def interrupted():
             one = Interrupted(row, escaped)
             return one.program, one.action, one.check
 
-        assert len(at_every_boundary(interrupted, often=2)) > 50
+        return len(at_every_boundary(interrupted, often=often))
+
+
+@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
+def test_handlers_that_raise(make, escaped):
+    """No wake-up is lost, none comes twice, and no coroutine becomes useless, wherever a signal handler raises."""
+    assert interrupt_everywhere(make, escaped, often=1) > 50
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
+def test_handlers_that_raise_at_any_time(make, escaped):
+    """The same each time that a program comes to a place."""
+    assert interrupt_everywhere(make, escaped, often=50) > 50
