@@ -147,7 +147,7 @@ def work(_: object) -> object:
         if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
             me.parent = resumer
             return ENDED
-        where.runners.append(me)
+        where.runners += (me,)  # and not a call: see _stand_by
         del me, where
         try:
             value = resumer.switch(ENDED)

@@ -54,6 +54,8 @@ class Outside:
                 home.gate.below = depth()  # it begins now
             return home.gate.switch(value)
         finally:
+            if self.coroutine.resumer is None:  # not resumed: a greenlet that ended too early has gone to its parent
+                self.coroutine.resumer = self
             try:
                 if self.coroutine in drivers:
                     drivers.remove(self.coroutine)
