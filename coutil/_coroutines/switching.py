@@ -199,17 +199,14 @@ def take_turns(own: Any) -> Any:
     ready = hub.ready
     if not ready:
         return True
-    if ready[0].stale:
-        return own.wait_turn()
-    heir: Any = None
     try:
         ready.append(own)  # from here on nothing looks for signals until the switch
         own.state = AWAIT_HANDLE  # 2
         first = ready[0]
-        if first.stale or first is own:  # by a signal handler, just now; or by the order of the queue
+        if first.stale or first is own:  # the hub has to fire it; or the order of the queue is another one
             return own.wait_queued()
         del ready[0]
-        heir = first.coroutine
+        heir: Coroutine = first.coroutine
         heir.resumer = heir.gate
         if DEBUG:  # as in fire()
             first.state = ARMED  # 6
