@@ -101,59 +101,62 @@ def _stand_by(_: object) -> object:
     return work(None)
 
 
-def work(_: object) -> object:
+def work(value: object) -> object:
     """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
 
     An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
     the main program, and that were not begun deep in the stack, are kept; the others end, and go to their parent, which
     is the resumer then. The end of a coroutine calls no function of ours: it must work at the interpreter's recursion
     limit, too.
+
+    The locals are also dropped when a runner ends. An exception that the program keeps leads to this frame, by its
+    traceback; a runner that has ended refers to its parent, and that executes other coroutines.
     """
     getcurrent().parent = getcurrent().home.main._greenlet  # type: ignore[attr-defined]  # no more the creator
-    value: object = None
-    while True:
-        me: Any = getcurrent()
-        if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
-            _discard(me)
-            return value
-        where = me.home
-        where.started += 1
-        function, arguments = me.coroutine._start
-        me.coroutine._start = me.coroutine.context = None
-        del me
-        value = error = None
-        try:
-            # without a tuple to unpack, a call takes less of the C stack, which each switch copies
-            value = function(*arguments) if len(arguments) > 1 else function(arguments[0]) if arguments else function()
-        except BaseException as caught:  # noqa: BLE001  # handed to the resumer
-            if not isinstance(caught, GreenletExit):
-                error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
-        del function, arguments
-        me = getcurrent()
-        coroutine = getattr(me, "coroutine", None)
-        where.ended += 1
-        if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-            if error is not None:
-                raise error
-            return None
-        resumer = coroutine.resumer
-        coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
-        coroutine.waiting_on = None  # it may still be looked for there
-        if coroutine.operation is not None:
-            coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-        if resumer is coroutine.gate:
-            where.ended_last = coroutine
-        me.coroutine = me.gr_context = coroutine = value = error = None
-        if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
-            me.parent = resumer
-            return ENDED
-        where.runners += (me,)  # and not a call: see _stand_by
-        del me, where
-        try:
+    try:
+        while True:
+            me: Any = getcurrent()
+            if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
+                _discard(me)
+                return value
+            where, (function, given) = me.home, me.coroutine._start
+            where.started += 1
+            me.coroutine._start = me.coroutine.context = None
+            del me
+            value = error = None
+            try:
+                # without a tuple to unpack, a call takes less of the C stack, which each switch copies
+                value = function(*given) if len(given) > 1 else function(given[0]) if given else function()
+            except BaseException as caught:  # noqa: BLE001  # handed to the resumer
+                if not isinstance(caught, GreenletExit):
+                    error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
+            del function, given
+            me = getcurrent()
+            coroutine = getattr(me, "coroutine", None)
+            where.ended += 1
+            if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
+                if error is not None:
+                    raise error
+                return None
+            resumer = coroutine.resumer
+            coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
+            coroutine.waiting_on = None  # it may still be looked for there
+            if coroutine.operation is not None:
+                coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
+            if resumer is coroutine.gate:
+                where.ended_last = coroutine
+            me.coroutine = me.gr_context = coroutine = value = error = None
+            if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
+                me.parent = resumer
+                return ENDED
+            where.runners += (me,)  # and not a call: see _stand_by
+            del me, where
             value = resumer.switch(ENDED)
-        except BaseException:
-            _discard(getcurrent())
-            raise
+    except BaseException:
+        _discard(getcurrent())
+        raise
+    finally:
+        me = where = resumer = coroutine = value = error = None
 
 
 def _discard(runner: Any) -> None:

@@ -9,6 +9,7 @@ from contextvars import ContextVar, copy_context
 from weakref import ref
 
 import pytest
+from greenlet import getcurrent
 
 from coutil import event, spawn, system
 from coutil._coroutines.coroutine import home
@@ -149,6 +150,55 @@ def test_exceptions_are_released(run, escaped):
             assert [type(error) for _, error in escaped] == [Trouble]
         escaped.clear()
         assert [one() for one in watched] == [None, None]
+
+
+def test_kept_exception_keeps_no_runner():
+    """The frames of its traceback lead to the frame of a runner that has ended, which refers to no other runner."""
+    kept, watched = [], []
+
+    def outer():
+        try:
+            create(trouble).resume([])
+        except Trouble as error:
+            kept.append(error)
+
+    def forgotten():
+        yield_(ref(thing := Thing()))
+        del thing
+
+    with without_collector():
+        create(outer).resume()
+        made = create(forgotten)  # in the runner of `outer`, the last one that became idle
+        watched.append(made.resume())
+        del made
+        assert [one() for one in watched] == [None]
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_kept_exception_keeps_no_collected_coroutine(fails, monkeypatch):
+    """The same where the coroutine was being collected when it ended, which lets an exception escape or not."""
+    kept, watched = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: kept.append(what.exc_value))
+
+    def body():
+        try:
+            yield_()
+        finally:
+            watched.append(ref(getcurrent()))
+            try:
+                trouble([])
+            except Trouble as error:
+                kept.append(error)
+                if fails:
+                    raise
+
+    with without_collector():
+        made = create(body)
+        made.resume()
+        del made
+        assert [one() for one in watched] == [None]
+    assert len(kept) == 1 + fails
 
 
 def test_function_is_released(run):
@@ -486,24 +536,31 @@ def room(frames=0):
         return frames
 
 
-def test_beginning_deep_takes_no_room_from_later_ones(hub):
-    """What was begun deep in the stack is not used again: the next coroutine has the room that is there."""
+def test_beginning_deep_takes_no_room_from_later_ones():
+    """What was begun deep in the stack is not used again: the next coroutine has the room that is there.
+
+    In a thread of its own, which has no idle runners of other tests.
+    """
 
     def deep_family(generations):
         if generations:
             spawn.call(deep_family, generations - 1)
         system.suspend()
 
-    enough = sys.getrecursionlimit() // 2
-    for begin in (
-        lambda: at_depth(room() - 100, lambda: spawn.call(system.suspend)),
-        lambda: deep_family(50),
-    ):
-        begin()
-        system.run()
-        assert len(home().runners) < 50
-        for _ in range(len(home().runners) + 2):
-            assert create(room).resume() > enough
+    def program():
+        enough = sys.getrecursionlimit() // 2
+        for begin in (
+            lambda: at_depth(room() - 100, lambda: spawn.call(system.suspend)),
+            lambda: deep_family(50),
+        ):
+            begin()
+            system.run()
+            assert len(home().runners) < 50
+            for _ in range(len(home().runners) + 2):
+                assert create(room).resume() > enough
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(program).result()
 
 
 def test_programs_that_wait_deep_keep_their_runners():
