@@ -64,9 +64,9 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something: of a traceback, the exception."""
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "no message"
+    """Return the last line that says something: of a traceback, the exception; of a group, the last one in it."""
+    lines = [said for line in text.splitlines() if (said := line.strip(" |")).strip("+-")]
+    return lines[-1] if lines else "no message"
 
 
 def end(child: subprocess.Popen[str]) -> None:

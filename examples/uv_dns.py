@@ -19,7 +19,7 @@ def work(loop, questions, answers):
     """Answer questions until there are no more."""
     for host in questions:
         try:
-            found = uv.getaddrinfo(loop, host, None, socktype=socket.SOCK_STREAM)
+            found = uv.getaddrinfo(loop, host, type=socket.SOCK_STREAM)
             names = {address[0]: uv.getnameinfo(loop, address, reverse(address))[0] for *_, address in found}
         except socket.gaierror as error:
             names = {error.name: error.strerror}

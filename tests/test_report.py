@@ -64,7 +64,7 @@ def test_whole_stacks():
         at = next(number for number, line in enumerate(lines) if line.startswith("  nested"))
         assert [line.split()[-1] for line in lines[at : at + 22]] == ["inner"] * 21 + ["outer"]
         assert lines[at].split()[-3] == lines[at + 20].split()[-3]
-        assert "..." not in text.getvalue()
+        assert not any(line.endswith("...") for line in lines)
     for bad in (1, None, "yes"):
         with pytest.raises(TypeError, match="stacks must be a bool"):
             system.report(io.StringIO(), stacks=bad)

@@ -40,7 +40,7 @@ def documented(row):
 def library():
     """The libuv in use, opened anew; only where it is a library of its own."""
     lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    paths = {line.split()[-1] for line in lines if "/libuv" in line}
+    paths = {line.split()[-1] for line in lines if "/libuv.so" in line}
     if not paths:
         pytest.skip("libuv is linked statically")
     with uv.Lib(paths.pop()) as opened:
