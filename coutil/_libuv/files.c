@@ -150,6 +150,14 @@ static int fs_scanned(co_fs *call, uv_fs_t *uv) {
     return 0;
 }
 
+/* From the moment at which it has begun, a descriptor that the call owns (`opened`) is gone. */
+static int fs_close(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, uv_fs_cb done) {
+    if (is_in_use(loop, call->fd)) return UV_EBUSY;
+    int code = uv_fs_close(loop, uv, call->fd, done);
+    if (code >= 0 || !done) call->opened = -1;
+    return code;
+}
+
 /* Everything but `call` is libuv's own: without `done` it blocks. */
 static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, const char *dest, uv_fs_cb done) {
     uint64_t size = call->size < CO_PIECE_FS ? call->size : CO_PIECE_FS;
@@ -162,7 +170,7 @@ static int fs_call(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, const char *path, 
     if (call->pieces) return fs_pieces(loop, uv, call, done);
     switch (call->kind) {
         case UV_FS_OPEN: return uv_fs_open(loop, uv, path, call->flags, call->mode, done);
-        case UV_FS_CLOSE: return is_in_use(loop, fd) ? UV_EBUSY : uv_fs_close(loop, uv, fd, done);
+        case UV_FS_CLOSE: return fs_close(loop, uv, call, done);
         case UV_FS_READ: return uv_fs_read(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_WRITE: return uv_fs_write(loop, uv, fd, &window, 1, call->offset, done);
         case UV_FS_SENDFILE: return uv_fs_sendfile(loop, uv, fd, call->source, call->offset, (size_t)size, done);

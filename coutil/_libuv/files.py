@@ -189,6 +189,28 @@ class Call:
             raise error(code, self.syscall, *self.paths)
         return code
 
+    def own(self, held: list[int]) -> None:
+        """Take the descriptor out of `held` to close it: when the call runs, or else when it is dropped or forgotten."""
+        struct = self.struct  # from here on nothing looks for signals
+        if held:
+            struct.fd = struct.opened = held[0]
+            del held[0]
+
+    def disown(self, held: list[int]) -> None:
+        """Put the descriptor that it opened into `held`."""
+        struct = self.struct  # as in own()
+        held += (struct.opened,)
+        struct.opened = -1
+
+    @property
+    def owns(self) -> bool:
+        """Whether it has a descriptor, which is closed with it."""
+        return bool(self.struct.opened >= 0)
+
+    def drop(self) -> None:
+        """Close the descriptor that it still owns, if any. Not while it runs."""
+        lib.co_fs_release(self.struct)
+
     def take_descriptor(self) -> int:
         """Return the descriptor that it opened, which is the caller's from now on."""
         number, self.struct.opened = self.struct.opened, -1

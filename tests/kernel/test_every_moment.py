@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -89,6 +90,43 @@ def test_the_coroutine_can_go_on_after_a_handler_has_raised():
     """A request that was cut short in its start is waited for before the next one of the same coroutine."""
     assert just_after("co_fs_start", lambda: system.fileinfo("/"))
     assert system.fileinfo("/", "type") == "directory"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_descriptor_is_closed_once(blocking, tmp_path):
+    """Wherever a signal handler raises, a file that is opened and closed leaves nothing, and closes nothing of others."""
+    path = tmp_path / "file"
+    path.touch()
+    system.suspend()
+    before = descriptors()
+
+    running = []
+
+    def program():
+        running.append(True)
+        with suppress(Late):
+            system.openfile(path, blocking=blocking).close(blocking=blocking)
+        running.clear()
+
+    def late():
+        if running:
+            raise Late
+
+    def check(boundary):
+        strangers = [os.open(path, os.O_RDONLY) for _ in range(2)]  # they get the numbers that are free
+        system.fileinfo(path)  # what was asked of the pool before is over
+        gc.collect()
+        system.suspend(0.001)
+        for stranger in strangers:
+            os.close(stranger)  # EBADF if it was closed already
+        assert descriptors() == before
+
+    assert len(at_every_boundary(lambda: (program, late, check), often=1)) > 20
+
+
+def descriptors():
+    """Return the descriptors of this process."""
+    return set(os.listdir("/proc/self/fd"))
 
 
 # -- handlers that raise, everywhere ----------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
+from ..._libuv.files import Call
 from ...errors import Closed
 
 __all__ = ["Descriptor", "has_position"]
@@ -22,12 +22,16 @@ class Descriptor:
 
     __slots__ = ("_calls", "_held", "_name", "closed")
 
-    def __init__(self, number: int, name: str) -> None:
-        """Take `number` over; `name` is what reports and errors call it."""
-        self._held = [number]  # empty as soon as somebody closes it
+    def __init__(self, source: int | Call, name: str) -> None:
+        """Take over a number, or the descriptor that a call has opened; `name` is what reports and errors call it."""
+        self._held: list[int] = []  # empty as soon as somebody closes it
         self._calls: list[Any] = []  # the structs of the calls that use it
         self._name = name
         self.closed = False
+        if isinstance(source, int):
+            self._held += (source,)
+        else:
+            source.disown(self._held)
 
     def __str__(self) -> str:
         """The name."""
@@ -53,26 +57,27 @@ class Descriptor:
         if self.closed:
             self.close_unused()
 
-    def give_up(self) -> int | None:
-        """Close for everybody; return the number, to be closed by the caller. None: the last call that uses it will."""
+    def give_up(self, call: Call) -> bool:
+        """Close for everybody; return whether `call`, which is to close, owns it now. Else the last that uses it will.
+
+        A signal handler that raises in between leaves the descriptor with one of the two.
+        """
         self.closed = True
-        if any(call.busy for call in self._calls):
-            return None
-        try:
-            return self._held.pop()
-        except IndexError:
-            return None
+        if any(used.busy for used in self._calls):
+            return False
+        call.own(self._held)
+        return call.owns
 
     def close_unused(self) -> None:
         """Close it for everybody, now or when the last call that uses it is over."""
-        number = self.give_up()
-        if number is not None:
-            with suppress(OSError):  # nobody is left who could be told
-                os.close(number)
+        if self._held:
+            call = Call("close")
+            self.give_up(call)
+            call.drop()  # an error has nobody who could be told
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Close what nobody refers to any more; at the end of the process, the system does."""
-        if not ending():
+        if not ending() and hasattr(self, "closed"):  # else a signal handler has raised before it was made
             self.close_unused()
 
 

@@ -71,8 +71,8 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     woken = run(call, blocking)
     if woken is not SIGNED:
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-    number = call.take_descriptor()
-    file = File(number, repr(path), read, write, waits=not has_position(number))
+    file = File(call, repr(path), read, write)
+    file._waits = not has_position(file.fileno())
     if not cloexec:
         os.set_inheritable(file.fileno(), True)
     return file
@@ -95,8 +95,8 @@ class File(Unique):
 
     __slots__ = ("__weakref__", "_descriptor", "_read", "_waits", "_write")
 
-    def __init__(self, number: int, name: str, read: bool, write: bool, waits: bool = False) -> None:
-        """Take over the descriptor `number`, which was opened for reading, writing, or both.
+    def __init__(self, number: int | Call, name: str, read: bool, write: bool, waits: bool = False) -> None:
+        """Take over the descriptor `number`, or that of a call, which was opened for reading, writing, or both.
 
         waits: it may have to be waited for, like a pipe.
         """
@@ -145,8 +145,13 @@ class File(Unique):
         """
         flag(blocking=blocking)
         own = None if blocking or self._descriptor.closed else begun()  # not behind a cancelled call
-        number = self._descriptor.give_up()
-        return True if number is None else _closed(number, blocking, own)
+        call = Call("close")
+        if not self._descriptor.give_up(call):
+            return True
+        try:
+            return done(call, blocking, own)
+        finally:
+            call.drop()  # unless it has begun
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
@@ -339,13 +344,3 @@ class File(Unique):
 
 def _offset(offset: int | None) -> int:
     return -1 if offset is None else whole("offset", offset, 0, LARGEST)
-
-
-def _closed(number: int, blocking: bool, own: Any) -> Any:
-    """Close a descriptor that nobody uses; whatever happens, it is gone then."""
-    begun_: list[bool] = []
-    try:
-        return done(Call("close", fd=number), blocking, own, lambda: begun_.append(True))
-    finally:
-        if not begun_:
-            os.close(number)

@@ -130,7 +130,7 @@ def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = F
         return path
     found = {"path": path}
     if "file" in wanted:
-        found["file"] = File(call.take_descriptor(), repr(path), read=True, write=True)
+        found["file"] = File(call, repr(path), read=True, write=True)
     return found[wanted[0]] if len(wanted) == 1 else tuple(found[one] for one in wanted)
 
 

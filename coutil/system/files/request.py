@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -77,20 +76,18 @@ def moment(name: str, value: float | None) -> float:
 interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
 
 
-def run(call: Call, blocking: bool, own: Operation | None = None, started: Callable[[], None] | None = None) -> Any:
+def run(call: Call, blocking: bool, own: Operation | None = None) -> Any:
     """Run a call to its end; return SIGNED, or what an explicit resume brought. Suspends unless blocking.
 
-    started: called as soon as the call cannot be taken back. Raises TypeError, `NotYieldable`, or what an error means.
+    Raises TypeError, `NotYieldable`, or what an error means.
     """
     flag(blocking=blocking)
     if blocking:
-        if started is not None:
-            started()
         _block(call)
     else:
         own = own or operation()
         try:
-            woken = (_request if call.awaits is None else _when_ready)(call, own, started)
+            woken = (_request if call.awaits is None else _when_ready)(call, own)
         finally:
             if not call.started:
                 call.end()
@@ -101,7 +98,7 @@ def run(call: Call, blocking: bool, own: Operation | None = None, started: Calla
     return SIGNED
 
 
-def _when_ready(call: Call, own: Operation, started: Callable[[], None] | None) -> Any:
+def _when_ready(call: Call, own: Operation) -> Any:
     """Run a call when a thread of the pool need not wait."""
     pointer = own.hub.loop.pointer
     while True:
@@ -113,20 +110,13 @@ def _when_ready(call: Call, own: Operation, started: Callable[[], None] | None) 
             call.awaits = None  # nobody can wait for it, or there is no descriptor left for that
         if own.state is not CLOSE_REQUEST:
             call.started = False
-            woken = _request(call, own, started)
+            woken = _request(call, own)
         if own.state is CLOSE_REQUEST or call.code != _NOTHING or call.awaits is None:
             return woken
 
 
-def _request(call: Call, own: Operation, started: Callable[[], None] | None) -> Any:
-    pointer = own.hub.loop.pointer
-
-    def begin(slot: int, generation: int) -> int:
-        code = call.start(pointer, slot, generation)
-        if code >= 0 and started is not None:
-            started()
-        return code
-
+def _request(call: Call, own: Operation) -> Any:
+    begin = partial(call.start, own.hub.loop.pointer)
     while True:
         woken = own.request(begin, str(call), call.syscall, call)
         if own.state is CLOSE_REQUEST or call.code != AGAIN:
@@ -140,7 +130,7 @@ def _block(call: Call) -> None:
         call.block()
 
 
-def done(call: Call, blocking: bool, own: Operation | None = None, started: Callable[[], None] | None = None) -> bool:
+def done(call: Call, blocking: bool, own: Operation | None = None) -> bool:
     """Run a call that brings nothing; return True, or what an explicit resume brought."""
-    woken = run(call, blocking, own, started)
+    woken = run(call, blocking, own)
     return True if woken is SIGNED else woken
