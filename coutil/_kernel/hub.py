@@ -49,6 +49,7 @@ class Hub(Deliveries):
         "__weakref__",
         "aside",
         "asked",
+        "broken",
         "calls",
         "clock",
         "early",
@@ -97,6 +98,7 @@ class Hub(Deliveries):
         self.rested = 0  # when other threads had their last chance, in nanoseconds
         self.resuming = 0  # coroutines that functions which run in the hub are resuming
         self.polling = False  # inside co_step, or between it and taking its records
+        self.broken = False  # an exception has interrupted something; see _go_on
         self.turns = self.expected = 0
         self.others = Others(self)
         self.relay = -1  # how often coroutines may still enter each other before somebody asks `polled_lately`
@@ -110,37 +112,43 @@ class Hub(Deliveries):
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def body(self) -> None:
-        """Turn for ever, as long as somebody drives; the body of the hub's greenlet."""
+        """Turn for ever, as long as somebody drives; the body of the hub's greenlet.
+
+        If a signal handler raises where the loop goes round, which no `try` covers, the greenlet begins anew here.
+        """
         self.home.turning = self
-        while self.home.pending:
-            self.ready.append(self.home.pending.popleft())
+        self.broken = True
+        pending = self.home.pending
+        while pending:
+            self.ready += (pending[0],)  # and not a call: see Rule 1 of `deliveries`
+            del pending[0]
         for one in self.home.drivers:
             if one.told is not None:  # while there was no hub
                 self.home.call_soon(notify_late, one, one.told)
-        failure: BaseException | None = None
         while True:
             try:
-                if failure is not None:
-                    self._go_on_after(failure)
-                    failure = None
+                if self.broken:
+                    self._go_on()
                 self._drain()
                 if self.exits:
                     self._attend(alive=True, happened=True)
                 self._turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
-                failure = error
+                self.exits += (error,)
+                self.broken = True
             if not self.loop.pointer:
                 return
 
-    def _go_on_after(self, failure: BaseException) -> None:
-        """Put in order what an exception has interrupted, and pass it to the driver. May be repeated."""
+    def _go_on(self) -> None:
+        """Put in order what an exception has interrupted; the driver gets that. May be repeated."""
         if self.polling:
             self.records += self.loop.records(self.loop.count())
             self.polling = False
         self.recover()
         if self.home.ended_last is not None:
             self.ended(self.home.ended_last)
-        self.exit(failure)
+        self.tune()
+        self.broken = False
 
     def _turns(self) -> None:
         """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
@@ -317,7 +325,7 @@ class Hub(Deliveries):
             elif error is not None:
                 self.report(coroutine, error)
         except BaseException:
-            coroutine._error, self.home.ended_last = error, coroutine  # for `_go_on_after`
+            coroutine._error, self.home.ended_last = error, coroutine  # for `_go_on`
             raise
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:

@@ -142,7 +142,8 @@ class Operation(Slotted, Entry):
 
     def sleep(self, nanoseconds: int) -> Any:
         """Wait until `nanoseconds` have passed from now on; return True. Suspends."""
-        if (not self.slot or self.state is CLOSE_REQUEST) and (woken := self.released("suspend")) is not SIGNED:
+        held = self.state is not FREED and (self.state is not ARMED or not self.slot)
+        if held and (woken := self.released("suspend")) is not SIGNED:
             return woken
         self._start_timer(nanoseconds)
         self.state = AWAIT_HANDLE  # 2, 10
@@ -250,6 +251,10 @@ class Operation(Slotted, Entry):
         """Free the operation, waiting for libuv to give a cancelled request back; SIGNED if it is free now."""
         if self.state is ARMED:
             self._close()  # 9
+        elif self.state is AWAIT_HANDLE:  # a second signal handler has raised before the wait was undone
+            self.leave_queue() if self.hub.ready.count(self) > self.stale else self._stop_timer()
+        elif self.state is AWAIT_REQUEST:
+            self._take_back()
         if self.state is FREED:
             return SIGNED
         self.waiting = True
@@ -278,8 +283,11 @@ class Operation(Slotted, Entry):
             self.state = FREED  # 7, 8
 
     def _take(self) -> None:
-        self.slot = self.hub.take(self)
-        self.generation = self.hub.generation
+        hub = self.hub
+        if self.slot < hub.size and hub.owners[self.slot] is self:  # as in released(): its slot was not given back
+            self._forget_timer()
+        self.slot = hub.take(self)
+        self.generation = hub.generation
 
     def deliver(self, generation: int, result: int, where: int) -> bool:
         """Take the record of our timer or request."""

@@ -190,7 +190,7 @@ class Call:
         return code
 
     def own(self, held: list[int]) -> None:
-        """Take the descriptor out of `held` to close it: when the call runs, or else when it is dropped or forgotten."""
+        """Take the descriptor out of `held` to close it: when the call runs, or else when it is dropped or gone."""
         struct = self.struct  # from here on nothing looks for signals
         if held:
             struct.fd = struct.opened = held[0]

@@ -13,7 +13,8 @@ from contextlib import contextmanager, nullcontext, suppress
 import pytest
 
 from coutil import coroutine, spawn, sync, system, uv
-from tests.helpers.boundaries import at_every_boundary
+from coutil._libuv.loop import Loop
+from tests.helpers.boundaries import Arrival, at_every_boundary
 from tests.helpers.tcp import BIG, pairs, with_plain_peer
 
 
@@ -94,7 +95,7 @@ def test_the_coroutine_can_go_on_after_a_handler_has_raised():
 
 @pytest.mark.parametrize("blocking", [False, True])
 def test_a_descriptor_is_closed_once(blocking, tmp_path):
-    """Wherever a signal handler raises, a file that is opened and closed leaves nothing, and closes nothing of others."""
+    """Wherever a signal handler raises, a file that is opened and closed leaves nothing, and closes nothing else."""
     path = tmp_path / "file"
     path.touch()
     system.suspend()
@@ -127,6 +128,45 @@ def test_a_descriptor_is_closed_once(blocking, tmp_path):
 def descriptors():
     """Return the descriptors of this process."""
     return set(os.listdir("/proc/self/fd"))
+
+
+def test_two_handlers_that_raise_in_one_turn(monkeypatch, escaped):
+    """What libuv has told in a turn is not lost if a second handler raises while the hub recovers from a first one."""
+    records, failures, running = Loop.records, [], []
+
+    def interrupted(loop, count):
+        if failures:
+            raise failures.pop()
+        return records(loop, count)
+
+    monkeypatch.setattr(Loop, "records", interrupted)
+    waiters = []
+
+    def program():
+        waiters.append(spawn.call(system.fileinfo, "/"))
+        failures.append(Late())
+        running.append(True)
+        while running and waiters[-1].status != "dead":
+            with suppress(Late):
+                system.suspend(0.0005)
+                running.clear()
+        for _ in range(3):
+            with suppress(Late):  # the first one's, if the second one's came first
+                system.suspend()
+
+    def late():
+        if running:
+            raise Late
+
+    looking = Arrival(late)
+    looking.during(program)
+    there = [one for one, place in looking.seen.items() if place.startswith(("Hub.body ", "Hub._go_on "))]
+    assert len(there) > 3
+    for boundary in there:
+        assert Arrival(late, boundary).during(program)
+        Interrupted.ends(waiters[-1])
+        assert {type(error) for _, error in escaped} <= {Late}
+        escaped.clear()
 
 
 # -- handlers that raise, everywhere ----------------------------------------------------------------------------------
