@@ -33,6 +33,24 @@ def test_every_path_named_in_the_documents_exists():
     assert missing == []
 
 
+def test_every_test_named_in_the_documents_exists():
+    """Each test that docs/reliability.md names is a function of that file."""
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`:]+)::([^`]+)`", text)
+    assert len(named) > 90
+    functions = {path: re.findall(r"^def (test_\w+)", (ROOT / path).read_text("utf-8"), re.M) for path, _ in named}
+    assert [f"{path}::{name}" for path, name in named if name not in functions[path]] == []
+
+
+def test_the_rows_of_reliability():
+    """Each row has a test, or says that nothing is promised; soak and fuzz are said of such tests alone."""
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| R\d\d ", line)]
+    numbers = [row[0] for row in rows]
+    assert len(numbers) == len(set(numbers)) > 30
+    assert [row[0] for row in rows if ("`tests/" in row[2]) == (row[1] == "—")] == []
+
+
 def test_limits(tmp_path):
     """What docs/limits.md says of locks that ask for the thread, of imports, and of daemons."""
     (tmp_path / "slow.py").write_text("from coutil import system\nsystem.suspend(0.01)\nvalue = 1\n", encoding="utf-8")
