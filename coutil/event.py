@@ -19,9 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable
-from contextlib import suppress
 from functools import partial
-from reprlib import Repr
 from typing import Any
 from weakref import ref
 
@@ -32,6 +30,7 @@ from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, home, running, thread_has_home
 from ._coroutines.switching import notify, rest
 from ._interpreter import local
+from ._keys import BY_VALUE, key_of, keys_of, short
 from ._report import Known
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
@@ -87,11 +86,6 @@ def _of_line(line: list[Any]) -> list[Coroutine]:
 
 
 here = _Registry()
-_short = Repr()
-_short.maxstring = _short.maxother = 60
-_hash: Any = object.__hash__  # of what is compared by identity anyway
-_eq: Any = object.__eq__
-BY_VALUE: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
 
 
 def await_(event: Any) -> Any:
@@ -101,9 +95,13 @@ def await_(event: Any) -> Any:
     explicit resume brings. Suspends. Raises ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program only).
     Lua: event.await.
     """
-    enter(Wait((key_of(event),)))
-    del event
-    return outcome(suspend())
+    try:
+        enter(Wait((key_of(event),)))
+        del event
+        return outcome(suspend())
+    except BaseException:
+        leave()
+        raise
 
 
 def awaitany(*events: Any) -> Any:
@@ -114,9 +112,13 @@ def awaitany(*events: Any) -> Any:
     keys = keys_of(events)
     if not keys:
         raise ValueError("at least one event is needed that is not None")
-    enter(WaitAny(keys))
-    del events, keys
-    return outcome(suspend())
+    try:
+        enter(WaitAny(keys))
+        del events, keys
+        return outcome(suspend())
+    except BaseException:
+        leave()
+        raise
 
 
 def awaitall(*events: Any) -> Any:
@@ -128,9 +130,13 @@ def awaitall(*events: Any) -> Any:
     keys = keys_of(events)
     if not keys:
         return running() is not None
-    enter(WaitAll(keys))
-    del events, keys
-    woken = suspend()
+    try:
+        enter(WaitAll(keys))
+        del events, keys
+        woken = suspend()
+    except BaseException:
+        leave()
+        raise
     return True if woken.__class__ is Emission else woken
 
 
@@ -147,9 +153,9 @@ def emitall(event: Any, *arguments: Any) -> bool:
     key = key_of(event)
     if (collections or handlers) and asynchronous():
         return schedule(emitall, key, event, arguments)
-    line = here.waits.pop(key, None)
-    if line is not None:
-        return _emit_to(line, key, event, arguments)
+    waits = here.waits
+    if key in waits:
+        return _emit_to_line(waits, key, Emission((event, *arguments)))
     if len(_threads) > 1:
         refuse_waiters_elsewhere(event, key)
     return False
@@ -162,18 +168,49 @@ def emitone(event: Any, *arguments: Any) -> bool:
     key = key_of(event)
     if (collections or handlers) and asynchronous():
         return schedule(emitone, key, event, arguments)
+    emission = Emission((event, *arguments))
     while (first := _take_first(key)) is not None:
-        if deliver((first,), key, Emission((event, *arguments))):
-            return True
+        try:
+            if deliver((first,), key, emission):
+                return True
+        except BaseException:
+            _deliver_later((first,), key, emission)
+            raise
     if len(_threads) > 1:
         refuse_waiters_elsewhere(event, key)
     return False
 
 
-def _emit_to(line: list[Any], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
-    """Resume the waiters of a line that was taken out of the registry; return whether there are any."""
-    detached = (line,) if len(line) == 2 else (line[:2], *line[2].items())
-    return deliver(detached, key, Emission((event, *arguments)))
+def _emit_to_line(waits: dict[Hashable, Any], key: Hashable, emission: Emission) -> bool:
+    """Detach the line of an event, if there is one still, and resume its waiters; return whether there are any."""
+    if key not in waits:  # a signal handler has emitted since the caller looked
+        return False
+    line = waits[key]
+    del waits[key]  # since the look nothing looks for signals: a handler that raises does so below
+    try:
+        return deliver((line,) if len(line) == 2 else _detached(line), key, emission)
+    except BaseException:
+        _deliver_later(_detached(line), key, emission)
+        raise
+
+
+def _detached(line: list[Any]) -> tuple[Any, ...]:
+    """Return the pairs of wait and coroutine in a line."""
+    return (line,) if len(line) == 2 else (line[:2], *line[2].items())
+
+
+def _deliver_later(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
+    """Have the hub finish a delivery that an exception of a signal handler has interrupted."""
+    if any(coroutine is not None and coroutine.waiting_on is wait for wait, coroutine in detached):
+        home().call_soon(_finish, detached, key, emission)
+
+
+def _finish(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
+    try:
+        deliver(detached, key, emission)
+    except BaseException:
+        _deliver_later(detached, key, emission)
+        raise
 
 
 def schedule(emit: Callable[..., bool], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
@@ -209,7 +246,7 @@ def refuse_waiters_elsewhere(event: object, key: Hashable) -> None:
     """Raise `ForeignThread` if the emission of an event was meant for another OS thread: see rule 6."""
     waiting = waiting_elsewhere(key)
     if waiting and (key.__class__ not in BY_VALUE or not thread_has_home()):
-        raise foreign(f"{waiting[0].name}, which waits for event {_short.repr(event)},", waiting[0].home.thread)
+        raise foreign(f"{waiting[0].name}, which waits for event {short(event)},", waiting[0].home.thread)
 
 
 def emit_in_every_thread(event: Any, *arguments: Any) -> None:
@@ -229,50 +266,7 @@ def _emit_here(event: Any, *arguments: Any) -> bool:
     key = key_of(event)
     if (collections or handlers) and asynchronous():
         return schedule(_emit_here, key, event, arguments)
-    line = here.waits.pop(key, None)
-    return line is not None and _emit_to(line, key, event, arguments)
-
-
-# -- keys -------------------------------------------------------------------------------------------------------------
-
-
-def key_of(event: object) -> Hashable:
-    """Return what stands for an event in a dictionary, and keeps it: see rule 3. Raises ValueError (None, NaN)."""
-    if event is None:
-        raise ValueError("None is no event")
-    kind = type(event)
-    if kind is str or kind is int or (kind.__hash__ is _hash and kind.__eq__ is _eq):
-        return event
-    for base, exact in BY_VALUE.items():
-        if issubclass(kind, base) and kind is not bool:
-            value: Hashable = exact(event)
-            if value != value:  # noqa: PLR0124  # NaN
-                raise ValueError("NaN is no event")
-            return value
-    return _Same(event)
-
-
-def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
-    """Return the keys of all that is not None, in order, each once. Raises ValueError (NaN)."""
-    return dict.fromkeys([key_of(event) for event in events if event is not None])
-
-
-class _Same:
-    """Key of a value that is compared by identity although its class compares in another way, or cannot be hashed."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
-
-    def __repr__(self) -> str:
-        return _short.repr(self.value)
+    return _emit_to_line(here.waits, key, Emission((event, *arguments)))
 
 
 # -- waiting: `enter`, drop what the frame refers to, `suspend` --------------------------------------------------------
@@ -308,7 +302,7 @@ class Wait:
 
     def names(self) -> str:
         """Return the short reprs of the events."""
-        return ", ".join(map(_short.repr, self.keys))
+        return ", ".join(map(short, self.keys))
 
 
 class WaitAny(Wait):
@@ -367,28 +361,32 @@ def _line_up(key: Hashable, wait: Wait, coroutine: Coroutine) -> None:
 
 
 def _take_first(key: Hashable) -> tuple[Wait, Coroutine] | None:
-    """Take the wait that is first in the line of an event."""
-    line = here.waits.get(key)
-    if line is None:
-        return None
-    wait, coroutine = line[:2]
-    if wait is not None:
-        line[:2] = None, None
-    elif len(line) > 2:
-        with suppress(KeyError):  # it is empty
-            wait, coroutine = line[2].popitem(last=False)
-    _drop_if_empty(key, line)
-    return (wait, coroutine) if wait is not None else _take_first(key)
+    """Take the wait that is first in the line of an event. A signal handler that raises takes none."""
+    waits = here.waits
+    while (line := waits.get(key)) is not None:
+        others = line[2:]
+        second = next(iter(others[0]), None) if others else None  # from here on nothing looks for signals
+        wait, coroutine = line[:2]
+        if wait is not None:
+            line[:2] = None, None
+        elif second is not None:
+            if second not in others[0]:  # a signal handler has taken it
+                continue
+            wait, coroutine = second, others[0][second]
+            del others[0][second]
+        if not (others and others[0]) and key in waits and waits[key] is line:
+            del waits[key]
+        if wait is not None:
+            return wait, coroutine
+    return None
 
 
 def _drop_if_empty(key: Hashable, line: list[Any]) -> None:
-    """Take a line out of the registry unless a wait is in it."""
+    """Take a line out of the registry unless a wait is in it. From its first step on nothing looks for signals."""
     waits = here.waits
-    if line[0] is None and not (len(line) > 2 and line[2]) and waits.get(key) is line:
-        waits.pop(key, None)
-        if len(line) > 2 and line[2]:  # a coroutine has come between the two steps
-            for wait, coroutine in tuple(line[2].items()):
-                _line_up(key, wait, coroutine)
+    others = line[2:]
+    if line[0] is None and not (others and others[0]) and key in waits and waits[key] is line:
+        del waits[key]
 
 
 def _waits(wait: Wait, coroutine: Coroutine, key: Hashable) -> bool:
@@ -415,9 +413,10 @@ def leave() -> None:
     """End the wait of the running coroutine, which was resumed by something else than an emission."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
     if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
-        wait, coroutine.waiting_on, coroutine.told = coroutine.waiting_on, None, None
-        if wait is not None:  # else it was emitted just now, by a signal handler or a finalizer
+        wait = coroutine.waiting_on
+        if isinstance(wait, Wait):  # else it was emitted just now, by a signal handler or a finalizer
             _withdraw(wait)
+        coroutine.waiting_on = coroutine.told = None
 
 
 def _withdraw(wait: Wait) -> None:
@@ -437,23 +436,29 @@ def deliver(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
     """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
 
     detached: waits with their coroutines; None is ignored. Returns whether the emission has reached any of them. See
-    rule 1 for what escapes from the coroutines.
+    rule 1 for what escapes from the coroutines. An exception of a signal handler ends it early; it can be repeated.
     """
     leaving: BaseException | None = None
     reached = False
-    for wait, coroutine in detached:
-        if wait is None or coroutine.waiting_on is not wait:
-            continue
-        reached = True
-        if wait.__class__ is Wait or wait.over(key):
-            coroutine.waiting_on = None
-            try:
-                notify(coroutine, emission)
-            except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below, or reported
-                if leaving is None:
-                    leaving = error
-                else:
-                    coroutine.home.report(coroutine, error)
+    try:
+        for wait, coroutine in detached:
+            if wait is None or coroutine.waiting_on is not wait:
+                continue
+            reached = True
+            if wait.__class__ is Wait or wait.over(key):
+                try:
+                    notify(coroutine, emission)
+                except BaseException as error:  # KeyboardInterrupt, SystemExit: raised below
+                    if coroutine.waiting_on is wait or coroutine.told is emission:
+                        raise  # a signal handler has raised before the coroutine was entered
+                    if leaving is not None:
+                        coroutine.home.report(coroutine, error)
+                    else:
+                        leaving = error
+    except BaseException:
+        if leaving is not None:
+            home().told(leaving)
+        raise
     if leaving is not None:
         try:
             raise leaving

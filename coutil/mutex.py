@@ -14,9 +14,10 @@ from weakref import WeakValueDictionary, ref
 from greenlet import getcurrent
 
 from ._coroutines.books import foreign
-from ._coroutines.coroutine import Coroutine, running
+from ._coroutines.coroutine import Coroutine, home, running
 from ._interpreter import local
-from .event import BY_VALUE, Wait, emitone, enter, here, key_of, leave, suspend
+from ._keys import BY_VALUE, key_of
+from .event import Wait, emitone, enter, here, leave, suspend
 
 __all__ = ["islocked", "lock", "ownlock", "unlock"]
 
@@ -79,13 +80,19 @@ def lock(mutex: Any) -> None:
         raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
     if len(_threads) > 1:
         _refuse_other_threads(mutex, key)
-    while key in owners:
-        enter(_Turn(key, owners))
-        if key in owners:
-            suspend()
-        else:  # a signal handler, or a finalizer, has had it freed between the two steps
-            leave()
-    owners[key] = running()
+    try:
+        while key in owners:
+            enter(_Turn(key, owners))
+            if key in owners:
+                suspend()
+            else:  # a signal handler, or a finalizer, has had it freed between the two steps
+                leave()
+        me = running()
+        owners[key] = me
+    except BaseException:
+        leave()
+        _serve(mutex, key)
+        raise
 
 
 def unlock(mutex: Any) -> bool:
@@ -101,7 +108,17 @@ def unlock(mutex: Any) -> bool:
             _refuse_other_threads(mutex, key)
         raise RuntimeError(f"lock not owned: mutex {mutex!r} is {_held(key)}")
     del _here.owners[key]
-    return key in here.waits and emitone(mutex)
+    try:
+        return key in here.waits and emitone(mutex)
+    except BaseException:
+        _serve(mutex, key)
+        raise
+
+
+def _serve(mutex: Any, key: Hashable) -> None:
+    """Have the hub resume the next waiter if an exception has kept the mutex from getting an owner."""
+    if key in here.waits and key not in _here.owners:
+        home().call_soon(emitone, mutex)
 
 
 def islocked(mutex: Any) -> bool:

@@ -16,8 +16,9 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from . import event as _event
 from ._coroutines.books import calling_frame
 from ._coroutines.coroutine import running
+from ._keys import key_of, keys_of
 from ._report import relative
-from .event import Emission, Wait, WaitAll, WaitAny, enter, key_of, keys_of, leave, suspend
+from .event import Emission, Wait, WaitAll, WaitAny, enter, leave, suspend
 
 __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
 
@@ -53,12 +54,16 @@ class Promise(Generic[T]):
         if probe:
             return results is not None
         if results is None:
-            enter(_Result((key_of(self),)))
-            if self._results is not None:  # by a signal handler or a finalizer, just now
+            try:
+                enter(_Result((key_of(self),)))
+                if self._results is not None:  # by a signal handler or a finalizer, just now
+                    leave()
+                    return self()
+                del self
+                results = suspend()
+            except BaseException:
                 leave()
-                return self()
-            del self
-            results = suspend()
+                raise
             if results.__class__ is not Emission:
                 return results
             results = results[1:]
@@ -82,7 +87,11 @@ class Promise(Generic[T]):
         first = self._results is None  # no call from here to the next line: another thread would come between
         self._results = results
         if first:
-            _event.emit_in_every_thread(self, *results)
+            try:
+                _event.emit_in_every_thread(self, *results)
+            except BaseException:
+                _event.emit_in_every_thread(self, *results)  # to those left, if a signal handler has raised
+                raise
         return first
 
 
@@ -116,12 +125,16 @@ def awaitall(*promises: Promise[Any] | None) -> Any:
     keys = keys_of(onlypending(*promises))
     if not keys:
         return running() is not None
-    enter(WaitAll(keys.copy()))
-    if len(onlypending(*promises)) < len(keys):  # as in Promise.__call__()
+    try:
+        enter(WaitAll(keys.copy()))
+        if len(onlypending(*promises)) < len(keys):  # as in Promise.__call__()
+            leave()
+            return awaitall(*promises)
+        del promises, keys
+        woken = suspend()
+    except BaseException:
         leave()
-        return awaitall(*promises)
-    del promises, keys
-    woken = suspend()
+        raise
     return True if woken.__class__ is Emission else woken
 
 
@@ -137,13 +150,17 @@ def awaitany(*promises: Promise[Any] | None) -> Any:
     keys = keys_of(promises)
     if not keys:
         raise ValueError("at least one promise is needed")
-    enter(WaitAny(keys))
-    ready = pickready(*promises)
-    if ready is not None:  # as in Promise.__call__()
+    try:
+        enter(WaitAny(keys))
+        ready = pickready(*promises)
+        if ready is not None:  # as in Promise.__call__()
+            leave()
+            return ready
+        del promises, keys, ready
+        woken = suspend()
+    except BaseException:
         leave()
-        return ready
-    del promises, keys, ready
-    woken = suspend()
+        raise
     return woken[0] if woken.__class__ is Emission else woken
 
 

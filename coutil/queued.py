@@ -16,21 +16,8 @@ from . import event as _event
 from ._asynchronous import asynchronous, collections, handlers
 from ._coroutines.coroutine import running
 from ._interpreter import local
-from .event import (
-    BY_VALUE,
-    Emission,
-    Wait,
-    WaitAll,
-    WaitAny,
-    enter,
-    key_of,
-    keys_of,
-    leave,
-    outcome,
-    pending,
-    schedule,
-    suspend,
-)
+from ._keys import BY_VALUE, key_of, keys_of
+from .event import Emission, Wait, WaitAll, WaitAny, enter, leave, outcome, pending, schedule, suspend
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
 
@@ -60,12 +47,16 @@ def await_(event: Any) -> Any:
     stored = _take(event)
     if stored is not None:
         return stored
-    enter(Wait((key_of(event),)))
-    if isqueued(event):  # by a signal handler or a finalizer, just now
+    try:
+        enter(Wait((key_of(event),)))
+        if isqueued(event):  # by a signal handler or a finalizer, just now
+            leave()
+            return await_(event)
+        del event
+        return outcome(suspend())
+    except BaseException:
         leave()
-        return await_(event)
-    del event
-    return outcome(suspend())
+        raise
 
 
 def awaitany(*events: Any) -> Any:
@@ -79,12 +70,16 @@ def awaitany(*events: Any) -> Any:
             return stored
     if not keys:
         raise ValueError("at least one event is needed that is not None")
-    enter(WaitAny(keys))
-    if any(isqueued(event) for event in events):  # as in await_()
+    try:
+        enter(WaitAny(keys))
+        if any(isqueued(event) for event in events):  # as in await_()
+            leave()
+            return awaitany(*events)
+        del events, event, keys, stored
+        return outcome(suspend())
+    except BaseException:
         leave()
-        return awaitany(*events)
-    del events, event, keys, stored
-    return outcome(suspend())
+        raise
 
 
 def awaitall(*events: Any) -> Any:
@@ -96,12 +91,16 @@ def awaitall(*events: Any) -> Any:
     running()  # raises before anything is taken, and so does key_of
     missing = {key_of(event): event for event in events if event is not None}
     while missing := {key: event for key, event in missing.items() if _take(event) is None}:
-        enter(WaitAll(dict.fromkeys(missing)))
-        if not any(isqueued(event) for event in missing.values()):
-            del events, missing
-            woken = suspend()
-            return True if woken.__class__ is Emission else woken
-        leave()  # as in await_()
+        try:
+            enter(WaitAll(dict.fromkeys(missing)))
+            if not any(isqueued(event) for event in missing.values()):
+                del events, missing
+                woken = suspend()
+                return True if woken.__class__ is Emission else woken
+            leave()  # as in await_()
+        except BaseException:
+            leave()
+            raise
     return True
 
 
@@ -145,9 +144,11 @@ def _take(event: Any) -> Any:
     found = _here.stored.get(place)
     if found is None:
         return None
-    emitted, *arguments = found.popleft()
-    if not found:
-        del _here.stored[place]
+    stored = _here.stored
+    emitted, *arguments = found[0]  # from here on nothing looks for signals, as in popleft()
+    del found[0]
+    if not found and place in stored:
+        del stored[place]
     first = event if emitted is None else emitted
     return (first, *arguments) if arguments else first
 
@@ -157,9 +158,13 @@ def _store(event: Any, arguments: tuple[Any, ...]) -> bool:
     if event is not None:
         place, stored = _place(event), _here.stored
         found = stored.get(place)
-        if found is None:
-            found = stored[place] = _Stored()
+        emission = (place if place.__class__ in BY_VALUE else None, *arguments)
+        if found is not None:
+            found.append(emission)
+        else:
+            made = _Stored((emission,))
             if place.__class__ is tuple:
-                found.event = ref(event, lambda _: stored.pop(place, None))
-        found.append((place if place.__class__ in BY_VALUE else None, *arguments))
+                made.event = ref(event, lambda _: stored.pop(place, None))
+            if stored.setdefault(place, made) is not made:  # a signal handler has stored one just now
+                stored[place].append(emission)
     return False

@@ -25,6 +25,7 @@ LAYERS = (
     ("_libuv",),
     ("_host",),
     ("_coroutines",),
+    ("_keys",),
     ("event",),
     ("coroutine", "queued", "mutex", "promise", "spawn"),
     ("_kernel",),
@@ -33,7 +34,7 @@ LAYERS = (
     ("threads", "channel", "testing"),
     ("console", "__main__"),
 )
-LOOPLESS = {"_coroutines", "event", "coroutine", "queued", "mutex", "promise", "spawn"}  # work without libuv
+LOOPLESS = {"_coroutines", "_keys", "event", "coroutine", "queued", "mutex", "promise", "spawn"}  # work without libuv
 KERNEL = {"_interpreter", "_asynchronous", "coutil", "errors", "_report", "_libuv", "_host", "_coroutines", "_kernel"}
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
 SWITCHES = {PACKAGE / "_coroutines" / name for name in ("runner.py", "switching.py")}

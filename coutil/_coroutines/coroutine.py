@@ -226,10 +226,34 @@ class Coroutine(Unique):
             return enter(self, value)
         except RecursionError:
             self.resumer = None  # it has parked or ended, or there was no room to enter it
+            self._put_in_order()
             raise
         except BaseException as error:
+            self._put_in_order()
             leave_out_own_frames(error)
             raise
+
+    def _put_in_order(self) -> bool:
+        """See to what an exception has interrupted that came out of `enter`; return whether it is not our own.
+
+        A coroutine that could not begin is as before: there was no room, or a signal handler has raised. The error of
+        one that has ended since goes to the excepthook.
+        """
+        if self._start is not None:  # from here on nothing looks for signals
+            runner, self.resumer, self._greenlet = self._greenlet, None, None
+            if runner is not None:
+                runner.coroutine = None
+                if runner:  # it has begun, and stands idle
+                    self.home.runners += (runner,)
+            return True
+        if self._greenlet is None:
+            own, self._error, self.value = self._error, None, None
+            if self.home.ended_last is self:
+                self.home.ended_last = None
+            if own is None:
+                return False
+            self.home.report(self, own)
+        return True
 
     def _launch(self) -> None:
         """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook.
@@ -243,13 +267,15 @@ class Coroutine(Unique):
             self._begin(())
             enter(self, None)
         except (Exception, Cancelled) as error:  # reported
-            if self._start is not None:  # there was no room to begin: that is the caller's matter
-                self.resumer = None
+            if self._put_in_order():  # there was no room to begin, or a signal handler has raised
                 raise
             leave_out_own_frames(error)
             if error.__class__ is TypeError and error.__traceback__ is None:
                 raise
             self.home.report(self, error)
+        except BaseException:
+            self._put_in_order()
+            raise
 
     def _later(self, method: str, *arguments: Any) -> None:
         """Have the hub call a method of ours, which must not switch here, between two steps of other code."""
@@ -262,7 +288,13 @@ class Coroutine(Unique):
     def _now(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Do what `_later` was asked for, unless the coroutine has ended since."""
         if self.status == "suspended":
-            getattr(self, method)(*arguments)
+            begun = self._start is None
+            try:
+                getattr(self, method)(*arguments)
+            except BaseException:
+                if not begun and self._start is not None:  # a signal handler has raised
+                    self.home.call_soon(self._now, method, arguments)
+                raise
 
     def _begin(self, values: tuple[Any, ...]) -> None:
         """Give a coroutine that has not started a runner."""

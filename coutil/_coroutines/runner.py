@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._asynchronous import collections, in_collector
-from .books import Token
+from .books import Token, leave_out_own_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .coroutine import Coroutine, Home
 
 KEPT = 1024  # idle greenlets kept for reuse, per thread
+FULL = slice(KEPT - 1, None)  # of the list of them: it is empty as long as there is room
 SHALLOW = 256  # calls below a runner with which it is kept: those that it has there, it lacks wherever it is used again
 DEEP = 64  # calls more than below the hub with which a runner begins deep
 
@@ -44,14 +43,14 @@ class Runner(greenlet):
             self.home.call_soon(_end, self)
 
 
-def new_runner(home: Home, body: Callable[[object], object] | None = None) -> Runner:
+def new_runner(home: Home) -> Runner:
     """Make a runner that begins where the caller is. What goes wrong before it has begun goes to the caller.
 
     Coroutines that begin one another would begin deeper each time, although the hub resumes each of them: so the hub is
     asked to begin runners itself for the next ones, and for more if the last ones went to others.
     """
     me = getcurrent()
-    made = Runner(body or work, me)
+    made = Runner(work, me)
     made.home, made.coroutine, made.below = home, None, depth()
     deep = home.gate.below + DEEP
     if made.below > deep and home.hub is not None:
@@ -85,78 +84,106 @@ def _reaches(frames: int) -> bool:
 
 def begin_spare(home: Home) -> None:
     """Begin a runner for a coroutine to come; from the hub."""
-    new_runner(home, _stand_by).switch(None)
+    new_runner(home).switch(home.gate)
 
 
-def _stand_by(_: object) -> object:
+def work(resumer: Any) -> object:
+    """Body of every runner.
+
+    resumer: None, or the hub, which a spare runner goes back to before its first coroutine.
+    What a signal handler raises between two coroutines is the error of the one that has ended, or is about to begin; in
+    the first line it goes to the creator of the runner.
+    """
     me: Any = getcurrent()
-    gate = me.home.gate
-    me.home.runners += (me,)  # and not a call: a signal handler would find it there while it runs
+    me.parent = me.home.main._greenlet  # no more the creator
     del me
-    try:
-        gate.switch(ENDED)
-    except BaseException:
-        _discard(getcurrent())
-        raise
-    return work(None)
+    errors: list[BaseException] = []
+    ran = False
+    while True:
+        try:
+            return _serve(resumer, ran, errors)
+        except BaseException as raised:
+            if not _between(raised, errors):
+                raise
+            ran = True
 
 
-def work(value: object) -> object:
-    """Body of every runner. Its locals are dropped before each switch: an idle runner keeps nothing alive.
+def _serve(resumer: Any, ran: bool, errors: list[BaseException]) -> object:
+    """Execute coroutines. The locals are dropped before each switch: an idle runner keeps nothing alive.
 
     An idle runner stays in its last switch, which refers to the resumer. So only runners that go back to the hub or to
     the main program, and that were not begun deep in the stack, are kept; the others end, and go to their parent, which
     is the resumer then. The end of a coroutine calls no function of ours: it must work at the interpreter's recursion
     limit, too.
-
+    ran: whether a coroutine has ended, and its resumer is not told yet; it has failed if there is one of `errors`.
+    Between two coroutines nothing looks for signals but calls and the end of the loop: each step may be repeated there.
     The locals are also dropped when a runner ends. An exception that the program keeps leads to this frame, by its
     traceback; a runner that has ended refers to its parent, and that executes other coroutines.
     """
-    getcurrent().parent = getcurrent().home.main._greenlet  # type: ignore[attr-defined]  # no more the creator
+    where, value = getcurrent().home, None  # type: ignore[attr-defined]  # a Runner has it
     try:
         while True:
             me: Any = getcurrent()
+            if ran:
+                coroutine = getattr(me, "coroutine", None)
+                where.ended += 1
+                if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
+                    raise errors.pop() if errors else GreenletExit
+                resumer, coroutine.resumer = coroutine.resumer, None
+                # it may still be looked for in what it waited for
+                coroutine.value, coroutine._greenlet, coroutine.waiting_on = value, None, None
+                if errors:
+                    coroutine._error, errors[:] = errors[0], ()
+                if coroutine.operation is not None:
+                    coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
+                if resumer is coroutine.gate:
+                    where.ended_last = coroutine
+                me.coroutine = me.gr_context = coroutine = function = given = value = None
+                if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or where.runners[FULL]:
+                    me.parent = resumer
+                    return ENDED
+                ran = False
+            if resumer is not None:
+                where.runners += (me,)  # and not a call: a signal handler would find it there while it runs
+                del me, where
+                value = resumer.switch(ENDED)
+                me, resumer = getcurrent(), None
             if me.coroutine is None:  # not resumed, but woken by a greenlet of somebody else that has us as its parent
                 _discard(me)
                 return value
             where, (function, given) = me.home, me.coroutine._start
             where.started += 1
-            me.coroutine._start = me.coroutine.context = None
-            del me
-            value = error = None
+            me.coroutine._start = me.coroutine.context = me = value = None
+            ran = True
             try:
                 # without a tuple to unpack, a call takes less of the C stack, which each switch copies
                 value = function(*given) if len(given) > 1 else function(given[0]) if given else function()
             except BaseException as caught:  # noqa: BLE001  # handed to the resumer
-                if not isinstance(caught, GreenletExit):
-                    error = caught.with_traceback(caught.__traceback__ and caught.__traceback__.tb_next)
-            del function, given
-            me = getcurrent()
-            coroutine = getattr(me, "coroutine", None)
-            where.ended += 1
-            if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
-                if error is not None:
-                    raise error
-                return None
-            resumer = coroutine.resumer
-            coroutine.value, coroutine._error, coroutine._greenlet, coroutine.resumer = value, error, None, None
-            coroutine.waiting_on = None  # it may still be looked for there
-            if coroutine.operation is not None:
-                coroutine.operation.coroutine = None  # a cycle that would have to wait for the collector
-            if resumer is coroutine.gate:
-                where.ended_last = coroutine
-            me.coroutine = me.gr_context = coroutine = value = error = None
-            if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or len(where.runners) >= KEPT:
-                me.parent = resumer
-                return ENDED
-            where.runners += (me,)  # and not a call: see _stand_by
-            del me, where
-            value = resumer.switch(ENDED)
-    except BaseException:
-        _discard(getcurrent())
-        raise
+                if GreenletExit not in caught.__class__.__mro__:
+                    caught.__traceback__ = caught.__traceback__ and caught.__traceback__.tb_next
+                    errors += (caught,)
     finally:
-        me = where = resumer = coroutine = value = error = None
+        me = where = resumer = coroutine = function = given = value = None
+
+
+def _between(raised: BaseException, errors: list[BaseException]) -> bool:
+    """Have a coroutine that has ended, or was about to begin, fail with what a signal handler has raised.
+
+    Returns whether there is one. errors: what it has failed with before.
+    """
+    me: Any = getcurrent()
+    coroutine = getattr(me, "coroutine", None)
+    if coroutine is None or isinstance(raised, GreenletExit):
+        _discard(me)
+        return False
+    if coroutine._start is not None:
+        me.home.started += 1
+        coroutine._start = coroutine.context = None
+    if errors and raised.__context__ is None:
+        raised.__context__ = errors[0]
+    leave_out_own_frames(raised)
+    errors[:] = (raised,)
+    return True
 
 
 def _discard(runner: Any) -> None:

@@ -325,17 +325,20 @@ def tell(coroutine: Coroutine) -> Any:
 
 
 def notify(coroutine: Coroutine, token: object) -> None:
-    """Resume a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
+    """End the wait of a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
 
     If it has not suspended yet, because a signal handler or a finalizer calls us, it is told as soon as it does.
-    KeyboardInterrupt and SystemExit are raised here.
+    KeyboardInterrupt and SystemExit are raised here, and what a signal handler raises here: if it does so before the
+    coroutine is entered, the hub enters it; before that, `waiting_on` is as it was, and the call may be repeated.
     """
     me = getcurrent()
     if coroutine.resumer is not None or coroutine._greenlet is me:
-        coroutine.told = token
         if coroutine.resumer is None:  # it will not look again
             coroutine.home.call_soon(notify_late, coroutine, token)
+        coroutine.told = token
+        coroutine.waiting_on = None
         return
+    coroutine.waiting_on = None  # from here on nothing looks for signals: see _kernel/deliveries.py
     coroutine.resumer = me
     runner = coroutine._greenlet
     runner.coroutine = coroutine
@@ -345,9 +348,22 @@ def notify(coroutine: Coroutine, token: object) -> None:
         elif runner.switch(token) is ENDED:
             coroutine._result()
     except (KeyboardInterrupt, SystemExit):
+        _after_failure(coroutine, token, me)
         raise
-    except BaseException as error:  # noqa: BLE001  # reported
+    except BaseException as error:  # reported
+        if _after_failure(coroutine, token, me):
+            raise
         coroutine.home.report(coroutine, error)
+
+
+def _after_failure(coroutine: Coroutine, token: object, me: Any) -> bool:
+    """Put in order what an exception has interrupted in `notify`; return whether it is not the coroutine's own."""
+    if coroutine.resumer is me and coroutine._greenlet is not None:  # it was not entered
+        coroutine._greenlet.coroutine = None
+        coroutine.told, coroutine.resumer = token, None
+        coroutine.home.call_soon(notify_late, coroutine, token)
+        return True
+    return coroutine._put_in_order()
 
 
 def notify_late(coroutine: Coroutine, token: object) -> None:

@@ -1,0 +1,64 @@
+"""What stands for an event in a dictionary.
+
+Rule 1: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
+True and False, tuples, and what cannot be hashed.
+Rule 2: to compare keys runs no function of Python, in which a signal handler would run in the middle of a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from reprlib import Repr
+from typing import Any, Self
+
+__all__ = ["BY_VALUE", "key_of", "keys_of", "short"]
+
+_short = Repr()
+_short.maxstring = _short.maxother = 60
+_hash: Any = object.__hash__  # of what is compared by identity anyway
+_eq: Any = object.__eq__
+BY_VALUE: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
+
+
+def short(value: object) -> str:
+    """Return the repr of a value, or the beginning of it."""
+    return _short.repr(value)
+
+
+def key_of(event: object) -> Hashable:
+    """Return what stands for an event in a dictionary, and keeps it: see rule 1. Raises ValueError (None, NaN)."""
+    if event is None:
+        raise ValueError("None is no event")
+    kind = type(event)
+    if kind is str or kind is int or (kind.__hash__ is _hash and kind.__eq__ is _eq):
+        return event
+    for base, exact in BY_VALUE.items():
+        if issubclass(kind, base) and kind is not bool:
+            value: Hashable = exact(event)
+            if value != value:  # noqa: PLR0124  # NaN
+                raise ValueError("NaN is no event")
+            return value
+    return _Same(event)
+
+
+def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
+    """Return the keys of all that is not None, in order, each once. Raises ValueError (NaN)."""
+    return dict.fromkeys([key_of(event) for event in events if event is not None])
+
+
+class _Same(tuple[int]):
+    """Key of a value that is compared by identity although its class compares in another way, or cannot be hashed.
+
+    It is a tuple so that a look at a dictionary calls no function of Python, in which a signal handler would run.
+    """
+
+    value: object  # kept, so that its identity stays its own
+
+    def __new__(cls, value: object) -> Self:
+        """Compare the identity of `value`. Tuples are wrapped, too: no other key is one."""
+        made = super().__new__(cls, (id(value),))
+        made.value = value
+        return made
+
+    def __repr__(self) -> str:
+        return short(self.value)

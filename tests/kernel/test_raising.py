@@ -1,0 +1,239 @@
+"""Signal handlers that raise, at every boundary of the calls that wake others, start them, or let something go."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from functools import partial
+
+import pytest
+
+from coutil import coroutine, event, promise, queued, spawn, system
+from tests.helpers.boundaries import at_every_boundary
+
+
+class Late(Exception):
+    """What the handler raises."""
+
+
+class Giving:
+    """Coroutines wait; then the main program makes one call. Each is woken once, wherever a handler raises in that."""
+
+    def __init__(self, escaped, wait, give, count=3, woken=3):
+        """wait, give: called without arguments. woken: how many of the `count` coroutines one call wakes."""
+        self.escaped, self.wait, self.give, self.woken = escaped, wait, give, woken
+        self.log, self.late = [], []
+        self.armed = False
+        self.waiters = [spawn.call(self.body, number) for number in range(count)]
+
+    def body(self, number):
+        try:
+            self.wait()
+        except Late as error:
+            self.late.append(error)
+        self.log.append(number)
+
+    def program(self):
+        self.armed = True
+        try:
+            self.give()
+        except Late as error:
+            self.late.append(error)
+        self.armed = False
+
+    def action(self):
+        if self.armed:
+            self.armed = False
+            self.raised = True
+            raise Late
+
+    raised = False
+
+    def check(self, boundary):
+        self.armed = False
+        for _ in range(3):
+            system.suspend()
+        if not self.log and self.raised:  # the call has had no effect at all
+            self.give()
+        for _ in range(3):
+            system.suspend()
+        assert self.log == list(range(self.woken)), self.log
+        assert len(self.late) + len(self.escaped) == self.raised, (self.late, self.escaped)
+        self.escaped.clear()
+        while len(self.log) < len(self.waiters):
+            before = len(self.log)
+            self.give()
+            for _ in range(3):
+                system.suspend()
+            assert len(self.log) > before, "a waiter is lost"
+        assert self.log == list(range(len(self.waiters))), self.log
+        assert all(one.status == "dead" for one in self.waiters)
+
+
+def emissions():
+    return partial(event.await_, "e"), partial(event.emitall, "e", 1), 3, 3
+
+
+def single():
+    return partial(event.await_, "e"), partial(event.emitone, "e", 1), 3, 1
+
+
+def lonely():
+    return partial(event.await_, "e"), partial(event.emitone, "e", 1), 1, 1
+
+
+def unhashable():
+    one = []
+    return partial(event.awaitany, one, "f"), partial(event.emitall, one), 3, 3
+
+
+def stored():
+    return partial(queued.await_, "q"), partial(queued.emitone, "q"), 3, 1
+
+
+def promises():
+    made, fulfill = promise.create()
+    return made, fulfill, 3, 3
+
+
+GIVING = [emissions, single, lonely, unhashable, stored, promises]
+
+
+@pytest.mark.parametrize("row", GIVING, ids=[row.__name__ for row in GIVING])
+def test_each_waiter_is_woken_once(row, escaped):
+    """An emission that a handler interrupts reaches every waiter, once; the exception comes out after that."""
+    system.suspend()
+
+    def make():
+        one = Giving(escaped, *row())
+        return one.program, one.action, one.check
+
+    assert len(at_every_boundary(make)) > 10
+
+
+# -- runners ----------------------------------------------------------------------------------------------------------
+
+
+class Resuming:
+    """A coroutine makes others, each of which fails or returns; it, and not the main program, gets what is raised."""
+
+    def __init__(self, escaped):
+        self.escaped = escaped
+        self.made, self.told, self.begun, self.raised = [], [], [], False
+        self.armed = False
+        system.suspend()  # the hub has runners to spare
+
+    def body(self, number):
+        self.begun.append(number)
+        if number % 2:
+            raise KeyError(number)
+        return number
+
+    def resumer(self):
+        self.armed = True
+        for number in range(4):
+            self.resume(number)
+        self.armed = False
+
+    def resume(self, number):
+        try:
+            made = coroutine.create(self.body)
+            self.made.append(made)
+            self.told.append(made.resume(number))
+        except (Late, KeyError) as error:
+            self.told.append(error)
+
+    def program(self):
+        spawn.call(self.resumer)
+
+    def action(self):
+        if self.armed:
+            self.armed, self.raised = False, True
+            raise Late
+
+    def check(self, boundary):
+        hooked = [error for _, error in self.escaped]
+        errors = [one for one in (*self.told, *hooked) if isinstance(one, Late)]
+        assert len(errors) == self.raised, (self.told, hooked)
+        failed = [one for one in (*self.told, *hooked, *(one.__context__ for one in errors)) if type(one) is KeyError]
+        assert len(failed) >= sum(number % 2 for number in self.begun) - self.raised, (self.told, hooked)
+        if self.raised and not self.escaped:  # it came while another coroutine was begun, or ended
+            assert len(self.told) == 4, self.told
+        self.escaped.clear()
+        for one in self.made:
+            if one.status == "suspended":  # the handler came before it could begin
+                with pytest.raises(KeyError) if self.made.index(one) % 2 else nullcontext():
+                    one.resume(self.made.index(one))
+            assert one.status == "dead"
+        for _ in range(3):
+            assert spawn.call(system.suspend).status == "suspended"
+        system.suspend()
+
+
+def test_a_runner_between_two_coroutines(escaped):
+    """What a handler raises there goes to the resumer of the coroutine that ends or begins, and nothing is lost."""
+    system.suspend()
+
+    def make():
+        one = Resuming(escaped)
+        return one.program, one.action, one.check
+
+    assert len(at_every_boundary(make)) > 50
+
+
+class Finishing:
+    """Coroutines end, or begin, in the hub."""
+
+    def __init__(self, escaped):
+        self.escaped, self.late, self.ended = escaped, [], []
+        self.armed = self.raised = False
+        self.made = [spawn.call(self.body, number) for number in range(3)]
+
+    def body(self, number):
+        try:
+            system.suspend()
+            spawn.call(self.ended.append, number)
+            self.made.append(spawn.call(system.suspend))
+        except Late as error:
+            self.late.append(error)
+        raise KeyError(number)
+
+    def program(self):
+        self.armed = True
+        try:
+            for _ in range(3):
+                system.suspend()
+        except Late as error:
+            self.late.append(error)
+        self.armed = False
+
+    def action(self):
+        """Raise, but not in the excepthook: that shows what it raises."""
+        frame = sys._getframe()
+        while frame is not None and frame.f_code.co_name not in ("report", "print_exception"):
+            frame = frame.f_back
+        if self.armed and frame is None:
+            self.armed, self.raised = False, True
+            raise Late
+
+    def check(self, boundary):
+        self.armed = False
+        for _ in range(4):
+            system.suspend()
+        assert all(one.status == "dead" for one in self.made)
+        kinds = [type(error) for _, error in self.escaped]
+        self.escaped.clear()
+        chained = [error for error in self.late if isinstance(error.__context__, KeyError)]
+        assert kinds.count(Late) + len(self.late) == self.raised, kinds
+        assert kinds.count(KeyError) + len(chained) >= 3 - self.raised, kinds
+
+
+def test_a_runner_that_the_hub_uses(escaped):
+    """Coroutines that end in the hub are told of although a handler raises; the others go on."""
+    system.suspend()
+
+    def make():
+        one = Finishing(escaped)
+        return one.program, one.action, one.check
+
+    assert len(at_every_boundary(make)) > 50
