@@ -15,7 +15,8 @@ import atexit
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from os import close, register_at_fork, set_blocking
+from io import FileIO
+from os import close, listdir, readlink, register_at_fork, set_blocking
 from os import pipe as new_pipe
 from signal import NSIG, SIGINT, Signals, default_int_handler, getsignal, set_wakeup_fd, signal
 from types import CodeType, FrameType
@@ -54,6 +55,7 @@ __all__ = [
     "joins_all",
     "let_threads_run",
     "revive",
+    "tasks",
     "uninstall",
 ]
 
@@ -130,6 +132,22 @@ def let_threads_run() -> None:
     """
     if len(sys._current_frames()) > 1 or work.pending() or threads.pending():  # these may have no frame yet
         Time.sleep(0.00005)
+
+
+def tasks() -> dict[str, bool]:
+    """Return the OS threads of the process, by number, and whether it has run; {} where that cannot be told.
+
+    One that has not run waits for a processor and has used no time of one, as far as the system counts.
+    Source: /proc/self/task, proc(5).
+    """
+    found = {}
+    with suppress(OSError):  # there is no /proc, or no descriptor for it
+        me = readlink("/proc/thread-self").rpartition("/")[2]
+        for number in listdir("/proc/self/task"):
+            with suppress(OSError), FileIO(f"/proc/self/task/{number}/stat") as file:  # or it has ended
+                fields = file.read().rpartition(b")")[2].split()  # from the third one on, the state
+                found[number] = number == me or fields[0] != b"R" or fields[11:13] != [b"0", b"0"]  # user, system time
+    return found
 
 
 def _gets_signals() -> bool:

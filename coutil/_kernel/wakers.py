@@ -7,6 +7,8 @@ Rule 1: a thread that runs Python code may do anything, so it counts. It does no
 something that cannot happen: in a hub which asks here as well, or for the end of such a thread.
 Rule 2: only threads that have a frame count. Those of the thread pool, of faulthandler and of C libraries have none;
 the pool's calls of Python functions are known even before they begin.
+Rule 3: a thread that has just been started has no frame before it runs, and it may wait long for a processor. So the
+hub gives up only after it has let go of the GIL for a moment, if no thread is new by then and each has run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __all__ = ["Others", "ignore_threads"]
 
 Hub = Any
 
-DOUBT = 25  # milliseconds that a hub waits before it gives up: a thread that has just been started has no frame yet
+DOUBT = 25  # milliseconds that a hub waits before it gives up; see rule 3
 SHORTEST, LONGEST = 10, 1000  # milliseconds before it asks again, twice as many each time
 
 _ignored: dict[int, FrameType] = {}  # threads that never wake anybody, by ident: their outermost frames
@@ -32,12 +34,13 @@ _ignored: dict[int, FrameType] = {}  # threads that never wake anybody, by ident
 class Others:
     """How a hub waits for what is outside of its loop."""
 
-    __slots__ = ("asked", "hub", "waited", "waits")
+    __slots__ = ("asked", "hub", "tasks", "waited", "waits")
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.waits = 0  # how many milliseconds the next step waits for others at most; 0: it does not
         self.waited = self.asked = 0  # how many the last such step did, and in which turn that was decided
+        self.tasks: dict[str, bool] = {}  # the OS threads that there were at the last look; see _host.tasks
 
     def over(self, happened: bool) -> None:
         """Note that the step is over, and whether anything has happened in it."""
@@ -48,16 +51,21 @@ class Others:
     def wait(self) -> bool:
         """Have the next step wait for what may wake the hub, in which nothing is alive; return False if nothing may.
 
-        Before it gives up it waits for a moment, and asks once more.
+        Before it gives up it waits for a moment, and asks once more. See rule 3.
         """
         again, self.asked = self.hub.turns - self.asked <= 2, self.hub.turns
         waited = self.waited if again else 0
         if something_may_wake(self.hub):
             self.waited = min(max(2 * waited, SHORTEST), LONGEST)
         else:
-            self.waited = DOUBT if waited != DOUBT else 0
+            self.waited = DOUBT if self._one_may_begin() or waited != DOUBT else 0
         self.waits = self.waited
         return self.waits > 0
+
+    def _one_may_begin(self) -> bool:
+        """Return whether an OS thread may be about to run Python code: it is new since the last look or has not run."""
+        before, self.tasks = self.tasks, _host.tasks()
+        return any(not has_run or number not in before for number, has_run in self.tasks.items())
 
     def in_vain(self) -> bool:
         """Return whether the hub is in such a step, and no other thread has called it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coutil import coroutine, errors, event, promise, spawn, sync, system, uv
+from coutil import _host, coroutine, errors, event, promise, spawn, sync, system, uv
 from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock, ignore_threads
 from tests.helpers.script import output_of, run_script
@@ -71,6 +71,46 @@ def test_a_thread_that_has_just_been_started():
         made, fulfill = promise.create()
         _thread.start_new_thread(fulfill, (7,))
         assert made() == 7
+
+
+def test_a_thread_that_waits_for_a_processor():
+    """It has no frame before it runs. Here it comes last, on the only processor, until another process lifts it."""
+    lines = output_of("""
+        import _thread, os, subprocess, sys
+        from coutil import promise, system
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4)]
+        system.suspend(0.1)
+        made, fulfill = promise.create()
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        _thread.start_new_thread(fulfill, (7,))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        lift = '''if True:
+            import os, signal, sys, time
+            time.sleep(0.3)
+            for task in os.listdir(f"/proc/{os.getppid()}/task"):
+                os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
+            for one in sys.argv[1:]:
+                os.kill(int(one), signal.SIGKILL)
+        '''
+        busy.append(subprocess.Popen([sys.executable, "-S", "-c", lift, *(str(one.pid) for one in busy)]))
+        try:
+            print(made())
+        finally:
+            for one in busy:
+                one.wait()
+    """)
+    assert lines == ["7"]
+
+
+def test_threads_that_have_not_run(monkeypatch):
+    """The hub gives up when each thread has run and none is new since the look before."""
+    looks = [{"1": True}, {"1": True, "2": True}, {"1": True, "2": False}, {"1": True, "2": True}]
+    left = iter(looks)
+    monkeypatch.setattr(_host, "tasks", lambda: next(left))
+    with pytest.raises(errors.Deadlock):
+        event.await_("x")
+    assert list(left) == []
 
 
 def test_a_thread_that_waits_in_a_loop_of_its_own(thread):
