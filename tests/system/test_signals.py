@@ -445,8 +445,8 @@ def test_interrupt_is_the_users_again():
         for _ in range(2):
             spawn.call(lambda: (system.suspend(0.001), os.kill(os.getpid(), signal.SIGINT)))
             print(system.awaitsig("interrupt"))
-            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
+                threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
                 system.suspend(20)
             except KeyboardInterrupt:
                 print("KeyboardInterrupt")
