@@ -24,6 +24,8 @@ from .runner import ENDED, Runner, depth
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .coroutine import Coroutine
 
 SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
@@ -182,17 +184,25 @@ def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
     hub.attention = True
 
 
-def take_turns(own: Any) -> Any:
-    """Let everything else that is ready run before the running coroutine, whose operation is `own`; return True.
+def take_turns(operation: Callable[[], Any]) -> Any:
+    """Let everything else that is ready run before the running coroutine; return True.
 
+    operation: returns the operation of the running coroutine; called if there is none yet.
     As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub it
-    would be two switches. What is out of the ordinary is left to `own.wait_turn()`.
+    would be two switches. What is out of the ordinary is left to `wait_turn()` of the operation.
     """
-    coroutine, hub = own.coroutine, own.hub
-    if own.state is not FREED or coroutine.resumer is not hub.greenlet or coroutine.cancelled is not None:
+    runner: Any = getcurrent()
+    try:
+        me = runner.coroutine
+        own = me.operation
+    except AttributeError:  # a greenlet that is not ours, or the hub
+        own = None
+    if own is None:
+        own = operation()
+        me = own.coroutine
+    hub = own.hub
+    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collections:
         return own.wait_turn()
-    if collections:
-        check_switchable()
     hub.relay = relay = hub.relay - 1
     if relay < 0 and not hub.polled_lately():
         return own.wait_turn()
@@ -202,29 +212,35 @@ def take_turns(own: Any) -> Any:
     try:
         ready.append(own)  # from here on nothing looks for signals until the switch
         own.state = AWAIT_HANDLE  # 2
-        first = ready[0]
-        if first.stale or first is own:  # the hub has to fire it; or the order of the queue is another one
+        for first in hub.taking:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
+            break
+        if first.stale:  # the hub has to fire it
+            ready.appendleft(first)
             return own.wait_queued()
-        del ready[0]
-        heir: Coroutine = first.coroutine
+        me.waiting_on = "suspend"
+        me.since = 0  # it is about to go on
+        me.resumer = None
+        heir = first.coroutine  # perhaps the running one, where the order of the queue is another one
         heir.resumer = heir.gate
-        if DEBUG:  # as in fire()
-            first.state = ARMED  # 6
-            first.state = CLOSE_HANDLE  # 9
+        if DEBUG:
+            _arm(first)
         first.state = FREED  # 8
-        coroutine.waiting_on = "suspend"
-        coroutine.since = 0  # it is about to go on
-        coroutine.resumer = None
         woken = heir._greenlet.switch(SIGNED)
         if woken is SIGNED:
             return True
         own.leave_queue()
     except BaseException:
         own.leave_queue()
-        if coroutine.resumer is None:
-            _not_entered(coroutine, heir, hub)
+        if me.resumer is None:
+            _not_entered(me, heir, hub)
         raise
     return landed(woken)
+
+
+def _arm(own: Any) -> None:
+    """Do the transitions of `fire` that cost time and change nothing."""
+    own.state = ARMED  # 6
+    own.state = CLOSE_HANDLE  # 9
 
 
 def yield_(value: object) -> Any:
@@ -273,27 +289,47 @@ def rest(value: object = None) -> Any:
     return landed(woken) if woken.__class__ is Thrown else woken
 
 
-def rest_in_turn() -> Any:
-    """Like `rest`, but enter the first coroutine of the ready queue directly, where that is possible.
+def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> Any:
+    """Register the running coroutine in `waits` and suspend it like `rest`; return SIGNED at once if `turn` is done.
 
-    Through the hub it would be two switches and a poll.
+    running: returns the coroutine; called in a greenlet that is not ours.
+    The first coroutine of the ready queue is entered directly, where that is possible: through the hub it would be two
+    switches and a poll.
     """
     me: Any = getcurrent()
-    coroutine: Coroutine = me.coroutine
-    heir = _next_in_turn(coroutine)
-    if heir is None:
+    try:
+        coroutine = me.coroutine
+        home = coroutine.home
+    except AttributeError:
+        coroutine = running()
+        home = coroutine.home
+    coroutine.told = None
+    coroutine.waiting_on = turn
+    waits[turn] = [turn, coroutine]
+    if turn.done is not None:  # by a signal handler or a finalizer, before it was registered
+        waits.pop(turn, None)
+        coroutine.waiting_on = None
+        return SIGNED
+    hub, heir = home.hub, None
+    if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collections:
+        hub.relay = relay = hub.relay - 1
+        ready = hub.ready
+        if ready and (relay >= 0 or hub.polled_lately()):
+            heir = ready[0].claim()
+    if heir is None:  # it has to go through the hub
         del me, coroutine
         return rest()
     # From here to the switch nothing is called: no signal handler comes. No reference stays in this frame: see rest().
-    own = coroutine.operation
-    coroutine.since = coroutine.home.turned
+    own, runner = coroutine.operation, heir._greenlet
+    coroutine.since = home.turned
     coroutine.resumer = me.coroutine = None
     if own is not None:
         own.coroutine = None
-    runner = heir._greenlet
     del coroutine, me, heir
     try:
         woken = runner.switch(SIGNED)
+        if woken is SIGNED:  # `claim` has given `own` its coroutine
+            return woken
         if own is not None:
             own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
     except BaseException:
@@ -301,19 +337,6 @@ def rest_in_turn() -> Any:
             own.coroutine = getattr(getcurrent(), "coroutine", None)  # as in rest()
         raise
     return landed(woken) if woken.__class__ is Thrown else woken
-
-
-def _next_in_turn(coroutine: Coroutine) -> Coroutine | None:
-    """Take the first coroutine out of the ready queue, for `coroutine` to enter; None: it has to go through the hub."""
-    hub = coroutine.home.hub
-    if hub is None or coroutine.resumer is not hub.greenlet or coroutine.cancelled is not None or collections:
-        return None
-    hub.relay = relay = hub.relay - 1
-    ready = hub.ready
-    if not ready or (relay < 0 and not hub.polled_lately()):
-        return None
-    heir: Coroutine | None = ready[0].claim()
-    return heir
 
 
 def tell(coroutine: Coroutine) -> Any:

@@ -9,6 +9,7 @@ Python returns. Everything else is taken out afterwards, and may be done twice.
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 from typing import Any
 
 from .._coroutines.coroutine import Coroutine
@@ -34,6 +35,7 @@ class Deliveries(SlotTable):
         "ready",
         "records",
         "stranded",
+        "taking",
         "void",
     ]
 
@@ -42,6 +44,7 @@ class Deliveries(SlotTable):
         super().__init__(first)
         self.greenlet = greenlet
         self.ready = ready
+        self.taking = map(type(ready).popleft, repeat(ready))  # takes out its entries; see take_turns
         self.void = 0  # entries of it whose coroutines have left
         self.records: deque[Record] = deque()  # what libuv has told and this turn has still to deliver
         self.entering: Coroutine | None = None  # was taken out, and is about to be entered; or was

@@ -74,13 +74,17 @@ class Operation(Slotted, Entry):
         try:
             self.hub.ready.append(self)
             self.state = AWAIT_HANDLE  # 2
-            return self.wait_queued()
+            woken = park(self.coroutine, "suspend")  # as in wait_queued(), which would be one more call
+            if woken is SIGNED:
+                return True
+            self.leave_queue()
         except BaseException:
             self.leave_queue()
             raise
+        return woken
 
     def wait_queued(self) -> Any:
-        """Wait, with an entry in the ready queue; the caller leaves that if an exception ends the wait."""
+        """Do the same with an entry in the ready queue, which the caller leaves if an exception ends the wait."""
         woken = park(self.coroutine, "suspend")
         if woken is SIGNED:
             return True

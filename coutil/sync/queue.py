@@ -10,11 +10,12 @@ from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.coroutine import running
+from .._coroutines.switching import SIGNED, rest_in_turn
 from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
-from .turns import Line, Primitive, Turn, check_number, wait, wake, wake_all, within
+from .turns import Line, Primitive, Turn, check_number, give_up, wait, wake, wake_all, within
 
 T = TypeVar("T")
 LUCK = 1000  # calls that may succeed at once before others have their turn
@@ -133,9 +134,13 @@ class Queue(Primitive, Generic[T]):
         if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now
             self._leave(turn)
             return self.get(timeout=timeout)
-        try:
-            woken = wait(turn) if timeout is None else within(timeout, wait, turn)
+        try:  # as in wait(), which would be one more call
+            waits = self._waits
+            woken = rest_in_turn(turn, waits, running) if timeout is None else within(timeout, wait, turn)
+            if woken is not SIGNED:
+                give_up(turn)
         except BaseException:
+            give_up(turn)
             if turn.done:
                 self._put_back(turn.item)
             else:

@@ -63,6 +63,8 @@ class Turn(Wait, Entry):
         waiter.waiting_on = None
         waiter.resumer = waiter.gate
         waiter._greenlet.coroutine = waiter
+        if (own := waiter.operation) is not None:
+            own.coroutine = waiter
         hub.entering = waiter
         del hub.ready[0]
         hub.luck = LUCK
@@ -84,24 +86,20 @@ Line = OrderedDict[Any, None]  # who waits, first come first
 def wait(turn: Turn) -> Any:
     """Suspend the running coroutine; return what it is resumed with: SIGNED, or what an explicit resume brings."""
     try:
-        me: Coroutine = getcurrent().coroutine or running()  # type: ignore[attr-defined]  # a Runner has it
-    except AttributeError:
-        me = running()
-    me.told = None
-    me.waiting_on = turn
-    turn.at._waits[turn] = [turn, me]
-    del me
-    if turn.done is not None:  # by a signal handler or a finalizer, before we were registered
-        leave()
-        return SIGNED
-    try:
-        woken = rest_in_turn()
+        woken = rest_in_turn(turn, turn.at._waits, running)
+        if woken is not SIGNED:
+            give_up(turn)
     except BaseException:
-        leave()
+        give_up(turn)
         raise
-    if woken is not SIGNED:
-        leave()
     return woken
+
+
+def give_up(turn: Turn) -> None:
+    """End the wait of the running coroutine for `turn`, if it has begun, and was not ended. May be repeated."""
+    coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
+    if coroutine is not None and coroutine.waiting_on is turn:
+        leave()
 
 
 def insist(turn: Turn) -> None:
@@ -135,10 +133,9 @@ def wake(turn: Turn) -> None:
     """Have the hub resume the coroutine that waits for `turn`, which has left its line."""
     entry = turn.at._waits.get(turn)
     if entry is not None:  # else the waiter has not suspended yet and will look, or the thread is ending
-        home = entry[1].home
-        hub = home.hub
+        hub = entry[1].home.hub
         if hub is None or hub.polling:
-            home.enqueue(turn)
+            entry[1].home.enqueue(turn)
         else:
             hub.ready.append(turn)
 

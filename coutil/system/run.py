@@ -30,7 +30,7 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
         raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
     hub, me = this_hub(), running()
     while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
-        take_turns(operation())  # a coroutine has resumed the main program, and goes on first
+        take_turns(operation)  # a coroutine has resumed the main program, and goes on first
     return hub.run(mode)
 
 

@@ -6,8 +6,6 @@ import math
 import time as _time
 from typing import Any, Literal
 
-from greenlet import getcurrent
-
 from .._coroutines.switching import take_turns
 from .._host import interruptible
 from .._interpreter import Time
@@ -54,21 +52,15 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
     """
     if seconds is _ZERO and blocking is False:
-        me: Any = getcurrent()
-        try:
-            own = me.coroutine.operation
-        except AttributeError:
-            own = None
-        return take_turns(operation() if own is None else own)
+        return take_turns(operation)
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
             _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
         return True
-    own = operation()
     if nanoseconds <= 0:
-        return take_turns(own)
-    return own.sleep(nanoseconds)
+        return take_turns(operation)
+    return operation().sleep(nanoseconds)
 
 
 @interruptible
