@@ -39,9 +39,10 @@ class Loop:
 
         They are copied first: the ring may move while they are delivered.
         """
-        if self.room != self.status[_ROOM]:
-            self.room = self.status[_ROOM]
-            self.ring = memoryview(ffi.buffer(self.pointer.records, self.room * lib.CO_RECORD))
+        room = self.status[_ROOM]
+        if self.room != room:
+            self.ring = memoryview(ffi.buffer(self.pointer.records, room * lib.CO_RECORD))
+            self.room = room  # not before: a signal handler that raises in between would leave memory that was freed
         return _record.iter_unpack(self.ring[: count * 16].tobytes())
 
     def count(self) -> int:

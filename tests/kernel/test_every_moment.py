@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import pytest
 
 from coutil import coroutine, spawn, sync, system, uv
+from coutil._kernel.hub import this_hub
 from coutil._libuv.loop import Loop
 from tests.helpers.boundaries import Arrival, at_every_boundary
 from tests.helpers.tcp import BIG, pairs, with_plain_peer
@@ -167,6 +168,31 @@ def test_two_handlers_that_raise_in_one_turn(monkeypatch, escaped):
         Interrupted.ends(waiters[-1])
         assert {type(error) for _, error in escaped} <= {Late}
         escaped.clear()
+
+
+def test_a_handler_raises_while_the_ring_moves():
+    """The view of what libuv tells is made anew the next time, if a signal handler has kept it from being made."""
+    system.suspend()
+    loop, running = this_hub().loop, []
+
+    def program():
+        loop.ring, loop.room = None, 0  # as before the first turn; it moves when there is more to tell
+        running.append(True)
+        for _ in range(2):
+            with suppress(Late):
+                system.suspend(0.0001)
+        running.clear()
+
+    def late():
+        if running:
+            raise Late
+
+    def check(boundary):
+        assert system.fileinfo("/", "type") == "directory"
+        assert len(loop.ring) == loop.room * 16
+
+    places = at_every_boundary(lambda: (program, late, check), often=1)
+    assert any(place.startswith("Loop.records ") for place in places)
 
 
 # -- handlers that raise, everywhere ----------------------------------------------------------------------------------
