@@ -25,7 +25,7 @@ from .._kernel.entries import NOBODY, Entry, Slotted
 from .._kernel.hub import Hub, this_hub
 from .._report import purpose
 from ..errors import Cancelled, Timeout
-from .origin import Origin
+from .origin import Origin, made_in
 
 if TYPE_CHECKING:
     from .children import Task
@@ -48,17 +48,18 @@ class Block(Origin):
     _seconds = 0.0  # from the beginning of the block to its deadline
     _tasks: Iterable[Task[Any]] = ()  # the children that have not ended, in the order of their start
 
-    def __init__(self, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
-        """deadline: in seconds of `system.time()`; None: never. shield: no cancellation from outside enters.
+    def __init__(self, name: str, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
+        """name: the function that makes it. deadline: in seconds of `system.time()`; None: never.
 
-        maker: see `Origin`.
+        shield: no cancellation from outside enters. maker: the frame of the caller; it is not kept.
         """
+        self._name = name
         self._deadline = deadline
         self.cancelled = False
         self.expired = False
         if shield is not False:
             self.shield = checked_shield(shield)
-        super().__init__(maker)
+        self._maker = made_in(maker)
 
     @property
     def deadline(self) -> float | None:
@@ -78,7 +79,7 @@ class Block(Origin):
             if self.cancelled or host.cancelled is not None:
                 host.cancelled = cancelling(host)  # we may be a shield
             if not self.cancelled and self._deadline is not None:
-                self._set_alarm(this_hub(), self._deadline)
+                self._set_alarm(host.home.hub or this_hub(), self._deadline)
         except BaseException:
             self._leave()
             raise
@@ -109,8 +110,12 @@ class Block(Origin):
                 raise RuntimeError(f"{self!r} is not open")
             return
         innermost = host.scope is self
-        unlink(self, host)
-        host.cancelled = cancelling(host)
+        if innermost:
+            host.scope = outer = self._outer
+            host.cancelled = outermost(outer) if outer is not None else None
+        else:
+            unlink(self, host)
+            host.cancelled = cancelling(host)
         if not innermost or getattr(getcurrent(), "coroutine", None) is not host:
             raise RuntimeError(f"{self!r} was left before a block inside it, or by another coroutine")
 
@@ -400,6 +405,8 @@ def raise_again(error: BaseException) -> NoReturn:
 
 def checked_time(name: str, value: Any) -> float | None:
     """Return a number of seconds, None if it is no limit. Raises TypeError, ValueError (NaN)."""
+    if (value.__class__ is int or value.__class__ is float) and -_LATEST < value < _LATEST:
+        return value
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):

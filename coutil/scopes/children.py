@@ -112,9 +112,8 @@ class _Alone(Block):
 
     def __init__(self, task: Task[Any]) -> None:
         """Put it between the scope and the outermost block of the child."""
-        super().__init__(None, False, None)
+        super().__init__(repr(task), None, False, None)
         self._entered = True
-        self._name = repr(task)
         child = task.coroutine
         self._host = ref(child)
         inner, block = None, child.scope
@@ -132,7 +131,7 @@ class Scope(Block):
 
     def __init__(self, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
         """See `scope` and `Block`."""
-        super().__init__(deadline, shield, maker)
+        super().__init__("scope", deadline, shield, maker)
         self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
         self._awaited: _Awaited | None = None  # while the host waits for the children

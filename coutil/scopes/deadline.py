@@ -15,17 +15,13 @@ class Deadline(Block):
     `expired` (bool): whether the time was up before the block was left.
     """
 
-    def __init__(self, name: str, deadline: float | None, shield: bool, maker: FrameType | None) -> None:
-        """name: the function that makes it; see there, and `Block`."""
-        self._name = name
-        super().__init__(deadline, shield, maker)
-
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`, or nothing."""
         self._leave()
-        if not is_of(raised, self) and (raised is not None or not self._refused):
+        cut = self._refused if raised is None else is_of(raised, self)
+        if not cut:
             return False
         if self._becomes_timeout():
             raise self._timeout() from raised

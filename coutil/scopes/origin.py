@@ -10,25 +10,21 @@ from typing import Any
 
 from .._report import relative
 
-__all__ = ["Origin"]
+__all__ = ["Maker", "Origin", "made_in"]
+
+Maker = tuple[CodeType, int, dict[str, Any]]  # code, instruction and globals of the caller
 
 
 class Origin:
     """What a block knows of the call that has made it, the innermost one outside coutil.
 
-    A block is made much more often than it is told about: so only what tells its line is kept.
+    A block is made much more often than it is told about: so only what tells its line is kept, and no function of ours
+    is called for it that could be written out.
     """
 
     _name = "scope"  # the function that was called
     _entered = _left = False
-    _maker: tuple[CodeType, int, dict[str, Any]] | None = None  # code, instruction and globals of the caller
-
-    def __init__(self, maker: FrameType | None) -> None:
-        """maker: the frame of the caller; it is not kept."""
-        while maker is not None and str(maker.f_globals.get("__name__")).startswith("coutil."):
-            maker = maker.f_back
-        if maker is not None:
-            self._maker = (maker.f_code, maker.f_lasti, maker.f_globals)
+    _maker: Maker | None = None
 
     def __del__(self) -> None:
         """Warn of a block that was made, but not entered: nothing would ever be cut, or waited for."""
@@ -51,6 +47,19 @@ class Origin:
             return self._name
         code, step, _ = self._maker
         return f"{self._name} at {relative(code.co_filename)}:{_line(code, step)}"
+
+
+def made_in(frame: FrameType | None) -> Maker | None:
+    """Return what is kept of a frame, or of the innermost one outside coutil that has called it."""
+    while frame is not None:
+        try:
+            ours = frame.f_globals["__name__"][:7] == "coutil."
+        except (KeyError, TypeError):  # code without a module, or with a strange one
+            ours = False
+        if not ours:
+            return frame.f_code, frame.f_lasti, frame.f_globals
+        frame = frame.f_back
+    return None
 
 
 def _line(code: CodeType, step: int) -> int | None:
