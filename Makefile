@@ -42,7 +42,7 @@ test: install    ## all tests, with the state machines checked at every transiti
 test-libuv: install $(LIBUV)/prefix    ## the tests that concern libuv, against a newer one; ARGS go to pytest
 	rm -rf $(LIBUV)/tree $(LIBUV)/venv/.installed && mkdir -p $(LIBUV)/tree
 	git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C $(LIBUV)/tree
-	$(MAKE) -C $(LIBUV)/tree test COUTIL_LIBUV=$(LIBUV)/prefix VENV=$(LIBUV)/venv \
+	$(MAKE) --no-print-directory -C $(LIBUV)/tree test COUTIL_LIBUV=$(LIBUV)/prefix VENV=$(LIBUV)/venv \
 	    ARGS='$(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal $(LIBUV_TESTS))'
 
 check: install   ## lint, format, types and the rules of the architecture
