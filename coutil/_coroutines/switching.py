@@ -21,7 +21,7 @@ from .._interpreter import Time
 from ..errors import NotYieldable
 from .books import Token, foreign
 from .runner import ENDED, Runner, depth
-from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, DEBUG, FREED
+from .states import AWAIT_HANDLE, FREED, RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,9 +222,7 @@ def take_turns(operation: Callable[[], Any]) -> Any:
         me.resumer = None
         heir = first.coroutine  # perhaps the running one, where the order of the queue is another one
         heir.resumer = heir.gate
-        if DEBUG:
-            _arm(first)
-        first.state = FREED  # 8
+        first.state = RELEASED  # 6, 9, 8, as in fire()
         woken = heir._greenlet.switch(SIGNED)
         if woken is SIGNED:
             return True
@@ -235,12 +233,6 @@ def take_turns(operation: Callable[[], Any]) -> Any:
             _not_entered(me, heir, hub)
         raise
     return landed(woken)
-
-
-def _arm(own: Any) -> None:
-    """Do the transitions of `fire` that cost time and change nothing."""
-    own.state = ARMED  # 6
-    own.state = CLOSE_HANDLE  # 9
 
 
 def yield_(value: object) -> Any:

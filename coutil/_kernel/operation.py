@@ -28,6 +28,7 @@ from .._coroutines.states import (
     CLOSE_REQUEST,
     FREED,
     OPERATION,
+    RELEASED,
     State,
     checked,
 )
@@ -103,9 +104,7 @@ class Operation(Slotted, Entry):
         hub.entering = coroutine
         del hub.ready[0]
         hub.luck = LUCK
-        self.state = ARMED  # 6; there is no handle to keep armed, so it is released at once
-        self.state = CLOSE_HANDLE  # 9
-        self.state = FREED  # 8
+        self.state = RELEASED  # 6, 9, 8
         wake(coroutine)
         return True
 
@@ -118,9 +117,7 @@ class Operation(Slotted, Entry):
         hub.entering = coroutine
         del hub.ready[0]
         hub.luck = LUCK
-        self.state = ARMED  # 6
-        self.state = CLOSE_HANDLE  # 9
-        self.state = FREED  # 8
+        self.state = RELEASED  # 6, 9, 8
         return coroutine
 
     def leave_queue(self) -> None:
