@@ -79,7 +79,7 @@ def test_a_thread_that_waits_for_a_processor():
         import _thread, os, subprocess, sys
         from coutil import promise, system
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4)]
+        busy = [subprocess.Popen(["sh", "-c", "while kill -0 $PPID; do :; done"]) for _ in range(4)]
         system.suspend(0.1)
         made, fulfill = promise.create()
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
