@@ -23,7 +23,7 @@ from ._kernel.hub import Hub, this_hub
 from ._kernel.operation import Operation
 from ._kernel.wakers import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
-from .scopes.block import Alarm
+from .scopes.alarm import Alarm
 
 __all__ = ["ManualClock", "ignore_threads", "manual_clock"]
 

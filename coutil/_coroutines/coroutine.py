@@ -253,6 +253,8 @@ class Coroutine(Unique):
             if own is None:
                 return False
             self.home.report(self, own)
+        elif self.resumer is getcurrent():  # it was not entered
+            self.resumer = None
         return True
 
     def _launch(self) -> None:
@@ -355,6 +357,7 @@ class Coroutine(Unique):
             self.resumer = None  # as in resume()
             raise
         except BaseException as escaped:
+            self._put_in_order()
             leave_out_own_frames(escaped)
             raise
 

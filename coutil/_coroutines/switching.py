@@ -448,7 +448,9 @@ def interrupt(coroutine: Coroutine, thrown: Thrown) -> None:
         coroutine.throw(thrown.take())
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as escaped:  # noqa: BLE001  # reported
+    except BaseException as escaped:
+        if coroutine._greenlet is not None:  # it is not the coroutine's: a signal handler has raised here
+            raise
         coroutine.home.report(coroutine, escaped)
 
 

@@ -154,7 +154,10 @@ class Operation(Slotted, Entry):
                 return True
             self._stop_timer()
         except BaseException:
-            self._stop_timer()
+            try:
+                self._stop_timer()
+            finally:
+                self._stop_timer()  # what a signal handler has interrupted
             raise
         return woken
 

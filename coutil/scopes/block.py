@@ -9,7 +9,7 @@ all others. An error that users handle (`Timeout`) is made where the block is le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -18,13 +18,14 @@ from greenlet import getcurrent
 
 from .._asynchronous import asynchronous
 from .._coroutines.books import foreign
-from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.coroutine import Coroutine, home, running
 from .._coroutines.switching import Thrown, interrupt
 from .._interpreter import get_ident
-from .._kernel.entries import NOBODY, Entry, Slotted
+from .._kernel.entries import Entry
 from .._kernel.hub import Hub, this_hub
 from .._report import purpose
 from ..errors import Cancelled, Timeout
+from .alarm import Alarm
 from .origin import Origin, made_in
 
 if TYPE_CHECKING:
@@ -100,15 +101,23 @@ class Block(Origin):
 
     def _leave(self) -> None:
         """End the block; others around it may be cancelled still. Raises RuntimeError if it was not its turn."""
+        try:
+            wrong = self._end()
+        except BaseException:
+            self._end()  # a signal handler has raised
+            raise
+        if wrong:
+            raise RuntimeError(f"{self!r} {wrong}")
+
+    def _end(self) -> str:
+        """Take the block out of those around its coroutine; return what is wrong. May be repeated."""
         host, entered = self._inside(), self._host is not None
-        self._host, self._left = None, True
         if self._alarm is not None:
             self._alarm.stop()
             self._alarm = None
         if host is None:
-            if not entered:
-                raise RuntimeError(f"{self!r} is not open")
-            return
+            self._host, self._left = None, True
+            return "" if entered else "is not open"
         innermost = host.scope is self
         if innermost:
             host.scope = outer = self._outer
@@ -116,8 +125,9 @@ class Block(Origin):
         else:
             unlink(self, host)
             host.cancelled = cancelling(host)
-        if not innermost or getattr(getcurrent(), "coroutine", None) is not host:
-            raise RuntimeError(f"{self!r} was left before a block inside it, or by another coroutine")
+        here = getattr(getcurrent(), "coroutine", None) is host
+        self._host, self._left = None, True
+        return "" if innermost and here else "was left before a block inside it, or by another coroutine"
 
     def cancel(self) -> None:
         """Have every wait inside the block raise `Cancelled`, from now until the block is left.
@@ -131,8 +141,26 @@ class Block(Origin):
         if self.cancelled or self._left:
             return
         self.cancelled = True
-        if host is not None and self._becomes_timeout():
-            self._waited = wait_of(host)
+        try:
+            if host is not None and self._becomes_timeout():
+                self._waited = wait_of(host)
+            self._cut()
+        except BaseException:  # perhaps a signal handler's: the hub tells those who are left
+            home().call_soon(self._cut_rest)
+            raise
+
+    def _cut_rest(self) -> None:
+        """Tell those inside who may not know yet that the block was cancelled; the others are told nothing new."""
+        if not self._left:
+            try:
+                self._cut()
+            except BaseException:
+                home().call_soon(self._cut_rest)
+                raise
+
+    def _cut(self) -> None:
+        """Cut the waits inside the block. May be repeated."""
+        host = self._inside()
         leaving: BaseException | None = None
         for one in self._concerned(host):
             try:
@@ -330,62 +358,6 @@ def outermost(block: Block | None) -> Block | None:
             found = block
         block = None if block.shield else block._outer
     return found
-
-
-class Alarm(Slotted):
-    """A timer of the hub, for a block's deadline."""
-
-    __slots__ = ("expire", "generation", "hub", "slot")
-
-    def __init__(self, hub: Hub, expire: Callable[[], None]) -> None:
-        self.hub, self.expire = hub, expire
-        self.slot = self.generation = -1
-
-    def start(self, nanoseconds: int) -> None:
-        """Start the timer; whoever calls has noted us before, and stops it if an exception ends the block."""
-        hub = self.hub
-        self.slot = hub.take(self)
-        self.generation = hub.generation
-        try:
-            hub.clock.start(self.slot, self.generation, nanoseconds)
-        except BaseException:
-            self.stop()
-            hub.check()
-            raise
-
-    def hold(self, hold: bool) -> None:
-        """Set whether the loop is alive for this timer's sake."""
-        if self.generation >= 0:
-            self.hub.clock.hold(self.slot, hold)
-
-    def deliver(self, generation: int, result: int, where: int) -> bool:
-        """The time has come."""
-        if generation != self.generation:
-            return False
-        hub = self.hub  # from here on nothing looks for signals: see deliveries.py
-        del hub.records[0]
-        hub.owners[self.slot] = NOBODY
-        hub.free += (self.slot,)
-        self.generation = -1
-        try:
-            self.expire()
-        except BaseException:  # raised by a signal handler, before the block knows that its time is up
-            hub.home.call_soon(self.expire)
-            raise
-        return True
-
-    def stop(self) -> None:
-        """Forget the timer, unless it has fired. May be repeated."""
-        if self.generation >= 0:
-            hub = self.hub
-            hub.clock.stop(self.slot)
-            hub.owners[self.slot] = NOBODY
-            hub.free += (self.slot,)
-            self.generation = -1
-
-    def lost(self) -> None:
-        """The loop is gone."""
-        self.generation = -1
 
 
 def is_of(error: BaseException | None, block: Block | None) -> bool:

@@ -11,11 +11,11 @@ from weakref import ref
 from greenlet import GreenletExit, getcurrent
 
 from .._coroutines.books import foreign
-from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.functions import check_function
+from .._coroutines.coroutine import Coroutine, home, running
+from .._coroutines.functions import check_function, is_python
 from .._coroutines.switching import park
 from .._interpreter import get_ident
-from .._kernel.entries import Slotted, Wake
+from .._kernel.entries import NOBODY, Slotted, Wake
 from .._kernel.hub import this_hub
 from ..errors import Deadlock, Forked, TaskCancelled, UVError
 from .block import Block, checked_time, is_of, outermost, raise_again
@@ -94,7 +94,7 @@ class Task(Generic[T]):
 
     def _end(self, state: str, error: BaseException | None) -> None:
         self._state = state
-        if error is not None:
+        if error is not None and error is not self._error:
             self._error = error
             self._traceback = error.__traceback__ and error.__traceback__.tb_next  # without the frame of `_run`
             error.__traceback__ = self._traceback
@@ -135,15 +135,16 @@ class Scope(Block):
         self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
         self._awaited: _Awaited | None = None  # while the host waits for the children
+        self._starting: Any = None  # the child that `spawn` starts; or why its function could not be entered
 
     def spawn(self, function: Callable[[*Arguments], T], *arguments: *Arguments, name: str | None = None) -> Task[T]:
         """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
 
         The first exception that escapes from a child cancels the scope, which raises it, in a group, when all have
         ended. Children may spawn, too. Nothing is started any more in a scope that has failed, or was cancelled.
-        Returns the `Task`. Raises TypeError, RuntimeError (the block is not open), `ForeignThread`, and
-        `errors.Cancelled` (it was cancelled): the block swallows that; other coroutines that spawn into it must not
-        expect it to.
+        Returns the `Task`. Raises TypeError, also if the arguments do not fit the function; RuntimeError (the block is
+        not open), `ForeignThread`, and `errors.Cancelled` (it was cancelled): the block swallows that; other coroutines
+        that spawn into it must not expect it to.
         """
         check_function(function, name)
         host = self._inside()
@@ -156,15 +157,22 @@ class Scope(Block):
             raise foreign(f"{self!r}", host.home.thread)
         child.scope = self
         self._tasks[task] = None  # from here on it is among those that `cancel` tells
-        block = outermost(self)
-        if block is not None:
-            del self._tasks[task]
-            raise block._error()
         try:
+            block = outermost(self)
+            if block is not None:
+                raise block._error()
+            self._starting = task
             child._launch()
-        finally:
-            if child._greenlet is None or child._start is not None:
+        except BaseException:
+            if child._start is not None:
                 self._forget(task)
+            raise
+        finally:
+            refused, self._starting = self._starting, None
+            if child._greenlet is None and child._start is None:
+                self._forget(task)
+        if isinstance(refused, TypeError):
+            raise refused
         return task
 
     @property
@@ -179,34 +187,54 @@ class Scope(Block):
 
     def _run(self, task: Task[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         """Be a child: whatever happens ends up in its task, and what nobody else is told of, in the scope."""
-        failure: BaseException | None = None
+        outcome: BaseException | None = None
         try:
             task._value = function(*arguments)
         except BaseException as error:  # noqa: BLE001  # kept for the one who asks; raised at the end of the block
-            if isinstance(error, GreenletExit) or self._is_outside(error) or is_of(error, task._alone):
-                task._end("cancelled", error)
-            else:
-                task._end("failed", error)
-                failure = error
-        else:
-            task._end("done", None)
+            outcome = error
+            if self._starting is task and _was_not_entered(function, error):
+                self._starting = error.with_traceback(None)
+                return
         del function, arguments
-        task.coroutine.scope = task.coroutine.cancelled = None
-        del self._tasks[task]
-        self._wake_waiters(task)
-        del task  # the frames of its error's traceback refer to this one
+        try:
+            failure = self._settle(task, outcome)
+        except BaseException as error:  # noqa: BLE001  # a signal handler's: the child has failed with it
+            error.__context__ = error.__context__ or outcome
+            failure = self._settle(task, error)
+        del task, outcome  # the frames of its error's traceback refer to this one
         if failure is not None:
             try:
                 self._fail(failure)
             finally:
                 del failure
 
+    def _settle(self, task: Task[Any], outcome: BaseException | None) -> BaseException | None:
+        """Note what a child has ended with, and wake those who wait for that; return its failure. May be repeated."""
+        failure = None
+        if outcome is None:
+            task._end("done", None)
+        elif isinstance(outcome, GreenletExit) or self._is_outside(outcome) or is_of(outcome, task._alone):
+            task._end("cancelled", outcome)
+        else:
+            task._end("failed", outcome)
+            failure = outcome
+            if not self._left:
+                self._note(outcome, len(self._errors))
+        task.coroutine.scope = task.coroutine.cancelled = None
+        self._tasks.pop(task, None)
+        self._wake_waiters(task)
+        return failure
+
     def _fail(self, error: BaseException) -> None:
-        """Take the error of a child. If the host has left without waiting for it, the excepthook gets it."""
+        """Cut the others: a child has failed. If the host has left without waiting, the excepthook gets the error."""
         if self._left:
             raise error
-        self._note(error, len(self._errors))
-        self.cancel()
+        try:
+            self.cancel()
+        except BaseException:
+            if not self.cancelled:  # a signal handler has raised before
+                home().call_soon(self.cancel)
+            raise
 
     def _note(self, error: BaseException, at: int) -> None:
         """Remember an error that the block ends with; `Task.result` may have raised the same one in several places."""
@@ -348,15 +376,25 @@ class _Waiting(Slotted):
         self.gone = True
 
 
+def _was_not_entered(function: Callable[..., object], error: BaseException) -> bool:
+    """Return whether a call of `_run`'s has failed before it began, mostly because of its arguments."""
+    began = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+    return error.__class__ is TypeError and not began and is_python(function)
+
+
 def _park(me: Coroutine, what: object) -> None:
     """Suspend the running coroutine until something resumes it."""
     hub, waiting = this_hub(), _Waiting(me)
-    slot = hub.take(waiting)
+    slot = 0
     try:
+        slot = hub.take(waiting)
         park(me, what)
     finally:
-        if not waiting.gone:
-            hub.drop(slot)
+        if not slot and waiting in hub.owners:  # a signal handler has raised just after it was taken
+            slot = hub.owners.index(waiting)
+        if slot and not waiting.gone:  # from here on nothing looks for signals, as in drop()
+            hub.owners[slot] = NOBODY
+            hub.free += (slot,)
 
 
 def scope(*, deadline: float | None = None, shield: bool = False) -> Scope:

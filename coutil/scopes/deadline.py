@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from types import FrameType, TracebackType
+from typing import Literal, TypeVar
 
 from .._kernel.hub import this_hub
 from .block import Block, checked_time, is_of
+
+_Kind = TypeVar("_Kind", bound="Deadline")
 
 
 class Deadline(Block):
@@ -17,22 +20,33 @@ class Deadline(Block):
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`, or nothing."""
+    ) -> Literal[False]:
+        """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`."""
         self._leave()
-        cut = self._refused if raised is None else is_of(raised, self)
-        if not cut:
-            return False
-        if self._becomes_timeout():
+        if self._refused if raised is None else is_of(raised, self):
             raise self._timeout() from raised
-        return True
+        return False
 
     def _becomes_timeout(self) -> bool:
-        return self._name != "move_on_after"
+        return True
 
     def __repr__(self) -> str:
         """State and time."""
         return f"<Deadline {self._state()} at={self.deadline}>"
+
+
+class _MoveOn(Deadline):
+    """What `move_on_after` makes. A type checker learns that the block may end before its last line."""
+
+    def __exit__(  # type: ignore[override]  # it is a Deadline in every other respect
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """End the block. If its waits were cut, and no other error leaves it, that is all."""
+        self._leave()
+        return self._refused if raised is None else is_of(raised, self)
+
+    def _becomes_timeout(self) -> bool:
+        return False
 
 
 def timeout(seconds: float | None, *, shield: bool = False) -> Deadline:
@@ -44,12 +58,12 @@ def timeout(seconds: float | None, *, shield: bool = False) -> Deadline:
     seconds: None and `math.inf` are no limit; with 0 or less the first wait raises. Costs one timer. shield: no
     cancellation from outside enters the block: for clean-up that has to wait. Raises TypeError, ValueError (NaN).
     """
-    return _from_now("timeout", seconds, shield, sys._getframe().f_back)
+    return _from_now(Deadline, seconds, shield, sys._getframe().f_back)
 
 
 def limit(timeout: float | None) -> Deadline:
     """Return what `timeout` does, for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
-    return _from_now("timeout", timeout, False, sys._getframe().f_back, "timeout")
+    return _from_now(Deadline, timeout, False, sys._getframe().f_back, "timeout")
 
 
 def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:
@@ -60,20 +74,21 @@ def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:
     return Deadline("timeout_at", checked_time("deadline", deadline), shield, sys._getframe().f_back)
 
 
-def move_on_after(seconds: float | None, *, shield: bool = False) -> Deadline:
+def move_on_after(seconds: float | None, *, shield: bool = False) -> _MoveOn:
     """Return what `timeout` does, but the time being up only ends the block; `.expired` tells.
 
     Raises TypeError, ValueError (NaN).
     """
-    return _from_now("move_on_after", seconds, shield, sys._getframe().f_back)
+    return _from_now(_MoveOn, seconds, shield, sys._getframe().f_back)
 
 
 def _from_now(
-    name: str, value: float | None, shield: bool, maker: FrameType | None, argument: str = "seconds"
-) -> Deadline:
+    kind: type[_Kind], value: float | None, shield: bool, maker: FrameType | None, argument: str = "seconds"
+) -> _Kind:
+    name = "move_on_after" if kind is _MoveOn else "timeout"
     seconds = checked_time(argument, value)
     if seconds is None:
-        return Deadline(name, None, shield, maker)
-    made = Deadline(name, this_hub().clock.update() / 1e9 + seconds, shield, maker)
+        return kind(name, None, shield, maker)
+    made = kind(name, this_hub().clock.update() / 1e9 + seconds, shield, maker)
     made._seconds = seconds
     return made

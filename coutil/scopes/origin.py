@@ -27,7 +27,11 @@ class Origin:
     _maker: Maker | None = None
 
     def __del__(self) -> None:
-        """Warn of a block that was made, but not entered: nothing would ever be cut, or waited for."""
+        """Warn of a block that was made, but not entered: nothing would ever be cut, or waited for.
+
+        That is so, too, if a signal handler raises between the call that makes a block and its `with`: a finalizer
+        cannot know of an exception that is on its way.
+        """
         if self._entered or self._left or sys.is_finalizing() or self._maker is None:
             return
         code, step, variables = self._maker

@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 
 from coutil import coroutine, event, promise, queued, spawn, system
+from coutil.errors import TaskCancelled
+from coutil.scopes import scope
 from tests.helpers.boundaries import at_every_boundary
 
 
@@ -237,3 +239,118 @@ def test_a_runner_that_the_hub_uses(escaped):
         return one.program, one.action, one.check
 
     assert len(at_every_boundary(make)) > 50
+
+
+# -- scopes -----------------------------------------------------------------------------------------------------------
+
+
+class Scoped:
+    """A coroutine has a scope with children. A handler raises while that is cancelled, or filled, or while they end."""
+
+    def __init__(self, escaped, step):
+        """step: called with the scope, while a handler may raise."""
+        self.escaped, self.step = escaped, step
+        self.late, self.ended, self.begun = [], [], []
+        self.armed = self.raised = False
+        self.scope = None
+        self.host = spawn.call(self.body)
+
+    def body(self):
+        try:
+            with scope() as self.scope:
+                for number in range(3):
+                    self.scope.spawn(self.child, number)
+                system.suspend(1000)
+        except* Late as group:
+            self.late += group.exceptions
+
+    def child(self, number):
+        self.begun.append(number)
+        try:
+            system.suspend(1000)
+        finally:
+            self.ended.append(number)
+
+    def program(self):
+        self.armed = True
+        try:
+            self.step(self)
+        except Late as error:
+            self.late.append(error)
+        self.armed = False
+
+    def action(self):
+        if self.armed:
+            self.armed, self.raised = False, True
+            raise Late
+
+    def check(self, boundary):
+        self.armed = False
+        for _ in range(3):
+            system.suspend()
+        if not self.scope.cancelled:
+            self.scope.cancel()
+        for _ in range(4):
+            system.suspend()
+        assert sorted(self.ended) == sorted(self.begun), (self.begun, self.ended)
+        assert self.host.status == "dead"
+        told = {id(error): error for error in self.late}  # the scope raises what `result` has raised
+        assert len(told) + len(self.escaped) == self.raised, (self.late, self.escaped)
+        self.escaped.clear()
+
+
+def cancels(one):
+    one.scope.cancel()
+
+
+def fills(one):
+    one.scope.spawn(one.child, 7)
+
+
+def ends(one):
+    task = one.scope.spawn(int, "7")
+    assert task.result() == 7 if task.done and not repr(task).endswith("cancelled>") else one.raised
+
+
+def awaits(one):
+    task = one.scope.spawn(system.suspend)
+    try:
+        assert task.result() is True
+    except TaskCancelled:  # the child got what the handler raised, or another one did
+        assert one.raised
+    except Late as error:
+        if error not in one.late:
+            raise
+
+
+@pytest.mark.parametrize("step", [cancels, fills, ends, awaits])
+def test_scopes_end(step, escaped):
+    """A scope that a handler interrupts cuts all of its children, waits for each that has begun, and for no other."""
+    system.suspend()
+
+    def make():
+        one = Scoped(escaped, step)
+        return one.program, one.action, one.check
+
+    assert len(at_every_boundary(make)) > 15
+
+
+def test_what_runs_out_of_arguments():
+    """The arguments of a child are checked where it is spawned."""
+    with scope() as s:
+        with pytest.raises(TypeError, match="positional argument"):
+            s.spawn(lambda one: one)
+        assert s.children == ()
+        task = s.spawn(lambda one: one, 1)
+    assert task.result() == 1
+
+
+def test_failures_inside_of_a_child_are_its_own():
+    """A TypeError of the function itself is the child's."""
+
+    def body():
+        raise TypeError
+
+    with pytest.raises(ExceptionGroup), scope() as s:
+        task = s.spawn(body)
+    assert repr(task).endswith("failed>")

@@ -76,3 +76,13 @@ def coroutines() -> None:
     assert_type(made.name, str)
     assert_type(made.status, str)
     coroutine.create("x")  # error: no function
+
+
+def in_time() -> int:
+    with timeout(5):
+        return 1
+
+
+def perhaps_in_time() -> int:  # error: the block may end before
+    with move_on_after(5):
+        return 1
