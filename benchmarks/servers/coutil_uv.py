@@ -5,7 +5,7 @@ import sys
 from coutil import uv
 
 
-def onread(stream: uv.TCP, err: Exception | None, data: bytes | None) -> None:
+def onread(stream: uv.TCP | uv.Pipe, err: Exception | None, data: bytes | None) -> None:
     """Send back what arrives."""
     if data:
         stream.write(data)
@@ -13,25 +13,30 @@ def onread(stream: uv.TCP, err: Exception | None, data: bytes | None) -> None:
         stream.close_soon()
 
 
-def onconnection(server: uv.TCP, err: Exception | None) -> None:
+def onconnection(server: uv.TCP | uv.Pipe, err: Exception | None) -> None:
     """Begin to read."""
     if err is None:
-        stream = uv.TCP(server.loop)
+        stream = server.__class__(server.loop)
         server.accept(stream)
-        stream.nodelay()
+        if isinstance(stream, uv.TCP):
+            stream.nodelay()
         stream.onread = onread
         stream.read_start()
 
 
-def serve(port: int) -> None:
-    """Accept for ever."""
-    server = uv.TCP()
-    server.bind("127.0.0.1", port)
+def serve(where: str) -> None:
+    """Accept for ever, on a port or a path."""
+    server = uv.TCP() if where.isdecimal() else uv.Pipe()
+    if isinstance(server, uv.TCP):
+        server.bind("127.0.0.1", int(where))
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+    else:
+        server.bind(where)
     server.onconnection = onconnection
     server.listen(1024)
-    print(f"listening on 127.0.0.1:{server.getsockname()[1]}", flush=True)
+    print(f"listening on {where}", flush=True)
     server.loop.run()
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(sys.argv[1])
