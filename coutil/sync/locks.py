@@ -126,13 +126,18 @@ class Lock(Primitive):
             raise RuntimeError(f"the caller does not own {self!r}")
 
     def _free(self) -> None:
-        if self._line:
-            turn, _ = self._line.popitem(False)
-            self._owner = turn.who
-            turn.done = True
-            wake(turn)
-        else:
-            self._owner = None
+        while (turn := next(iter(self._line), None)) is not None:
+            if turn in self._line:  # from here on nothing looks for signals
+                del self._line[turn]
+                self._owner = turn.who
+                turn.done = True
+                try:
+                    return wake(turn)
+                except BaseException:  # of a signal handler; to wake twice is no harm
+                    wake(turn)
+                    raise
+        self._owner = None
+        return None
 
     def _retake(self) -> None:
         """Acquire the lock, whatever is thrown meanwhile, and then raise that.
@@ -244,10 +249,18 @@ class Semaphore(Primitive):
 
     def _free(self, n: int = 1) -> None:
         turns: list[Turn] = []
-        while n and self._line:
-            turn, _ = self._line.popitem(False)
-            turn.done = True
-            turns.append(turn)
-            n -= 1
-        self._value += n  # in one step: a signal handler may release, too
-        wake_all(turns)
+        try:
+            while n and (turn := next(iter(self._line), None)) is not None:
+                if turn in self._line:  # from here on nothing looks for signals
+                    del self._line[turn]
+                    turn.done = True
+                    turns += (turn,)
+                    n -= 1
+            self._value += n  # in one step: a signal handler may release, too
+            n = 0
+            wake_all(turns)
+        except BaseException:  # of a signal handler; to wake twice is no harm
+            wake_all(turns)
+            if n:
+                self._free(n)
+            raise
