@@ -322,8 +322,22 @@ def _freeze_others() -> None:
 
 def _at_exit() -> None:
     _freeze_others()
-    for hub in [one for one in _main if one.home.thread == get_ident()]:
+    mine = [one for one in _main if one.home.thread == get_ident()]
+    for hub in mine:
         hub.close()
+    if mine and getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, _on_interrupt_at_exit)
+
+
+def _on_interrupt_at_exit(
+    number: int, frame: FrameType | None, raise_: Callable[[int, FrameType | None], Any] = default_int_handler
+) -> None:
+    """Raise KeyboardInterrupt, but not in one of our finalizers.
+
+    The interpreter would print and drop it there; the process ends anyway. Our globals may be gone by now.
+    """
+    if frame is None or frame.f_code.co_name != "__del__" or "coutil" not in frame.f_code.co_filename:
+        raise_(number, frame)
 
 
 def _after_fork_in_child() -> None:

@@ -312,6 +312,9 @@ class Coroutine(Unique):
         if values:
             self._start = (self._start[0], values)
         runner = where.runners.pop() if where.runners else new_runner(where)
+        if runner is self.resumer:  # it is about to be idle: a signal handler that runs in it has called us
+            runner = new_runner(where)
+            where.runners.append(self.resumer)
         runner.coroutine = self
         runner.gr_context = self.context
         self._greenlet = runner

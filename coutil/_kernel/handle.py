@@ -253,28 +253,44 @@ class Handle(Slotted):
         Raises `ForeignThread`, `Forked`.
         """
         me, here = getcurrent(), get_ident() == self.thread
+        switches = me is not self.hub.greenlet and not ((collections or handlers) and asynchronous())
         if self.closed:
             return
         if not here or self.hub.forked:
             raise self._foreign()
-        slot, self.slot = self.slot, NOWHERE  # nothing is called until the state tells everybody
+        slot, self.slot = self.slot, NOWHERE  # nothing is called until the state shows it
+        if slot == NOWHERE != self._closing:
+            return  # we are a finalizer, and interrupt another call of this function
         waiter, self.waiter = self.waiter, None
-        parked = waiter is not None and waiter.resumer is None and waiter._greenlet is not me
-        if parked and (collections or handlers) and asynchronous():
-            parked = False
+        parked = switches and waiter is not None and waiter.resumer is None and waiter._greenlet is not me
         if waiter is not None and parked:
             waiter.resumer = me  # so that nobody else resumes it
         self.state = O_CLOSE  # 1, 5, 8
         self.stash = None
-        lib.co_close(self.pointer, slot)
         if waiter is None:
-            return
-        told = Thrown(self.interruption())
-        if parked:
-            waiter.resumer = None
+            lib.co_close(self.pointer, slot)
+        else:
+            self._close_under(waiter, slot, parked)
+
+    def _close_under(self, waiter: Coroutine, slot: int, parked: bool) -> None:
+        """Close the handle that `waiter` waits for, and tell that; the hub does so unless the waiter is parked.
+
+        A signal handler or a finalizer must not switch, and the waiter may be about to suspend.
+        """
+        told = None
+        try:
+            lib.co_close(self.pointer, slot)
+            if parked:
+                told = Thrown(self.interruption())
+        finally:
+            if parked:
+                waiter.resumer = None
+            if told is None:
+                self.hub.ready.append(_Interrupt(self, waiter))
+        if told is not None:
             interrupt(waiter, told)
-        else:  # a signal handler or a finalizer calls, which must not switch; the waiter may be about to suspend
-            self.hub.enqueue(_Interrupt(self, waiter))
+        elif self.hub.polling:
+            lib.co_wake(self.hub.loop.pointer)
 
     def interruption(self) -> Closed:
         """Return what the waiter is told when its object is closed."""

@@ -459,7 +459,7 @@ class _Cut(Entry):
 
     def fire(self) -> None:
         """Do so, if it waits still."""
-        if self.guest.cancelled is not None:
+        if self.guest.cancelled is not None and self.guest._start is None:
             cut(self.guest, self.guest.cancelled)
 
 

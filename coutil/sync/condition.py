@@ -9,7 +9,7 @@ from typing import Any
 from .._coroutines.coroutine import Coroutine
 from ..scopes.deadline import limit
 from .locks import Lock
-from .turns import Line, Primitive, Turn, check_number, wait, wake_all, within
+from .turns import Line, Primitive, Turn, check_number, take_first, wait, wake, within
 
 
 class _Notified(Turn):
@@ -115,10 +115,10 @@ class Condition(Primitive):
         return self._text("", self._line)
 
     def _notify(self, n: int) -> None:
-        turns = [self._line.popitem(False)[0] for _ in range(min(n, len(self._line)))]
-        for turn in turns:
+        while n > 0 and (turn := take_first(self._line)) is not None:
+            n -= 1
             turn.done = True
-        wake_all(turns)
+            wake(turn)
 
 
 def _until_notified(turn: Turn) -> Any:

@@ -15,7 +15,7 @@ from .._coroutines.switching import SIGNED, rest_in_turn
 from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
-from .turns import Line, Primitive, Turn, check_number, give_up, wait, wake, wake_all, within
+from .turns import Line, Primitive, Turn, check_number, give_up, take_first, wait, wake, wake_all, within
 
 T = TypeVar("T")
 LUCK = 1000  # calls that may succeed at once before others have their turn
@@ -299,10 +299,11 @@ class Queue(Primitive, Generic[T]):
 
     def _admit(self) -> None:
         """Put the item of the waiter that came first in, now that another one was taken."""
-        turn, _ = self._putting.popitem(False)
-        turn.done = True
-        self._items.append(turn.item)
-        wake(turn)
+        turn = take_first(self._putting)
+        if turn is not None:
+            turn.done = True
+            self._items.append(turn.item)
+            wake(turn)
 
     def _put_back(self, item: T) -> None:
         """Undo that an item was taken."""

@@ -129,6 +129,14 @@ def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[
     return True
 
 
+def take_first(line: Line) -> Any:
+    """Take the turn that came first out of a line; None if a signal handler has taken the last one just now."""
+    try:
+        return line.popitem(False)[0]
+    except KeyError:
+        return None
+
+
 def wake(turn: Turn) -> None:
     """Have the hub resume the coroutine that waits for `turn`, which has left its line."""
     entry = turn.at._waits.get(turn)
