@@ -81,11 +81,16 @@ class Queue(Primitive, Generic[T]):
         if self._thread == get_ident() and not self._closed:
             if self._getting:
                 try:
-                    turn = self._getting.popleft()  # as in _hand_over(), which would be one more call
+                    turn = self._getting[0]  # as in _hand_over(), which would be one more call
+                    del self._getting[0]
                 except IndexError:
                     return self.put(item, timeout=timeout)
                 turn.item, turn.done = item, True
-                wake(turn)
+                try:
+                    wake(turn)
+                except BaseException:
+                    wake(turn)
+                    raise
                 return True
             if len(self._items) < self._limit:
                 self._items.append(item)
@@ -95,11 +100,16 @@ class Queue(Primitive, Generic[T]):
     def _hand_over(self, item: T) -> bool:
         """Give an item to the waiter that came first; return whether there is one."""
         try:
-            turn = self._getting.popleft()
+            turn = self._getting[0]  # up to the call of wake() nothing looks for signals, as in popleft()
+            del self._getting[0]
         except IndexError:  # a signal handler has put an item in since the caller looked
             return False
         turn.item, turn.done = item, True
-        wake(turn)
+        try:
+            wake(turn)
+        except BaseException:  # of a signal handler; to wake twice is no harm
+            wake(turn)
+            raise
         return True
 
     def _let_others_run(self) -> Any:
