@@ -146,7 +146,10 @@ def park(coroutine: Coroutine, what: object) -> Any:
         if coroutine.resumer is None:  # it has not suspended: the recursion limit, or a signal handler
             coroutine.resumer = resumer
         raise
-    return woken if woken is SIGNED else landed(woken)
+    if woken is SIGNED:
+        return woken
+    del resumer  # a traceback that is kept keeps this frame
+    return landed(woken)
 
 
 def check_switchable() -> None:
@@ -174,7 +177,10 @@ def hand_over(coroutine: Coroutine, what: object, hub: Any) -> Any:
         if coroutine.resumer is None:
             _not_entered(coroutine, heir, hub)
         raise
-    return woken if woken is SIGNED else landed(woken)
+    if woken is SIGNED:
+        return woken
+    del heir  # as in park()
+    return landed(woken)
 
 
 def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
@@ -232,6 +238,7 @@ def take_turns(operation: Callable[[], Any]) -> Any:
         if me.resumer is None:
             _not_entered(me, heir, hub)
         raise
+    del first, heir  # as in park()
     return landed(woken)
 
 
@@ -278,6 +285,7 @@ def rest(value: object = None) -> Any:
         raise
     if woken is TOLD:
         return tell(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
+    del resumer  # as in park()
     return landed(woken) if woken.__class__ is Thrown else woken
 
 

@@ -175,6 +175,31 @@ def test_kept_exception_keeps_no_runner():
     assert len(kept) == 1
 
 
+@pytest.mark.parametrize("wait", [yield_, lambda: system.suspend(60)], ids=["yield", "time"])
+def test_exception_thrown_into_a_wait_keeps_no_runner(wait):
+    """The frames of the wait no longer refer to the resumer's runner."""
+    kept, watched = [], []
+
+    def inner():
+        try:
+            wait()
+        except Trouble as error:
+            kept.append(error)
+
+    def outer():
+        made = create(inner)
+        made.resume()
+        made.throw(Trouble("thrown"))
+
+    with without_collector():
+        create(outer).resume()
+        made = create(lambda thing: yield_(ref(thing)))
+        watched.append(made.resume(Thing()))
+        del made
+        assert [one() for one in watched] == [None]
+    assert len(kept) == 1
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_kept_exception_keeps_no_collected_coroutine(fails, monkeypatch):
     """The same where the coroutine was being collected when it ended, which lets an exception escape or not."""
