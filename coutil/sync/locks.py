@@ -11,7 +11,7 @@ from greenlet import getcurrent
 from .._coroutines.coroutine import Coroutine, inside, running
 from .._interpreter import get_ident
 from ..scopes import timeout
-from .turns import Line, Primitive, Turn, check_number, stand_in_line, wait, wake, wake_all
+from .turns import Line, Primitive, Turn, check_number, first_of, stand_in_line, wait, wake, wake_all
 
 
 class _Acquire(Turn):
@@ -126,7 +126,7 @@ class Lock(Primitive):
             raise RuntimeError(f"the caller does not own {self!r}")
 
     def _free(self) -> None:
-        while (turn := next(iter(self._line), None)) is not None:
+        while (turn := first_of(self._line)) is not None:
             if turn in self._line:  # from here on nothing looks for signals
                 del self._line[turn]
                 self._owner = turn.who
@@ -250,7 +250,7 @@ class Semaphore(Primitive):
     def _free(self, n: int = 1) -> None:
         turns: list[Turn] = []
         try:
-            while n and (turn := next(iter(self._line), None)) is not None:
+            while n and (turn := first_of(self._line)) is not None:
                 if turn in self._line:  # from here on nothing looks for signals
                     del self._line[turn]
                     turn.done = True

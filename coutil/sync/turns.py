@@ -129,6 +129,16 @@ def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[
     return True
 
 
+def first_of(line: Line) -> Any:
+    """Return the turn that came first into a line; None if there is none. A signal handler may take some meanwhile."""
+    while line:
+        try:
+            return next(iter(line))
+        except (RuntimeError, StopIteration):
+            continue
+    return None
+
+
 def take_first(line: Line) -> Any:
     """Take the turn that came first out of a line; None if a signal handler has taken the last one just now."""
     try:
