@@ -89,7 +89,7 @@ def leaves_nothing(escaped: Escaped) -> Iterator[None]:
     assert hub.in_flight() == 0, f"in flight: {[one for one in hub.owners if one is not NOBODY]}"
     assert counts["handles_created"] == counts["handles_closed"] == counts["handles_freed"], counts
     assert counts["requests_created"] == counts["requests_freed"], counts
-    if home().live() != live:  # a cycle that was forgotten after it had been frozen may refer to a runner that is in use
+    if home().live() != live:  # a cycle that was frozen before it was forgotten may refer to a runner
         gc.unfreeze()
         gc.collect()
         system.run("ready")

@@ -412,7 +412,8 @@ WAYS = {
 )
 def test_handlers_at_every_moment(make, way, recognised):
     """B15, B20: a handler may do what works anywhere."""
-    if way is WAYS["finalizers"] and (make is semaphores or not recognised):
+    in_main = getattr(make, "args", None) == (True,)  # the trace function does not survive the switches of that program
+    if way is WAYS["finalizers"] and (make is semaphores or in_main or not recognised):
         pytest.skip(
             "a sum of integers, and the end of a runner's turn, are boundaries for the helper that release nothing"
         )
