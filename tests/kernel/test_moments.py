@@ -412,11 +412,12 @@ WAYS = {
 )
 def test_handlers_at_every_moment(make, way, recognised):
     """B15, B20: a handler may do what works anywhere."""
-    in_main = getattr(make, "args", None) == (True,)  # the trace function does not survive the switches of that program
-    if way is WAYS["finalizers"] and (make is semaphores or in_main or not recognised):
+    if way is WAYS["finalizers"] and (make is semaphores or not recognised):
         pytest.skip(
             "a sum of integers, and the end of a runner's turn, are boundaries for the helper that release nothing"
         )
+    if way is WAYS["finalizers"] and getattr(make, "args", None) == (True,):  # of closing()
+        pytest.skip("the interpreter crashes here once in a few runs; the cause is not known")
     assert way(make) > 15
 
 
