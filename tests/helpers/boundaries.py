@@ -70,12 +70,14 @@ class Arrival:
 
     def _start(self) -> None:
         greenlet.settrace(self._switched)
-        sys.settrace(self._begin)
+        _tracing[:] = [self]
+        sys.settrace(_traced)
 
     @staticmethod
     def _stop() -> None:
         sys.settrace(None)
         greenlet.settrace(None)
+        _tracing.clear()
 
     def _switched(self, event: str, _: object) -> None:
         """Trace the frames that a greenlet has had before; that we are called turns tracing on in it."""
@@ -156,6 +158,12 @@ class Arrival:
 
 
 _trip: Any = _Trip()
+_tracing: list[Arrival] = []  # the one whose program runs
+
+
+def _traced(frame: FrameType, event: str, argument: object) -> Any:
+    """Be the trace function, which has to live for ever: a greenlet that begins uses it after it has been taken back."""
+    return _tracing[0]._begin(frame, event, argument) if _tracing else None
 
 
 def _is_ours(frame: FrameType) -> bool:
