@@ -162,7 +162,7 @@ _tracing: list[Arrival] = []  # the one whose program runs
 
 
 def _traced(frame: FrameType, event: str, argument: object) -> Any:
-    """Be the trace function, which has to live for ever: a greenlet that begins uses it after it has been taken back."""
+    """Be the trace function, which lives for ever: a greenlet that begins uses it after it has been taken back."""
     return _tracing[0]._begin(frame, event, argument) if _tracing else None
 
 
