@@ -8,7 +8,7 @@ are names of a thread's own. An entry, which keeps the value and its owner, exis
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary, ref
 
 from greenlet import getcurrent
@@ -19,7 +19,7 @@ from ._interpreter import local
 from ._keys import BY_VALUE, key_of
 from .event import Wait, emitone, enter, here, leave, suspend
 
-__all__ = ["islocked", "lock", "ownlock", "unlock"]
+__all__ = ["held", "islocked", "lock", "ownlock", "unlock"]
 
 
 class _Owners(dict[Hashable, Coroutine]):
@@ -113,6 +113,45 @@ def unlock(mutex: Any) -> bool:
     except BaseException:
         _serve(mutex, key)
         raise
+
+
+def held(mutex: Any) -> _Held:
+    """Return a context manager: the running coroutine owns `mutex` (any value but None) during its block.
+
+    It begins as `lock` does: suspends if the mutex is locked. It ends as `unlock` does: the coroutine that has waited
+    longest runs first. An exception that leaves the block goes on, also if the block has lost the mutex.
+    Raises at its beginning what `lock` raises, at its end what `unlock` raises.
+    """
+    return _Held(mutex)
+
+
+class _Held:
+    """A block that owns a mutex."""
+
+    __slots__ = ("_mutex",)
+
+    def __init__(self, mutex: Any) -> None:
+        self._mutex = mutex
+
+    def __enter__(self) -> Self:
+        """Lock the mutex."""
+        lock(self._mutex)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Unlock the mutex, also if an exception of a signal handler interrupts that."""
+        mutex = self._mutex
+        try:
+            if kind is None or ownlock(mutex):
+                unlock(mutex)
+        except BaseException:
+            if ownlock(mutex):
+                unlock(mutex)
+            raise
+
+    def __repr__(self) -> str:
+        """Name the mutex."""
+        return f"<mutex.held({self._mutex!r})>"
 
 
 def _serve(mutex: Any, key: Hashable) -> None:

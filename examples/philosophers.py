@@ -16,12 +16,10 @@ NAMES = ["Aristotle", "Hypatia", "Kant", "Plato", "Spinoza"]
 
 def dine(name, first, second):
     """Take two forks, one after the other, and eat."""
-    mutex.lock(first)
-    system.suspend(0.01)  # time to think, for the others to take theirs
-    mutex.lock(second)
-    print(f"{name} eats with {first} and {second}")
-    mutex.unlock(second)
-    mutex.unlock(first)
+    with mutex.held(first):
+        system.suspend(0.01)  # time to think, for the others to take theirs
+        with mutex.held(second):
+            print(f"{name} eats with {first} and {second}")
     event.emitall(name)
 
 

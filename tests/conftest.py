@@ -65,9 +65,10 @@ def spare_descriptors() -> None:
 def escaped() -> Iterator[Escaped]:
     """What reached the excepthook: (coroutine, exception). A test that expects some empties the list itself."""
     found: Escaped = []
-    before = system.excepthook(lambda coroutine, error: found.append((coroutine, error)))
+    before = system.get_excepthook()
+    system.set_excepthook(lambda coroutine, error: found.append((coroutine, error)))
     yield found
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert found == [], "exceptions escaped from coroutines"
 
 

@@ -351,7 +351,7 @@ def test_isyieldable(go, escaped):
         system.suspend()
         raise LookupError
 
-    system.excepthook(lambda made, error: seen.append((made.status, isyieldable())))
+    system.set_excepthook(lambda made, error: seen.append((made.status, isyieldable())))
     go(fails)
     assert isyieldable() is False
     greenlet(lambda: seen.append(isyieldable())).switch()
@@ -399,7 +399,7 @@ def test_hub_cannot_wait(go):
         system.suspend()
         raise LookupError
 
-    system.excepthook(hook)
+    system.set_excepthook(hook)
     go(fails)
     assert system.run() is False
     assert refused == [f"{test_hub_cannot_wait.__name__}.<locals>.fails"] * 4
@@ -416,9 +416,10 @@ def test_excepthook_in_the_spawner():
         raise LookupError
 
     main = running()
-    before = system.excepthook(hook)
+    before = system.get_excepthook()
+    system.set_excepthook(hook)
     spawn.call(fails, name="child")
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert log == [("child", True, True)]
 
 

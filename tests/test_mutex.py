@@ -7,11 +7,12 @@ import io
 import math
 import re
 import threading
+from contextlib import suppress
 from weakref import ref
 
 import pytest
 
-from coutil import errors, event, mutex, spawn, system
+from coutil import errors, event, mutex, scopes, spawn, system
 from coutil.coroutine import create, yield_
 from tests.helpers.probes import Equal, Thing, Trouble, cancel, each_probe, each_way_out, gone, start
 
@@ -392,3 +393,104 @@ def test_threads_have_their_own_mutexes():
     assert found == [False]
     assert gone(watched)
     assert mutex.unlock("m") is False
+
+
+# -- held -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_holds_a_mutex():
+    """The caller owns it inside; afterwards the coroutine that has waited longest has run."""
+    log = []
+    with mutex.held("m"):
+        assert mutex.ownlock("m")
+        start(critical, log, "waiter")
+        assert log == []
+    assert log == [("waiter", True)]
+    assert not mutex.islocked("m")
+
+
+def test_a_block_waits_for_its_turn():
+    """At its beginning, if another coroutine owns the mutex."""
+    log = []
+
+    def body():
+        with mutex.held("m"):
+            log.append(mutex.ownlock("m"))
+
+    mutex.lock("m")
+    start(body)
+    assert log == []
+    mutex.unlock("m")
+    assert log == [True]
+    assert not mutex.islocked("m")
+
+
+def test_an_exception_leaves_a_block():
+    """It is raised as it is, and the mutex is free, whether or not the block had lost it."""
+    with pytest.raises(Trouble), mutex.held("m"):
+        raise Trouble
+    assert not mutex.islocked("m")
+
+    def lose():
+        mutex.unlock("m")
+        raise Trouble
+
+    with pytest.raises(Trouble), mutex.held("m"):
+        lose()
+
+
+def test_a_block_that_has_lost_its_mutex():
+    """At its end that is an error, as in unlock."""
+    with pytest.raises(RuntimeError, match="lock not owned: mutex 'm' is free"), mutex.held("m"):
+        mutex.unlock("m")
+
+
+@pytest.mark.parametrize(("value", "error"), [(None, ValueError), (math.nan, ValueError)])
+def test_a_block_of_no_mutex(value, error):
+    """It does not begin."""
+    with pytest.raises(error), mutex.held(value):
+        pytest.fail("the block has begun")
+
+
+def test_a_block_in_a_block_of_the_same_mutex():
+    """The inner one is refused, the outer one keeps the mutex."""
+    with mutex.held("m"):
+        with pytest.raises(RuntimeError, match="nested lock"), mutex.held("m"):
+            pytest.fail("the block has begun")
+        assert mutex.ownlock("m")
+    assert repr(mutex.held("m")) == "<mutex.held('m')>"
+
+
+@pytest.mark.parametrize("how", ["throw", "close"])
+def test_a_block_that_ends_while_it_waits(how):
+    """Its waiter leaves the queue: the next one gets the mutex."""
+    log = []
+
+    def body():
+        with suppress(Trouble), mutex.held("m"):
+            log.append("never")
+
+    with mutex.held("m"):
+        waiter = start(body)
+        start(critical, log, "next")
+        cancel(waiter, how)
+    assert log == [("next", True)]
+    assert not mutex.islocked("m")
+
+
+def test_a_time_limit_inside_a_block():
+    """The cut leaves the block, which frees the mutex."""
+    with pytest.raises(errors.Timeout), scopes.timeout(0.001), mutex.held("m"):
+        system.suspend(10)
+    assert not mutex.islocked("m")
+
+
+def test_a_time_limit_before_a_block():
+    """A mutex that does not get free in time is left to the others."""
+    log = []
+    holder = start(lambda: (mutex.lock("m"), yield_(), mutex.unlock("m")))
+    with pytest.raises(errors.Timeout), scopes.timeout(0.001), mutex.held("m"):
+        pytest.fail("the block has begun")
+    start(critical, log, "next")
+    holder.resume()
+    assert log == [("next", True)]

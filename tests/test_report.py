@@ -462,11 +462,12 @@ def test_in_hooks(escaped):
     home().hooks = hooks = Reporting()
     try:
         spawn.call(lambda: (system.suspend(0.001), 1 / 0), name="one")
-        hook = system.excepthook(lambda coroutine, error: hooks.texts.append(f"{error}: {told()}"))
+        hook = system.get_excepthook()
+        system.set_excepthook(lambda coroutine, error: hooks.texts.append(f"{error}: {told()}"))
         system.run()
     finally:
         home().hooks = None
-        system.excepthook(hook)
+        system.set_excepthook(hook)
     assert escaped == []
     assert [text.splitlines()[0] for text in hooks.texts if "division by zero" in text] == [
         "division by zero: no coroutine waits"

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from .barrier import Barrier
 from .condition import Condition
-from .locks import Lock, Semaphore
+from .locks import BoundedSemaphore, Lock, Semaphore
 from .queue import Queue
 
-__all__ = ["Barrier", "Condition", "Lock", "Queue", "Semaphore"]
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Lock", "Queue", "Semaphore"]

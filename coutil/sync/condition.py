@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 from .._coroutines.coroutine import Coroutine
 from ..scopes.deadline import limit
@@ -102,9 +102,10 @@ class Condition(Primitive):
         self._lock._check_owned()
         self._notify(len(self._line))
 
-    def __enter__(self) -> bool:
-        """As `acquire`."""
-        return self._lock.__enter__()
+    def __enter__(self) -> Self:
+        """Acquire the lock; return the condition."""
+        self._lock.acquire()
+        return self
 
     def __exit__(self, *error: object) -> None:
         """As that of `Lock`."""

@@ -1,9 +1,9 @@
-"""`Lock` and `Semaphore`."""
+"""`Lock`, `Semaphore` and `BoundedSemaphore`."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
+from typing import Self
 from weakref import ref
 
 from greenlet import getcurrent
@@ -96,9 +96,10 @@ class Lock(Primitive):
         owner = self._owner
         return owner() if owner is not None else None
 
-    def __enter__(self) -> bool:
-        """As `acquire`."""
-        return self.acquire()
+    def __enter__(self) -> Self:
+        """Acquire it, as `acquire` does; return it."""
+        self.acquire()
+        return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         """As `release`; but if an exception leaves the block, it is no error that the lock was lost."""
@@ -176,20 +177,19 @@ class Lock(Primitive):
 
 
 class Semaphore(Primitive):
-    """A number of permits. As a context manager it takes one during the block.
+    """A number of permits, which counts freely. As a context manager it takes one during the block.
 
-    value: how many there are at first (int). bounded: whether more can never be released than were acquired; use false
-    for a semaphore that counts something, such as Semaphore(0, bounded=False). Raises TypeError, ValueError (negative).
+    value: the number of permits at first (int). `Semaphore(0)` counts something that others release, as
+    `threading.Semaphore` does. Raises TypeError, ValueError (negative).
     """
 
-    __slots__ = ("_limit", "_line", "_value")
+    __slots__ = ("_line", "_value")
 
-    def __init__(self, value: int = 1, *, bounded: bool = True) -> None:
+    def __init__(self, value: int = 1) -> None:
         check_number("value", value, 0)
         super().__init__()
         self._line = Line()  # is empty unless all permits are taken
         self._value = value
-        self._limit = value if bounded else sys.maxsize
 
     def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
         """Take a permit, as soon as the caller's turn has come.
@@ -215,15 +215,12 @@ class Semaphore(Primitive):
         """Give `n` permits (int, > 0) to the waiters that came first; keep those that are left.
 
         Any coroutine may do it, whichever has acquired them. Never suspends, and runs no other coroutine: the hub
-        resumes the waiters. Works anywhere. Raises ValueError (more permits
-        than there were at first, see `bounded`), TypeError and `ForeignThread`.
+        resumes the waiters. Works anywhere. Raises TypeError, ValueError (`n`) and `ForeignThread`.
         """
         if self._thread != get_ident():
             self._check_thread()
         if n.__class__ is not int or n < 1:
             check_number("n", n, 1)
-        if self._value + n > self._limit:
-            raise ValueError(f"{self!r} was released more often than acquired")
         self._free(n)
 
     @property
@@ -235,17 +232,18 @@ class Semaphore(Primitive):
         """Return whether no permit is left."""
         return not self._value
 
-    def __enter__(self) -> bool:
-        """As `acquire`."""
-        return self.acquire()
+    def __enter__(self) -> Self:
+        """Acquire it, as `acquire` does; return it."""
+        self.acquire()
+        return self
 
     def __exit__(self, *_: object) -> None:
         """As `release`."""
         self.release()
 
     def __repr__(self) -> str:
-        """How many permits are left, of how many, and how many wait."""
-        return self._text(f"{self._value}/{self._limit}" if self._limit < sys.maxsize else str(self._value), self._line)
+        """How many permits are left, and how many wait."""
+        return self._text(str(self._value), self._line)
 
     def _free(self, n: int = 1) -> None:
         turns: list[Turn] = []
@@ -264,3 +262,28 @@ class Semaphore(Primitive):
             if n:
                 self._free(n)
             raise
+
+
+class BoundedSemaphore(Semaphore):
+    """A `Semaphore` of which no more permits can be released than were acquired, as `threading.BoundedSemaphore`.
+
+    value: the number of permits at first (int), which is also the most. Raises TypeError, ValueError (negative).
+    """
+
+    __slots__ = ("_limit",)
+
+    def __init__(self, value: int = 1) -> None:
+        super().__init__(value)
+        self._limit = value
+
+    def release(self, n: int = 1) -> None:
+        """As `Semaphore.release`. Raises also ValueError: more permits than there were at first."""
+        self._check_thread()
+        check_number("n", n, 1)
+        if self._value + n > self._limit:
+            raise ValueError(f"{self!r} was released more often than acquired")
+        self._free(n)
+
+    def __repr__(self) -> str:
+        """How many permits are left, of how many, and how many wait."""
+        return self._text(f"{self._value}/{self._limit}", self._line)

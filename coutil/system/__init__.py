@@ -49,7 +49,7 @@ from .processes.process import Process, start
 from .processes.spec import ExecSpec
 from .random import random
 from .report import report
-from .run import excepthook, halt, isrunning, run
+from .run import get_excepthook, halt, isrunning, run, set_excepthook
 from .signals import awaitsig, emitsig
 from .stdio import Standard, StandardFile, Terminal, standard
 from .time import nanosecs, suspend, time
@@ -91,11 +91,11 @@ __all__ = [
     "copyfile",
     "cpuinfo",
     "emitsig",
-    "excepthook",
     "execute",
     "filebits",
     "fileinfo",
     "findaddr",
+    "get_excepthook",
     "getdir",
     "getenv",
     "getpriority",
@@ -118,6 +118,7 @@ __all__ = [
     "removefile",
     "report",
     "run",
+    "set_excepthook",
     "setdir",
     "setenv",
     "setpriority",

@@ -11,7 +11,7 @@ from .._coroutines.switching import Outside, take_turns
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 
-__all__ = ["excepthook", "halt", "isrunning", "run"]
+__all__ = ["get_excepthook", "halt", "isrunning", "run", "set_excepthook"]
 
 
 def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
@@ -45,8 +45,8 @@ def halt() -> None:
     this_hub().halt()
 
 
-def excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None) -> ExceptHook:
-    """Set who gets the exceptions that escape from coroutines and that nobody waits for; return who got them before.
+def set_excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None) -> None:
+    """Set the function that gets the exceptions which escape from coroutines and have no other receiver.
 
     hook: called with the coroutine and the exception, where the coroutine was resumed: mostly in the hub, where it
     cannot wait; for one that fails before its first wait, in whoever started it. The coroutine is None if the exception
@@ -57,6 +57,9 @@ def excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None)
     """
     if hook is not None and not callable(hook):
         raise TypeError(f"hook must be callable or None, not {hook!r}")
-    where = home()
-    before, where.excepthook = where.excepthook, hook or print_exception
-    return before
+    home().excepthook = print_exception if hook is None else hook
+
+
+def get_excepthook() -> ExceptHook:
+    """Return the function that gets those exceptions in this thread: the last one set, or the default."""
+    return home().excepthook

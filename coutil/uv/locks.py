@@ -204,7 +204,7 @@ class Cond(_Primitive):
         """Let all threads that wait go on. Source: uv_cond_broadcast."""
         lib.co_cond_broadcast(self._c)
 
-    def wait(self, mutex: Mutex, timeout: int | None = None) -> bool:
+    def wait(self, mutex: Mutex, *, timeout: int | None = None) -> bool:
         """Wait, which may end for no reason; return False if the time was up. Blocks the thread.
 
         mutex: locked by this thread, once; it is again when this returns. timeout: nanoseconds; None: for ever.
@@ -269,7 +269,7 @@ def new_barrier(count: int) -> Barrier:
 
 def cond_timedwait(cond: Cond, mutex: Mutex, timeout: int) -> bool:
     """Wait for a condition for at most `timeout` nanoseconds; see `Cond.wait`. Source: uv_cond_timedwait."""
-    return cond_wait(cond, mutex, whole("timeout", timeout))
+    return cond_wait(cond, mutex, timeout=whole("timeout", timeout))
 
 
 mutex_lock = flat(Mutex.lock)

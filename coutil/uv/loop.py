@@ -163,7 +163,7 @@ class Loop(Unique, Names, Work):
 
         Calls of one thread are made in their order; those that a function makes in the thread pool, before its result
         is returned by `queue_work`. An exception that escapes from one goes to `onerror`, with None for the handle, or
-        to the excepthook (`system.excepthook`): whoever runs the loop has not asked for it.
+        to the excepthook (`system.set_excepthook`): whoever runs the loop has not asked for it.
         Such a call does not keep the loop alive: an `Async` does. Raises TypeError, `Closed`, `Forked`.
         """
         if not callable(function):

@@ -76,7 +76,7 @@ REPORTS = """
     system.suspend(0.01)
     del request
     goes_on(b"the pool")
-    system.excepthook(int)
+    system.set_excepthook(int)
     spawn.call(bad)
     goes_on(b"the excepthook")
     os._exit(0)

@@ -44,7 +44,7 @@ PROGRAM = """
     from coutil import coroutine, errors, event, mutex, promise, queued, scopes, spawn, sync, system
 
     garbage, blocks, log = [], [], []
-    permits, items, lock = sync.Semaphore(0, bounded=False), sync.Queue(0), sync.Lock()
+    permits, items, lock = sync.Semaphore(0), sync.Queue(0), sync.Lock()
     result, fulfill = promise.create()
     mutex.lock("m")
     lock.acquire()

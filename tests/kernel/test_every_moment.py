@@ -312,7 +312,7 @@ def queues():
 
 @contextmanager
 def semaphores():
-    permits = sync.Semaphore(0, bounded=False)
+    permits = sync.Semaphore(0)
     yield Row(permits.acquire, permits.release, True)
 
 

@@ -533,7 +533,7 @@ def test_home_in_the_child_is_the_same_thread(go):
 
     def child():
         found = []
-        system.excepthook(lambda _, error: found.append(type(error).__name__))
+        system.set_excepthook(lambda _, error: found.append(type(error).__name__))
         spawn.call(lambda: (system.suspend(), fresh.resume()))
         system.run()
         return found, fresh.status, home().live() >= 0

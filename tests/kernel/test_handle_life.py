@@ -351,7 +351,7 @@ def test_every_function_after_the_loop_was_closed() -> None:
         this_hub().close()
         print(old.resume(), old.status, sleeper.resume("explicit"), sleeper.status)
         print(system.isrunning(), refused(system.halt), system.run(), system.suspend(), system.suspend(0.001))
-        print(system.time() > 0, system.time("updated") > 0, system.excepthook(None) is not None)
+        print(system.time() > 0, system.time("updated") > 0, callable(system.get_excepthook()))
         with system.socket("stream", "ipv4") as stream:
             print(refused(stream.receive))
     """

@@ -833,7 +833,7 @@ def test_queues_let_libuv_poll(hub: Hub) -> None:
 def test_resumed_by_a_function_in_the_hub(end: str, hub: Hub) -> None:
     """Who resumes gets back what the coroutine did until it suspended, although others are ready in the hub."""
     log: Log = []
-    system.excepthook(lambda _, error: log.append(repr(error)))
+    system.set_excepthook(lambda _, error: log.append(repr(error)))
 
     def resumed() -> str:
         coroutine.yield_()

@@ -301,11 +301,12 @@ def test_no_descriptor_for_a_loop():
 def test_hub_of_the_main_thread_is_one(hub):
     """One hub per OS thread: coroutines, the main program and excepthooks all see the same."""
     seen = []
-    before = system.excepthook(lambda *_: seen.append(this_hub()))
+    before = system.get_excepthook()
+    system.set_excepthook(lambda *_: seen.append(this_hub()))
     spawn.call(lambda: seen.append(this_hub()))
     spawn.call(lambda: (system.suspend(), seen.append(this_hub()), 1 / 0))
     system.run()
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert seen == [hub] * 3
     assert this_hub() is hub
 

@@ -266,7 +266,7 @@ STATES = {
     "spinning coroutines": "([spawn.call(spin) for _ in range(3)], system.suspend(20))",
     "spinning main": "spin()",
     "blocking": "system.suspend(20, blocking=True)",
-    "hook": "(system.excepthook(lambda *_: time.sleep(0.05)), spawn.call(lambda: 1 / 0), system.suspend(20))",
+    "hook": "(system.set_excepthook(lambda *_: time.sleep(0.05)), spawn.call(lambda: 1 / 0), system.suspend(20))",
 }
 
 

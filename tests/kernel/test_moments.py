@@ -104,7 +104,7 @@ def several_stored_emissions():
 
 
 def semaphores():
-    permits = sync.Semaphore(0, bounded=False)
+    permits = sync.Semaphore(0)
     log = []
 
     def waiting():

@@ -99,7 +99,7 @@ def promises():
 
 
 def permits():
-    made = sync.Semaphore(0, bounded=False)
+    made = sync.Semaphore(0)
     return made.acquire, made.release, 3, 1
 
 

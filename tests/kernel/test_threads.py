@@ -209,7 +209,7 @@ def test_errors_of_clean_up_are_reported():
             raise error
 
     def body():
-        system.excepthook(lambda one, error: found.append((one.name, error.args)))
+        system.set_excepthook(lambda one, error: found.append((one.name, error.args)))
         for number, kind in enumerate([ValueError, KeyboardInterrupt, SystemExit, OSError]):
             spawn.call(fails, kind(number), name=kind.__name__)
         spawn.call(Waiter([], wait_for_time))
@@ -369,7 +369,7 @@ def test_threads_have_their_own_hub():
     hubs, found = [], {}
 
     def body(number):
-        system.excepthook(lambda _, error: found.setdefault(number, []).append(str(error)))
+        system.set_excepthook(lambda _, error: found.setdefault(number, []).append(str(error)))
         hubs.append(this_hub())
         order = []
         with pairs("ipv4") as (near, far):

@@ -228,7 +228,7 @@ def test_thread_that_ends_after_a_deadline(monkeypatch):
     monkeypatch.setattr(threading, "excepthook", told.append)
 
     def body():
-        system.excepthook(lambda *what: told.append(what))
+        system.set_excepthook(lambda *what: told.append(what))
         with pytest.raises(errors.Timeout):
             by_timeout()
 

@@ -546,7 +546,7 @@ def test_acquire_and_release():
     condition.release()
     assert lock.locked() is False
     with condition as taken:
-        assert taken is True
+        assert taken is condition
         assert lock.owner is running()
     assert unused(condition)
 

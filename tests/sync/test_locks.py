@@ -12,10 +12,10 @@ import pytest
 
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import create, running, yield_
-from coutil.sync import Lock, Semaphore
+from coutil.sync import BoundedSemaphore, Lock, Semaphore
 from tests.helpers.probes import Thing, Trouble, cancel, each_way_out, gone, settle, start
 
-each_kind = pytest.mark.parametrize("make", [Lock, Semaphore])
+each_kind = pytest.mark.parametrize("make", [Lock, Semaphore, BoundedSemaphore])
 
 
 def critical(log, permits, name):
@@ -28,7 +28,8 @@ def free(permits):
     """Whether nobody has a permit, and nobody waits."""
     if permits.locked():
         return False
-    return repr(permits).startswith("<Lock free at" if isinstance(permits, Lock) else "<Semaphore 1/1 at")
+    texts = {Lock: "<Lock free at", Semaphore: "<Semaphore 1 at", BoundedSemaphore: "<BoundedSemaphore 1/1 at"}
+    return repr(permits).startswith(texts[type(permits)])
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
@@ -43,7 +44,7 @@ def test_acquire_and_release(make):
     assert permits.locked() is True
     assert permits.release() is None
     with permits as taken:
-        assert taken is True
+        assert taken is permits
         assert permits.locked()
     assert free(permits)
 
@@ -587,30 +588,37 @@ def test_several_interrupts():
         start(body, error)
     start(critical, log, permits, "third")
     found = []
-    before = system.excepthook(lambda _, error: found.append(type(error)))
+    before = system.get_excepthook()
+    system.set_excepthook(lambda _, error: found.append(type(error)))
     permits.release(3)
     for error in (KeyboardInterrupt, SystemExit):
         with pytest.raises(error):
             system.run("ready")
     settle()
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert log == [KeyboardInterrupt, SystemExit, "third"]
     assert found == []
     assert permits.value == 3
 
 
-def test_permits_are_bounded():
-    """Releasing more than were acquired is a mistake, unless the semaphore counts something."""
-    permits = Semaphore(2)
-    with pytest.raises(ValueError, match=r"<Semaphore 2/2 at .* was released more often"):
+def test_permits_of_a_bounded_semaphore():
+    """Releasing more than were acquired is a mistake."""
+    permits = BoundedSemaphore(2)
+    with pytest.raises(ValueError, match=r"<BoundedSemaphore 2/2 at .* was released more often"):
         permits.release()
     permits.acquire()
     with pytest.raises(ValueError, match="released"):
         permits.release(2)
+    assert permits.value == 1
     permits.release()
     settle()
     assert permits.value == 2
-    counter, log = Semaphore(0, bounded=False), []
+    assert isinstance(permits, Semaphore)
+
+
+def test_a_semaphore_counts_freely():
+    """As `threading.Semaphore`: more permits than at first can be released."""
+    counter, log = Semaphore(0), []
     start(critical, log, counter, "event")
     counter.release()
     settle()
@@ -621,9 +629,9 @@ def test_permits_are_bounded():
     assert repr(counter).startswith("<Semaphore 11 at test_locks.py:")
 
 
-def test_a_semaphore_without_permits():
-    """Nobody can release what nobody could acquire."""
-    permits = Semaphore(0)
+def test_a_bounded_semaphore_without_permits():
+    """What could not be acquired cannot be released."""
+    permits = BoundedSemaphore(0)
     waiting = start(permits.acquire)
     with pytest.raises(ValueError, match="released"):
         permits.release()
@@ -632,12 +640,30 @@ def test_a_semaphore_without_permits():
     assert permits.locked()
 
 
+def test_a_bounded_semaphore_of_another_thread():
+    """The thread is looked at before the number."""
+    permits, failures = BoundedSemaphore(1), []
+
+    def other():
+        try:
+            permits.release()
+        except errors.ForeignThread as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert len(failures) == 1
+    assert permits.value == 1
+
+
+@pytest.mark.parametrize("make", [Semaphore, BoundedSemaphore])
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (1.5, TypeError), ("1", TypeError), (True, TypeError)])
-def test_numbers_of_permits(value, error):
+def test_numbers_of_permits(make, value, error):
     """They are integers that make sense."""
-    permits = Semaphore(1)
+    permits = make(1)
     with pytest.raises(error, match="value"):
-        Semaphore(value)
+        make(value)
     with pytest.raises(error, match="n must be"):
         permits.release(value)
     with pytest.raises(ValueError, match="n must be"):

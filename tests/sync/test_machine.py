@@ -19,7 +19,7 @@ from greenlet import GreenletExit
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coutil import coroutine, errors, scopes, spawn, system
-from coutil.sync import Condition, Lock, Queue, Semaphore
+from coutil.sync import BoundedSemaphore, Condition, Lock, Queue, Semaphore
 from coutil.testing import ManualClock
 from tests.helpers.machine import Boom, explore
 from tests.helpers.probes import settle
@@ -66,7 +66,7 @@ class Reality:
         self.log: list[tuple[int, str, str]] = []
         self.lock = Lock()
         self.condition = Condition(self.lock)
-        self.permits = Semaphore(PERMITS)
+        self.permits = BoundedSemaphore(PERMITS)
         self.numbers = count()
         self.items = count()
         self.accepted: list[int] = []

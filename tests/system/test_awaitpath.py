@@ -327,10 +327,11 @@ def test_patterns_of_waiting(path, tmp_path, go, escaped):
 def test_order_of_checks(tmp_path):
     """Whoever cannot wait is told that first; then come the arguments, and nothing is left."""
     found = []
-    before = system.excepthook(lambda who, error: found.append(_raised(system.awaitpath, 3)))
+    before = system.get_excepthook()
+    system.set_excepthook(lambda who, error: found.append(_raised(system.awaitpath, 3)))
     spawn.call(lambda: (system.suspend(), 1 / 0))
     system.run()
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert [type(error) for error in found] == [errors.NotYieldable]
     for arguments, options, error in (
         ((3,), {}, TypeError),

@@ -125,7 +125,7 @@ def test_where_it_can_be_called(escaped):
         refused.append(children())
 
     assert system.execute("true") == ("exit", 0)
-    system.excepthook(hook)
+    system.set_excepthook(hook)
     spawn.call(lambda: (system.suspend(), 1 / 0))
     assert system.suspend(0.001) is True
     assert refused == [[]]

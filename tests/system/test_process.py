@@ -68,7 +68,7 @@ def test_the_ends_of_pipes():
         assert len(receive_all(child.stdout)) == 1 << 20
         assert child.stdout.receive() == b""
         assert receive_all(child.stderr) == b"done\n"
-        assert child.wait(10) == ("exit", 0)
+        assert child.wait(timeout=10) == ("exit", 0)
 
 
 @needs_pidfds
@@ -194,7 +194,7 @@ def test_wait_again_and_again(sleeper):
     """EXE-3: the outcome is the same each time, also long after the end."""
     sleeper.kill()
     assert [sleeper.wait() for _ in range(3)] == [("terminate", 15)] * 3
-    create(lambda: sleeper.wait(0)).resume()
+    create(lambda: sleeper.wait(timeout=0)).resume()
     assert children() == []
 
 
@@ -220,15 +220,15 @@ def test_timeout(sleeper):
     """EXE-19: wait(timeout) gives up after that time, and the program runs on; it can be waited for again."""
     begin = system.nanosecs()
     with pytest.raises(errors.Timeout):
-        sleeper.wait(0.01)
+        sleeper.wait(timeout=0.01)
     assert system.nanosecs() - begin >= 10_000_000
     assert children() == [sleeper.pid]
     for bad in ("1", True, [1]):
         with pytest.raises(TypeError):
-            sleeper.wait(bad)
+            sleeper.wait(timeout=bad)
     sleeper.kill("kill")
-    assert sleeper.wait(None) == ("kill", 9)
-    assert sleeper.wait(1) == ("kill", 9)
+    assert sleeper.wait(timeout=None) == ("kill", 9)
+    assert sleeper.wait(timeout=1) == ("kill", 9)
 
 
 def test_a_wait_keeps_the_loop_running(sleeper):
@@ -308,7 +308,7 @@ def test_end_of_the_block(hub):
     """EXE-13: the pipes are closed and the end is waited for."""
     with system.start("sh", "-c", "read x", stdin="w", stdout="r") as child:
         assert child.stdin.send(b"x\n") is True
-    assert child.wait(0) == ("exit", 0)
+    assert child.wait(timeout=0) == ("exit", 0)
     for stream in (child.stdin, child.stdout):
         with pytest.raises(errors.Closed):
             stream.receive()

@@ -395,24 +395,28 @@ def test_excepthook_gets_what_escapes(escaped):
 
 
 def test_excepthook_is_set_and_restored():
-    """The setter returns the hook before; None is the default one, which is a callable, too."""
-    before = system.excepthook(print)
-    assert system.excepthook(None) is print
-    default = system.excepthook(before)
+    """The getter returns what was set; None sets the default hook, which is a callable, too."""
+    before = system.get_excepthook()
+    assert system.set_excepthook(print) is None
+    assert system.get_excepthook() is print
+    system.set_excepthook(None)
+    default = system.get_excepthook()
+    system.set_excepthook(before)
     assert callable(default)
-    assert default is not before
+    assert default not in (before, print)
     for bad in (1, "print", ()):
         with pytest.raises(TypeError, match="hook must be callable or None"):
-            system.excepthook(bad)
-    assert system.excepthook(before) is before
+            system.set_excepthook(bad)
+    assert system.get_excepthook() is before
 
 
 def test_default_excepthook(capsys):
     """It names the coroutine and prints the traceback on standard error."""
-    before = system.excepthook(None)
+    before = system.get_excepthook()
+    system.set_excepthook(None)
     spawn.call(lambda: (system.suspend(), fail("to be seen")), name="unlucky")
     assert system.run() is False
-    system.excepthook(before)
+    system.set_excepthook(before)
     shown = capsys.readouterr().err
     assert shown.startswith("Exception in <Coroutine unlucky dead>:\nTraceback (most recent call last):\n")
     assert shown.endswith("Trouble: to be seen\n")
@@ -421,22 +425,25 @@ def test_default_excepthook(capsys):
 
 def test_default_excepthook_without_stderr(monkeypatch):
     """Where there is no standard error, as in a daemon, nothing is shown and nothing fails."""
-    before = system.excepthook(None)
+    before = system.get_excepthook()
+    system.set_excepthook(None)
     monkeypatch.setattr(sys, "stderr", None)
     made = spawn.call(lambda: (system.suspend(), fail()))
     assert system.run() is False
     assert made.status == "dead"
-    assert system.excepthook(before) is not before
+    assert system.get_excepthook() is not before
+    system.set_excepthook(before)
 
 
 def test_excepthook_that_fails(capsys):
     """What it raises is shown together with what it was called for; the loop goes on."""
     log = []
-    before = system.excepthook(lambda coroutine, error: fail("in the hook"))
+    before = system.get_excepthook()
+    system.set_excepthook(lambda coroutine, error: fail("in the hook"))
     spawn.call(lambda: (system.suspend(), fail("in the coroutine")))
     spawn.call(spin, 2, log, "spinner")
     assert system.run() is False
-    system.excepthook(before)
+    system.set_excepthook(before)
     shown = capsys.readouterr().err
     assert "Trouble: in the coroutine\n" in shown
     assert "Trouble: in the hook\n" in shown
@@ -452,11 +459,12 @@ def test_excepthook_that_leaves(leave):
         log.append(str(error))
         raise leave
 
-    before = system.excepthook(hook)
+    before = system.get_excepthook()
+    system.set_excepthook(hook)
     spawn.call(lambda: (system.suspend(), fail("seen")))
     with pytest.raises(leave):
         system.run()
-    system.excepthook(before)
+    system.set_excepthook(before)
     assert log == ["seen"]
     assert system.run() is False
 
@@ -466,7 +474,7 @@ def test_hook_belongs_to_the_thread(escaped):
     seen = []
 
     def other():
-        system.excepthook(lambda coroutine, error: seen.append(str(error)))
+        system.set_excepthook(lambda coroutine, error: seen.append(str(error)))
         spawn.call(lambda: (system.suspend(), fail("theirs")))
         seen.append(system.run())
 

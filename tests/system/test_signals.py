@@ -159,7 +159,7 @@ def test_where_it_can_be_called(escaped):
 
     sends("userdef1")
     assert system.awaitsig("userdef1") == "userdef1"
-    system.excepthook(hook)
+    system.set_excepthook(hook)
     spawn.call(lambda: (system.suspend(), 1 / 0))
     assert system.suspend(0.001) is True
     assert refused == ["default"]

@@ -268,7 +268,7 @@ def test_where_it_can_be_called(clock, escaped):
             refused.append(seconds)
         assert system.suspend(1e-9, blocking=True) is True
 
-    system.excepthook(hook)
+    system.set_excepthook(hook)
     spawn.call(lambda: (system.suspend(), 1 / 0))
     begin = clock.now()
     assert system.suspend(3) is True

@@ -15,7 +15,7 @@ PROGRAM = """
 
     process = system.start("true", stdin="w")
     assert_type(process.wait(), tuple[str, int])
-    assert_type(process.wait(1.5), tuple[str, int])
+    assert_type(process.wait(timeout=1.5), tuple[str, int])
     assert_type(process.kill("SIGTERM"), bool)
     assert_type(process.pid, int)
     assert_type(process.stdin, system.Pipe | None)

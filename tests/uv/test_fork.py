@@ -267,7 +267,7 @@ def test_requests_of_the_pool_are_cancelled(tmp_path):
 
         def child():
             escaped = []
-            system.excepthook(lambda coroutine, error: escaped.append(error.name))
+            system.set_excepthook(lambda coroutine, error: escaped.append(error.name))
             loop.fork()
             while len(log) < 4 or len(escaped) < 4:
                 system.run("step")
@@ -317,7 +317,7 @@ def test_polled_files(tmp_path, begun):
         log.append(system.awaitpath(path, poll=0.002) is not None)
 
     def child():
-        system.excepthook(lambda coroutine, error: None)  # who filled the pool is told
+        system.set_excepthook(lambda coroutine, error: None)  # who filled the pool is told
         loop.fork()
         path.write_text("changed by the child")
         system.run()

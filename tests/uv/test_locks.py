@@ -347,7 +347,10 @@ def test_a_condition_with_a_time():
     """Nanoseconds; the mutex is ours again either way."""
     cond, mutex = uv.Cond(), uv.Mutex()
     with mutex:
-        for wait in (cond.wait, lambda mutex, timeout: uv.cond_timedwait(cond, mutex, timeout)):
+        for wait in (
+            lambda mutex, timeout: cond.wait(mutex, timeout=timeout),
+            lambda mutex, timeout: uv.cond_timedwait(cond, mutex, timeout),
+        ):
             begin = time.monotonic()
             assert wait(mutex, 5_000_000) is False
             assert time.monotonic() - begin >= 0.005
@@ -358,7 +361,7 @@ def test_a_condition_with_a_time():
 def test_a_signal_before_the_time_is_up(start):
     """A very long time is none too long."""
     cond, mutex = uv.Cond(), uv.Mutex()
-    results = waiting(cond, mutex, 1, lambda cond, mutex: cond.wait(mutex, 2**64 - 1), start)
+    results = waiting(cond, mutex, 1, lambda cond, mutex: cond.wait(mutex, timeout=2**64 - 1), start)
     cond.signal()
     eventually(lambda: results)
     assert results == [True]
@@ -374,13 +377,13 @@ def test_misuse_of_a_condition():
     with recursive, recursive, pytest.raises(uv.Deadlock, match="locked more than once"):
         cond.wait(recursive)
     with recursive:
-        assert cond.wait(recursive, 1) is False
+        assert cond.wait(recursive, timeout=1) is False
     with pytest.raises(TypeError, match="mutex must be a Mutex"):
         cond.wait(cond)
     with mutex:
         for wrong, error in ((-1, ValueError), (2**64, ValueError), (0.5, TypeError)):
             with pytest.raises(error, match="timeout"):
-                cond.wait(mutex, wrong)
+                cond.wait(mutex, timeout=wrong)
         with pytest.raises(TypeError, match="timeout must be an int, not None"):
             uv.cond_timedwait(cond, mutex, None)
 

@@ -155,7 +155,7 @@ class Process(Unique):
         """Our end of the pipe from the standard error; None if that is no pipe, or comes by `stdout`, too."""
         return self._pipes[2]
 
-    def wait(self, timeout: float | None = None) -> tuple[str, int]:
+    def wait(self, *, timeout: float | None = None) -> tuple[str, int]:
         """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
 
         How: ("exit", status), or the name and the number of the signal that killed it: ("kill", 9); a signal
