@@ -64,6 +64,24 @@ def test_public_names(name):
     assert names == golden.read_text(encoding="utf-8")
 
 
+# A coroutine is ended, as a generator is, and has a status. `FS.close` closes a descriptor.
+NEVER_CLOSED = {"coroutine.Coroutine", "uv.FS"}
+
+
+def test_what_can_be_closed_shows_whether_it_is():
+    """Every public class with `close` has a property `closed`."""
+    closing = {
+        f"{module.__name__.removeprefix('coutil.')}.{name}": getattr(module, name)
+        for module in map(importlib.import_module, (f"coutil.{name}" for name in PRESENT))
+        for name in module.__all__
+        if hasattr(getattr(module, name), "close") and inspect.isclass(getattr(module, name))
+    }
+    assert len(closing) > 30
+    assert set(closing) >= NEVER_CLOSED
+    wrong = [name for name, value in closing.items() if not isinstance(getattr(value, "closed", None), property)]
+    assert set(wrong) == NEVER_CLOSED
+
+
 def test_no_golden_file_without_its_module():
     assert {path.stem for path in GOLDEN.glob("*.txt")} <= set(PRESENT)
 

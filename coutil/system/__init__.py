@@ -39,7 +39,7 @@ from .network.address import Address, Domain, address
 from .network.connect import connect
 from .network.datagram import DatagramSocket
 from .network.local import LocalDomain, LocalPassiveSocket, LocalSocket, LocalStreamSocket
-from .network.names import Addresses, findaddr, nameaddr
+from .network.names import Addresses, FoundAddress, findaddr, nameaddr
 from .network.share import SharePassiveSocket, ShareStreamSocket
 from .network.socket import Socket
 from .network.stream import PassiveSocket, StreamSocket
@@ -65,6 +65,7 @@ __all__ = [
     "File",
     "FileInfo",
     "Folder",
+    "FoundAddress",
     "Interface",
     "LocalPassiveSocket",
     "LocalSocket",

@@ -152,10 +152,10 @@ def _filled(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[s
     return into
 
 
-class PackedEnv:
-    """Environment variables in the form that a new process takes; made by `packenv`, immutable.
+class PackedEnv(Mapping[str, str]):
+    """Environment variables in the form that a new process takes: an immutable mapping, made by `packenv`.
 
-    A variable is an attribute, or an item: `env.HOME`, `env["HOME"]`; one that does not exist is None.
+    A variable is also an attribute, unless it has the name of a method: `env.HOME`; one that does not exist is None.
     """
 
     __slots__ = ("__weakref__", "_lines")
@@ -165,17 +165,28 @@ class PackedEnv:
         """Use `packenv`: this takes lines that were checked, NAME=value."""
         object.__setattr__(self, "_lines", lines)
 
-    def __getitem__(self, name: str) -> str | None:
-        """Return a value, or None."""
-        start = _string("name", name) + b"="
-        found = next((line for line in self._lines if line.startswith(start)), None)
-        return None if found is None or b"=" in start[:-1] else os.fsdecode(found[len(start) :])
+    def __getitem__(self, name: str) -> str:
+        """Return a value. Raises KeyError."""
+        for line in self._lines:
+            found, _, value = line.partition(b"=")
+            if os.fsdecode(found) == name:
+                return os.fsdecode(value)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, in their order."""
+        for line in self._lines:
+            yield os.fsdecode(line.partition(b"=")[0])
+
+    def __hash__(self) -> int:
+        """Equal environments have the same."""
+        return hash(frozenset(self._lines))
 
     def __getattr__(self, name: str) -> str | None:
         """Return a value, or None."""
         if name.startswith("__"):
             raise AttributeError(name)  # what Python itself looks for
-        return self[name]
+        return self.get(name)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Raise AttributeError."""
@@ -193,11 +204,6 @@ class PackedEnv:
         """How many, not which: values may be secret."""
         return f"<PackedEnv of {len(self._lines)} variables>"
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
-        for line in self._lines:
-            name, _, value = line.partition(b"=")
-            yield os.fsdecode(name), os.fsdecode(value)
-
 
 def packenv(variables: Mapping[str, str]) -> PackedEnv:
     """Return environment variables packed once, for many calls of `execute` or `start`.
@@ -211,7 +217,7 @@ def unpackenv(env: PackedEnv, into: dict[str, str] | None = None) -> dict[str, s
     """Return the variables as a new dictionary, or written into `into`, which is returned then. Raises TypeError."""
     if not isinstance(env, PackedEnv):
         raise TypeError(f"env must be a PackedEnv, not {env!r}")
-    return _filled(into, dict(env._pairs()))
+    return _filled(into, env)
 
 
 def packed_lines(variables: Any) -> tuple[bytes, ...]:

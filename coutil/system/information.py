@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, overload
+from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
 from .._libuv import info
 from ..errors import Closed, UVError
@@ -175,11 +175,10 @@ def procinfo(which: str | None = None) -> Any:
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
-class Information(Generic[Row]):
-    """A list of named tuples as the system had it at one moment: what `cpuinfo` and `netinfo` have in common.
+class Information(Sequence[Row]):
+    """A sequence of named tuples as the system had it at one moment: what `cpuinfo` and `netinfo` have in common.
 
-    Iterating yields the named tuples; or, if letters were given, tuples of the position (from 1) and what the letters
-    select.
+    If letters were given, its items are tuples of the position (from 1) and what the letters select.
     """
 
     __slots__ = ("__weakref__", "_rows", "_which")
@@ -211,14 +210,34 @@ class Information(Generic[Row]):
             raise Closed(f"the {type(self).__name__} is closed")
         return self._rows
 
+    def _item(self, index: int, row: Row) -> Any:
+        return row if self._which is None else (index + 1, *self._select(row, self._which))
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """Return an entry, counted from 0, or a list of several. Raises IndexError, `Closed`."""
+        rows = self._open()
+        if isinstance(index, slice):
+            return [self._item(at, rows[at]) for at in range(len(rows))[index]]
+        at = range(len(rows))[index]
+        return self._item(at, rows[at])  # type: ignore[no-any-return]  # a tuple of the selected values, if letters
+
     def __iter__(self) -> Iterator[Any]:
         """Yield the entries."""
-        for position, row in enumerate(self._open(), 1):
-            yield row if self._which is None else (position, *self._select(row, self._which))
+        for index, row in enumerate(self._open()):
+            yield self._item(index, row)
 
     def __len__(self) -> int:
         """How many entries there are."""
         return len(self._open())
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._rows is None
 
     def close(self) -> bool:
         """Forget the entries; return True. Closing twice is no error."""

@@ -159,6 +159,11 @@ class Dir:
             raise BusyError(f"{self!r} is being read")
         return folder
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._folder is None
+
     def close(self) -> Any:
         """Close the folder; return True. Twice is no error. Suspends, but it is closed even if the call is given up.
 

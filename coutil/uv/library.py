@@ -53,6 +53,11 @@ class Lib:
             raise Closed(f"the library {self._path!r} is closed")
         return library.symbol(self._library, wanted)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._library
+
     def close(self) -> None:
         """Give the library up: its addresses are no good any more. Twice is no error. Source: uv_dlclose."""
         loaded, self._library = self._library, None

@@ -334,6 +334,11 @@ class Loop(Unique, Names, Work):
 
     # -- closing ------------------------------------------------------------------------------------------------------
 
+    @property
+    def closed(self) -> bool:
+        """Whether the loop is closed, by `close` or by the end of its thread."""
+        return not self._hub.loop.pointer
+
     def close(self, force: bool = False) -> None:
         """Close the loop. Twice is no error.
 

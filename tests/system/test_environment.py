@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import pytest
 
@@ -267,16 +268,35 @@ def test_deleted(variable):
 
 
 def test_packed():
-    """ENV-7: variables as attributes and items, None for what is missing; back into a dictionary."""
+    """ENV-7: variables as attributes and items; a missing attribute is None; back into a dictionary."""
     plain = {"A": "1", "AB": "x=y", "EMPTY": "", "NAME": os.fsdecode(b"\xff")}
     env = system.packenv(plain)
     assert (env.A, env["AB"], env.EMPTY, env["NAME"]) == tuple(plain.values())
-    assert (env["A"], env["AB=x"], env["B"], env.MISSING) == ("1", None, None, None)
+    assert (env["A"], env.get("AB=x"), env.get("B"), env.MISSING) == ("1", None, None, None)
     assert system.unpackenv(env) == plain
     into = {"other": "stays", "A": "overwritten"}
     assert system.unpackenv(env, into) is into
     assert into == plain | {"other": "stays"}
     assert (len(env), repr(env)) == (4, "<PackedEnv of 4 variables>")
+
+
+def test_packed_is_a_mapping():
+    """It does what a dictionary does, but for changes; equal ones have equal hashes, whatever the order."""
+    plain = {"A": "1", "AB": "x=y", "EMPTY": ""}
+    env = system.packenv(plain)
+    assert isinstance(env, Mapping)
+    assert (dict(env), list(env), list(env.items())) == (plain, list(plain), list(plain.items()))
+    assert env == plain
+    assert [name for name in ("A", "AB", "B", "AB=x", "A=", "", "A\0", "\ud800", 0, None) if name in env] == ["A", "AB"]
+    assert (env.get("B"), env.get("B", "2"), env.get(0)) == (None, "2", None)
+    for missing in ("B", "AB=x", 0):
+        with pytest.raises(KeyError) as caught:
+            env[missing]
+        assert caught.value.args == (missing,)
+    backwards = system.packenv(dict(reversed(plain.items())))
+    assert (env, hash(env)) == (backwards, hash(backwards))
+    assert env != system.packenv({"A": "1"})
+    assert system.packenv(env) == env
 
 
 def test_packed_is_immutable():

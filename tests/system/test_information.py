@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import chain
 
 import pytest
@@ -238,11 +239,42 @@ def test_get_of_processors():
 
 
 @pytest.mark.parametrize("call", [system.cpuinfo, system.netinfo])
+def test_lists_are_sequences(call):
+    """Items are counted from 0, unlike the positions; slices are lists."""
+    found = call()
+    rows = list(found)
+    assert isinstance(found, Sequence)
+    assert (found[0], found[-1], found[:]) == (rows[0], rows[-1], rows)
+    assert (list(reversed(found)), found[::-1]) == (rows[::-1], rows[::-1])
+    assert rows[-1] in found
+    assert found.index(rows[-1]) == rows.index(rows[-1])
+    for wrong in (len(rows), -len(rows) - 1):
+        with pytest.raises(IndexError):
+            found[wrong]
+
+
+def test_a_sequence_of_letters():
+    """Its items have the position first, which counts from 1."""
+    found = system.cpuinfo("m")
+    assert found[0] == (1, system.cpuinfo()[0].model)
+    assert found[-1] == (len(found), system.cpuinfo()[-1].model)
+    assert found[-1:] == [found[-1]]
+
+
+@pytest.mark.parametrize("call", [system.cpuinfo, system.netinfo])
 def test_closed_lists(call):
     """INF-4, INF-8: every use is `Closed`; closing twice is fine."""
     with call() as found:
+        assert found.closed is False
         assert found.close() is found.close() is True
-        for use in (lambda: len(found), lambda: list(found), lambda: found.get("n", 1), lambda: found.get("n", 99)):
+        assert found.closed is True
+        for use in (
+            lambda: len(found),
+            lambda: list(found),
+            lambda: found[0],
+            lambda: found.get("n", 1),
+            lambda: found.get("n", 99),
+        ):
             with pytest.raises(errors.Closed, match="closed"):
                 use()
         assert repr(found) == f"<{type(found).__name__} closed>"

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Sequence
 from weakref import ref
 
 import pytest
@@ -81,11 +82,28 @@ def test_iteration():
     assert next(iter(found))[0].port == 80
 
 
+def test_addresses_are_a_sequence():
+    """Of named tuples, counted from 0; the pointer stays where it is."""
+    with system.findaddr(None, 80, ipv4=True, ipv6=True) as found:
+        rows = list(found)
+        assert isinstance(found, Sequence)
+        assert {type(row) for row in rows} == {system.FoundAddress}
+        assert (found[0], found[-1], found[1:], found[::-1]) == (rows[0], rows[-1], rows[1:], rows[::-1])
+        assert list(reversed(found)) == rows[::-1]
+        assert (rows[1] in found, found.index(rows[1]), found.count(rows[1])) == (True, 1, 1)
+        assert (found[0].address, found[0].socktype) == (found.getaddress(), found.getsocktype())
+        found[0].address.port = 1
+        assert found[0].address.port == 80
+        with pytest.raises(IndexError):
+            found[len(rows)]
+
+
 def test_closed_addresses():
     """Every use of closed addresses is `Closed`; closing twice and leaving the block afterwards is fine."""
     with system.findaddr("127.0.0.1", 80) as found:
         assert repr(found) == "<Addresses 1 of 2: stream 127.0.0.1:80>"
-        assert found.close() is found.close() is True
+        assert found.closed is False
+        assert found.close() is found.close() is found.closed is True
         for use in (found.next, found.reset, found.getaddress, found.getdomain, found.getsocktype, found.__len__):
             with pytest.raises(errors.Closed, match="closed"):
                 use()

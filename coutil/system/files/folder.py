@@ -69,6 +69,11 @@ class Folder(Unique):
         """Path and state."""
         return f"<Folder {self._path!r} {'open' if self._opened is not None else 'over' if self._over else 'closed'}>"
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, by `close` or by its end."""
+        return self._opened is None
+
     def close(self) -> bool:
         """Forget the rest; return True. Closing twice is no error. Never suspends. Source: uv_fs_closedir."""
         opened, self._opened, self._entries = self._opened, None, []

@@ -271,6 +271,11 @@ class Watch(Unique, Generic[AnyStr]):
         state = "over" if self._over else "closed" if self._handle.closed else "open"
         return f"<Watch {self._path!r} {state}>"
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is watched any longer: after `close`, after its end, or because the loop is gone."""
+        return self._handle.closed
+
     def close(self) -> bool:
         """Watch no more, and forget what nobody took; return True. Closing twice is no error.
 

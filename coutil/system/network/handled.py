@@ -52,6 +52,11 @@ class Handled(Unique):
         with suppress(Forked):
             self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the loop is gone."""
+        return self._handle.closed
+
     def close(self) -> bool:
         """Close it and return True; closing twice is no error. Does not suspend.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stringprep
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from socket import (
     AF_INET,
@@ -23,7 +23,7 @@ from socket import (
     SOCK_STREAM,
 )
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, NamedTuple, Self, overload
 
 from ..._coroutines.states import FREED
 from ..._kernel.operation import operation
@@ -34,15 +34,23 @@ from ..._libuv.sockaddr import Plain
 from ...errors import Closed, UVError
 from .address import Address, Domain
 
-__all__ = ["Addresses", "findaddr", "nameaddr"]
+__all__ = ["Addresses", "FoundAddress", "findaddr", "nameaddr"]
 
 SockType = Literal["stream", "passive", "datagram"]
 
 
-class Addresses:
-    """What `findaddr` found, in the order of preference, with a pointer that begins at the first.
+class FoundAddress(NamedTuple):
+    """An address that `findaddr` has found. socktype: "stream" ("passive" for name "*") or "datagram"."""
 
-    Iterating yields (address, type of socket) of each, from the first, whatever the pointer is at.
+    address: Address
+    socktype: SockType
+
+
+class Addresses(Sequence[FoundAddress]):
+    """What `findaddr` found, in the order of preference: a sequence of `FoundAddress`.
+
+    Beside that it has a pointer, which begins at the first address, and which the sequence does not use. Every use
+    raises `Closed` after `close`.
     """
 
     __slots__ = ("__weakref__", "_at", "_entries", "_passive")
@@ -96,6 +104,11 @@ class Addresses:
     def _socktype(self, stream: bool) -> SockType:
         return "datagram" if not stream else "passive" if self._passive else "stream"
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._entries is None
+
     def close(self) -> bool:
         """Forget the addresses; return True. Closing twice is no error."""
         self._entries = None
@@ -106,10 +119,24 @@ class Addresses:
             raise Closed("the addresses are closed")
         return self._entries
 
-    def __iter__(self) -> Iterator[tuple[Address, SockType]]:
-        """Yield (address, type of socket), from the first."""
-        for stream, plain in self._open():
-            yield Address(_domain(plain), *plain), self._socktype(stream)
+    def _found(self, entry: tuple[bool, Plain]) -> FoundAddress:
+        stream, plain = entry
+        return FoundAddress(Address(_domain(plain), *plain), self._socktype(stream))
+
+    @overload
+    def __getitem__(self, index: int) -> FoundAddress: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FoundAddress]: ...
+    def __getitem__(self, index: int | slice) -> FoundAddress | list[FoundAddress]:
+        """Return one, counted from 0, or a list of several; the addresses are new objects. Raises IndexError."""
+        entries = self._open()
+        if isinstance(index, slice):
+            return [self._found(entry) for entry in entries[index]]
+        return self._found(entries[index])
+
+    def __iter__(self) -> Iterator[FoundAddress]:
+        """Yield all of them, wherever the pointer is."""
+        return map(self._found, self._open())
 
     def __len__(self) -> int:
         """How many there are."""

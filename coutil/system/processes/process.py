@@ -196,6 +196,11 @@ class Process(Unique):
             raise error(code, "uv_process_kill")
         return True
 
+    @property
+    def closed(self) -> bool:
+        """Whether none of our ends of the pipes is open; also true if there are no pipes."""
+        return all(one is None or one.closed for one in self._pipes)
+
     def close(self) -> bool:
         """Close our ends of the pipes and return True. The program goes on. Raises `ForeignThread`."""
         for one in self._pipes:
