@@ -1,6 +1,6 @@
 """Every exception class of coutil.
 
-Rule 1: this file imports nothing of ours, so that every layer can raise what it documents.
+Rule 1: this file imports nothing of ours but `_uv_errors`, so that every layer can raise what it documents.
 Rule 2: an error of libuv is a `UVError`, and also what a Python programmer would catch: `ConnectionRefusedError`,
 `FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … Its class is named after libuv's error and found here, too:
 `except errors.ENOENT`.
@@ -10,58 +10,29 @@ Rule 3: misuse that Python itself reports by `TypeError`, `ValueError` or `Attri
 from __future__ import annotations
 
 import errno as _errno
-from socket import gaierror
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from . import _uv_errors
+from ._uv_errors import *  # noqa: F403  # a hundred classes
+from ._uv_errors import CoutilError, UVError
 
 __all__ = [
     "AlreadyRunning",
     "BusyError",
     "Cancelled",
     "Closed",
-    "CoutilError",
     "DeadCoroutine",
     "Deadlock",
     "ForeignThread",
     "Forked",
     "NotRunning",
     "NotYieldable",
-    "OperationCancelled",
     "RunningCoroutine",
     "TaskCancelled",
     "Timeout",
     "TransferError",
-    "UVError",
-    "uv_error_class",
 ]
-
-
-class CoutilError(Exception):
-    """Base of every class of this module but `Cancelled`."""
-
-
-class UVError(CoutilError, OSError):
-    """A call of libuv failed.
-
-    `name`: libuv's name of the error ("ECONNREFUSED"). `code`: libuv's negative number.
-    `errno`: the positive number of the system, or `code` where the system has none (EOF, EAI_*).
-    `syscall`: the C function that failed. `filename`, `filename2`: as in `OSError`; for sockets the local address and
-    the peer's, or the only one that is known: of `connect` and `bind` the address that they were given.
-    """
-
-    name = "UNKNOWN"
-    code = 0
-    syscall = ""
-
-    def __str__(self) -> str:
-        """Name, text, call and files: what a log line needs."""
-        files = " -> ".join(repr(name) for name in (self.filename, self.filename2) if name is not None)
-        return f"{self.name}: {self.strerror}" + f" ({self.syscall})" * bool(self.syscall) + f": {files}" * bool(files)
-
-
-class OperationCancelled(UVError):
-    """libuv gave the operation up (ECANCELED; look-ups: EAI_CANCELED), for instance because its stream was closed."""
-
-    name = "ECANCELED"
+__all__ += _uv_errors.__all__
 
 
 class Closed(UVError, ValueError):
@@ -168,46 +139,10 @@ class TransferError(CoutilError, TypeError):
     """A value cannot be handed to another OS thread."""
 
 
-_BUILTIN: dict[str, type[OSError] | type[EOFError]] = {
-    "EACCES": PermissionError,
-    "EAGAIN": BlockingIOError,
-    "EALREADY": BlockingIOError,
-    "ECHILD": ChildProcessError,
-    "ECONNABORTED": ConnectionAbortedError,
-    "ECONNREFUSED": ConnectionRefusedError,
-    "ECONNRESET": ConnectionResetError,
-    "EEXIST": FileExistsError,
-    "EINTR": InterruptedError,
-    "EISDIR": IsADirectoryError,
-    "ENOENT": FileNotFoundError,
-    "ENOTDIR": NotADirectoryError,
-    "EOF": EOFError,
-    "EPERM": PermissionError,
-    "EPIPE": BrokenPipeError,
-    "ESHUTDOWN": BrokenPipeError,
-    "ESRCH": ProcessLookupError,
-    "ETIMEDOUT": TimeoutError,
-}
-_classes: dict[str, type[UVError]] = {"ECANCELED": OperationCancelled}
+if not TYPE_CHECKING:  # checkers know those that are written out
 
-
-def uv_error_class(name: str) -> type[UVError]:
-    """Return the class of libuv's error `name` (str, "ECONNREFUSED"); made once, named after the error."""
-    if name not in _classes:
-        builtin: type = gaierror if name.startswith("EAI_") else _BUILTIN.get(name, UVError)
-        ours = OperationCancelled if name == "EAI_CANCELED" else UVError
-        bases = (ours,) if builtin is UVError else (ours, builtin)
-        doc = f"libuv's {name}."
-        _classes[name] = type(name, bases, {"name": name, "__module__": __name__, "__doc__": doc})
-    return _classes[name]
-
-
-_EAI = "ADDRFAMILY AGAIN BADFLAGS BADHINTS CANCELED FAIL FAMILY MEMORY NODATA NONAME OVERFLOW PROTOCOL SERVICE SOCKTYPE"
-_NAMES = {*_errno.errorcode.values(), *(f"EAI_{name}" for name in _EAI.split()), "ECHARSET", "EFTYPE", "EOF", "UNKNOWN"}
-
-
-def __getattr__(name: str) -> type[UVError]:
-    """Return the class of one of libuv's errors: `except errors.ENOENT`."""
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return uv_error_class(name)
+    def __getattr__(name: str) -> type[UVError]:
+        """Return the class of an error of the system that libuv has no name for: `except errors.EKEYEXPIRED`."""
+        if name not in _errno.errorcode.values():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _uv_errors.error_class(name)

@@ -20,6 +20,7 @@ LAYERS = (
     ("_interpreter",),
     ("_asynchronous",),
     ("coutil",),  # the package itself: its version, nothing else
+    ("_uv_errors",),
     ("errors",),
     ("_report",),
     ("_libuv",),
@@ -35,7 +36,18 @@ LAYERS = (
     ("console", "__main__"),
 )
 LOOPLESS = {"_coroutines", "_keys", "event", "coroutine", "queued", "mutex", "promise", "spawn"}  # work without libuv
-KERNEL = {"_interpreter", "_asynchronous", "coutil", "errors", "_report", "_libuv", "_host", "_coroutines", "_kernel"}
+KERNEL = {
+    "_interpreter",
+    "_asynchronous",
+    "coutil",
+    "_uv_errors",
+    "errors",
+    "_report",
+    "_libuv",
+    "_host",
+    "_coroutines",
+    "_kernel",
+}
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
 SWITCHES = {PACKAGE / "_coroutines" / name for name in ("runner.py", "switching.py")}
 

@@ -17,7 +17,9 @@ from greenlet import GreenletExit
 import coutil
 from coutil import _libuv, errors, spawn, system
 from coutil._libuv import check, error
-from coutil.errors import Closed, CoutilError, Forked, OperationCancelled, Timeout, UVError, uv_error_class
+from coutil._libuv.library import known_errors
+from coutil._uv_errors import error_class
+from coutil.errors import Closed, CoutilError, Forked, OperationCancelled, Timeout, UVError
 from coutil.scopes import timeout
 
 EOF, EAI_NONAME, EAI_CANCELED = -4095, -3008, -3003
@@ -70,13 +72,13 @@ def test_every_class_has_one_base(name):
     Only Cancelled is none: see `test_scope_cancelled`.
     """
     found = getattr(errors, name)
-    if name in ("uv_error_class", "Cancelled"):
-        assert callable(found)
+    assert found.__doc__
+    assert found.__module__ == "coutil.errors"
+    if name == "Cancelled":
         return
     assert issubclass(found, CoutilError)
-    assert found.__doc__
     if found is not CoutilError:
-        builtins = FAMILIES[found]
+        builtins = FAMILIES.get(found, OSError)
         assert all(issubclass(found, one) for one in (builtins if isinstance(builtins, tuple) else (builtins,)))
 
 
@@ -87,7 +89,7 @@ def test_builtin_bases(name):
     made = error(-number, "uv_something")
     assert isinstance(made, BUILTINS[name])
     assert isinstance(made, UVError)
-    assert type(made) is uv_error_class(name)
+    assert type(made) is error_class(name)
     assert type(made).__name__ == made.name == name
     assert (made.errno, made.code, made.syscall) == (number, -number, "uv_something")
     with pytest.raises(BUILTINS[name]):
@@ -123,11 +125,30 @@ def test_unknown_code():
 def test_classes_are_made_once():
     """The same error is the same class, so that it can be caught."""
     for name in (*BUILTINS, *PLAIN, *LIBUV_ONLY, "EXYZ"):
-        assert uv_error_class(name) is uv_error_class(name)
-        assert uv_error_class(name).__module__ == "coutil.errors"
-        assert uv_error_class(name).name == name
-    assert uv_error_class("ECANCELED") is OperationCancelled
+        assert error_class(name) is error_class(name)
+        assert error_class(name).__module__ == "coutil.errors"
+        assert error_class(name).name == name
+    assert error_class("ECANCELED") is OperationCancelled
     assert isinstance(error(-errno.ECANCELED), OperationCancelled)
+
+
+def test_every_error_of_libuv_is_written_out():
+    """So that type checkers and editors know it; each has the name and the text of libuv."""
+    names = {name for _, name in known_errors()}
+    assert len(names) > 80
+    assert names <= set(errors.__all__)
+    for name in sorted(names - {"ECANCELED"}):
+        assert vars(errors)[name].__name__ == vars(errors)[name].name == name
+
+
+def test_texts_of_the_classes():
+    """Their documentation is the text of the error, so that editors show it."""
+    differing = {
+        name
+        for code, name in known_errors()
+        if error(code).strerror.lower() + "." != (vars(errors)[name].__doc__ or "").lower()
+    }
+    assert differing == {"ECANCELED"}
 
 
 def test_each_error_is_a_new_object():
@@ -323,10 +344,12 @@ def test_classes_of_libuv_are_found_by_name():
     """They are what tracebacks call them: `except errors.ENOENT`; nothing else is found."""
     with pytest.raises(errors.ENOENT) as caught:
         system.fileinfo("/no/such/file")
-    assert type(caught.value) is errors.ENOENT is uv_error_class("ENOENT")
+    assert type(caught.value) is errors.ENOENT is error_class("ENOENT")
     assert repr(error(-errno.ENOENT)) == "ENOENT(2, 'no such file or directory')"
     assert issubclass(errors.EAI_NONAME, socket.gaierror)
     assert errors.ECANCELED is OperationCancelled
+    assert errors.EKEYEXPIRED is error_class("EKEYEXPIRED")  # of the system alone, and rare: made when it is asked for
+    assert issubclass(errors.EKEYEXPIRED, UVError)
     for name in ("ENONSENSE", "EAI_NONSENSE", "enoent"):
         with pytest.raises(AttributeError, match=f"module 'coutil.errors' has no attribute '{name}'"):
             getattr(errors, name)

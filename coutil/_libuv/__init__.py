@@ -6,7 +6,8 @@ import errno
 from os import O_CLOEXEC, O_RDONLY, close, strerror
 from os import open as open_file
 
-from ..errors import ForeignThread, UVError, uv_error_class
+from .._uv_errors import error_class
+from ..errors import ForeignThread, UVError
 from ._lib import ffi, lib
 
 __all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
@@ -47,7 +48,7 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
         name, text = errno.errorcode.get(-code, "UNKNOWN"), strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
     files = () if filename is None else (filename, None, filename2)
-    made: UVError = uv_error_class(name)(number, text, *files)
+    made: UVError = error_class(name)(number, text, *files)
     made.code = code
     made.syscall = syscall
     return made

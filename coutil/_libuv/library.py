@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import UVError, uv_error_class
+from ..errors import UNKNOWN, UVError
 from . import ffi, lib
 
 __all__ = ["close", "known_errors", "load", "name_of", "symbol", "text_of"]
@@ -58,6 +58,6 @@ def close(library: Any) -> None:
 
 def _failure(library: Any, syscall: str) -> UVError:
     """Return the exception for the error that the library's handle describes: there is no number for it."""
-    made = uv_error_class("UNKNOWN")(lib.UV_UNKNOWN, ffi.string(lib.uv_dlerror(library)).decode("utf-8", "replace"))
+    made = UNKNOWN(lib.UV_UNKNOWN, ffi.string(lib.uv_dlerror(library)).decode("utf-8", "replace"))
     made.code, made.syscall = lib.UV_UNKNOWN, syscall
     return made

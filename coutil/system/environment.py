@@ -9,7 +9,8 @@ from typing import Any, overload
 
 from .._libuv import check, error, lib
 from .._libuv.spawning import current_directory, priority
-from ..errors import UVError, uv_error_class
+from .._uv_errors import error_class
+from ..errors import UVError
 from .signals import checked_pid
 
 __all__ = ["PackedEnv", "getdir", "getenv", "getpriority", "packenv", "setdir", "setenv", "setpriority", "unpackenv"]
@@ -138,7 +139,7 @@ def _string(what: str, value: object) -> bytes:
 
 def _failure(name: str, syscall: str, variable: str) -> UVError:
     number = getattr(errno, name)
-    made = uv_error_class(name)(number, f"{os.strerror(number).lower()}: environment variable {variable!r}")
+    made = error_class(name)(number, f"{os.strerror(number).lower()}: environment variable {variable!r}")
     made.code, made.syscall = -number, syscall
     return made
 

@@ -21,7 +21,7 @@ from .._libuv.arguments import whole
 from .._libuv.command import IGNORED, Command, Container, culprit, pack
 from .._libuv.files import encoded
 from .._libuv.signal_names import signal_number
-from ..errors import UVError, uv_error_class
+from ..errors import ECHILD, UVError
 from .flat import flat
 from .handle import Handle
 from .loop import Call, Loop, current_loop
@@ -159,7 +159,7 @@ class Process(Handle):
         if self._ended is None:
             raise self._own.unusable()
         if self._ended[0] < 0:
-            raise uv_error_class("ECHILD")(errno.ECHILD, f"somebody else has taken the status of {self._own.title}")
+            raise ECHILD(errno.ECHILD, f"somebody else has taken the status of {self._own.title}")
         return self._ended
 
     def _await_end(self) -> Any:

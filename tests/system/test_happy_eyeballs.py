@@ -15,7 +15,7 @@ NEVER = 1e6  # seconds
 
 def failure(name):
     """Return an error of libuv."""
-    return errors.uv_error_class(name)(1, name.lower())
+    return getattr(errors, name)(1, name.lower())
 
 
 class Stream:
@@ -170,7 +170,7 @@ def test_order_of_the_attempts(answers, hosts, expected, net):
     attempts = [(at, what) for at, what in made.log if "given" not in what]
     assert attempts[: len(expected)] == expected
     silent = hosts is not REFUSING
-    assert isinstance(outcome, errors.Timeout if silent else errors.uv_error_class("ENETUNREACH"))
+    assert isinstance(outcome, errors.Timeout if silent else errors.ENETUNREACH)
     tried = [what for _, what in attempts]
     assert len(set(tried)) == len(tried) == sum(len(found) for _, found in answers.values() if found[0] != "E")
     still = [what for what in tried if hosts[what][0] == NEVER]

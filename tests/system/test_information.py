@@ -141,7 +141,7 @@ def test_what_the_system_cannot_tell(monkeypatch):
     """A user without an entry: an error if that is what was asked for, else None among the rest."""
 
     def missing():
-        raise errors.uv_error_class("ENOENT")(2, "no such file or directory")
+        raise errors.ENOENT(2, "no such file or directory")
 
     monkeypatch.setattr(info, "passwd", missing)
     for which in ("$", "H", "U", "eU"):

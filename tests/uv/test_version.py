@@ -39,7 +39,7 @@ def test_names_and_texts(name):
             "UNKNOWN": "unknown error",
         }[name]
     )
-    assert errors.uv_error_class(name).name == name
+    assert getattr(errors, name).name == name
 
 
 @pytest.mark.parametrize("code", [-12345, 0, 12345, -(2**31), 2**31 - 1])

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Literal
 
-from ...errors import uv_error_class
+from ...errors import EINVAL
 
 __all__ = ["Address", "Domain", "address"]
 
@@ -156,6 +156,6 @@ def _checked(name: str, number: int, most: int) -> int:
 
 
 def _invalid(message: str) -> OSError:
-    error = uv_error_class("EINVAL")(errno.EINVAL, message)
+    error = EINVAL(errno.EINVAL, message)
     error.code = -errno.EINVAL
     return error

@@ -18,7 +18,7 @@ from ..._libuv import error, lib
 from ..._libuv.command import culprit
 from ..._libuv.signal_names import signal_number, signal_word
 from ..._libuv.spawning import Program, pack
-from ...errors import Closed, Forked, uv_error_class
+from ...errors import ECHILD, Closed, Forked
 from ...scopes.deadline import limit
 from ..awaited import Awaited, release
 from ..environment import Path
@@ -111,7 +111,7 @@ class _Exit(Awaited, Entry):
         status = self.status
         assert status is not None
         if status < 0:
-            raise uv_error_class("ECHILD")(errno.ECHILD, f"somebody else has taken the status of {self.title}")
+            raise ECHILD(errno.ECHILD, f"somebody else has taken the status of {self.title}")
         return (signal_word(self.number), self.number) if self.number else ("exit", status)
 
 
