@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
-from ._coroutines.attributes import documented
 from ._coroutines.states import AWAIT_HANDLE
 from ._kernel.entries import Entry
 from ._kernel.hub import Hub, this_hub
@@ -50,10 +49,10 @@ def manual_clock() -> Iterator[ManualClock]:
     hub = this_hub()
     if waiting := sum(map(_waits_for_time, hub.owners)):
         raise RuntimeError(f"{_timers(waiting)} already: a clock can only be replaced while nobody waits for it")
-    before, made = hub.clock, ManualClock(hub)
+    before, made = hub.clock, _ManualTimers(hub)
     hub.clock = made
     try:
-        yield made
+        yield ManualClock(made)
     finally:
         hub.clock = before
     if waiting := len(made.heap) + len(made.endless):
@@ -68,23 +67,45 @@ def _timers(count: int) -> str:
     return f"{count} timer{'s wait' if count > 1 else ' waits'} for the time"
 
 
-class ManualClock(Clock):
+class ManualClock:
     """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
 
-    __slots__ = ("__weakref__", "endless", "heap", "hub", "idle", "time")
+    __slots__ = ("__weakref__", "_timers")
+
+    def __init__(self, timers: _ManualTimers) -> None:
+        """Use `manual_clock`."""
+        self._timers = timers
+
+    def __repr__(self) -> str:
+        """The time."""
+        return f"<ManualClock {self.time / 1e9:.9g} s>"
+
+    @property
+    def time(self) -> int:
+        """The time in nanoseconds (`system.time()` has the same in seconds)."""
+        return self._timers.time
+
+    def advance(self, seconds: float | None = None) -> bool:
+        """Let `seconds` pass, or, if that is None, the time up to the next timer that keeps the loop alive.
+
+        What is due then fires in the hub's next turn, in the order of its time. Returns whether anything is.
+        Raises TypeError, or ValueError (negative, NaN, infinite).
+        """
+        return self._timers.advance(seconds)
+
+
+class _ManualTimers(Clock):
+    """A manual clock as the hub sees it: the time, and the timers that wait for it."""
+
+    __slots__ = ("endless", "heap", "hub", "idle", "time")
 
     def __init__(self, hub: Hub) -> None:
-        """Use `manual_clock`."""
         super().__init__(hub.loop)
         self.hub = hub
         self.time = hub.clock.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
         self.idle: set[int] = set()  # slots of those that do not keep the loop alive
         self.endless: set[int] = set()  # slots of those that never fire
-
-    def __dir__(self) -> list[str]:
-        """What is documented."""
-        return documented(self)
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
@@ -117,11 +138,7 @@ class ManualClock(Clock):
         return len(self.heap) - len(self.idle)
 
     def advance(self, seconds: float | None = None) -> bool:
-        """Let `seconds` pass, or, if that is None, the time up to the next timer that keeps the loop alive.
-
-        What is due then fires in the hub's next turn, in the order of its time. Returns whether anything is.
-        Raises TypeError, or ValueError (negative, NaN, infinite).
-        """
+        """As `ManualClock.advance`; the hub calls it when nothing but time can bring anything."""
         if seconds is None:
             seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.pending() else 0
         self.time += round(_checked(seconds) * 1e9)

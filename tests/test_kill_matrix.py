@@ -51,7 +51,7 @@ def test_kill(
         assert victim.coroutine.scope is None
         assert coroutine.running().cancelled is None
         del victim
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
     system.run("ready")
     assert hub.void == 0
 

@@ -38,7 +38,7 @@ REFUSALS = 64  # waits of a coroutine that are refused in a row before others ru
 class Block(Origin):
     """A `with` block that can be cancelled, with at most one timer."""
 
-    shield = False
+    _shield = False
     _alarm: Alarm | None = None
     _host: ref[Coroutine] | None = None  # who is inside; weakly, its frames refer to us: it shall be collected
     _outer: Block | None = None
@@ -59,7 +59,7 @@ class Block(Origin):
         self.cancelled = False
         self.expired = False
         if shield is not False:
-            self.shield = checked_shield(shield)
+            self._shield = checked_shield(shield)
         self._maker = made_in(maker)
 
     @property
@@ -356,7 +356,7 @@ def outermost(block: Block | None) -> Block | None:
     while block is not None:
         if block.cancelled:
             found = block
-        block = None if block.shield else block._outer
+        block = None if block._shield else block._outer
     return found
 
 
@@ -468,4 +468,4 @@ def _running(block: Block | None) -> Iterator[Block]:
     while block is not None:
         if block._deadline is not None and not block.cancelled:
             yield block
-        block = None if block.shield else block._outer
+        block = None if block._shield else block._outer

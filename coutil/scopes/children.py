@@ -47,8 +47,8 @@ class Task(Generic[T]):
         return self._state != "running"
 
     @property
-    def owner(self) -> Coroutine | None:
-        """Who has to end before `result` returns; for reports."""
+    def _unfinished(self) -> Coroutine | None:
+        """Return the coroutine that has to end before `result` returns; for reports."""
         return None if self.done else self.coroutine
 
     def result(self) -> T:
@@ -302,7 +302,7 @@ class Scope(Block):
         try:
             if errors:
                 return self._fail_with(errors, raised)
-            if host is not None and host.cancelled is not None and not self.shield:
+            if host is not None and host.cancelled is not None and not self._shield:
                 if is_of(raised, host.cancelled):
                     return False
                 raise host.cancelled._error()
@@ -356,7 +356,7 @@ class _Awaited:
     @property
     def owner(self) -> Coroutine | None:
         """Who has to end before, if it is one alone."""
-        return self.of.owner if isinstance(self.of, Task) else None
+        return self.of._unfinished if isinstance(self.of, Task) else None
 
     def __str__(self) -> str:
         return self.of._purpose()

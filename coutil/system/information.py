@@ -182,7 +182,7 @@ class Information(Sequence[Row]):
     """
 
     __slots__ = ("__weakref__", "_rows", "_which")
-    letters = ""  # that select the fields of the named tuples, in their order
+    _letters = ""  # that select the fields of the named tuples, in their order
 
     def __init__(self, rows: Sequence[Row], which: str | None) -> None:
         """which: the letters, None for the named tuples."""
@@ -194,7 +194,7 @@ class Information(Sequence[Row]):
 
         One letter brings a value, several a tuple. Raises TypeError, ValueError, `Closed`.
         """
-        rows, letters = self._open(), _checked(which, self.letters)
+        rows, letters = self._open(), _checked(which, self._letters)
         if isinstance(position, bool) or not isinstance(position, int):
             raise TypeError(f"position must be an int, not {position!r}")
         if not 1 <= position <= len(rows):
@@ -203,7 +203,7 @@ class Information(Sequence[Row]):
         return found[0] if len(letters) == 1 else found
 
     def _select(self, row: Row, which: str) -> tuple[Any, ...]:
-        return tuple(row[self.letters.index(one)] for one in which)
+        return tuple(row[self._letters.index(one)] for one in which)
 
     def _open(self) -> Sequence[Row]:
         if self._rows is None:
@@ -278,7 +278,7 @@ class CPUInfo(Information[CPU]):
     """What `cpuinfo` returns."""
 
     __slots__ = ()
-    letters = "mcunsdi"
+    _letters = "mcunsdi"
 
 
 def cpuinfo(which: str | None = None) -> CPUInfo:
@@ -290,7 +290,7 @@ def cpuinfo(which: str | None = None) -> CPUInfo:
     Raises TypeError, ValueError, or `UVError`. Source: uv_cpu_info.
     """
     if which is not None:
-        _checked(which, CPUInfo.letters)
+        _checked(which, CPUInfo._letters)
     return CPUInfo([CPU._make(one) for one in info.cpus()], which)
 
 
@@ -319,7 +319,7 @@ class NetInfo(Information[Interface]):
     """What `netinfo` returns."""
 
     __slots__ = ()
-    letters = "nidlmtbTB"
+    _letters = "nidlmtbTB"
 
 
 @overload
@@ -344,7 +344,7 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
     if option not in ("all", "name", "id"):
         raise ValueError(f'option must be "all", "name" or "id", not {option!r}')
     if option == "all":
-        letters = None if which is None else _checked(which, NetInfo.letters)
+        letters = None if which is None else _checked(which, NetInfo._letters)
         return NetInfo([_interface(one) for one in info.interfaces()], letters)
     if isinstance(which, bool) or not isinstance(which, int):
         raise TypeError(f'"{option}" needs the number of an interface (int), not {which!r}')

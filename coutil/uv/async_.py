@@ -21,7 +21,7 @@ class Async(Handle):
     It is active from its creation on: as long as it is open and referenced, its loop is alive.
     """
 
-    kind = "async"
+    _kind = "async"
     onasync: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:

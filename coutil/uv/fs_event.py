@@ -47,7 +47,7 @@ class FSEvent(Handle):
     ENOBUFS; filename and events are None then.
     """
 
-    kind = "fs_event"
+    _kind = "fs_event"
     onevent: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:

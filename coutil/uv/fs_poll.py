@@ -25,7 +25,7 @@ class FSPoll(Handle):
     then. Several changes that nobody was told of yet become one.
     """
 
-    kind = "fs_poll"
+    _kind = "fs_poll"
     onpoll: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:

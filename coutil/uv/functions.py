@@ -110,7 +110,7 @@ SECTIONS: dict[str, tuple[Function, ...]] = {
         _("timer_start", "Timer.start", "H", "whole milliseconds, from the call on"),
         _("timer_stop", "Timer.stop", "N", "drops an expiry that is under way, too"),
         _("timer_again", "Timer.again", "N", "EINVAL: never started; from the call on"),
-        _("timer_set_repeat", "Timer.repeat Timer.set_repeat", "N", "counts from the next expiry on"),
+        _("timer_set_repeat", "Timer.repeat", "N", "counts from the next expiry on"),
         _("timer_get_repeat", "Timer.repeat", "N"),
         _("timer_get_due_in", "Timer.due_in", "N", "by the loop's cached time"),
     ),

@@ -118,7 +118,7 @@ class Again(Entry):
 class Handle(Unique):
     """Base of all handles. Attributes of your own may be assigned to each."""
 
-    kind: ClassVar[str] = "unknown"  # libuv's name of its type
+    _kind: ClassVar[str] = "unknown"  # libuv's name of its type
     loop: Loop
     _own: Own
     _kernels: ClassVar[type[Own]] = Own  # its class
@@ -129,7 +129,7 @@ class Handle(Unique):
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self.loop = loop or current_loop()
         self.loop._check()
-        self._own = self._kernels(self.kind, self.loop._hub)
+        self._own = self._kernels(self._kind, self.loop._hub)
         self._own.open(open_, syscall)
         self._own.public = self
 
@@ -203,7 +203,7 @@ class Handle(Unique):
     @property
     def type(self) -> str:
         """Libuv's name of the handle's type: "timer", "tcp", … Source: uv_handle_get_type, uv_handle_type_name."""
-        return self.kind
+        return self._kind
 
     @property
     def active(self) -> bool:

@@ -177,7 +177,7 @@ class Loop(Unique, Names, Work):
         self._worker(handle, handler, arguments)._launch()
 
     def _worker(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> Coroutine:
-        worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle.kind)
+        worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle._kind)
         worker.context = self._context.copy()
         return worker
 
@@ -231,7 +231,7 @@ class Loop(Unique, Names, Work):
     def _call_early(self) -> int:
         """Call the handlers; as in libuv, a turn in which there are idle handles does not wait, even if they stop."""
         handles = self._early[:]
-        sleepless = any(handle.kind == "idle" for handle in handles)
+        sleepless = any(handle._kind == "idle" for handle in handles)
         for handle in handles:
             if handle in self._early and (call := handle._event(0, 0)) is not None:
                 self._begin(*call)

@@ -33,7 +33,7 @@ class _Phase(Handle):
         """
         self._own.usable()
         if not self.active:
-            self._restart(self._run, f"uv_{self.kind}_start", True)
+            self._restart(self._run, f"uv_{self._kind}_start", True)
             self._listed(True)
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class _Phase(Handle):
 
         Source: uv_prepare_stop, uv_check_stop, uv_idle_stop.
         """
-        self._restart(self._run, f"uv_{self.kind}_stop", False)
+        self._restart(self._run, f"uv_{self._kind}_stop", False)
         self._listed(False)
 
     def close_soon(self) -> None:
@@ -59,9 +59,9 @@ class _Early(_Phase):
     def _listed(self, on: bool) -> None:
         handles = [one for one in self.loop._early if one is not self]
         if on:
-            at = next((i for i, one in enumerate(handles) if one.kind == self.kind), None)
+            at = next((i for i, one in enumerate(handles) if one._kind == self._kind), None)
             if at is None:
-                at = 0 if self.kind == "idle" else len(handles)
+                at = 0 if self._kind == "idle" else len(handles)
             handles.insert(at, self)
         self.loop._turn_early(handles)
 
@@ -69,7 +69,7 @@ class _Early(_Phase):
 class Idle(_Early):
     """Calls its handler in every turn, and keeps the turns from waiting. Handler: `onidle(idle)`."""
 
-    kind, _handler, _run = "idle", "onidle", lib.co_idle_run
+    _kind, _handler, _run = "idle", "onidle", lib.co_idle_run
     onidle: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:
@@ -80,7 +80,7 @@ class Idle(_Early):
 class Prepare(_Early):
     """Calls its handler in every turn before the loop waits. Handler: `onprepare(prepare)`."""
 
-    kind, _handler, _run = "prepare", "onprepare", lib.co_prepare_run
+    _kind, _handler, _run = "prepare", "onprepare", lib.co_prepare_run
     onprepare: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:
@@ -91,7 +91,7 @@ class Prepare(_Early):
 class Check(_Phase):
     """Calls its handler in every turn after the loop has waited. Handler: `oncheck(check)`."""
 
-    kind, _handler, _run = "check", "oncheck", lib.co_check_run
+    _kind, _handler, _run = "check", "oncheck", lib.co_check_run
     oncheck: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:

@@ -29,8 +29,8 @@ class Pipe(Stream):
     short. A path that `bind` made is removed when the handle is closed.
     """
 
-    kind = "pipe"
-    makers: ClassVar[dict[str, Callable[[Loop], Handle]]] = {"tcp": TCP}  # of what `accept_pending` returns
+    _kind = "pipe"
+    _makers: ClassVar[dict[str, Callable[[Loop], Handle]]] = {"tcp": TCP}  # of what `accept_pending` returns
 
     def __init__(self, loop: Loop | None = None, ipc: bool = False) -> None:
         """Make a pipe handle of `loop`; see `Timer`. ipc: handles travel through it. Source: uv_pipe_init."""
@@ -159,7 +159,7 @@ class Pipe(Stream):
         own = self._own
         own.usable()
         self._same_loop("send_handle", other)
-        if other.kind not in _KINDS.values():
+        if other._kind not in _KINDS.values():
             raise TypeError(f"send_handle must be a TCP, pipe or UDP handle, not {other!r}")
         view, at = readable(joined(data), 0, None)
         if not len(view):
@@ -187,7 +187,7 @@ class Pipe(Stream):
         Raises `Closed`, `UVError`: EAGAIN (none has come), EINVAL (of another type). Source: uv_accept.
         """
         count, found = self._pending()
-        maker = self.makers.get(found or "")
+        maker = self._makers.get(found or "")
         if maker is None:
             raise error(lib.UV_EINVAL if count else lib.UV_EAGAIN, "uv_accept")
         return self._accepted(maker(self.loop))
@@ -196,7 +196,7 @@ class Pipe(Stream):
         return Pipe(self.loop)
 
 
-Pipe.makers["pipe"] = Pipe
+Pipe._makers["pipe"] = Pipe
 
 
 def _checked(name: Path, syscall: str) -> bytes:

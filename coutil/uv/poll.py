@@ -26,7 +26,7 @@ class Poll(Handle):
     The descriptor stays its owner's, who closes it when the handle is stopped or closed, not before.
     """
 
-    kind = "poll"
+    _kind = "poll"
     onpoll: Any = None
 
     def __init__(self, loop: Loop | None, fd: Any) -> None:

@@ -55,7 +55,7 @@ class Process(Handle):
     whose handle is closed, or forgotten together with its loop, runs on, and is no zombie when it has ended.
     """
 
-    kind = "process"
+    _kind = "process"
     onexit: Any = None
 
     def __init__(  # noqa: PLR0913  # so much can be said about a program
@@ -132,10 +132,6 @@ class Process(Handle):
     @property
     def pid(self) -> int:
         """The number of the process; after its end it may be that of another one. Source: uv_process_get_pid."""
-        return self._pid
-
-    def get_pid(self) -> int:
-        """Return `pid`. Source: uv_process_get_pid."""
         return self._pid
 
     def kill(self, signum: int | str = "SIGTERM") -> None:
@@ -262,7 +258,7 @@ def _container(loop: Loop, name: str, number: int, one: Any) -> Container:
 
 def _created(loop: Loop, name: str, pipe: Handle, direction: int) -> Container:
     """Return what creates a pipe. Raises ValueError."""
-    if pipe.kind != "pipe" or pipe.loop is not loop:
+    if pipe._kind != "pipe" or pipe.loop is not loop:
         raise ValueError(f"{name} must be a pipe of {loop!r}, not {pipe!r}")
     if _descriptor(pipe) is not None:
         raise ValueError(f"{name} is open already: {pipe!r}")
@@ -315,4 +311,4 @@ def disable_stdio_inheritance() -> None:
 
 
 process_kill = flat(Process.kill)
-process_get_pid = flat(Process.get_pid)
+process_get_pid = flat(Process.pid)

@@ -31,7 +31,7 @@ class Signal(Handle):
     signal that comes when nobody waits is kept for the next wait.
     """
 
-    kind = "signal"
+    _kind = "signal"
     onsignal: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:

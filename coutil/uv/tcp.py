@@ -29,7 +29,7 @@ class TCP(Stream):
     those of a name.
     """
 
-    kind = "tcp"
+    _kind = "tcp"
 
     def __init__(self, loop: Loop | None = None, family: str | None = None) -> None:
         """Make a TCP handle of `loop`; see `Timer`. family: "inet", "inet6" or None.

@@ -23,7 +23,7 @@ class Timer(Handle):
     whatever was computed before, and the wait is never shorter; those of an interval count from expiry to expiry.
     """
 
-    kind = "timer"
+    _kind = "timer"
     ontimeout: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:
@@ -78,10 +78,6 @@ class Timer(Handle):
         whole("repeat", milliseconds)
         self._c(lib.co_raw_timer_set_repeat, "uv_timer_set_repeat", milliseconds)
 
-    def set_repeat(self, repeat: int) -> None:
-        """Set `repeat`. Source: uv_timer_set_repeat."""
-        self.repeat = repeat
-
     @property
     def due_in(self) -> int:
         """In how many milliseconds, by the loop's time, it expires; 0 if it is stopped. Source: uv_timer_get_due_in."""
@@ -100,9 +96,15 @@ def new_timer(loop: Loop | None = None) -> Timer:
     return Timer(loop)
 
 
+def timer_set_repeat(timer: Timer, repeat: int) -> None:
+    """Set `Timer.repeat`, and raise what that raises. Source: uv_timer_set_repeat."""
+    if not isinstance(timer, Timer):
+        raise TypeError(f"the first argument must be a Timer, not {timer!r}")
+    timer.repeat = repeat
+
+
 timer_start = flat(Timer.start)
 timer_stop = flat(Timer.stop)
 timer_again = flat(Timer.again)
-timer_set_repeat = flat(Timer.set_repeat)
 timer_get_repeat = flat(Timer.repeat)
 timer_get_due_in = flat(Timer.due_in)

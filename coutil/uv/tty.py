@@ -26,7 +26,7 @@ class TTY(Stream):
     non-blocking, for others use the same open file; it is written to a few bytes at a time, as there is room.
     """
 
-    kind = "tty"
+    _kind = "tty"
 
     def __init__(self, loop: Loop | None, fd: Any, readable: bool = False) -> None:
         """Make a handle of `loop` for the terminal that a descriptor belongs to; the descriptor stays the caller's.

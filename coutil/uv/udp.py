@@ -43,7 +43,7 @@ class UDP(Handle):
     In place of the handler, a coroutine may wait with `recv`. Hosts are literals, those of IPv6 perhaps with a zone.
     """
 
-    kind = "udp"
+    _kind = "udp"
     onrecv: Any = None
 
     def __init__(self, loop: Loop | None = None, family: str | None = None, mmsgs: int = 1) -> None:
@@ -365,7 +365,7 @@ def _message(one: Any) -> tuple[memoryview, Any, Any]:
     return (*_payload(one[0]), pack(numeric(*one[1:])))
 
 
-Pipe.makers["udp"] = UDP
+Pipe._makers["udp"] = UDP
 
 
 def new_udp(loop: Loop | None = None, family: str | None = None, mmsgs: int = 1) -> UDP:

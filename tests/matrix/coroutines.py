@@ -210,7 +210,15 @@ def queue_put(clock: ManualClock) -> Iterator[Row]:
 
 @row
 def semaphore_acquire(clock: ManualClock) -> Iterator[Row]:
-    permits = sync.Semaphore(1)
+    yield from permits_of(sync.Semaphore(1))
+
+
+@row
+def boundedsemaphore_acquire(clock: ManualClock) -> Iterator[Row]:
+    yield from permits_of(sync.BoundedSemaphore(1))
+
+
+def permits_of(permits: sync.Semaphore) -> Iterator[Row]:
     permits.acquire()
 
     def check(got: Any, begun: bool) -> None:

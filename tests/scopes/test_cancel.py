@@ -30,7 +30,7 @@ def test_cancel_raises_nothing(clock):
     assert log == ["Cancelled", "goes on"]
     assert (s.cancelled, s.expired) == (True, False)
     s.cancel()
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_cancel_without_a_wait():
@@ -172,7 +172,7 @@ def test_shielded_clean_up(clock):
         system.suspend(1)
         s.cancel()
     assert log == ["Cancelled", "cleaned up", "Cancelled"]
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_shielded_clean_up_keeps_the_error(clock):
@@ -209,7 +209,7 @@ def test_a_shield_has_its_own_cancel_and_deadline(clock):
         with move_on_after(1) as inside, scope(shield=True):
             system.suspend(3)
         assert inside.expired is True
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_children_of_a_shielded_scope_are_shielded(clock):
@@ -244,7 +244,7 @@ def test_scope_with_a_deadline(clock):
     assert log == ["Cancelled", "Cancelled"]
     assert (caught.value.scope, s.expired, s.cancelled) == (s, True, True)
     assert isinstance(caught.value, TimeoutError)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_scope_in_time(clock):
@@ -252,8 +252,8 @@ def test_scope_in_time(clock):
     log = []
     with scope(deadline=system.time() + 2) as s:
         s.spawn(sleeper, log, 1)
-        assert clock.pending() == 2
-    assert (log, s.expired, clock.pending()) == (["slept"], False, 0)
+        assert clock._timers.pending() == 2
+    assert (log, s.expired, clock._timers.pending()) == (["slept"], False, 0)
 
 
 def test_errors_go_before_the_deadline(clock):
@@ -268,7 +268,7 @@ def test_errors_go_before_the_deadline(clock):
     with pytest.RaisesGroup(Trouble), scope(deadline=system.time() + 1) as s:
         s.spawn(child)
     assert s.expired is True
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_deadlines_around_scopes_and_scopes_around_deadlines(clock):
@@ -324,4 +324,4 @@ def test_both_deadlines_in_one_turn(clock):
             s.spawn(system.suspend, 5)
             clock.advance(2)
         assert caught.value.scope is (s if isinstance(caught.value, errors.Timeout) else outer)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0

@@ -85,7 +85,7 @@ def test_any_host(host, clock):
         assert log == []
         system.run()
     assert log == ["child", "left"]
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_a_thousand_children(clock):
@@ -105,7 +105,7 @@ def test_a_thousand_children(clock):
         assert log == list(range(10))
         s.cancel()
         assert log == list(range(1000))
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_children_spawn_siblings(clock):
@@ -158,7 +158,7 @@ def test_the_first_error_cancels_the_others(seconds, clock):
     assert (repr(other), repr(failed)) == ("<Task sleeper cancelled>", "<Task fail failed>")
     assert s.cancelled is True
     assert s.expired is False
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_an_error_of_the_body_cancels_the_children():
@@ -292,7 +292,7 @@ def test_errors_while_being_cancelled(clock):
         s.cancel()
     assert isinstance(caught.value.exceptions[0].__context__, errors.Cancelled)
     assert s.cancelled is True
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_context_of_an_error():

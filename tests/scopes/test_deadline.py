@@ -72,7 +72,7 @@ def test_timeout(run, clock):
         assert limit.expired is True
 
     run(program)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_in_time(run, clock):
@@ -80,9 +80,9 @@ def test_in_time(run, clock):
 
     def program():
         with timeout(2) as limit:
-            assert clock.pending() == 1
+            assert clock._timers.pending() == 1
             assert system.suspend(1) is True
-        assert (limit.expired, limit.cancelled, clock.pending()) == (False, False, 0)
+        assert (limit.expired, limit.cancelled, clock._timers.pending()) == (False, False, 0)
         assert system.suspend(5) is True
 
     run(program)
@@ -106,7 +106,7 @@ def test_move_on_after(run, clock):
             raise errors.Timeout("somebody else's")
 
     run(program)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 @each
@@ -116,11 +116,11 @@ def test_over_at_once(make, seconds, clock):
     log = []
     with make(seconds) as limit:
         log.append("entered")
-        assert (limit.expired, clock.pending()) == (True, 0)
+        assert (limit.expired, clock._timers.pending()) == (True, 0)
     again = make(seconds)
     error = cut(again, sleeper, log)
     assert (error is None) is (make is move_on_after)
-    assert (log, again.expired, clock.pending()) == (["entered", "Cancelled"], True, 0)
+    assert (log, again.expired, clock._timers.pending()) == (["entered", "Cancelled"], True, 0)
 
 
 @each
@@ -128,7 +128,7 @@ def test_over_at_once(make, seconds, clock):
 def test_no_limit(make, seconds, clock):
     """None and infinity: no timer at all."""
     with make(seconds) as limit:
-        assert clock.pending() == 0
+        assert clock._timers.pending() == 0
         system.suspend(1e6)
     assert (limit.expired, limit.deadline) == (False, None)
 
@@ -138,10 +138,10 @@ def test_no_limit(make, seconds, clock):
 def test_huge_limits(make, seconds, clock, hub):
     """B64: whatever does not fit is very late; real timers take it, too."""
     with make(seconds) as limit:
-        assert clock.pending() == (seconds == 1e9), "more than 136 years never pass"
+        assert clock._timers.pending() == (seconds == 1e9), "more than 136 years never pass"
         system.suspend(1e6)
         assert clock.advance(10.0**8) is False
-    assert (limit.expired, clock.pending()) == (False, 0)
+    assert (limit.expired, clock._timers.pending()) == (False, 0)
 
 
 def test_huge_limits_in_real_time(hub):
@@ -171,7 +171,7 @@ def test_expiry_exactly_when_the_wait_ends(clock):
     log = []
     with move_on_after(1) as limit:
         sleeper(log, 1)
-    assert (log, limit.expired, clock.pending()) == (["Cancelled"], True, 0)
+    assert (log, limit.expired, clock._timers.pending()) == (["Cancelled"], True, 0)
 
     def early():
         spawn.call(lambda: (system.suspend(1), event.emitall("e")))
@@ -199,7 +199,7 @@ def test_due_but_left_in_the_same_turn(clock):
     clock.advance(5)
     system.run()
     assert log == [False, "slept"]
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 # -- nesting
@@ -219,7 +219,7 @@ def test_nested(outer, inner, first, run, clock):
         assert (one.expired, two.expired) == (first == "outer", first == "inner")
 
     run(program)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_outer_expiry_passes_the_inner_one(clock):
@@ -235,7 +235,7 @@ def test_outer_expiry_passes_the_inner_one(clock):
             system.suspend()
         found.append("between")
     assert [error.scope for error in found] == [inner, inner, outer]
-    assert (outer.expired, inner.expired, clock.pending()) == (True, True, 0)
+    assert (outer.expired, inner.expired, clock._timers.pending()) == (True, True, 0)
 
 
 def test_both_expired_before_the_wait(clock):
@@ -256,7 +256,7 @@ def test_many_levels(clock):
 
     def nest(level):
         if level == len(limits):
-            assert clock.pending() == len(limits)
+            assert clock._timers.pending() == len(limits)
             system.suspend(1000)
         with limits[level] if level < len(limits) else timeout(None):
             nest(level + 1)
@@ -265,7 +265,7 @@ def test_many_levels(clock):
         nest(0)
     assert caught.value.scope is limits[50]
     assert [limit.expired for limit in limits].count(True) == 1
-    assert (clock.pending(), coroutine.running().scope) == (0, None)
+    assert (clock._timers.pending(), coroutine.running().scope) == (0, None)
 
 
 def test_level_triggered(run, clock):
@@ -293,7 +293,7 @@ def test_cancelled_by_hand(clock):
     with move_on_after(5) as limit:
         spawn.call(lambda: (system.suspend(1), limit.cancel()))
         sleeper(log)
-    assert (log, limit.expired, limit.cancelled, clock.pending()) == (["Cancelled"], False, True, 0)
+    assert (log, limit.expired, limit.cancelled, clock._timers.pending()) == (["Cancelled"], False, True, 0)
     with pytest.raises(errors.Timeout, match=r"^cancelled, waiting on suspend "), timeout(5) as limit:
         limit.cancel()
         system.suspend()
@@ -320,7 +320,7 @@ def test_it_is_counted_from_the_call(clock):
     for each_one in (limit, at):
         assert cut(each_one, system.suspend, 9).scope is each_one
         assert system.time() - begun == pytest.approx(1)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_used_once(clock):
@@ -331,7 +331,7 @@ def test_used_once(clock):
         pass
     with pytest.raises(RuntimeError, match="not open"):
         timeout(1).__exit__(None, None, None)
-    assert (clock.pending(), coroutine.running().scope) == (0, None)
+    assert (clock._timers.pending(), coroutine.running().scope) == (0, None)
 
 
 def test_reprs(clock):
@@ -432,7 +432,7 @@ def test_a_coroutine_that_runs_is_not_disturbed(clock):
     other = coroutine.create(meddler)
     who[0].resume()
     assert log == ["cancelled", "came back", "Cancelled", "left"]
-    assert (who[0].status, clock.pending()) == ("dead", 0)
+    assert (who[0].status, clock._timers.pending()) == ("dead", 0)
 
 
 def test_raw_greenlets_can_have_limits(clock):
@@ -453,7 +453,7 @@ def test_raw_greenlets_can_have_limits(clock):
     greenlet(raw).switch()
     assert log == [True, "deadlock"]
     assert system.suspend(1) is True
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_deadlock_inside(clock):
@@ -506,7 +506,7 @@ def test_a_limit_for_a_scope_of_many(clock, hub):
     with move_on_after(1) as limit, scope() as s:
         for number in range(50):
             s.spawn(event.await_, number)
-        assert clock.pending() == 1
+        assert clock._timers.pending() == 1
         assert hub.in_flight() == 1
     assert limit.expired is True
     assert not any(event.pending(number) for number in range(50))

@@ -56,7 +56,7 @@ def test_closed(at_the_end, clock):
     host = Host(at_the_end)
     assert host.coroutine.close() is True
     assert host.log == ["GreenletExit"] * (not at_the_end) + ["1 Cancelled", "2 Cancelled"]
-    assert (host.coroutine.status, event.pending("go"), clock.pending()) == ("dead", False, 0)
+    assert (host.coroutine.status, event.pending("go"), clock._timers.pending()) == ("dead", False, 0)
 
 
 @where
@@ -100,7 +100,7 @@ def test_a_timeout_at_the_host(at_the_end, clock):
     spawn.call(program)
     system.run()
     assert log == ["Cancelled"] * (1 if at_the_end else 2) + [True]
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_closed_while_children_need_time(clock):
@@ -192,11 +192,11 @@ def test_a_forgotten_host_inside_deadlines(clock):
 
     host = coroutine.create(program)
     host.resume()
-    assert clock.pending() == 1
+    assert clock._timers.pending() == 1
     watch = ref(host)
     del host
     assert gone(watch)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_a_host_that_ends_the_scope_by_hand(go):
@@ -349,7 +349,7 @@ def test_interrupt_at_the_end(clock, hub):
     assert caught.value.__cause__ is None
     assert log == ["Cancelled", "Cancelled"]
     assert coroutine.running().scope is None
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_a_second_interrupt_gets_out(clock, hub):
@@ -481,7 +481,7 @@ def test_deeply_nested_scopes(clock):
     with move_on_after(1) as limit, scope() as s:
         s.spawn(wait, depth)
     assert (limit.expired, log) == (True, ["Cancelled"] * (depth + 1))
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_exit_in_a_child_is_quiet(clock):
@@ -492,4 +492,4 @@ def test_exit_in_a_child_is_quiet(clock):
         sleeper(log, 2, "body")
     assert log == ["body"]
     assert s.cancelled is False
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0

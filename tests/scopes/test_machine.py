@@ -400,16 +400,16 @@ class ScopeMachine(RuleBasedStateMachine):
     @rule(limit=st.sampled_from([0.5, 1, 1]))
     def pass_time(self, limit: float) -> None:
         """Let time pass, from one timer to the next, as the loop would."""
-        end = self.clock.now() + round(limit * 1e9)
+        end = self.clock.time + round(limit * 1e9)
         while True:
-            due = min([entry[0] for entry in self.clock.heap] + [end])
+            due = min([entry[0] for entry in self.clock._timers.heap] + [end])
             for actor in self.living():
                 for block in self.blocks(actor):
                     alarm = block.real._alarm
-                    at = next((entry[0] for entry in self.clock.heap if alarm and entry[2] == alarm.slot), None)
+                    at = next((entry[0] for entry in self.clock._timers.heap if alarm and entry[2] == alarm.slot), None)
                     if at is not None and at <= due and not block.cancelled:
                         block.cancelled = block.expired = True
-            self.clock.advance((due - self.clock.now()) / 1e9)
+            self.clock.advance((due - self.clock.time) / 1e9)
             self.settle()
             if due >= end:
                 return
@@ -503,7 +503,7 @@ class ScopeMachine(RuleBasedStateMachine):
         blocks = {id(block): block for actor in living for block in self.blocks(actor)}
         alarms = sum(block.real._alarm is not None for block in blocks.values())
         sleepers = sum(actor.state == "sleep" for actor in living)
-        assert self.clock.pending() == alarms + sleepers
+        assert self.clock._timers.pending() == alarms + sleepers
         assert self.received <= self.sent
 
     def teardown(self) -> None:
@@ -518,7 +518,7 @@ class ScopeMachine(RuleBasedStateMachine):
             self.hosts.clear()
             gc.collect()
             self.settle()
-        assert (self.clock.pending(), self.hub.in_flight()) == (0, self.flight - 2)
+        assert (self.clock._timers.pending(), self.hub.in_flight()) == (0, self.flight - 2)
         assert home().live() == self.live
 
     def end(self) -> None:
@@ -534,7 +534,7 @@ class ScopeMachine(RuleBasedStateMachine):
             self.settle()
         assert self.living() == []
         self.nothing_escaped_unseen()
-        assert (self.clock.pending(), self.hub.in_flight()) == (0, self.flight)
+        assert (self.clock._timers.pending(), self.hub.in_flight()) == (0, self.flight)
         assert not event.pending("event")
         assert mutex.unlock("m") is False
         self.far.send(b"end")

@@ -37,7 +37,7 @@ def test_run_does_not_wait_for_a_deadline(clock):
         assert system.time() - start == 1
         system.suspend(10)  # the deadline holds still
     assert (limit.expired, system.time() - start) == (True, 5)
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_run_waits_for_deadlines_of_others(clock):
@@ -162,6 +162,6 @@ def test_manual_clock_forgets_who_was_idle():
         with move_on_after(1):
             spawn.call(system.suspend, 2)
             system.run()
-        assert clock.pending() == 1
+        assert clock._timers.pending() == 1
         system.run()
-        assert clock.pending() == 0
+        assert clock._timers.pending() == 0

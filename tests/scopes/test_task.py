@@ -62,7 +62,7 @@ def test_result_of_oneself():
     with scope() as s:
         tasks = [s.spawn(child)]
     assert tasks[0].result() is None
-    assert tasks[0].owner is None
+    assert tasks[0]._unfinished is None
 
 
 def test_explicit_resume_does_not_end_a_result(clock):
@@ -117,7 +117,7 @@ def test_explicit_resume_of_a_child(clock):
         task = s.spawn(system.suspend, 100)
         task.coroutine.resume("given")
         assert task.result() == "given"
-        assert clock.pending() == 0
+        assert clock._timers.pending() == 0
     assert s.cancelled is False
 
 
@@ -166,7 +166,7 @@ def test_cancel_of_one_child(clock):
     assert isinstance(caught.value.__cause__, errors.Cancelled)
     assert str(caught.value.__cause__) == "<Task sleeper running> was cancelled"
     one.cancel()
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_who_waits_for_the_result_of_a_cancelled_child(clock):
@@ -214,7 +214,7 @@ def test_cancelled_child_with_children_of_its_own(clock):
         assert (log, task.done) == (["Cancelled"], False)
     assert log == ["Cancelled", "shielded", "child"]
     assert repr(task).endswith("child cancelled>")
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_a_cancelled_child_is_cut_again(clock):
@@ -237,7 +237,7 @@ def test_a_cancelled_child_is_cut_again(clock):
         task.cancel()
         assert task.done
     assert log == ["Cancelled"] * 3 + ["scope"]
-    assert clock.pending() == 0
+    assert clock._timers.pending() == 0
 
 
 def test_a_child_that_returns_nevertheless(clock):

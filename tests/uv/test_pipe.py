@@ -286,7 +286,7 @@ def test_handler_of_an_ipc_pipe(loop):
 
     def onread(pipe, err, data):
         while pipe.pending_count:
-            seen.append(pipe.accept_pending().kind)
+            seen.append(pipe.accept_pending().type)
         seen.append(data)
 
     there.onread = onread

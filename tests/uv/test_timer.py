@@ -147,7 +147,11 @@ def test_handler_that_waits_does_not_hold_up_others(loop):
 def test_times_out_of_range(loop, value):
     """Nothing changes, and the message names the argument and the value."""
     with uv.Timer(loop) as timer:
-        for call in (lambda: timer.start(value), lambda: timer.start(1, value), lambda: timer.set_repeat(value)):
+        for call in (
+            lambda: timer.start(value),
+            lambda: timer.start(1, value),
+            lambda: uv.timer_set_repeat(timer, value),
+        ):
             with pytest.raises(ValueError, match=f"(timeout|repeat).*{value}"):
                 call()
         assert not timer.active

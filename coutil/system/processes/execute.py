@@ -32,7 +32,7 @@ def execute(
     """
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     spec = spec_of(command, arguments, {"environment": environment, "runpath": runpath, **streams})
-    if spec is not command and any(map(is_pipe, spec.streams())):
+    if spec is not command and any(map(is_pipe, spec._streams())):
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
     program_of(spec)  # raises
     own = operation()

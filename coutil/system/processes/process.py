@@ -127,12 +127,12 @@ class Process(Unique):
 
     def __init__(self, spec: ExecSpec) -> None:
         """Start the program. Raises as `start` does."""
-        with opened(program_of(spec), spec.streams()) as (complete, pipes):
+        with opened(program_of(spec), spec._streams()) as (complete, pipes):
             self._exit = _Exit(this_hub(), complete)
         self._pipes = pipes
         spec.pid = self.pid
         spec.stdin, spec.stdout, spec.stderr = (
-            made or given for made, given in zip(pipes, spec.streams(), strict=True)
+            made or given for made, given in zip(pipes, spec._streams(), strict=True)
         )
 
     @property

@@ -52,7 +52,7 @@ class ExecSpec:
     group: int | None = None
     pid: int | None = None
 
-    def streams(self) -> tuple[StandardStream, StandardStream, StandardStream]:
+    def _streams(self) -> tuple[StandardStream, StandardStream, StandardStream]:
         """Return the three standard streams."""
         return self.stdin, self.stdout, self.stderr
 
@@ -66,7 +66,7 @@ def program_of(spec: ExecSpec) -> Program:
         raise ValueError("command must not be empty")
     if not isinstance(spec.detached, bool | None):
         raise TypeError(f"detached must be a bool or None, not {spec.detached!r}")
-    streams = spec.streams()
+    streams = spec._streams()
     stdio = [_stdio(number, value) for number, value in enumerate(streams)]
     return Program(
         arguments=[command, *(encoded("argument", one) for one in spec.arguments)],
