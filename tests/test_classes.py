@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import typing
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -46,6 +47,17 @@ def test_weak_references(name):
         assert cls.__weakrefoffset__ == 0
     else:
         assert cls.__weakrefoffset__, f"{name} has no slot for weak references"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_finalizers_of_what_was_never_made(name, monkeypatch):
+    """Refused arguments, or a signal handler that raises, leave an object without attributes; its end is no error."""
+    said = []
+    monkeypatch.setattr("sys.unraisablehook", lambda one: said.append(one.exc_value))
+    cls = CLASSES[name]
+    with suppress(TypeError):  # of abstract classes
+        cls.__new__(cls)
+    assert said == []
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -89,7 +89,7 @@ class Thread:
 
     def __del__(self) -> None:
         """Let C forget a thread that has ended."""
-        if self._state != "joinable" or self._pid != os.getpid():
+        if getattr(self, "_state", "") != "joinable" or self._pid != os.getpid():  # "": its arguments were refused
             return
         if lib.co_thread_equal(self._c, threads.current()):
             _unjoined.append(self._c)

@@ -15,7 +15,7 @@ from coutil.system.files.file import CHUNK, SHORT, File
 from coutil.system.files.info import ALL, PERMISSIONS, STAT
 from tests.helpers.ids import shown
 from tests.helpers.pool import wait_until_it_reads
-from tests.helpers.script import run_script
+from tests.helpers.script import output_of, run_script
 
 both_modes = pytest.mark.parametrize("blocking", [False, True], ids=["awaited", "blocking"])
 TEXT = b"".join(b"%07d\n" % number for number in range(30))  # 240 bytes: no two places look alike
@@ -478,6 +478,33 @@ def test_closed_files(name, blocking, path):
     assert isinstance(caught.value, ValueError)
     assert (caught.value.errno, str(path) in str(caught.value)) == (9, True)
     assert path.read_bytes() == TEXT
+
+
+def test_buffers_of_a_closed_file_leave_no_word(path):
+    """Python closes an io object that is half made, and says what fails then: since 3.13, before it with -X dev."""
+    script = f"""
+        import gc
+        from coutil import errors, system
+        file = system.openfile({str(path)!r})
+        file.close()
+        for make in (file.buffered, file.text, file.lines):
+            try:
+                make()
+            except errors.Closed as error:
+                print(error.errno)
+        gc.collect()
+        """
+    assert output_of(script, "-X", "dev") == ["9"] * 3
+
+
+@pytest.mark.parametrize("wrong", [{"encoding": "none"}, {"errors": 3}, {"newline": "x"}])
+def test_text_that_is_refused(path, wrong):
+    """The file stays open: there is nothing that could have taken it over."""
+    with system.openfile(path) as file:
+        with pytest.raises((LookupError, TypeError, ValueError)):
+            file.text(**wrong)
+        gc.collect()
+        assert file.text().read() == TEXT.decode()
 
 
 def test_close_waits(path):

@@ -26,7 +26,7 @@ from .request import run
 if TYPE_CHECKING:
     from .file import File
 
-__all__ = ["Ending", "Lines", "binary", "lines"]
+__all__ = ["Ending", "Lines", "binary", "lines", "text"]
 
 CHUNK = 65536  # bytes that `Lines` reads at once
 
@@ -53,11 +53,12 @@ class Ending:
 class _Raw(Ending, io.RawIOBase):
     """A file in the form that Python's buffers want. It has no public methods of its own."""
 
-    def __init__(self, file: File) -> None:
-        """Begin at the position of `file`."""
+    _unclosed = ""  # what to warn of after the end
+
+    def __init__(self, file: File, at: int | None) -> None:
+        """at: where to begin; None: the file has no positions. Nothing fails here: Python closes what is half made."""
         self._file = file
-        self._at = _position(file.fileno())
-        self._unclosed = ""  # what to warn of after the end
+        self._at = at
 
     def __repr__(self) -> str:
         return f"<raw {self._file!r}>"
@@ -137,9 +138,15 @@ def _position(number: int) -> int | None:
 def binary(file: File, size: int) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom:
     """Return a buffer over a file, for reading, writing, or both."""
     kinds = {(True, False): io.BufferedReader, (False, True): io.BufferedWriter, (True, True): io.BufferedRandom}
-    raw: Any = _Raw(file)
+    raw: Any = _Raw(file, _position(file.fileno()))
     made: Any = kinds[file._read, file._write](raw, size)
     return made  # type: ignore[no-any-return]  # one of the three
+
+
+def text(file: File, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
+    """Return text over a buffer over a file; wrong arguments are refused before a buffer owns the file."""
+    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)
+    return io.TextIOWrapper(binary(file, io.DEFAULT_BUFFER_SIZE), encoding, errors, newline)
 
 
 def lines(file: File) -> Lines:

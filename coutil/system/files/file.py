@@ -319,7 +319,7 @@ class File(Unique):
 
     def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
         """Return a text file object of Python over this file; the arguments are those of `open`. See `buffered`."""
-        return io.TextIOWrapper(self.buffered(), encoding, errors, newline)
+        return buffered.text(self, encoding, errors, newline)
 
     def lines(self) -> Iterator[bytes]:
         """Return an iterator over the lines, from the position on, which stays. It suspends when it has to read."""
