@@ -1,4 +1,9 @@
-"""Signals: Python's handlers run at once although the loop sleeps in the kernel; Ctrl-C does no harm anywhere."""
+"""Signals: Python's handlers run at once although the loop sleeps in the kernel; Ctrl-C does no harm anywhere.
+
+No test measures a delay that the machine could cause. An idle loop looks at its settings `LOOK` after Python code has
+run, and does not leave the system call again before its wait ends, which is after `LONG`. So a signal that comes later
+than `LOOK`, and is handled before `STALL`, has ended the wait itself.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +22,13 @@ import pytest
 from coutil import spawn, system
 from coutil._coroutines.coroutine import running
 from coutil._coroutines.switching import park
+from coutil.scopes import timeout
 from tests.helpers.script import ROOT, output_of, run_script
 from tests.helpers.tcp import BIG, listening, pairs
 
-PROMPT = 0.05  # seconds until a handler has to run
-LONG = 20  # seconds that nobody waits to the end
+LOOK = 0.1  # seconds, CO_LOOK_MS of wakeups.c
+LONG = 20  # seconds that no test waits to the end
+STALL = 10  # seconds that a loaded machine may need for what takes microseconds
 
 
 class Rang(Exception):
@@ -93,36 +100,37 @@ IDLE = [wait_for_time, wait_for_data, wait_for_connection, wait_for_reader, run_
 
 @pytest.mark.parametrize("wait", IDLE)
 def test_handler_runs_while_the_loop_is_idle(wait):
-    """B59, T-28: a handler runs within 50 ms, whatever is waited for; what it raises ends the main program's wait."""
+    """B59, T-28: the signal ends the loop's sleep, whatever is waited for; what its handler raises ends the wait."""
     rung = []
 
     def handler(number, frame):
         rung.append(time.monotonic())
         raise Rang
 
-    with alarm(handler) as due, pytest.raises(Rang):
+    with alarm(handler, LOOK * 1.5) as due, pytest.raises(Rang):
         wait()
     assert len(rung) == 1
-    assert -0.001 <= rung[0] - due < PROMPT
-    assert time.monotonic() - rung[0] < PROMPT
+    assert rung[0] - due >= -0.001
+    assert time.monotonic() - due < STALL
     assert system.suspend(0.0001) is True
 
 
 def test_handler_that_returns(hub):
-    """B59: a handler that raises nothing runs at once, several times, and the wait goes on to its end."""
-    lags = []
+    """B59: a handler that raises nothing ends the loop's sleep, several times; the wait goes on until it is over."""
+    begun, rung = [], []
 
     def handler(number, frame):
-        lags.append(time.monotonic())
-        if len(lags) < 4:
-            signal.setitimer(signal.ITIMER_REAL, 0.005)
+        begun.append(len(rung))
+        if len(begun) < 3:
+            signal.setitimer(signal.ITIMER_REAL, LOOK * 1.5)
+        else:
+            waiting.resume("over")
 
-    with alarm(handler, 0.005) as due:
-        begin = time.monotonic()
-        assert system.suspend(0.06) is True
-        assert time.monotonic() - begin >= 0.06
-    assert len(lags) == 4
-    assert max(lag - due - number * 0.005 for number, lag in enumerate(lags)) < PROMPT
+    waiting = spawn.call(lambda: rung.append(system.suspend(LONG)))
+    with alarm(handler, LOOK * 1.5) as due:
+        assert system.run() is False
+    assert (begun, rung) == ([0, 0, 0], ["over"])
+    assert time.monotonic() - due < STALL
     assert hub.exits == []
 
 
@@ -169,8 +177,11 @@ def test_flood_of_signals(hub):
         for _ in range(100_000):
             os.kill(os.getpid(), signal.SIGALRM)
         before = len(seen)
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGALRM)).start()
-        assert system.suspend(0.03) is True
+        last = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGALRM))
+        last.start()
+        with timeout(LONG):
+            while last.is_alive():
+                system.suspend(0.01)
     assert before > 0
     assert len(seen) == before + 1
     assert hub.exits == []
@@ -247,12 +258,13 @@ def spin():
 
 def interrupted(wait):
     sent = []
-    timer = threading.Timer(0.02, lambda: (sent.append(time.monotonic()), os.kill(os.getpid(), signal.SIGINT)))
+    now = lambda: (time.monotonic(), time.process_time())
+    timer = threading.Timer(0.15, lambda: (sent.extend(now()), os.kill(os.getpid(), signal.SIGINT)))
     try:
         timer.start()  # the signal may come before this returns
         wait()
     except KeyboardInterrupt:
-        return time.monotonic() - sent[0]
+        return [after - before for after, before in zip(now(), sent)]
 """
 
 STATES = {
@@ -272,14 +284,17 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_interrupt(state):
-    """B59, R07: Ctrl-C raises KeyboardInterrupt in the main program within 50 ms; after that everything still works."""
+    """B59, R07: Ctrl-C raises KeyboardInterrupt in the main program; after that everything still works.
+
+    What computes is interrupted before it has used 50 ms of a processor, what waits is long before its end.
+    """
     lines = output_of(
         INTERRUPTS
         + f"""
 near, far = pair()
 server = listening()
-lag = interrupted(lambda: {STATES[state]})
-print(lag < 0.05 + 0.05 * ({state!r} == "hook") or lag)
+lag, work = interrupted(lambda: {STATES[state]})
+print((lag < {STALL} and work < 0.05) or (lag, work))
 spawn.call(lambda: print(far.receive().strip(bytes(1)).decode()))
 near.close() if {state.startswith("send")} else near.send(b"hello")
 print(system.suspend(0.01))
@@ -294,11 +309,9 @@ def test_interrupt_from_outside():
     command = [sys.executable, "-X", "dev", "-c", script]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "1\n"
-        time.sleep(0.02)
-        begin = time.monotonic()
+        time.sleep(2 * LOOK)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=LONG)
-        assert time.monotonic() - begin < 1
     assert (process.returncode, output) == (-signal.SIGINT, "")
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert errors.count("Traceback") == 1

@@ -536,12 +536,10 @@ def test_errors_of_calls(hub, escaped):
 def test_call_wakes_an_idle_loop():
     """A loop that is asleep in the kernel, with nothing else to come, is woken at once."""
     with other_thread() as hub:
-        lags = []
         for _ in range(20):
             time.sleep(0.001)
-            begin = time.monotonic()
-            lags.append(within(hub, time.monotonic) - begin)
-        assert sorted(lags)[10] < 0.02
+            turns = hub.turns
+            assert within(hub, lambda turns=turns: hub.turns - turns) <= 1  # and no other turn, which could look for it
         assert within(hub, threading.get_ident) == hub.home.thread != threading.get_ident()
 
 

@@ -482,14 +482,17 @@ def wander(loop, dice, steps):
 def test_timer_does_not_count_what_came_before(loop):
     """What happens outside of the loop between start and run counts: the timer is not late by it."""
     log = []
-    with uv.Timer(loop) as timer:
-        timer.ontimeout = lambda one: log.append(time.monotonic())
+    with uv.Timer(loop) as timer, uv.Timer(loop) as later:
+        timer.ontimeout = later.ontimeout = lambda one: log.append((one, time.monotonic()))
         loop.update_time()
         begin = time.monotonic()
         timer.start(60)
         time.sleep(0.05)
+        loop.update_time()
+        later.start(40)
         loop.run()
-    assert 0.058 <= log[0] - begin < 0.1
+    assert [one for one, _ in log] == [timer, later]
+    assert log[0][1] - begin >= 0.058
 
 
 def test_once_returns_although_another_timer_is_far(loop):
