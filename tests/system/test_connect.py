@@ -262,7 +262,7 @@ def test_connect_cancelled_and_repeated(domain, go):
     assert "after the cancelled call before it" in repr(waiting)
     while waiting.status != "dead":
         system.run("step")
-    assert log[1] in (True, "EISCONN")
+    assert log[1] == (True if domain.startswith("ip") else "EISCONN")  # Linux lets TCP know of its success once more
     while not accepted:
         system.run("step")
     system.run("ready")
