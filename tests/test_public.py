@@ -21,7 +21,9 @@ GOLDEN = Path(__file__).parent / "golden"
 PUBLIC = [
     "errors",
     "coroutine",
+    "debug",
     "event",
+    "hooks",
     "queued",
     "mutex",
     "promise",

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .._interpreter import Time, get_ident
 from .._report import thread_name
 from ..errors import Closed, ForeignThread, Forked
-from .hooks import Hooks
 
 if TYPE_CHECKING:
     from .coroutine import Coroutine
+    from .hooks import Hooks
 
 ExceptHook = Callable[["Coroutine | None", BaseException], object]
 

@@ -21,14 +21,14 @@ from .. import _host
 from .._libuv import threads, work
 from .._report import thread_name
 
-__all__ = ["Others", "ignore_threads"]
+__all__ = ["Others", "ignore_threads", "ignored", "outermost"]
 
 Hub = Any
 
 DOUBT = 25  # milliseconds that a hub waits before it gives up; see rule 3
 SHORTEST, LONGEST = 10, 1000  # milliseconds before it asks again, twice as many each time
 
-_ignored: dict[int, FrameType] = {}  # threads that never wake anybody, by ident: their outermost frames
+ignored: dict[int, FrameType] = {}  # threads that never wake a coroutine, by ident: their outermost frames
 
 
 class Others:
@@ -91,8 +91,8 @@ def ignore_threads() -> None:
     """See `coutil.testing.ignore_threads`."""
     frames = sys._current_frames()
     del frames[_host.get_ident()]
-    _ignored.clear()
-    _ignored.update((ident, _outermost(frame)) for ident, frame in frames.items())
+    ignored.clear()
+    ignored.update((ident, outermost(frame)) for ident, frame in frames.items())
 
 
 def _threads(hub: Hub) -> tuple[set[int], set[int]]:
@@ -103,7 +103,7 @@ def _threads(hub: Hub) -> tuple[set[int], set[int]]:
         others = {
             ident: frame
             for ident, frame in frames.items()
-            if ident not in waiting and not (ident in _ignored and _ignored[ident] is _outermost(frame))
+            if ident not in waiting and ignored.get(ident) is not outermost(frame)
         }
         while more := [ident for ident, frame in others.items() if _awaits_the_end(frame, waiting)]:
             waiting.update(more)
@@ -114,7 +114,7 @@ def _threads(hub: Hub) -> tuple[set[int], set[int]]:
         frames.clear()  # our own is among them
 
 
-def _outermost(frame: FrameType) -> FrameType:
+def outermost(frame: FrameType) -> FrameType:
     """Return the frame that a thread began with: idents are used again, by threads that begin with another one."""
     while frame.f_back is not None:
         frame = frame.f_back

@@ -195,10 +195,10 @@ if TYPE_CHECKING:
     stdin: Standard | None
     stdout: Standard | None
     stderr: Standard | None
+else:
 
-
-def __getattr__(name: str) -> Any:
-    """Make the standard streams when somebody asks for them."""
-    if name in ("stdin", "stdout", "stderr"):
-        return standard(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Make the standard streams when they are first used."""
+        if name in ("stdin", "stdout", "stderr"):
+            return standard(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
