@@ -161,7 +161,9 @@ def _serve(resumer: Any, ran: bool, errors: list[BaseException]) -> object:
             except BaseException as caught:  # noqa: BLE001  # handed to the resumer
                 if GreenletExit not in caught.__class__.__mro__:
                     caught.__traceback__ = caught.__traceback__ and caught.__traceback__.tb_next
-                    errors += (caught,)
+                    # a signal handler's may come second: Python 3.12 leaves the `try` only behind the jump to its end
+                    caught.__context__ = caught.__context__ or (errors or (None,))[0]
+                    errors[:] = (caught,)
     finally:
         me = where = resumer = coroutine = function = given = value = None
 

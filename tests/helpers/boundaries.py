@@ -17,10 +17,13 @@ import sys
 from _thread import interrupt_main
 from collections import Counter
 from collections.abc import Callable
+from threading import Thread
 from types import CodeType, FrameType
 from typing import Any
 
 import greenlet
+
+from coutil import spawn, system
 
 LOOKING = ("CALL", "JUMP_BACKWARD", "RESUME", "FOR_ITER_GEN", "SEND")  # beginnings of the names of bytecodes that look
 MAKING = ("CALL", "BUILD", "MAKE", "GET_ITER", "FOR_ITER", "BINARY_OP", "JUMP_BACKWARD")
@@ -72,6 +75,10 @@ class Arrival:
         greenlet.settrace(self._switched)
         _tracing[:] = [self]
         sys.settrace(_traced)
+        if sys.version_info[:2] == (3, 12):  # a function can be traced only from its next call on, by any thread
+            caller = Thread(target=lambda: (spawn.call(system.suspend), system.suspend()))
+            caller.start()
+            caller.join()
 
     @staticmethod
     def _stop() -> None:
