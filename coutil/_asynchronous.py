@@ -8,7 +8,8 @@ crashes. A signal handler comes between any two steps of a coroutine, which reli
 
 Rule 1: nothing in the functions that the collector calls here is Python code. A signal handler would run in it, and the
 collector swallows what a handler raises there. So the callbacks are calls of `getattr`, whose properties are in C.
-Rule 2: the two sets are empty unless there is a reason to look further. Hot paths test them, and nothing else.
+Rule 2: hot paths test `collector.runs`, or `alerts`, which is empty unless there is a reason to look further; and
+nothing else.
 Rule 3: a finalizer that runs because the last reference was dropped is an ordinary call of the code that dropped it. It
 is recognised only while `handlers` is not empty: to look at the stack costs as much as half an emission.
 """
@@ -25,14 +26,23 @@ from typing import Any
 
 from ._interpreter import local
 
-__all__ = ["asynchronous", "collections", "handlers", "in_collector", "set_handlers"]
+__all__ = ["alerts", "asynchronous", "collector", "handlers", "in_collector", "set_handlers"]
 
 
-class _Collections(set[str]):
-    """Holds an element while the collector runs in any thread."""
+class _Collector:
+    """Whether the collector runs, in any thread."""
 
-    start = property(methodcaller("add", "collection"))
-    stop = property(methodcaller("clear"))
+    __slots__ = ("runs",)
+    start = property(methodcaller("__setattr__", "runs", True))
+    stop = property(methodcaller("__setattr__", "runs", False))
+    runs: bool
+
+
+class _Alerts(set[str]):
+    """Holds one element while the collector runs, in any thread, and another one as long as there are `handlers`."""
+
+    start = property(methodcaller("add", "collector"))
+    stop = property(methodcaller("discard", "collector"))
 
 
 class _InThread(local):
@@ -43,21 +53,23 @@ class _InThread(local):
     stop = property(methodcaller("__setattr__", "running", False))
 
 
-collections = _Collections()
+collector = _Collector()
+collector.runs = False
+alerts = _Alerts()
 handlers: set[CodeType] = set()  # of Python's signal handlers, apart from Python's own and ours
 _here = _InThread()
-gc.callbacks += [partial(getattr, collections), partial(getattr, _here)]  # called with "start" or "stop"
+gc.callbacks += [partial(getattr, each) for each in (collector, alerts, _here)]  # called with "start" or "stop"
 
 
 def in_collector() -> bool:
     """Return whether the collector has called the caller, in this thread."""
-    return bool(collections) and _here.running
+    return collector.runs and _here.running
 
 
 def asynchronous() -> bool:
     """Return whether the caller must not switch: the collector, or a signal handler, has called it.
 
-    Test `collections or handlers` first where time matters.
+    Test `alerts` first where time matters.
     """
     return in_collector() or (bool(handlers) and _in_handler())
 
@@ -77,8 +89,11 @@ def set_handlers(functions: Iterable[Any]) -> None:
     """Have the code of these signal handlers recognised, and of no others."""
     found = {code for function in functions if (code := _code(function)) is not None}
     if found != handlers:
+        alerts.add("handlers")
         handlers.update(found)
         handlers.intersection_update(found)
+        if not handlers:
+            alerts.discard("handlers")
 
 
 def _code(function: Any) -> CodeType | None:

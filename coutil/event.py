@@ -25,7 +25,7 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from ._asynchronous import asynchronous, collections, handlers
+from ._asynchronous import alerts, asynchronous
 from ._coroutines.books import foreign
 from ._coroutines.coroutine import Coroutine, home, running, thread_has_home
 from ._coroutines.switching import notify, rest
@@ -81,11 +81,12 @@ def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
 
 def _of_line(line: list[Any]) -> list[Coroutine]:
     """Return the coroutines of a line: see `_line_up`."""
-    _, first, *others = line
-    return [first] * (first is not None) + (list(others[0].values()) if others else [])
+    _, first, others = line
+    return [first] * (first is not None) + (list(others.values()) if others is not None else [])
 
 
 here = _Registry()
+Line = OrderedDict["Wait", Coroutine]
 
 
 def await_(event: Any) -> Any:
@@ -151,7 +152,7 @@ def emitall(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    if (collections or handlers) and asynchronous():
+    if alerts and asynchronous():
         return schedule(emitall, key, event, arguments)
     waits = here.waits
     if key in waits:
@@ -166,7 +167,7 @@ def emitone(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    if (collections or handlers) and asynchronous():
+    if alerts and asynchronous():
         return schedule(emitone, key, event, arguments)
     emission = Emission((event, *arguments))
     while (first := _take_first(key)) is not None:
@@ -188,7 +189,7 @@ def _emit_to_line(waits: dict[Hashable, Any], key: Hashable, emission: Emission)
     line = waits[key]
     del waits[key]  # since the look nothing looks for signals: a handler that raises does so below
     try:
-        return deliver((line,) if len(line) == 2 else _detached(line), key, emission)
+        return deliver(((line[0], line[1]),) if line[2] is None else _detached(line), key, emission)
     except BaseException:
         _deliver_later(_detached(line), key, emission)
         raise
@@ -196,7 +197,7 @@ def _emit_to_line(waits: dict[Hashable, Any], key: Hashable, emission: Emission)
 
 def _detached(line: list[Any]) -> tuple[Any, ...]:
     """Return the pairs of wait and coroutine in a line."""
-    return (line,) if len(line) == 2 else (line[:2], *line[2].items())
+    return ((line[0], line[1]), *(line[2] or {}).items())
 
 
 def _deliver_later(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
@@ -264,7 +265,7 @@ def emit_in_every_thread(event: Any, *arguments: Any) -> None:
 def _emit_here(event: Any, *arguments: Any) -> bool:
     """Do what `emitall` does, but do not look at other threads: the waiters here may have gone on meanwhile."""
     key = key_of(event)
-    if (collections or handlers) and asynchronous():
+    if alerts and asynchronous():
         return schedule(_emit_here, key, event, arguments)
     return _emit_to_line(here.waits, key, Emission((event, *arguments)))
 
@@ -334,58 +335,73 @@ def enter(wait: Wait) -> None:
     me = running()
     me.told = None
     me.waiting_on = wait
+    waits = here.waits
     for key in tuple(wait.keys):
-        _line_up(key, wait, me)
+        made = [wait, me, None]
+        line = waits.setdefault(key, made)
+        if line is not made:
+            _line_up(key, line, made)
     if me.waiting_on is not wait:  # it is over: a signal handler, or a finalizer, has emitted
         _withdraw(wait)
 
 
-# A line is [wait, coroutine], or [wait, coroutine, further waits with their coroutines in the order of their arrival].
-# The first two are None after the first wait has left. Most events have one waiter at a time, and an OrderedDict is
-# slow to make. A signal handler may emit, and other coroutines may come and go, at each step of the functions below. So
-# a line is never replaced by another one: each step that changes the registry is one call in C.
+# A line is [wait, coroutine, further waits with their coroutines in the order of their arrival]. The first two are None
+# after the first wait has left, the third one as long as there was one wait at a time: an OrderedDict is slow to make.
+# A signal handler may emit, and other coroutines may come and go, at each step of the functions below. So a line is
+# never replaced by another one: each step that changes the registry is one for the interpreter.
 
 
-def _line_up(key: Hashable, wait: Wait, coroutine: Coroutine) -> None:
-    """Put a wait at the end of the line of an event; once more if an emission has detached that line too early."""
-    waits, made = here.waits, [wait, coroutine]
-    while True:
-        line = waits.setdefault(key, made)
-        if line is made:
-            return
-        if len(line) == 2:
-            line.append(OrderedDict())
+def _line_up(key: Hashable, line: list[Any], made: list[Any]) -> None:
+    """Put the wait of a line that was `made` at the end of the line of an event, which others wait for.
+
+    If an emission has detached that line too early, do so once more.
+    """
+    waits, wait, coroutine = here.waits, made[0], made[1]
+    while line is not made:
+        others: Line = OrderedDict()
+        if line[2] is None:
+            line[2] = others
         line[2][wait] = coroutine
         if waits.get(key) is line or not _waits(wait, coroutine, key):
             return
+        line = waits.setdefault(key, made)
 
 
 def _take_first(key: Hashable) -> tuple[Wait, Coroutine] | None:
     """Take the wait that is first in the line of an event. A signal handler that raises takes none."""
     waits = here.waits
-    while (line := waits.get(key)) is not None:
-        others = line[2:]
-        second = next(iter(others[0]), None) if others else None  # from here on nothing looks for signals
-        wait, coroutine = line[:2]
-        if wait is not None:
-            line[:2] = None, None
-        elif second is not None:
-            if second not in others[0]:  # a signal handler has taken it
-                continue
-            wait, coroutine = second, others[0][second]
-            del others[0][second]
-        if not (others and others[0]) and key in waits and waits[key] is line:
+    while key in waits:  # from here on nothing looks for signals
+        line = waits[key]
+        if line[2] is None:
+            wait, coroutine = line[0], line[1]
+            line[0] = line[1] = None
             del waits[key]
+        else:
+            wait, coroutine = _take_first_of(key, line)
         if wait is not None:
             return wait, coroutine
     return None
 
 
+def _take_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
+    """Take the wait that is first in a line which has had several; None twice if a signal handler has taken it."""
+    waits, others = here.waits, line[2]
+    second = next(iter(others), None)  # from here on nothing looks for signals
+    wait, coroutine = line[0], line[1]
+    if wait is not None:
+        line[0] = line[1] = None
+    elif second is not None and second in others:
+        wait, coroutine = second, others[second]
+        del others[second]
+    if not others and key in waits and waits[key] is line:
+        del waits[key]
+    return wait, coroutine
+
+
 def _drop_if_empty(key: Hashable, line: list[Any]) -> None:
     """Take a line out of the registry unless a wait is in it. From its first step on nothing looks for signals."""
     waits = here.waits
-    others = line[2:]
-    if line[0] is None and not (others and others[0]) and key in waits and waits[key] is line:
+    if line[0] is None and not line[2] and key in waits and waits[key] is line:
         del waits[key]
 
 
@@ -426,8 +442,8 @@ def _withdraw(wait: Wait) -> None:
         line = waits.get(key)
         if line is not None:
             if line[0] is wait:
-                line[:2] = None, None
-            elif len(line) > 2:
+                line[0] = line[1] = None
+            elif line[2] is not None:
                 line[2].pop(wait, None)
             _drop_if_empty(key, line)
 

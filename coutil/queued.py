@@ -13,7 +13,7 @@ from typing import Any
 from weakref import ref
 
 from . import event as _event
-from ._asynchronous import asynchronous, collections, handlers
+from ._asynchronous import alerts, asynchronous
 from ._coroutines.coroutine import running
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of, keys_of
@@ -109,7 +109,7 @@ def emitall(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
     """
-    if event is not None and (collections or handlers) and asynchronous():
+    if event is not None and alerts and asynchronous():
         return schedule(emitall, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitall(event, *arguments) or _store(event, arguments)
 
@@ -119,7 +119,7 @@ def emitone(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
     """
-    if event is not None and (collections or handlers) and asynchronous():
+    if event is not None and alerts and asynchronous():
         return schedule(emitone, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitone(event, *arguments) or _store(event, arguments)
 

@@ -559,7 +559,7 @@ def test_values_that_nobody_else_can_reach():
     text = told()
     assert text.startswith("1 coroutine waits\n")
     assert re.search(rf"  test_values\S+leak  +{TIME}  event <.*Held object at .*>  {line_of(leak, 1)} in leak\n", text)
-    ((_, coroutine),) = event.here.waits.values()
+    ((_, coroutine, _),) = event.here.waits.values()
     coroutine.close()
     assert told().startswith("no coroutine waits\n")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
-from .._asynchronous import asynchronous, collections, handlers
+from .._asynchronous import alerts, asynchronous
 from .._interpreter import get_ident, local
 from ..errors import Cancelled, DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
 from .attributes import documented
@@ -211,7 +211,7 @@ class Coroutine(Unique):
         """
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
-        if (collections or handlers) and asynchronous():
+        if alerts and asynchronous():
             return self._later("resume", *values)
         self.resumer = me = getcurrent()
         value = None
@@ -262,7 +262,7 @@ class Coroutine(Unique):
 
         Raises the TypeError of a function that could not even be entered, mostly because of its arguments.
         """
-        if (collections or handlers) and asynchronous():
+        if alerts and asynchronous():
             return self._later("_launch")
         self.resumer = getcurrent()
         try:
@@ -346,7 +346,7 @@ class Coroutine(Unique):
             raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
         if self._start is not None or self._greenlet is None:
             return self._throw_unstarted(error)
-        if (collections or handlers) and asynchronous():
+        if alerts and asynchronous():
             return self._later("throw", error)
         self.resumer = me = getcurrent()
         try:

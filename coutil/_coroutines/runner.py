@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._asynchronous import collections, in_collector
+from .._asynchronous import collector, in_collector
 from .books import Token, leave_out_own_frames
 
 if TYPE_CHECKING:
     from .coroutine import Coroutine, Home
 
 KEPT = 1024  # idle greenlets kept for reuse, per thread
-FULL = slice(KEPT - 1, None)  # of the list of them: it is empty as long as there is room
 SHALLOW = 256  # calls below a runner with which it is kept: those that it has there, it lacks wherever it is used again
 DEEP = 64  # calls more than below the hub with which a runner begins deep
 
@@ -39,7 +38,7 @@ class Runner(greenlet):
 
         Its greenlet would run its `finally` blocks now, on the stack of the collector: see `asynchronous`.
         """
-        if collections and in_collector() and self:
+        if collector.runs and in_collector() and self:
             self.home.call_soon(_end, self)
 
 
@@ -125,6 +124,7 @@ def _serve(resumer: Any, ran: bool, errors: list[BaseException]) -> object:
         while True:
             me: Any = getcurrent()
             if ran:
+                full = len(where.runners) >= KEPT
                 coroutine = getattr(me, "coroutine", None)
                 where.ended += 1
                 if coroutine is None:  # everybody has forgotten the coroutine: it is being collected
@@ -139,7 +139,7 @@ def _serve(resumer: Any, ran: bool, errors: list[BaseException]) -> object:
                 if resumer is coroutine.gate:
                     where.ended_last = coroutine
                 me.coroutine = me.gr_context = coroutine = function = given = value = None
-                if me.below > SHALLOW or resumer not in (where.gate, where.main._greenlet) or where.runners[FULL]:
+                if full or me.below > SHALLOW or (resumer is not where.gate and resumer is not where.main._greenlet):
                     me.parent = resumer
                     return ENDED
                 ran = False
@@ -157,7 +157,7 @@ def _serve(resumer: Any, ran: bool, errors: list[BaseException]) -> object:
             ran = True
             try:
                 # without a tuple to unpack, a call takes less of the C stack, which each switch copies
-                value = function(*given) if len(given) > 1 else function(given[0]) if given else function()
+                value = function() if not given else function(*given) if len(given) > 1 else function(given[0])
             except BaseException as caught:  # noqa: BLE001  # handed to the resumer
                 if GreenletExit not in caught.__class__.__mro__:
                     caught.__traceback__ = caught.__traceback__ and caught.__traceback__.tb_next

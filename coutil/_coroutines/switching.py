@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 from greenlet import getcurrent
 
-from .._asynchronous import collections, in_collector
+from .._asynchronous import collector, in_collector
 from .._interpreter import Time
 from ..errors import NotYieldable
 from .books import Token, foreign
@@ -132,7 +132,7 @@ def park(coroutine: Coroutine, what: object) -> Any:
 
     `what` is what it waits for; its `str` is shown in reports. The caller must undo the wait unless SIGNED came back.
     """
-    if collections:
+    if collector.runs:
         check_switchable()
     if coroutine.cancelled is not None:
         coroutine.cancelled._refuse(coroutine, what)
@@ -197,9 +197,9 @@ def take_turns(operation: Callable[[], Any]) -> Any:
     As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub it
     would be two switches. What is out of the ordinary is left to `wait_turn()` of the operation.
     """
-    runner: Any = getcurrent()
+    me: Any = getcurrent()
     try:
-        me = runner.coroutine
+        me = me.coroutine
         own = me.operation
     except AttributeError:  # a greenlet that is not ours, or the hub
         own = None
@@ -207,10 +207,9 @@ def take_turns(operation: Callable[[], Any]) -> Any:
         own = operation()
         me = own.coroutine
     hub = own.hub
-    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collections:
+    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collector.runs:
         return own.wait_turn()
-    hub.relay = relay = hub.relay - 1
-    if relay < 0 and not hub.polled_lately():
+    if not any(hub.relay) and not hub.polled_lately():
         return own.wait_turn()
     ready = hub.ready
     if not ready:
@@ -258,7 +257,7 @@ def rest(value: object = None) -> Any:
     """
     me: Any = getcurrent()
     coroutine: Coroutine = me.coroutine
-    if collections:
+    if collector.runs:
         check_switchable()
     if coroutine.cancelled is not None and coroutine.told is None:
         coroutine.cancelled._refuse(coroutine, coroutine.waiting_on)
@@ -305,16 +304,15 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
         home = coroutine.home
     coroutine.told = None
     coroutine.waiting_on = turn
-    waits[turn] = [turn, coroutine]
+    waits[turn] = [turn, coroutine, None]  # a line: see coutil.event
     if turn.done is not None:  # by a signal handler or a finalizer, before it was registered
         waits.pop(turn, None)
         coroutine.waiting_on = None
         return SIGNED
     hub, heir = home.hub, None
-    if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collections:
-        hub.relay = relay = hub.relay - 1
+    if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collector.runs:
         ready = hub.ready
-        if ready and (relay >= 0 or hub.polled_lately()):
+        if ready and (any(hub.relay) or hub.polled_lately()):
             heir = ready[0].claim()
     if heir is None:  # it has to go through the hub
         del me, coroutine

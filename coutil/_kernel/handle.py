@@ -16,7 +16,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._asynchronous import asynchronous, collections, handlers
+from .._asynchronous import alerts, asynchronous
 from .._coroutines.books import foreign, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
@@ -253,7 +253,7 @@ class Handle(Slotted):
         Raises `ForeignThread`, `Forked`.
         """
         me, here = getcurrent(), get_ident() == self.thread
-        switches = me is not self.hub.greenlet and not ((collections or handlers) and asynchronous())
+        switches = me is not self.hub.greenlet and not (alerts and asynchronous())
         if self.closed:
             return
         if not here or self.hub.forked:

@@ -39,6 +39,7 @@ POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each
 REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
 SPARES = 128  # runners begun at once, at most, for coroutines to come
 RELAY = 16  # times that they do so between two looks at the time
+_RELAYS = (True,) * (RELAY - 1)  # `any` takes one: an iterator counts faster than integers do
 SLEEPLESS = 2  # what `Hub.early` returns if libuv is not to wait in this turn; 1: it has done something; 0: nothing
 
 
@@ -66,6 +67,7 @@ class Hub(Deliveries):
         "loop",
         "mode",
         "others",
+        "owed",
         "patience",
         "polling",
         "relay",
@@ -100,8 +102,9 @@ class Hub(Deliveries):
         self.polling = False  # inside co_step, or between it and taking its records
         self.broken = False  # an exception has interrupted something; see _go_on
         self.turns = self.expected = 0
+        self.owed = -1  # how many entries the last one who asked `polled_lately` was promised; -1: nobody in this turn
         self.others = Others(self)
-        self.relay = -1  # how often coroutines may still enter each other before somebody asks `polled_lately`
+        self.relay: Any = iter(())  # as often coroutines may still enter each other before one asks `polled_lately`
         self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
         try:
             _host.install(self)
@@ -158,8 +161,8 @@ class Hub(Deliveries):
             self.turns += 1
             if where.hooks is not None:
                 where.tell(where.hooks.turn, self.turns)
-                self.attention = True  # so that coroutines come back here, instead of entering each other
-            self.relay = -1 if self.attention else RELAY
+                self.tune()  # so that coroutines come back here, instead of entering each other
+            self.owed = -1
             done = len(ready)
             self.left = done if done < READY_BUDGET else READY_BUDGET
             while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
@@ -234,9 +237,8 @@ class Hub(Deliveries):
         urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
         special = self.asked or self.resuming or self.stranded or self.home.hooks is not None
         self.attention = bool(urgent or special or self.others.waits or self.mode != "loop")
-        if self.relay >= 0:
-            self.left -= RELAY - self.relay
-            self.relay = -1
+        self.left -= max(self.owed - self.relay.__length_hint__(), 0)
+        self.relay, self.owed = iter(()), 0
         self.patience = 0 if urgent else self.others.waits or (lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK)
 
     def _leave_run(self, alive: bool, happened: bool) -> None:
@@ -250,11 +252,10 @@ class Hub(Deliveries):
 
     def polled_lately(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
-        if self.relay == -1:  # the first who asks
-            self.left -= RELAY
-        if self.attention or (self.left <= 0 and Time.monotonic_ns() - self.home.turned >= POLL_EVERY):
+        self.left -= max(self.owed, 0)
+        if self.attention or (self.left <= 0 <= self.owed and Time.monotonic_ns() - self.home.turned >= POLL_EVERY):
             return False  # whoever comes next in this turn has to ask, too
-        self.relay = RELAY - 1
+        self.relay, self.owed = iter(_RELAYS), RELAY
         return True
 
     def alive(self) -> bool:
@@ -415,7 +416,7 @@ class Hub(Deliveries):
             if self.loop.pointer and not self.forked:
                 self.loop.close(self.owners[1:])
         self.attention = True
-        self.relay = -1
+        self.relay = iter(())
         _host.uninstall(self)
         self.home.renew()
         self.ready.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, Generic, TypeVar, TypeVarTuple
 from weakref import ref
 
@@ -12,7 +12,7 @@ from greenlet import GreenletExit, getcurrent
 
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, home, running
-from .._coroutines.functions import check_function, is_python
+from .._coroutines.functions import ASYNC, check_function, is_python
 from .._coroutines.switching import park
 from .._interpreter import get_ident
 from .._kernel.entries import NOBODY, Slotted, Wake
@@ -146,7 +146,8 @@ class Scope(Block):
         not open), `ForeignThread`, and `errors.Cancelled` (it was cancelled): the block swallows that; other coroutines
         that spawn into it must not expect it to.
         """
-        check_function(function, name)
+        if function.__class__ is not FunctionType or function.__code__.co_flags & ASYNC or name is not None:
+            check_function(function, name)  # a plain one is fine
         host = self._inside()
         if host is None or (self._joining and not self._tasks):
             raise RuntimeError(f"{self!r} is not open: spawn inside its with block")
@@ -212,7 +213,7 @@ class Scope(Block):
         """Note what a child has ended with, and wake those who wait for that; return its failure. May be repeated."""
         failure = None
         if outcome is None:
-            task._end("done", None)
+            task._state = "done"
         elif isinstance(outcome, GreenletExit) or self._is_outside(outcome) or is_of(outcome, task._alone):
             task._end("cancelled", outcome)
         else:
@@ -222,7 +223,8 @@ class Scope(Block):
                 self._note(outcome, len(self._errors))
         task.coroutine.scope = task.coroutine.cancelled = None
         self._tasks.pop(task, None)
-        self._wake_waiters(task)
+        if task._waiters or (self._joining and not self._tasks):
+            self._wake_waiters(task)
         return failure
 
     def _fail(self, error: BaseException) -> None:

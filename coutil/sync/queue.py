@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from contextlib import suppress
+from itertools import repeat
 from queue import Empty, Full
 from typing import Any, Generic, Self, TypeVar
 
@@ -60,7 +61,7 @@ class Queue(Primitive, Generic[T]):
         super().__init__()
         self._limit = maxsize or sys.maxsize
         self._closed = False
-        self._luck = LUCK
+        self._luck = repeat(True, LUCK)
         self._items: deque[T] = deque()
         self._getting: deque[_Get] = deque()  # is empty unless the queue is
         self._putting = Line()  # is empty unless the queue is full
@@ -75,8 +76,7 @@ class Queue(Primitive, Generic[T]):
         `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
         item has been put all the same.
         """
-        self._luck -= 1
-        if self._luck < 0 and (woken := self._let_others_run()) is not True:
+        if not any(self._luck) and (woken := self._let_others_run()) is not True:
             return woken
         if self._thread == get_ident() and not self._closed:
             if self._getting:
@@ -86,8 +86,15 @@ class Queue(Primitive, Generic[T]):
                 except IndexError:
                     return self.put(item, timeout=timeout)
                 turn.item, turn.done = item, True
+                waits = self._waits
                 try:
-                    wake(turn)
+                    if turn in waits:  # as in wake()
+                        home = waits[turn][1].home
+                        hub = home.hub
+                        if hub is None or hub.polling:
+                            home.enqueue(turn)
+                        else:
+                            hub.ready.append(turn)
                 except BaseException:
                     wake(turn)
                     raise
@@ -118,7 +125,7 @@ class Queue(Primitive, Generic[T]):
         The hub cannot wait, and a coroutine that is being collected must not.
         """
         self._check_thread()
-        self._luck = LUCK
+        self._luck = repeat(True, LUCK)
         if getattr(getcurrent(), "coroutine", None) is None:
             return True
         return let_poll()
@@ -130,8 +137,7 @@ class Queue(Primitive, Generic[T]):
         and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
         and `ForeignThread`.
         """
-        self._luck -= 1
-        if self._luck < 0 and (woken := self._let_others_run()) is not True:
+        if not any(self._luck) and (woken := self._let_others_run()) is not True:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if self._items and self._thread == get_ident():
             return self._take()

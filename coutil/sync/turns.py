@@ -55,8 +55,7 @@ class Turn(Wait, Entry):
     def claim(self) -> Coroutine | None:
         """Take itself out and return the waiter, which the caller enters. None: its wait has ended in another way."""
         waits = self.at._waits
-        entry = waits.get(self)
-        if entry is None or (waiter := entry[1]).resumer is not None:
+        if self not in waits or (waiter := waits[self][1]).resumer is not None:
             return None
         hub = waiter.home.hub
         del waits[self]  # from here on nothing looks for signals: see _kernel/deliveries.py
@@ -149,11 +148,12 @@ def take_first(line: Line) -> Any:
 
 def wake(turn: Turn) -> None:
     """Have the hub resume the coroutine that waits for `turn`, which has left its line."""
-    entry = turn.at._waits.get(turn)
-    if entry is not None:  # else the waiter has not suspended yet and will look, or the thread is ending
-        hub = entry[1].home.hub
+    waits = turn.at._waits
+    if turn in waits:  # else the waiter has not suspended yet and will look, or the thread is ending
+        home = waits[turn][1].home
+        hub = home.hub
         if hub is None or hub.polling:
-            entry[1].home.enqueue(turn)
+            home.enqueue(turn)
         else:
             hub.ready.append(turn)
 

@@ -250,7 +250,7 @@ def test_the_collector_is_recognised():
 
     in_the_collector(in_another_thread)
     assert seen == [False]
-    assert not _asynchronous.collections
+    assert not _asynchronous.collector.runs
 
 
 def test_the_end_of_a_forgotten_loop():

@@ -120,7 +120,7 @@ def test_each_waiter_is_woken_once(row, escaped):
         one = Giving(escaped, *row())
         return one.program, one.action, one.check
 
-    assert len(at_every_boundary(make)) > 4
+    assert len(at_every_boundary(make)) >= 3  # the beginning of the call, and of the next one: `Queue.put` has no more
 
 
 # -- runners ----------------------------------------------------------------------------------------------------------
