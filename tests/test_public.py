@@ -84,6 +84,43 @@ def test_what_can_be_closed_shows_whether_it_is():
     assert set(wrong) == NEVER_CLOSED
 
 
+def public_values():
+    """Yield "module.name" and value of everything public, members of classes too."""
+    for module in PRESENT:
+        space = importlib.import_module(f"coutil.{module}")
+        for name in space.__all__:
+            value = getattr(space, name)
+            yield f"{module}.{name}", value
+            if inspect.isclass(value):
+                yield from ((f"{module}.{name}.{member}", getattr(value, member)) for member in members(value))
+
+
+# Of libuv these are numbers of milliseconds or nanoseconds that the call is about.
+POSITIONAL_TIMES = {"uv.Timer.start", "uv.timer_start", "uv.cond_timedwait"}
+
+
+def test_a_timeout_is_a_keyword():
+    """Of every call that waits: `wait(5)` says too little."""
+    kinds = {
+        name: inspect.signature(value).parameters["timeout"].kind
+        for name, value in public_values()
+        if inspect.isroutine(value) and "timeout" in inspect.signature(value).parameters
+    }
+    assert len(kinds) > 10
+    assert {name for name, kind in kinds.items() if kind is not inspect.Parameter.KEYWORD_ONLY} == POSITIONAL_TIMES
+
+
+def test_a_block_gets_its_object():
+    """`with one as name`: the name is the object; only a barrier gives the position, as `asyncio.Barrier` does."""
+    returned = {
+        name: inspect.signature(value.__enter__).return_annotation
+        for name, value in public_values()
+        if inspect.isclass(value) and hasattr(value, "__enter__")
+    }
+    assert len(returned) > 30
+    assert {name: kind for name, kind in returned.items() if kind != "Self"} == {"sync.Barrier": "int"}
+
+
 def test_no_golden_file_without_its_module():
     assert {path.stem for path in GOLDEN.glob("*.txt")} <= set(PRESENT)
 
