@@ -129,14 +129,21 @@ class Books:
         return self.started - self.ended
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
-        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well."""
+        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well.
+
+        From the call of the hook on it is dealt with: if a signal handler raises before that, the hub tries again.
+        """
         try:
+            if coroutine is not None and coroutine is self.ended_last:
+                self.ended_last = coroutine._error = None
             self.excepthook(coroutine, error)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
-            print_exception(coroutine, error)
-            print_exception(coroutine, broken)
+            try:
+                print_exception(coroutine, error)
+            finally:
+                print_exception(coroutine, broken)
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)`, as soon as there is one; safe from any OS thread.

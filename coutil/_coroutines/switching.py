@@ -397,7 +397,8 @@ def notify_late(coroutine: Coroutine, token: object) -> None:
 class Overdue:
     """In the ready queue: a coroutine that the hub was about to enter when a signal handler raised.
 
-    It is its `resumer` meanwhile: nobody else can resume it. The exception may go to it instead, and make this void.
+    It is its `resumer` meanwhile, which the caller sets: nobody else can resume it. The exception may go to it instead,
+    and make this void.
     """
 
     __slots__ = ("armed", "claimed")
@@ -407,7 +408,6 @@ class Overdue:
     def __init__(self, claimed: Coroutine, armed: Any) -> None:
         """armed: the object whose record it is that wakes the coroutine."""
         self.claimed, self.armed = claimed, armed
-        claimed.resumer = self
 
     def fire(self) -> bool:
         """Enter it, and see to the object then."""

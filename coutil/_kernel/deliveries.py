@@ -58,15 +58,25 @@ class Deliveries(SlotTable):
         """Have those entered in the next turn who were about to be when a signal handler raised.
 
         While the hub runs, none that it has entered still has its gate for a resumer, but for the caller of `run`.
+        May be repeated.
         """
-        stranded, self.stranded = self.stranded, ()
-        one, self.entering = self.entering, None
+        one = self.entering
         if one is not None and one.resumer is one.gate and one is not self.caller:
-            self.ready.appendleft(Overdue(one, self.armed))  # type: ignore[arg-type]  # as in body()
-            self.armed = NOBODY
-        for one in stranded:
-            self.ready.appendleft(Overdue(one, NOBODY))  # type: ignore[arg-type]  # as in body()
+            self._overdue(one, self.armed)
+        self.entering = None
+        while self.stranded:
+            self._overdue(self.stranded[0], NOBODY)
         self.armed.disarm()
+
+    def _overdue(self, one: Coroutine, armed: Slotted) -> None:
+        """Have the hub enter one of those next. What raises has done all of it, or nothing."""
+        overdue = Overdue(one, armed)
+        one.resumer = overdue  # from here to the last step nothing looks for signals
+        if one is self.entering:
+            self.entering, self.armed = None, NOBODY
+        else:
+            self.stranded = self.stranded[1:]
+        self.ready.appendleft(overdue)  # type: ignore[arg-type]  # as in body()
 
     def _fired(self, entry: Entry) -> None:
         """Take out an entry that has not done so itself."""

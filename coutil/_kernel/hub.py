@@ -318,16 +318,17 @@ class Hub(Deliveries):
 
     def ended(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
-        self.home.ended_last = None
-        error, coroutine._error, coroutine.value = coroutine._error, None, None
-        try:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                self.exit(error)
-            elif error is not None:
-                self.report(coroutine, error)
-        except BaseException:
-            coroutine._error, self.home.ended_last = error, coroutine  # for `_go_on`
-            raise
+        self.home.ended_last = coroutine  # until its outcome is taken: for `_go_on`
+        coroutine.value = None
+        error = coroutine._error
+        if error is None:
+            self.home.ended_last = None
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            self.exits += (error,)  # and not a call
+            coroutine._error = self.home.ended_last = None
+            self.tune()
+        else:
+            self.report(coroutine, error)  # it takes the error
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
         """Hand an exception that nobody waits for to the excepthook; if that wants to leave, so does the hub."""
@@ -345,7 +346,11 @@ class Hub(Deliveries):
         """Add an `Entry` to the ready queue, at any moment, also just before libuv waits."""
         self.ready.append(entry)
         if self.polling:
-            lib.co_wake(self.loop.pointer)
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Have libuv not wait, or end its wait; at any moment."""
+        lib.co_wake(self.loop.pointer)
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; safe from any OS thread.

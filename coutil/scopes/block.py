@@ -82,7 +82,11 @@ class Block(Origin):
             if not self.cancelled and self._deadline is not None:
                 self._set_alarm(host.home.hub or this_hub(), self._deadline)
         except BaseException:
-            self._leave()
+            try:
+                self._leave()
+            except BaseException:  # of a second signal handler
+                self._surely_leave()
+                raise
             raise
         return self
 
@@ -103,11 +107,20 @@ class Block(Origin):
         """End the block; others around it may be cancelled still. Raises RuntimeError if it was not its turn."""
         try:
             wrong = self._end()
-        except BaseException:
-            self._end()  # a signal handler has raised
+        except BaseException:  # of a signal handler
+            try:
+                self._end()
+            except BaseException:  # of a second one
+                self._end()
+                raise
             raise
         if wrong:
             raise RuntimeError(f"{self!r} {wrong}")
+
+    def _surely_leave(self) -> None:
+        """End the block after a signal handler has raised where that was about to be done, if it is open still."""
+        if self._host is not None:
+            self._leave()
 
     def _end(self) -> str:
         """Take the block out of those around its coroutine; return what is wrong. May be repeated."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from .._kernel.hub import this_hub
 from .block import Block, checked_time, is_of
@@ -22,7 +23,11 @@ class Deadline(Block):
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
         """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`."""
-        self._leave()
+        try:
+            self._leave()
+        except BaseException:
+            self._surely_leave()
+            raise
         if self._refused if raised is None else is_of(raised, self):
             raise self._timeout() from raised
         return False
@@ -42,7 +47,11 @@ class _MoveOn(Deadline):
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """End the block. If its waits were cut, and no other error leaves it, that is all."""
-        self._leave()
+        try:
+            self._leave()
+        except BaseException:
+            self._surely_leave()
+            raise
         return self._refused if raised is None else is_of(raised, self)
 
     def _becomes_timeout(self) -> bool:
@@ -64,6 +73,21 @@ def timeout(seconds: float | None, *, shield: bool = False) -> Deadline:
 def limit(timeout: float | None) -> Deadline:
     """Return what `timeout` does, for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
     return _from_now(Deadline, timeout, False, sys._getframe().f_back, "timeout")
+
+
+def in_time(timeout: float, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Return function(argument), within a `limit`; a signal handler that raises cannot keep the block from its end."""
+    block = limit(timeout)
+    try:
+        with block:
+            return function(argument)
+    except BaseException:
+        try:
+            block._surely_leave()
+        except BaseException:  # of a second signal handler
+            block._surely_leave()
+            raise
+        raise
 
 
 def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:

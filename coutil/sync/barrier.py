@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import BrokenBarrierError
 
-from .turns import Line, Primitive, Turn, check_number, insist, wake_all, within
+from .turns import Line, Primitive, Turn, check_number, disband, give_up, insist, within
 
 
 class _Pass(Turn):
@@ -39,18 +39,20 @@ class Barrier(Primitive):
         self._check_thread()
         if self._broken:
             raise BrokenBarrierError(f"{self!r} is broken")
+        turn = _Pass(self)
         index = len(self._line)
         if index == self._parties - 1:
-            self._end_round(True)
+            disband(self, True)
             return index
-        turn = _Pass(self)
-        self._line[turn] = None
         try:
+            self._line[turn] = None
             within(timeout, insist, turn)
         except BaseException:
-            if turn.done is None:
-                del self._line[turn]
-                self.abort()
+            try:
+                self._cut(turn)
+            except BaseException:  # of a second signal handler
+                self._cut(turn)
+                raise
             raise
         if not turn.done:
             raise BrokenBarrierError(f"{self!r} was broken or reset")
@@ -60,13 +62,13 @@ class Barrier(Primitive):
         """Make the barrier as new; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = False
-        self._end_round(False)
+        disband(self, False)
 
     def abort(self) -> None:
         """Break the barrier; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = True
-        self._end_round(False)
+        disband(self, False)
 
     @property
     def parties(self) -> int:
@@ -94,9 +96,8 @@ class Barrier(Primitive):
         """How many have come, of how many."""
         return self._text(f"{len(self._line)}/{self._parties}{' broken' * self._broken}", Line())
 
-    def _end_round(self, success: bool) -> None:
-        """Let those go who wait."""
-        turns, self._line = self._line, Line()
-        for turn in turns:
-            turn.done = success
-        wake_all(turns)
+    def _cut(self, turn: Turn) -> None:
+        """End a wait that was cut: the barrier is broken. May be repeated."""
+        give_up(turn)
+        if turn in self._line:
+            self.abort()

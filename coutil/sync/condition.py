@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self
 
-from .._coroutines.coroutine import Coroutine
+from .._coroutines.coroutine import Coroutine, inside
 from ..scopes.deadline import limit
 from .locks import Lock
-from .turns import Line, Primitive, Turn, check_number, take_first, wait, wake, within
+from .turns import Line, Primitive, Turn, check_number, disband, give_up, serve, wait, within
 
 
 class _Notified(Turn):
@@ -62,17 +62,19 @@ class Condition(Primitive):
         """
         self._lock._check_owned()
         turn = _Notified(self)
-        self._line[turn] = None
+        self._line[turn] = None  # from here to the release nothing looks for signals
         try:
-            try:
-                self._lock._free()
-                woken = within(timeout, _until_notified, turn)
-            finally:
-                self._line.pop(turn, None)
-                self._lock._retake()
+            self._lock._free()
+            woken = within(timeout, _until_notified, turn)
+            self._line.pop(turn, None)
+            self._lock._retake()
         except BaseException:
-            if turn.done:
-                self._notify(1)
+            try:
+                self._cut(turn)
+            except BaseException:  # of a second signal handler, or what was thrown while it waited for the lock
+                if inside():
+                    self._cut(turn)
+                raise
             raise
         return True if turn.done else woken
 
@@ -100,7 +102,7 @@ class Condition(Primitive):
     def notify_all(self) -> None:
         """As `notify`, for everybody who waits."""
         self._lock._check_owned()
-        self._notify(len(self._line))
+        disband(self, True)
 
     def __enter__(self) -> Self:
         """Acquire the lock; return the condition."""
@@ -116,10 +118,23 @@ class Condition(Primitive):
         return self._text("", self._line)
 
     def _notify(self, n: int) -> None:
-        while n > 0 and (turn := take_first(self._line)) is not None:
-            n -= 1
-            turn.done = True
-            wake(turn)
+        line = self._line
+        try:
+            while n > 0 and serve(line) is not None:
+                n -= 1
+        except BaseException:  # of a signal handler
+            while n > 0 and serve(line) is not None:
+                n -= 1
+            raise
+
+    def _cut(self, turn: Turn) -> None:
+        """End a wait that was cut: own the lock again, and pass a notification on. May be repeated until it returns."""
+        give_up(turn)
+        self._line.pop(turn, None)
+        self._lock._retake()
+        if turn.done:
+            serve(self._line)
+            turn.done = False
 
 
 def _until_notified(turn: Turn) -> Any:

@@ -8,10 +8,10 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import Coroutine, inside, running
+from .._coroutines.coroutine import Coroutine, home, inside, running
 from .._interpreter import get_ident
 from ..scopes import timeout
-from .turns import Line, Primitive, Turn, check_number, first_of, stand_in_line, wait, wake, wake_all
+from .turns import Line, Primitive, Rest, Turn, check_number, insist, leave_line, serve, wait, within
 
 
 class _Acquire(Turn):
@@ -70,12 +70,22 @@ class Lock(Primitive):
         del me  # a coroutine that waits is kept by the registry alone
         if not blocking:
             return False
-        self._line[turn] = None
-        if not self.locked() and turn.done is None:  # it was released between the two steps
-            self._line.pop(turn, None)
+        line = self._line
+        line[turn] = None  # from here to the wait nothing looks for signals
+        if self._owner is None:
+            del line[turn]  # type: ignore[unreachable]  # it was released while the turn was made
             self._owner = mine
             return True
-        return stand_in_line(self._line, turn, timeout, self._free)
+        try:
+            within(timeout, insist, turn)
+        except BaseException:
+            try:
+                leave_line(line, turn, self._free)
+            except BaseException:  # of a second signal handler
+                leave_line(line, turn, self._free)
+                raise
+            raise
+        return True
 
     def release(self) -> None:
         """Give the lock, which the running coroutine must own, to the waiter that came first.
@@ -127,53 +137,52 @@ class Lock(Primitive):
             raise RuntimeError(f"the caller does not own {self!r}")
 
     def _free(self) -> None:
-        while (turn := first_of(self._line)) is not None:
-            if turn in self._line:  # from here on nothing looks for signals
-                del self._line[turn]
-                self._owner = turn.who
-                turn.done = True
-                try:
-                    return wake(turn)
-                except BaseException:  # of a signal handler; to wake twice is no harm
-                    wake(turn)
-                    raise
-        self._owner = None
-        return None
+        turn = serve(self._line)  # from its first step on nothing looks for signals
+        self._owner = None if turn is None else turn.who
 
     def _retake(self) -> None:
-        """Acquire the lock, whatever is thrown meanwhile, and then raise that.
+        """Acquire the lock, unless it is owned, whatever is thrown meanwhile, and then raise that.
 
-        Only what is raised in the main program, or because the coroutine is being collected, ends the wait.
+        Only what is raised in the main program, because the coroutine is being collected, or by a signal handler
+        outside of the wait itself, ends the wait.
         """
         me: Coroutine | None = getattr(getcurrent(), "coroutine", None)
-        if me is None:
+        if me is None or self._owned():
             return
         mine = ref(me)  # as in acquire()
-        if self._owner is None:
-            self._owner = mine
-            return
         turn = _AcquireLock(self, mine)
-        self._line[turn] = None
-        if not self.locked() and turn.done is None:
-            self._line.pop(turn, None)
+        line = self._line
+        line[turn] = None
+        if self._owner is None:
+            del line[turn]
             self._owner = mine
             return
-        thrown: BaseException | None = None
-        with nullcontext() if me.scope is None else timeout(None, shield=True):
-            del me
-            while not turn.done:
-                try:
-                    wait(turn)
-                except BaseException as error:
-                    if not inside():
-                        self._line.pop(turn, None)
-                        raise
-                    thrown = error
+        try:
+            with nullcontext() if me.scope is None else timeout(None, shield=True):
+                del me
+                thrown = _wait_until_done(turn)
+        except BaseException:
+            if turn in line:
+                del line[turn]
+            raise
         if thrown is not None:
             try:
                 raise thrown
             finally:
                 del thrown  # the traceback refers to this frame
+
+
+def _wait_until_done(turn: Turn) -> BaseException | None:
+    """Wait for a lock; return what was thrown meanwhile. What is raised in the main program is raised."""
+    thrown: BaseException | None = None
+    while not turn.done:
+        try:
+            wait(turn)
+        except BaseException as error:
+            if not inside():
+                raise
+            thrown = error
+    return thrown
 
 
 class Semaphore(Primitive):
@@ -204,12 +213,22 @@ class Semaphore(Primitive):
             return True
         if not blocking:
             return False
-        self._line[turn := _Acquire(self)] = None
-        if not self.locked() and turn.done is None:  # it was released by a signal handler or a finalizer, just now
-            del self._line[turn]
+        turn, line = _Acquire(self), self._line
+        line[turn] = None  # as in Lock.acquire()
+        if self._value:
+            del line[turn]  # type: ignore[unreachable]
             self._value -= 1
             return True
-        return stand_in_line(self._line, turn, timeout, self._free)
+        try:
+            within(timeout, insist, turn)
+        except BaseException:
+            try:
+                leave_line(line, turn, self._free)
+            except BaseException:  # of a second signal handler
+                leave_line(line, turn, self._free)
+                raise
+            raise
+        return True
 
     def release(self, n: int = 1) -> None:
         """Give `n` permits (int, > 0) to the waiters that came first; keep those that are left.
@@ -246,22 +265,21 @@ class Semaphore(Primitive):
         return self._text(str(self._value), self._line)
 
     def _free(self, n: int = 1) -> None:
-        turns: list[Turn] = []
-        try:
-            while n and (turn := first_of(self._line)) is not None:
-                if turn in self._line:  # from here on nothing looks for signals
-                    del self._line[turn]
-                    turn.done = True
-                    turns += (turn,)
-                    n -= 1
-            self._value += n  # in one step: a signal handler may release, too
-            n = 0
-            wake_all(turns)
-        except BaseException:  # of a signal handler; to wake twice is no harm
-            wake_all(turns)
-            if n:
-                self._free(n)
-            raise
+        if n > 1:
+            self._free_several(n)
+        elif serve(self._line) is None:  # from its first step on nothing looks for signals
+            self._value += 1
+
+    def _free_several(self, n: int) -> None:
+        if self._line:
+            home().enqueue(Rest(self._pass_on))
+        self._value += n  # since the hub knows of it nothing looks for signals
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the permits that are left to those who wait. May be repeated."""
+        while self._value and serve(self._line) is not None:
+            self._value -= 1
 
 
 class BoundedSemaphore(Semaphore):

@@ -11,12 +11,12 @@ from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import running
+from .._coroutines.coroutine import home, running
 from .._coroutines.switching import SIGNED, rest_in_turn
 from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
-from .turns import Line, Primitive, Turn, check_number, give_up, take_first, wait, wake, wake_all, within
+from .turns import Line, Primitive, Rest, Turn, check_number, give_up, serve, wait, within
 
 T = TypeVar("T")
 LUCK = 1000  # calls that may succeed at once before others have their turn
@@ -87,36 +87,36 @@ class Queue(Primitive, Generic[T]):
                     return self.put(item, timeout=timeout)
                 turn.item, turn.done = item, True
                 waits = self._waits
-                try:
-                    if turn in waits:  # as in wake()
-                        home = waits[turn][1].home
-                        hub = home.hub
-                        if hub is None or hub.polling:
-                            home.enqueue(turn)
-                        else:
-                            hub.ready.append(turn)
-                except BaseException:
-                    wake(turn)
-                    raise
+                if turn in waits:
+                    home = waits[turn][1].home
+                    hub = home.hub
+                    ready = home.pending if hub is None else hub.ready
+                    ready += (turn,)
+                    if hub is not None and hub.polling:
+                        hub.rouse()
                 return True
             if len(self._items) < self._limit:
                 self._items.append(item)
                 return True
         return self._put(item, timeout)
 
-    def _hand_over(self, item: T) -> bool:
-        """Give an item to the waiter that came first; return whether there is one."""
+    def _hand_over(self, item: Any, done: bool = True) -> bool:
+        """End the wait of the `get` that came first, with an item; return whether there is one. As `turns.serve`."""
+        getting = self._getting
         try:
-            turn = self._getting[0]  # up to the call of wake() nothing looks for signals, as in popleft()
-            del self._getting[0]
-        except IndexError:  # a signal handler has put an item in since the caller looked
+            turn = getting[0]
+            del getting[0]
+        except IndexError:  # a signal handler, or a finalizer, has put an item in since the caller looked
             return False
-        turn.item, turn.done = item, True
-        try:
-            wake(turn)
-        except BaseException:  # of a signal handler; to wake twice is no harm
-            wake(turn)
-            raise
+        turn.item, turn.done = item, done
+        waits = self._waits
+        if turn in waits:
+            home = waits[turn][1].home
+            hub = home.hub
+            ready = home.pending if hub is None else hub.ready
+            ready += (turn,)
+            if hub is not None and hub.polling:
+                hub.rouse()
         return True
 
     def _let_others_run(self) -> Any:
@@ -140,43 +140,59 @@ class Queue(Primitive, Generic[T]):
         if not any(self._luck) and (woken := self._let_others_run()) is not True:
             return woken  # type: ignore[no-any-return]  # what an explicit resume brought
         if self._items and self._thread == get_ident():
-            return self._take()
+            try:
+                return self._take()
+            except IndexError:  # a signal handler has taken the last one
+                return self.get(timeout=timeout)
         if self._closed or self._thread != get_ident():
             self._check_open()
         turn = _Get()
         turn.at = self
         turn.item, turn.done = _NOTHING, None
-        self._getting.append(turn)
-        if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now
-            self._leave(turn)
-            return self.get(timeout=timeout)
-        try:  # as in wait(), which would be one more call
+        try:
+            self._getting.append(turn)
+            if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now
+                self._cut(turn)
+                return self.get(timeout=timeout)
+            # as in wait(), which would be one more call
             waits = self._waits
             woken = rest_in_turn(turn, waits, running) if timeout is None else within(timeout, wait, turn)
-            if woken is not SIGNED:
-                give_up(turn)
+            if woken is SIGNED:
+                if turn.item is not _NOTHING:
+                    return turn.item  # type: ignore[no-any-return]  # it was put as a T
+                self._check_open(interrupted=True)
+            self._cut(turn)
         except BaseException:
-            give_up(turn)
-            if turn.done:
-                self._put_back(turn.item)
-            else:
-                self._leave(turn)
+            try:
+                self._cut(turn)
+            except BaseException:  # of a second signal handler
+                self._cut(turn)
+                raise
             raise
-        if woken is SIGNED:
-            if turn.item is not _NOTHING:
-                return turn.item  # type: ignore[no-any-return]  # it was put as a T
-            self._check_open(interrupted=True)
-        if turn.done:
-            self._put_back(turn.item)
-        else:
-            self._leave(turn)
         return woken  # type: ignore[no-any-return]  # what an explicit resume brought
 
+    def _cut(self, turn: _Get) -> None:
+        """End a wait for an item that was cut; put back what was got. May be repeated."""
+        give_up(turn)
+        if turn.item is not _NOTHING:
+            if not self._hand_over(turn.item):
+                item, turn.item = turn.item, _NOTHING
+                self._items.appendleft(item)
+            turn.item = _NOTHING
+        else:
+            with suppress(ValueError):  # it is not in the line any more
+                self._getting.remove(turn)
+
     def _take(self) -> T:
-        """Return the first item, and admit the one who waits for its place."""
-        item = self._items.popleft()
-        if self._putting:
-            self._admit()
+        """Return the first item, and admit the one who waits for its place, before: nothing looks for signals then.
+
+        Raises IndexError.
+        """
+        items = self._items
+        if self._putting and len(items) <= self._limit and (turn := serve(self._putting)) is not None:
+            items += (turn.item,)
+        item = items[0]
+        del items[0]
         return item
 
     def put_nowait(self, item: T) -> None:
@@ -196,7 +212,10 @@ class Queue(Primitive, Generic[T]):
             self._check_open()
             raise Empty(f"{self!r} is empty")
         self._check_thread()
-        return self._take()
+        try:
+            return self._take()
+        except IndexError:  # as in get()
+            raise Empty(f"{self!r} is empty") from None
 
     def close(self) -> None:
         """Accept no more items. Those that are in the queue can still be got; who waits gets `Closed`.
@@ -205,13 +224,16 @@ class Queue(Primitive, Generic[T]):
         """
         self._check_thread()
         if not self._closed:
-            self._closed = True
-            turns: list[Turn] = [*self._getting, *self._putting]
-            for turn in turns:
-                turn.done = False
-            self._getting.clear()
-            self._putting.clear()
-            wake_all(turns)
+            if self._getting or self._putting:
+                home().enqueue(Rest(self._dismiss))
+            self._closed = True  # since the hub knows of it nothing looks for signals
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """End the waits at a closed queue. May be repeated."""
+        if self._closed:
+            while self._hand_over(_NOTHING, False) or serve(self._putting, False) is not None:
+                pass
 
     def __len__(self) -> int:
         """How many items are in the queue."""
@@ -280,48 +302,51 @@ class Queue(Primitive, Generic[T]):
         """Wait until the item is admitted."""
         self._check_open()
         turn = _Put(self, item)
-        self._putting[turn] = None
-        if (self._closed or len(self._items) < self._limit) and turn.done is None:  # as in get()
-            self._putting.pop(turn, None)
-            return self.put(item, timeout=timeout)
         try:
+            self._putting[turn] = None
+            if (self._closed or len(self._items) < self._limit) and turn.done is None:  # as in get()
+                self._putting.pop(turn, None)
+                return self.put(item, timeout=timeout)
             woken = wait(turn) if timeout is None else within(timeout, wait, turn)
-        except BaseException:
-            self._withdraw(turn)
-            raise
-        if woken is SIGNED:
+            if woken is not SIGNED:
+                return woken if self._withdraw(turn) else True
             if not turn.done:
                 self._check_open(interrupted=True)
-            return True
-        return woken if self._withdraw(turn) else True
+        except BaseException:
+            try:
+                self._withdraw(turn)
+            except BaseException:  # of a second signal handler
+                self._withdraw(turn)
+                raise
+            raise
+        return True
 
     def _withdraw(self, turn: _Put) -> bool:
-        """Take back the item of a call that was cut; return whether that was possible: no coroutine has got it."""
-        if not turn.done:
-            self._putting.pop(turn, None)
-            return True
-        for index, item in enumerate(self._items):
-            if item is turn.item:
-                del self._items[index]
-                if self._putting:
-                    self._admit()
-                return True
+        """Take back the item of a call that was cut; return whether that was possible: no coroutine has got it.
+
+        May be repeated.
+        """
+        give_up(turn)
+        if turn in self._putting:
+            del self._putting[turn]
+        elif turn.done and not self._take_back(turn):
+            return False
+        self._admit()
+        return True
+
+    def _take_back(self, turn: _Put) -> bool:
+        items = self._items
+        try:
+            for index in range(len(items) - 1, -1, -1):
+                if items[index] is turn.item:  # from here on nothing looks for signals
+                    del items[index]
+                    turn.done = False
+                    return True
+        except IndexError:  # a signal handler has taken some
+            pass
         return False
 
-    def _leave(self, turn: _Get) -> None:
-        """Wait for no item any more."""
-        with suppress(ValueError):  # it is being served, or the queue was closed
-            self._getting.remove(turn)
-
     def _admit(self) -> None:
-        """Put the item of the waiter that came first in, now that another one was taken."""
-        turn = take_first(self._putting)
-        if turn is not None:
-            turn.done = True
-            self._items.append(turn.item)
-            wake(turn)
-
-    def _put_back(self, item: T) -> None:
-        """Undo that an item was taken."""
-        if not (self._getting and self._hand_over(item)):
-            self._items.appendleft(item)
+        """Put the items of those who wait in, as long as there is room. May be repeated."""
+        while len(self._items) < self._limit and (turn := serve(self._putting)) is not None:
+            self._items += (turn.item,)

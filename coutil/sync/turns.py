@@ -1,27 +1,32 @@
 """How coroutines wait here: each call is a turn, which is its own event and stands in a line of a primitive.
 
-Rule: to serve a turn resumes no coroutine. It puts the turn into the ready queue of the hub, which resumes the waiter
+Rule 1: to serve a turn resumes no coroutine. It puts the turn into the ready queue of the hub, which resumes the waiter
 unless the wait has ended in another way by then. So the calls that serve others run no other code, and work anywhere.
+
+Rule 2: a signal handler may raise where a function begins, after a call, and where a loop goes round. So a turn leaves
+its line, is given what it waits for, and enters the ready queue without any of these in between; the call that puts it
+there is the last step. What raises has therefore had its whole effect, or none. `serve` is the pattern; where more than
+a turn is moved, it is written out. What undoes a wait can be repeated, and is, if a second handler raises in there.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from greenlet import getcurrent
 
 from .._coroutines.books import foreign, site
-from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.coroutine import Coroutine, home, running
 from .._coroutines.switching import SIGNED, rest_in_turn
 from .._coroutines.switching import wake as resume
 from .._interpreter import get_ident
 from .._kernel.deliveries import LUCK
 from .._kernel.entries import Entry
 from ..event import Wait, here, leave
-from ..scopes.deadline import limit
+from ..scopes.deadline import in_time
 
 
 class Turn(Wait, Entry):
@@ -109,59 +114,79 @@ def insist(turn: Turn) -> None:
 
 def within(timeout: float | None, wait: Callable[[Turn], Any], turn: Turn) -> Any:
     """Return wait(turn), in time."""
-    if timeout is None:
-        return wait(turn)
-    with limit(timeout):
-        return wait(turn)
+    return wait(turn) if timeout is None else in_time(timeout, wait, turn)
 
 
-def stand_in_line(line: Line, turn: Turn, timeout: float | None, undo: Callable[[], object]) -> bool:
-    """Wait, in line, for a permit; return True. Calls `undo` if it got one, but is cancelled before it goes on."""
-    try:
-        within(timeout, insist, turn)
-    except BaseException:
-        if turn.done:
-            undo()
-        else:
-            line.pop(turn, None)
-        raise
-    return True
+def leave_line(line: Line, turn: Turn, undo: Callable[[], object]) -> None:
+    """End a wait that was cut: leave the line, or give back by `undo` what was got. May be repeated if it raises."""
+    give_up(turn)
+    if turn in line:
+        del line[turn]
+    elif turn.done:
+        undo()
 
 
-def first_of(line: Line) -> Any:
-    """Return the turn that came first into a line; None if there is none. A signal handler may take some meanwhile."""
-    while line:
-        try:
-            return next(iter(line))
-        except (RuntimeError, StopIteration):
-            continue
-    return None
+def serve(line: Line, done: bool = True) -> Any:
+    """Have the hub resume the waiter that came first into a line, and take it out; return it, None if there is none.
 
-
-def take_first(line: Line) -> Any:
-    """Take the turn that came first out of a line; None if a signal handler has taken the last one just now."""
-    try:
-        return line.popitem(False)[0]
-    except KeyError:
+    done: what its wait ends with. See Rule 2.
+    """
+    for turn in line:  # noqa: B007  # unlike calls, this does not look for signals
+        break
+    else:
         return None
-
-
-def wake(turn: Turn) -> None:
-    """Have the hub resume the coroutine that waits for `turn`, which has left its line."""
+    del line[turn]
+    turn.done = done
     waits = turn.at._waits
     if turn in waits:  # else the waiter has not suspended yet and will look, or the thread is ending
         home = waits[turn][1].home
         hub = home.hub
-        if hub is None or hub.polling:
-            home.enqueue(turn)
-        else:
-            hub.ready.append(turn)
+        ready = home.pending if hub is None else hub.ready
+        ready += (turn,)  # and not a call
+        if hub is not None and hub.polling:
+            hub.rouse()
+    return turn
 
 
-def wake_all(turns: Iterable[Turn]) -> None:
-    """Have the hub resume the coroutines that wait for `turns`, which have left their line."""
-    for turn in turns:
-        wake(turn)
+def disband(at: Any, done: bool) -> None:
+    """Serve all that wait in the line of a primitive, which gets an empty one. What raises has served all, or none."""
+    if len(at._line) < 2:
+        serve(at._line, done)
+        return
+    leaving, fresh = _Leaving(done), Line()
+    home().enqueue(Rest(leaving))
+    leaving.line, at._line = at._line, fresh
+    leaving()
+
+
+class _Leaving:
+    """Those who are served together. May be called again."""
+
+    __slots__ = ("done", "line")
+
+    def __init__(self, done: bool) -> None:
+        self.done = done
+        self.line = Line()
+
+    def __call__(self) -> None:
+        """Serve those who are left."""
+        while serve(self.line, self.done) is not None:
+            pass
+
+
+class Rest(Entry):
+    """In the ready queue: what is left of several steps if a signal handler raises between them."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Callable[[], object]) -> None:
+        """steps: does what is left to do, perhaps nothing; may be called again."""
+        self.steps = steps
+
+    def fire(self) -> bool:
+        """Do them."""
+        self.steps()
+        return False
 
 
 class Primitive:

@@ -59,14 +59,21 @@ class _Garbage:
 class Arrival:
     """A signal that arrives, or a finalizer that runs, at one boundary of a program."""
 
-    def __init__(self, action: Action, boundary: Boundary | None = None, finalizer: bool = False) -> None:
-        """action: done by the handler of the signal or the finalizer. boundary: None: at none, they are only noted."""
-        self.action, self.boundary, self.finalizer = action, boundary, finalizer
+    def __init__(
+        self, action: Action, boundary: Boundary | None = None, finalizer: bool = False, again: int | None = None
+    ) -> None:
+        """action: done by the handler of the signal or the finalizer. boundary: None: at none, they are only noted.
+
+        again: how many boundaries later a second signal arrives; None: never.
+        """
+        self.action, self.boundary, self.finalizer, self.again = action, boundary, finalizer, again
+        self.left: int | None = None  # boundaries until the second signal, after the first one
         self.seen: dict[Boundary, str] = {}  # the boundaries that the program has come to, and where they are
         self.came = False  # whether the handler, or the finalizer, has begun
         self._times: Counter[tuple[int, int]] = Counter()
         self._events = self._bytecode  # one object, by which frames are known that we trace
         self._finalizing: FrameType | None = None  # what a handler raises in there is ignored by the interpreter
+        self._handling = False  # the handler runs: of its calls none is traced
         self._called = False  # the event before this one was a call, whose callee looks in place of it
 
     # -- tracing
@@ -102,7 +109,7 @@ class Arrival:
     def _begin(self, frame: FrameType, event: str, _: object) -> Any:
         """A function is called."""
         called, self._called = self._called, False
-        if self._finalizing is not None:
+        if self._finalizing is not None or self._handling:
             return None
         if frame.f_code.co_name == "__del__" and not self.finalizer:
             self._finalizing = frame
@@ -136,8 +143,14 @@ class Arrival:
         boundary = (id(code), offset, times)
         if boundary not in self.seen:
             self.seen[boundary] = f"{code.co_qualname} in {code.co_filename}:{frame.f_lineno}, time {times + 1}"
-        if boundary != self.boundary:
+        if self.left is not None:
+            self.left -= 1
+            if self.left >= 0:
+                return self._events
+        elif boundary != self.boundary:
             return self._events
+        elif self.again is not None:
+            self.left = self.again  # the handler has the tracing go on
         self._stop()
         if self.finalizer:
             garbage = _Garbage(self._handle)
@@ -149,8 +162,14 @@ class Arrival:
     # -- the program
 
     def _handle(self, *_: object) -> None:
-        self.came = True
-        self.action()
+        again = self.left is not None and not self.came
+        self.came = self._handling = True
+        try:
+            self.action()
+        finally:
+            self._handling = False
+            if again:
+                self._start()
 
     def during(self, program: Program) -> bool:
         """Run the program; return whether the boundary has come. What the handler raises comes out of it, mostly."""
@@ -217,3 +236,33 @@ def at_every_boundary(make: Make, finalizer: bool = False, often: int = 1_000_00
         todo.update({new: place for new, place in arrival.seen.items() if new not in done and new[2] < often})
         del program, action, check
     return list(done.values())[1:]
+
+
+def at_pairs_of_boundaries(make: Make, first: Callable[[str], bool], most: int) -> int:
+    """Run programs, each with two signals: at a boundary, and at one of the next `most` boundaries.
+
+    first: returns whether to try a place, given its text, for the first signal. Everything else is as in
+    `at_every_boundary`. Returns how many pairs there were.
+    """
+    program, action, check = make()
+    looking = Arrival(action)
+    looking.during(program)
+    action()
+    check(0)
+    pairs = 0
+    for boundary, place in looking.seen.items():
+        if not first(place):
+            continue
+        for again in range(most):
+            program, action, check = make()
+            arrival = Arrival(action, boundary, again=again)
+            arrival.during(program)
+            try:
+                check(pairs)
+            except BaseException as failure:
+                failure.add_note(f"first signal before {place}, second one {again} boundaries later")
+                raise
+            if arrival.left is not None and arrival.left >= 0:  # there was no second one
+                break
+            pairs += 1
+    return pairs
