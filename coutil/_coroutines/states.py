@@ -60,7 +60,7 @@ OPERATION = (
     Arrow(4, AWAIT_REQUEST, CLOSE_REQUEST, "T", "explicit resume or start failed"),
     Arrow(5, AWAIT_HANDLE, CLOSE_HANDLE, "T", "start failed or explicit resume"),
     Arrow(6, AWAIT_HANDLE, ARMED, "U", "handle callback"),
-    Arrow(7, CLOSE_REQUEST, FREED, "U", "request callback, result disposed of; at once if start failed"),
+    Arrow(7, CLOSE_REQUEST, FREED, "U", "request callback, result disposed of; at once if start failed or detached"),
     Arrow(8, CLOSE_HANDLE, FREED, "TU", "handle released"),
     Arrow(9, ARMED, CLOSE_HANDLE, "TU", "coroutine suspended, ended, or began another operation"),
     Arrow(10, ARMED, AWAIT_HANDLE, "T", "same kind of handle again"),

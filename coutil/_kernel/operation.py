@@ -3,7 +3,10 @@
 A coroutine has one operation, made at its first use. The states are those of `states.OPERATION`:
 
 - A *request* that is cancelled stays libuv's until its callback; what it used (`pins`) is kept, and what it brings is
-  disposed of. The next operation of the same coroutine waits for that (transitions 4 and 7).
+  disposed of. The next wait of the same coroutine waits for that (transitions 4 and 7), but not for long: what libuv
+  cannot cancel (a send whose peer does not read, the opening of a FIFO) may last for ever. After two turns of the loop
+  it is detached: it keeps its slot and its `pins`, and the operation is free. So many may be detached at a time, per
+  coroutine (`DETACHED`); one that goes on cutting its calls waits for the next one's end.
 - A *handle* here is an entry of the ready queue or a timer. Both can be taken back at once, so that Close-handle lasts
   no time (5 or 9, then 8). While its coroutine runs after the callback it is Armed, in case the same wait comes again.
 
@@ -36,10 +39,12 @@ from .._coroutines.switching import SIGNED, park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .deliveries import LUCK
-from .entries import NOBODY, Entry, Slotted
+from .entries import NOBODY, Entry, Slotted, Wake
 from .hub import Hub, this_hub
 
 __all__ = ["Failed", "Operation", "Start", "begun", "let_poll", "lucky", "operation", "operation_in"]
+
+DETACHED = 16  # cancelled requests that a coroutine leaves behind, at most, before it waits for one
 
 Start = Callable[[int, int], int]  # (slot, generation) -> libuv's code
 Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
@@ -49,7 +54,7 @@ Failed = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
 class Operation(Slotted, Entry):
     """What one coroutine waits for from libuv. Made by `operation`."""
 
-    __slots__ = ["coroutine", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting"]
+    __slots__ = ["coroutine", "detached", "generation", "hub", "pins", "result", "slot", "stale", "state", "waiting"]
 
     def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
         """The operation is Freed."""
@@ -61,6 +66,7 @@ class Operation(Slotted, Entry):
         self.pins: Any = None  # what libuv may read until the callback
         self.stale = 0  # our first entries in the ready queue that are void
         self.waiting = False  # the coroutine waits for a cancelled request to be released
+        self.detached = 0  # cancelled requests that it does not wait for
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
@@ -261,11 +267,26 @@ class Operation(Slotted, Entry):
             self._take_back()
         if self.state is FREED:
             return SIGNED
+        purpose = f"{what}, after the cancelled call before it"
         self.waiting = True
         try:
-            return park(self.coroutine, f"{what}, after the cancelled call before it")
+            if self.detached < DETACHED:
+                self.hub.ready.append(_Grace(self, purpose))
+            woken = park(self.coroutine, purpose)
         finally:
             self.waiting = False
+        if woken is SIGNED and self.state is CLOSE_REQUEST:
+            self.detach()
+        return woken
+
+    def detach(self) -> None:
+        """Leave a cancelled request to libuv, with its slot and all that it uses, and be free."""
+        left = _Detached(self)  # from here on nothing looks for signals
+        self.detached += 1
+        self.hub.owners[self.slot] = left
+        self.slot = 0
+        self.pins = None
+        self.state = FREED  # 7
 
     # -- what the hub calls -----------------------------------------------------------------------------------------
 
@@ -318,6 +339,49 @@ class Operation(Slotted, Entry):
         return True
 
 
+class _Detached(Slotted):
+    """A cancelled request whose coroutine goes on; libuv is not done with it."""
+
+    __slots__ = ("generation", "of", "pins", "slot")
+
+    def __init__(self, of: Operation) -> None:
+        self.of, self.slot, self.generation, self.pins = of, of.slot, of.generation, of.pins
+
+    def deliver(self, generation: int, result: int, where: int) -> bool:
+        """Libuv is done with it."""
+        if generation != self.generation:
+            return False
+        hub = self.of.hub  # from here on nothing looks for signals
+        del hub.records[0]
+        hub.owners[self.slot] = NOBODY
+        hub.free += (self.slot,)
+        self.of.detached -= 1
+        self.pins = None
+        return True
+
+    def lost(self) -> None:
+        """The loop is gone. `pins` stay until the hub forgets us: closing the loop still calls back."""
+        self.generation = -1
+
+
+class _Grace(Wake):
+    """In the ready queue: ends the wait for a cancelled request after libuv was polled, if that has not ended it."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, of: Operation, what: object) -> None:
+        super().__init__(of.coroutine, what)
+        self.until = of.hub.turns + 2  # the next turn's entries may come before any poll
+
+    def fire(self) -> bool:
+        """Resume the coroutine, or stand at the end again."""
+        hub = self.waiter.home.hub
+        if self.waiter.waiting_on is self.what and hub is not None and hub.turns < self.until:
+            hub.ready.append(self)
+            return False
+        return super().fire()
+
+
 def operation() -> Operation:
     """Return the operation of the running coroutine. Raises `NotYieldable` or `Forked`."""
     me: Any = getcurrent()
@@ -343,12 +407,12 @@ def operation_in(hub: Hub) -> Operation:
 def begun(hub: Hub | None = None) -> Operation:
     """Return an operation for a call that has taken effect in part already, and cannot wait for its turn.
 
-    It is a new one if the coroutine's own still belongs to a cancelled request. hub: see `operation_in`; None: the
-    coroutine's. Raises as that.
+    A cancelled request that it still belongs to is detached. hub: see `operation_in`; None: the coroutine's. Raises as
+    that.
     """
     own = operation_in(hub) if hub is not None else operation()
     if own.state is CLOSE_REQUEST:
-        own.coroutine.operation = own = Operation(own.coroutine, own.hub)
+        own.detach()
     return own
 
 

@@ -216,7 +216,7 @@ class Semaphore(Primitive):
         turn, line = _Acquire(self), self._line
         line[turn] = None  # as in Lock.acquire()
         if self._value:
-            del line[turn]  # type: ignore[unreachable]
+            del line[turn]  # type: ignore[unreachable]  # as there
             self._value -= 1
             return True
         try:

@@ -121,8 +121,10 @@ class ByteStream(Handled):
     def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
         """Send data[start:stop]; return True when the system has taken all of it.
 
-        data: bytes or any contiguous buffer; it must not change meanwhile. What an explicit resume leaves unsent is
-        sent in the background. Suspends unless the system takes everything at once.
+        data: bytes or any contiguous buffer; it must not change meanwhile. Suspends unless the system takes everything
+        at once. A call that is cut (by a deadline, `throw`, an explicit resume) has begun: the rest of the data is sent
+        in the background, before what is sent later; only `close` ends that. The buffer must not change until then. A
+        coroutine may leave 16 calls behind in this way; while they last, the next wait after one more waits for that.
         Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, ECANCELED (closed
         meanwhile). Source: send(2), uv_write.
         """

@@ -1,0 +1,264 @@
+"""Requests that libuv cannot cancel: their coroutine goes on without them, and they leave nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from coutil import spawn, system, uv
+from coutil._kernel.hub import this_hub
+from coutil._kernel.operation import DETACHED, operation
+from coutil.scopes import move_on_after, timeout
+from tests.helpers.forks import fork_and
+from tests.helpers.pool import full_pool
+from tests.helpers.tcp import BIG, all_domains, pairs, receive_exactly, with_plain_peer, with_plain_peers
+
+AT_ONCE = 5  # seconds; nothing here needs more than a few turns of the loop
+
+
+def cut(call, *arguments):
+    """Call, and give that up as soon as it waits."""
+    with move_on_after(0.001) as block:
+        call(*arguments)
+    assert block.expired
+
+
+def goes_on():
+    """Wait in several ways, none of which needs what was cut."""
+    before = time.monotonic()
+    assert system.suspend(0.001) is True
+    assert system.suspend() is True
+    assert system.fileinfo("/", "type") == "directory"
+    assert time.monotonic() - before < AT_ONCE
+
+
+def drain(peer, size):
+    """Read what has come to a Python socket, until it is `size` bytes."""
+    got = bytearray()
+    while len(got) < size:
+        with suppress(BlockingIOError):
+            got += peer.recv(1 << 20)
+        system.suspend(0.0005)
+    return bytes(got)
+
+
+@all_domains
+def test_after_a_cut_send_the_coroutine_goes_on(domain):
+    """A send to a peer that does not read keeps nobody from waiting; its data go out in full, before later ones."""
+    with pairs(domain) as (near, far):
+        cut(near.send, BIG)
+        goes_on()
+        assert operation().detached == 1
+        later = spawn.call(near.send, b"later")
+        assert receive_exactly(far, len(BIG) + 5) == BIG + b"later"
+        system.suspend()
+        assert later.status == "dead"
+        assert operation().detached == 0
+
+
+def test_the_time_of_the_next_block_holds():
+    """A deadline is kept although the call before it goes on."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        cut(stream.send, BIG)
+        with timeout(AT_ONCE):
+            assert system.suspend(0.001) is True
+        with timeout(AT_ONCE), with_plain_peer("ipv4") as (other, far):
+            far.send(b"x")
+            assert other.receive(1) == b"x"
+        assert drain(peer, len(BIG)) == BIG
+
+
+def test_after_a_send_that_was_resumed_or_thrown_into():
+    """An explicit resume and `throw` are the same to a send as a deadline."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        log = []
+
+        def sender():
+            log.append(stream.send(BIG))
+            with suppress(KeyError):
+                stream.send(b"y")
+            goes_on()
+            log.append("went on")
+
+        one = spawn.call(sender)
+        one.resume("enough")
+        one.throw(KeyError)
+        while one.status != "dead":
+            system.suspend(0.0005)
+        assert log == ["enough", "went on"]
+        assert drain(peer, len(BIG)) == BIG
+
+
+def test_after_a_cut_open_of_a_fifo(tmp_path):
+    """The opening of a FIFO that nobody writes to ends when somebody does; the descriptor is closed then."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    before = os.listdir("/proc/self/fd")
+    cut(system.openfile, path)
+    goes_on()
+    assert operation().detached == 1
+    writer = os.open(path, os.O_WRONLY)
+    until = time.monotonic() + AT_ONCE
+    while operation().detached and time.monotonic() < until:
+        system.suspend(0.001)
+    os.close(writer)
+    assert operation().detached == 0
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_after_a_cut_call_that_runs_in_the_pool():
+    """A call that a thread of the pool has begun is left to it."""
+    gate, entered = threading.Event(), threading.Event()
+
+    def work():
+        entered.set()
+        gate.wait(30)
+
+    def program():
+        uv.queue_work(uv.default_loop(), work)
+
+    one = spawn.call(program)
+    while not entered.is_set():
+        system.suspend(0.001)
+    log = []
+    one.resume("enough")
+    assert one.status == "dead"
+    two = spawn.call(lambda: (uv.queue_work(uv.default_loop(), gate.wait, 30), goes_on(), log.append("went on")))
+    system.suspend(0.01)
+    two.resume("enough")
+    while two.status != "dead":
+        system.suspend(0.001)
+    assert log == ["went on"]
+    gate.set()
+
+
+def test_what_stands_in_line_for_the_pool_is_waited_for():
+    """Libuv cancels what no thread has begun: it is released in the next turn, and nothing is detached."""
+    with full_pool():
+        for call in (lambda: system.findaddr("localhost"), lambda: system.fileinfo("/")):
+            cut(call)
+            assert system.suspend() is True
+            assert operation().detached == 0
+
+
+def test_a_coroutine_leaves_only_so_many_behind():
+    """One that goes on cutting its calls waits for the end of the last, and says so."""
+    with with_plain_peers(DETACHED + 2) as ends:
+        done = []
+
+        def sender():
+            for stream, _ in ends[: DETACHED + 1]:
+                cut(stream.send, BIG)
+                done.append(stream)
+                system.suspend()
+            done.append(None)
+
+        one = spawn.call(sender)
+        until = time.monotonic() + AT_ONCE
+        while len(done) <= DETACHED and time.monotonic() < until:
+            system.suspend(0.001)
+        system.suspend(0.05)
+        assert len(done) == DETACHED + 1
+        assert "after the cancelled call before it" in repr(one)
+        assert one.operation.detached == DETACHED
+        last = ends[DETACHED][1]
+        last.setblocking(False)
+        assert drain(last, len(BIG)) == BIG
+        system.suspend(0.001)
+        assert one.status == "dead"
+        for _, peer in ends[:DETACHED]:
+            peer.close()
+
+
+def test_a_stream_is_closed_with_cut_sends():
+    """`close` ends what was left to libuv: the peer gets a part, and then the end."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        for _ in range(3):
+            cut(stream.send, BIG)
+            system.suspend()
+        assert operation().detached == 3
+        stream.close()
+        system.suspend(0.001)
+        assert operation().detached == 0
+        peer.setblocking(True)
+        got = 0
+        with suppress(ConnectionResetError):
+            while data := peer.recv(1 << 20):
+                got += len(data)
+        assert got < len(BIG)
+
+
+def test_the_coroutine_may_be_gone():
+    """What is left to libuv does not keep its coroutine, which may have ended or be forgotten."""
+    with with_plain_peer("ipv4") as (stream, peer):
+
+        def sender():
+            cut(stream.send, BIG)
+            system.suspend()
+
+        one = spawn.call(sender)
+        while one.status != "dead":
+            system.suspend(0.001)
+        del one
+        assert drain(peer, len(BIG)) == BIG
+
+
+def test_a_loop_ends_with_cut_sends():
+    """A thread ends, and with it its loop: what libuv still had is freed."""
+    ends = [socket.create_server(("127.0.0.1", 0))]
+    left = []
+
+    def program():
+        stream = system.socket("stream", "ipv4")
+        stream.connect(system.address("ipv4", "127.0.0.1", ends[0].getsockname()[1]))
+        for _ in range(2):
+            cut(stream.send, BIG)
+            system.suspend()
+        left.append(operation().detached)
+        left.append(this_hub().loop)
+
+    thread = threading.Thread(target=program)
+    thread.start()
+    thread.join(AT_ONCE)
+    ends[0].close()
+    assert left[0] == 2
+    assert not left[1].pointer
+
+
+def test_a_child_of_a_fork_has_none_of_them():
+    """The child of a fork does not touch what its parent has left to libuv, and the parent goes on."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        cut(stream.send, BIG)
+        system.suspend()
+        assert operation().detached == 1
+        assert fork_and(lambda: system.suspend(0.001)).answer() is True
+        assert drain(peer, len(BIG)) == BIG
+        system.suspend()
+        assert operation().detached == 0
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_released_while_it_is_waited_for(turns):
+    """Whether the cancelled request ends before or after it is detached, the next wait ends once."""
+    with with_plain_peer("ipv4") as (stream, peer):
+        log = []
+
+        def sender():
+            stream.send(BIG)
+            log.append(system.suspend())
+            log.append(system.suspend(0.001))
+
+        one = spawn.call(sender)
+        one.resume()
+        peer.close()  # the send fails in the next turn
+        for _ in range(turns):
+            system.suspend()
+        stream.close()
+        while one.status != "dead":
+            system.suspend(0.0005)
+        assert log == [True, True]
