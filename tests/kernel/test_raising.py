@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import nullcontext
 from functools import partial
 
 import pytest
 
-from coutil import coroutine, event, promise, queued, spawn, sync, system
+from coutil import coroutine, event, mutex, promise, queued, spawn, sync, system
 from coutil.errors import TaskCancelled
 from coutil.scopes import scope
 from tests.helpers.boundaries import at_every_boundary
@@ -121,6 +122,55 @@ def test_each_waiter_is_woken_once(row, escaped):
         return one.program, one.action, one.check
 
     assert len(at_every_boundary(make)) >= 3  # the beginning of the call, and of the next one: `Queue.put` has no more
+
+
+class Holding:
+    """The main program holds a mutex for a block, while another coroutine waits for it."""
+
+    def __init__(self):
+        self.log, self.armed, self.raised = [], False, False
+
+    def program(self):
+        self.armed = True
+        self.block(lambda: spawn.call(self.block, lambda: self.log.append("body")))
+        self.armed = False
+
+    def block(self, start):
+        try:
+            with mutex.held("m"):
+                start()
+                system.suspend()
+        except Late as error:
+            places = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+            if any(code.co_name == "__exit__" and line == code.co_firstlineno for code, line in places):
+                mutex.unlock("m")  # Python has called the handler before the first line of __exit__: nothing was done
+
+    def action(self):
+        if self.armed:
+            self.armed = False
+            self.raised = True
+            raise Late
+
+    def check(self, boundary):
+        for _ in range(3):
+            system.suspend()
+        assert not mutex.islocked("m")
+        assert self.log.count("body") <= 1
+        with mutex.held("m"):
+            assert mutex.ownlock("m")
+
+
+def test_a_mutex_is_not_left_locked(escaped):
+    """Wherever a handler raises in a block that holds it, and whoever gets that: the others get the mutex."""
+    system.suspend()
+
+    def make():
+        escaped.clear()
+        one = Holding()
+        return one.program, one.action, one.check
+
+    assert len(at_every_boundary(make)) > 4
+    escaped.clear()
 
 
 # -- runners ----------------------------------------------------------------------------------------------------------
