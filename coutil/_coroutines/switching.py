@@ -209,18 +209,20 @@ def take_turns(operation: Callable[[], Any]) -> Any:
     hub = own.hub
     if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collector.runs:
         return own.wait_turn()
-    if not any(hub.relay) and not hub.polled_lately():
-        return own.wait_turn()
-    ready = hub.ready
-    if not ready:
+    for first in hub.relay:  # noqa: B007  # takes one, which a call of `any` would take longer for
+        break
+    else:
+        if not hub.polled_lately():
+            return own.wait_turn()
+    if not hub.ready:
         return True
     try:
-        ready.append(own)  # from here on nothing looks for signals until the switch
+        hub.ready.append(own)  # from here on nothing looks for signals until the switch
         own.state = AWAIT_HANDLE  # 2
         for first in hub.taking:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
             break
         if first.stale:  # the hub has to fire it
-            ready.appendleft(first)
+            hub.ready.appendleft(first)
             return own.wait_queued()
         me.waiting_on = "suspend"
         me.since = 0  # it is about to go on
