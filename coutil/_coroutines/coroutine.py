@@ -23,9 +23,10 @@ from .._interpreter import get_ident, local
 from ..errors import Cancelled, DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
 from .attributes import documented
 from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site
+from .outcomes import Thrown
 from .runner import Runner, new_runner, retire
 from .states import DEBUG
-from .switching import Outside, Thrown, enter, throw_into, top
+from .switching import Outside, enter, throw_into, top
 
 
 class Home(Books):

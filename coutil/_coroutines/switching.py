@@ -20,6 +20,7 @@ from .._asynchronous import collector, in_collector
 from .._interpreter import Time
 from ..errors import NotYieldable
 from .books import Token, foreign
+from .outcomes import Resumed, Thrown, interrupted, landed
 from .runner import ENDED, Runner, depth
 from .states import AWAIT_HANDLE, FREED, RELEASED
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from .coroutine import Coroutine
 
-SIGNED: Any = Token("SIGNED")  # what the hub, and nobody else, resumes with
+SIGNED: Any = Token("SIGNED")  # what the hub resumes with; no file above this one knows it
 TOLD: Any = Token("TOLD")  # what whoever was about to run the hub gets if there is no need
 
 
@@ -66,37 +67,6 @@ class Outside:
                     watch.stop()
 
 
-class Thrown:
-    """An exception on its way into a coroutine, where it is raised.
-
-    It is passed like any other value. greenlet's own `throw` would take the traceback off; and it refers to the
-    exception, so to all that the frames of its traceback refer to, until control comes back: perhaps never.
-    """
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: BaseException | type[BaseException]) -> None:
-        self._error: BaseException | type[BaseException] | None = error
-
-    def take(self) -> BaseException | type[BaseException]:
-        """Return it, and forget it."""
-        error, self._error = self._error, None
-        assert error is not None
-        return error
-
-    @property
-    def taken(self) -> bool:
-        """Whether it was raised, or is about to be."""
-        return self._error is None
-
-
-def landed(brought: Any) -> Any:
-    """Return what an explicit resume has brought; raise what was thrown."""
-    if brought.__class__ is Thrown:
-        raise brought.take()
-    return brought
-
-
 def enter(coroutine: Coroutine, value: Any) -> Any:
     """Switch to a coroutine whose `resumer` is the caller; return what comes back, or what the coroutine ended with."""
     home = coroutine.home
@@ -127,10 +97,12 @@ def _enter_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
         hub.tune()
 
 
-def park(coroutine: Coroutine, what: object) -> Any:
-    """Suspend the running `coroutine`, which the hub knows and keeps; return what the next resume brings.
+def park(coroutine: Coroutine, what: object) -> None:
+    """Suspend the running `coroutine`, which the hub knows and keeps, until the hub wakes it.
 
-    `what` is what it waits for; its `str` is shown in reports. The caller must undo the wait unless SIGNED came back.
+    what: what it waits for; its `str` is shown in reports.
+    Returns once the hub has woken it, and only then. An explicit resume raises `Resumed`, a cancellation or `throw`
+    raises that exception, a signal handler what it likes: the caller undoes the wait and lets the exception pass.
     """
     if collector.runs:
         check_switchable()
@@ -146,10 +118,9 @@ def park(coroutine: Coroutine, what: object) -> Any:
         if coroutine.resumer is None:  # it has not suspended: the recursion limit, or a signal handler
             coroutine.resumer = resumer
         raise
-    if woken is SIGNED:
-        return woken
-    del resumer  # a traceback that is kept keeps this frame
-    return landed(woken)
+    if woken is not SIGNED:
+        del resumer  # a traceback that is kept keeps this frame
+        raise interrupted(woken)
 
 
 def check_switchable() -> None:
@@ -158,16 +129,17 @@ def check_switchable() -> None:
         raise NotYieldable("a finalizer that the garbage collector runs cannot wait")
 
 
-def hand_over(coroutine: Coroutine, what: object, hub: Any) -> Any:
+def hand_over(coroutine: Coroutine, what: object, hub: Any) -> None:
     """Like `park` of a coroutine that the hub resumed, but enter its heir, if there is one, in place of the hub.
 
     From the moment at which the heir is known nothing looks for signals until it is entered.
     """
     heir: Coroutine | None = hub.heir(coroutine)
     if heir is None:
-        return park(coroutine, what)
+        park(coroutine, what)
+        return
     if heir is coroutine:  # what it waits for has come already
-        return SIGNED
+        return
     coroutine.waiting_on = what
     coroutine.since = coroutine.home.turned
     coroutine.resumer = None
@@ -177,10 +149,9 @@ def hand_over(coroutine: Coroutine, what: object, hub: Any) -> Any:
         if coroutine.resumer is None:
             _not_entered(coroutine, heir, hub)
         raise
-    if woken is SIGNED:
-        return woken
-    del heir  # as in park()
-    return landed(woken)
+    if woken is not SIGNED:
+        del heir  # as in park()
+        raise interrupted(woken)
 
 
 def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
@@ -190,8 +161,8 @@ def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
     hub.attention = True
 
 
-def take_turns(operation: Callable[[], Any]) -> Any:
-    """Let everything else that is ready run before the running coroutine; return True.
+def take_turns(operation: Callable[[], Any]) -> None:
+    """Let everything else that is ready run before the running coroutine. Raises as `park`.
 
     operation: returns the operation of the running coroutine; called if there is none yet.
     As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub it
@@ -207,15 +178,16 @@ def take_turns(operation: Callable[[], Any]) -> Any:
         own = operation()
         me = own.coroutine
     hub = own.hub
-    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collector.runs:
-        return own.wait_turn()
-    for first in hub.relay:  # noqa: B007  # takes one, which a call of `any` would take longer for
+    direct = own.state is FREED and me.resumer is hub.greenlet and me.cancelled is None and not collector.runs
+    for first in hub.relay if direct else ():  # noqa: B007  # takes one, which a call of `any` would take longer for
         break
     else:
-        if not hub.polled_lately():
-            return own.wait_turn()
+        direct = direct and hub.polled_lately()
+    if not direct:
+        own.wait_turn()
+        return
     if not hub.ready:
-        return True
+        return
     try:
         hub.ready.append(own)  # from here on nothing looks for signals until the switch
         own.state = AWAIT_HANDLE  # 2
@@ -223,7 +195,8 @@ def take_turns(operation: Callable[[], Any]) -> Any:
             break
         if first.stale:  # the hub has to fire it
             hub.ready.appendleft(first)
-            return own.wait_queued()
+            own.wait_queued()
+            return
         me.waiting_on = "suspend"
         me.since = 0  # it is about to go on
         me.resumer = None
@@ -231,16 +204,14 @@ def take_turns(operation: Callable[[], Any]) -> Any:
         heir.resumer = heir.gate
         first.state = RELEASED  # 6, 9, 8, as in fire()
         woken = heir._greenlet.switch(SIGNED)
-        if woken is SIGNED:
-            return True
-        own.leave_queue()
+        if woken is not SIGNED:
+            del first, heir  # as in park()
+            raise interrupted(woken)
     except BaseException:
         own.leave_queue()
         if me.resumer is None:
             _not_entered(me, heir, hub)
         raise
-    del first, heir  # as in park()
-    return landed(woken)
 
 
 def yield_(value: object) -> Any:
@@ -290,9 +261,10 @@ def rest(value: object = None) -> Any:
     return landed(woken) if woken.__class__ is Thrown else woken
 
 
-def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> Any:
-    """Register the running coroutine in `waits` and suspend it like `rest`; return SIGNED at once if `turn` is done.
+def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> None:
+    """Register the running coroutine in `waits` and suspend it like `rest`, until the hub wakes it. Raises as `park`.
 
+    Returns at once if `turn` is done.
     running: returns the coroutine; called in a greenlet that is not ours.
     The first coroutine of the ready queue is entered directly, where that is possible: through the hub it would be two
     switches and a poll.
@@ -310,7 +282,7 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
     if turn.done is not None:  # by a signal handler or a finalizer, before it was registered
         waits.pop(turn, None)
         coroutine.waiting_on = None
-        return SIGNED
+        return
     hub, heir = home.hub, None
     if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collector.runs:
         ready = hub.ready
@@ -318,7 +290,10 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
             heir = ready[0].claim()
     if heir is None:  # it has to go through the hub
         del me, coroutine
-        return rest()
+        woken = rest()
+        if woken is not SIGNED:
+            raise Resumed(woken)
+        return
     # From here to the switch nothing is called: no signal handler comes. No reference stays in this frame: see rest().
     own, runner = coroutine.operation, heir._greenlet
     coroutine.since = home.turned
@@ -328,15 +303,12 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
     del coroutine, me, heir
     try:
         woken = runner.switch(SIGNED)
-        if woken is SIGNED:  # `claim` has given `own` its coroutine
-            return woken
-        if own is not None:
-            own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
+        if woken is not SIGNED:  # else `claim` has given `own` its coroutine
+            raise interrupted(woken)
     except BaseException:
         if own is not None:
             own.coroutine = getattr(getcurrent(), "coroutine", None)  # as in rest()
         raise
-    return landed(woken) if woken.__class__ is Thrown else woken
 
 
 def tell(coroutine: Coroutine) -> Any:

@@ -19,8 +19,9 @@ from greenlet import getcurrent
 from .._asynchronous import alerts, asynchronous
 from .._coroutines.books import foreign, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.outcomes import Thrown
 from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
-from .._coroutines.switching import SIGNED, Thrown, hand_over, interrupt, park, wake
+from .._coroutines.switching import hand_over, interrupt, park, wake
 from .._interpreter import get_ident
 from .._libuv import NULL, error, lib
 from .._libuv.ends import UNKNOWN, Ends, ends, peer_known, shown, texts
@@ -135,8 +136,8 @@ class Handle(Slotted):
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, amount: int, start: Callable[[Any, int], int], syscall: str = "uv_read_start") -> Any:
-        """Wait for the next record; SIGNED means that it is in `result` and `where`. Suspends.
+    def wait(self, amount: int, start: Callable[[Any, int], int], syscall: str = "uv_read_start") -> None:
+        """Wait for the next record, which is in `result` and `where` then. Suspends.
 
         amount: what C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading is not
         started; its errors name `syscall`.
@@ -170,13 +171,10 @@ class Handle(Slotted):
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9
         try:
-            woken = hand_over(coroutine, self, self.hub) if state is O_ARMED else park(coroutine, self)
-            if woken is not SIGNED:
-                self._leave()
+            hand_over(coroutine, self, self.hub) if state is O_ARMED else park(coroutine, self)
         except BaseException:
             self._leave()
             raise
-        return woken
 
     def take_stash(self) -> Any:
         """Return what arrived although nobody waited, and forget it. Raises `ForeignThread`, `Forked`."""

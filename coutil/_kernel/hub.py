@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .. import _host
 from .._coroutines.books import Token, foreign
 from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
+from .._coroutines.outcomes import Resumed, Thrown
 from .._coroutines.runner import Runner, begin_spare
-from .._coroutines.switching import Outside, Thrown, enter_hub, leave_hub, notify_late, park, throw_into
+from .._coroutines.switching import Outside, enter_hub, leave_hub, notify_late, park, throw_into
 from .._interpreter import Time
 from .._libuv import lib
 from .._libuv.clock import Clock
@@ -400,7 +401,8 @@ class Hub(Deliveries):
         entry = Wake(me, what)
         self.ready.append(entry)
         try:
-            park(me, what)
+            with suppress(Resumed):  # an explicit resume ends the wait, too
+                park(me, what)
         finally:
             if entry in self.ready:  # a signal handler has raised
                 self.ready.remove(entry)

@@ -10,8 +10,8 @@ A coroutine has one operation, made at its first use. The states are those of `s
 - A *handle* here is an entry of the ready queue or a timer. Both can be taken back at once, so that Close-handle lasts
   no time (5 or 9, then 8). While its coroutine runs after the callback it is Armed, in case the same wait comes again.
 
-Every wait: SIGNED means that the hub delivered `result`; anything else was an explicit resume, and is returned as it
-is after the operation was cancelled.
+Every wait returns once the hub has delivered `result`. Anything else that ends it is raised, `Resumed` for an explicit
+resume, after the operation was cancelled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .._coroutines.states import (
     State,
     checked,
 )
-from .._coroutines.switching import SIGNED, park, wake
+from .._coroutines.switching import park, wake
 from .._libuv import error, lib
 from ..errors import Closed, Forked
 from .deliveries import LUCK
@@ -70,33 +70,25 @@ class Operation(Slotted, Entry):
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
-    def wait_turn(self) -> Any:
+    def wait_turn(self) -> None:
         """Do what `take_turns` cannot, through the hub."""
         if self.coroutine.cancelled is not None:
             self.coroutine.cancelled._refuse_start(self.coroutine, "suspend")
-        if self.state is not FREED and (woken := self.released("suspend")) is not SIGNED:
-            return woken
+        if self.state is not FREED:
+            self.released("suspend")
         if self.hub.attention:
             self.hub.check()
         try:
             self.hub.ready.append(self)
             self.state = AWAIT_HANDLE  # 2
-            woken = park(self.coroutine, "suspend")  # as in wait_queued(), which would be one more call
-            if woken is SIGNED:
-                return True
-            self.leave_queue()
+            park(self.coroutine, "suspend")
         except BaseException:
             self.leave_queue()
             raise
-        return woken
 
-    def wait_queued(self) -> Any:
+    def wait_queued(self) -> None:
         """Do the same with an entry in the ready queue, which the caller leaves if an exception ends the wait."""
-        woken = park(self.coroutine, "suspend")
-        if woken is SIGNED:
-            return True
-        self.leave_queue()
-        return woken
+        park(self.coroutine, "suspend")
 
     def fire(self) -> bool:
         """Resume the coroutine, from the ready queue, unless it has left that queue."""
@@ -147,25 +139,20 @@ class Operation(Slotted, Entry):
 
     # -- timers -----------------------------------------------------------------------------------------------------
 
-    def sleep(self, nanoseconds: int) -> Any:
-        """Wait until `nanoseconds` have passed from now on; return True. Suspends."""
-        held = self.state is not FREED and (self.state is not ARMED or not self.slot)
-        if held and (woken := self.released("suspend")) is not SIGNED:
-            return woken
+    def sleep(self, nanoseconds: int) -> None:
+        """Wait until `nanoseconds` have passed from now on. Suspends."""
+        if self.state is not FREED and (self.state is not ARMED or not self.slot):
+            self.released("suspend")
         self._start_timer(nanoseconds)
         self.state = AWAIT_HANDLE  # 2, 10
         try:
-            woken = park(self.coroutine, "suspend")
-            if woken is SIGNED:
-                return True
-            self._stop_timer()
+            park(self.coroutine, "suspend")
         except BaseException:
             try:
                 self._stop_timer()
             finally:
                 self._stop_timer()  # what a signal handler has interrupted
             raise
-        return woken
 
     def _start_timer(self, nanoseconds: int) -> None:
         """Start it, in a function of its own: where the recursion limit lets it start, it can be stopped as well."""
@@ -196,8 +183,8 @@ class Operation(Slotted, Entry):
 
     def request(
         self, start: Start, what: object, syscall: str, pins: Any = None, failed: Failed = error, partly: bool = False
-    ) -> Any:
-        """Run a request to its end; return True. Suspends.
+    ) -> None:
+        """Run a request to its end. Suspends.
 
         start: called with slot and generation, returns libuv's code. what: its `str` is for reports. syscall: for
         errors. pins: kept alive until libuv's callback, also if the wait is cancelled.
@@ -205,8 +192,8 @@ class Operation(Slotted, Entry):
         nothing begins if the wait would be cut at once.
         Raises `UVError` if the request does not start, or fails.
         """
-        if self.state is not FREED and (woken := self.released(what)) is not SIGNED:
-            return woken
+        if self.state is not FREED:
+            self.released(what)
         if self.coroutine.cancelled is not None and not partly:
             self.coroutine.cancelled._refuse_start(self.coroutine, what)
         self._take()
@@ -223,16 +210,12 @@ class Operation(Slotted, Entry):
             self.hub.check()
             raise failed(code, syscall)
         try:
-            woken = park(self.coroutine, what)
-            if woken is not SIGNED:
-                self._abandon()
-                return woken
+            park(self.coroutine, what)
         except BaseException:
             self._abandon()
             raise
         if self.result < 0:
             raise error(self.result, syscall)
-        return True
 
     def _take_back(self) -> None:
         """Undo a start that failed, or that a signal handler has cut short; libuv may have begun by then.
@@ -257,8 +240,8 @@ class Operation(Slotted, Entry):
             self.state = CLOSE_REQUEST  # 4
             lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
 
-    def released(self, what: object) -> Any:
-        """Free the operation, waiting for libuv to give a cancelled request back; SIGNED if it is free now."""
+    def released(self, what: object) -> None:
+        """Free the operation, waiting for libuv to give a cancelled request back."""
         if self.state is ARMED:
             self._close()  # 9
         elif self.state is AWAIT_HANDLE:  # a second signal handler has raised before the wait was undone
@@ -266,18 +249,17 @@ class Operation(Slotted, Entry):
         elif self.state is AWAIT_REQUEST:
             self._take_back()
         if self.state is FREED:
-            return SIGNED
+            return
         purpose = f"{what}, after the cancelled call before it"
         self.waiting = True
         try:
             if self.detached < DETACHED:
                 self.hub.ready.append(_Grace(self, purpose))
-            woken = park(self.coroutine, purpose)
+            park(self.coroutine, purpose)
         finally:
             self.waiting = False
-        if woken is SIGNED and self.state is CLOSE_REQUEST:
+        if self.state is CLOSE_REQUEST:
             self.detach()
-        return woken
 
     def detach(self) -> None:
         """Leave a cancelled request to libuv, with its slot and all that it uses, and be free."""
@@ -425,24 +407,24 @@ def _new_operation(coroutine: Coroutine) -> Operation:
     return made
 
 
-def lucky(hub: Hub) -> Any:
-    """Count a call that finished at once; return True. Suspends, until libuv was polled, when the budget is used up.
+def lucky(hub: Hub) -> None:
+    """Count a call that finished at once. Suspends, until libuv was polled, when the budget is used up.
 
     What cannot wait (the hub, a coroutine that is being collected) goes on.
     """
     hub.luck -= 1
     if hub.luck > 0:
-        return True
+        return
     me = getcurrent()
     if me.__class__ is Runner and getattr(me, "coroutine", None) is None:
-        return True
+        return
     hub.luck = LUCK  # it may be another loop's, which does not turn
-    return let_poll()
+    let_poll()
 
 
-def let_poll() -> Any:
-    """Let libuv be polled, and everything that is ready run, before the running coroutine goes on; return True."""
+def let_poll() -> None:
+    """Let libuv be polled, and everything that is ready run, before the running coroutine goes on."""
     own = operation()
     if not own.hub.attention:
         own.hub.left = 0  # the others run in the next turn
-    return own.wait_turn()
+    own.wait_turn()

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._coroutines.books import leave_out_own_frames
-from .._coroutines.switching import SIGNED
 from .._libuv import lib
 from .._libuv.ends import texts
 from ..errors import UVError
@@ -56,8 +55,8 @@ def request(
     *arguments: Any,
     pins: Any = None,
     failed: Failed | None = None,
-) -> Any:
-    """Run a request on a handle to its end; return True, or what an explicit resume brings. Suspends.
+) -> None:
+    """Run a request on a handle to its end. Suspends.
 
     what: for reports. function: called with loop, handle, request, generation and `arguments`. pins: kept for libuv,
     the arguments if it is None. failed: see `Operation.request`. Raises `Closed`, `ForeignThread`, `Forked`,
@@ -69,7 +68,7 @@ def request(
         code: int = function(handle.pointer, handle.slot, slot, generation, *arguments)
         return code
 
-    return run(operation_in(handle.hub), handle, what, start, syscall, pins=pins or arguments, failed=failed)
+    run(operation_in(handle.hub), handle, what, start, syscall, pins=pins or arguments, failed=failed)
 
 
 def run(
@@ -82,10 +81,10 @@ def run(
     pins: Any,
     failed: Failed | None = None,
     partly: bool = False,
-) -> Any:
+) -> None:
     """Run a request on a handle; see `Operation.request`. Errors name the addresses of both ends."""
     try:
-        return own.request(start, Purpose(handle, what), syscall, pins, failed or handle.failed, partly)
+        own.request(start, Purpose(handle, what), syscall, pins, failed or handle.failed, partly)
     except UVError as failure:
         if failure.syscall == syscall:
             handle.named(failure)
@@ -123,11 +122,11 @@ def naming(place: object, syscall: str, sender: Handle | None = None) -> Iterato
 # -- streams and listeners --------------------------------------------------------------------------------------------
 
 
-def write_rest(handle: Handle, what: str, view: memoryview, at: Any, sent: int) -> Any:
+def write_rest(handle: Handle, what: str, view: memoryview, at: Any, sent: int) -> None:
     """Write what `co_try_write` left of a view at the address `at`, of which it said `sent`; see `request`."""
     start = queued(handle, view, at, sent)
     own = begun(handle.hub) if sent > 0 else operation_in(handle.hub)
-    return run(own, handle, what, start, "uv_write", pins=view, partly=sent > 0)
+    run(own, handle, what, start, "uv_write", pins=view, partly=sent > 0)
 
 
 def queued(handle: Handle, view: memoryview, at: Any, sent: int) -> Callable[[int, int], int]:
@@ -156,8 +155,8 @@ def take(handle: Handle, size: int) -> Any:
     return stash[:size]
 
 
-def connection(handle: Handle, syscall: str) -> Any:
-    """Wait until C has accepted a connection for a listener; SIGNED, or what an explicit resume brings. Suspends.
+def connection(handle: Handle, syscall: str) -> None:
+    """Wait until C has accepted a connection for a listener. Suspends.
 
     One that is likely to be there is tried first. Raises `BusyError`, `Closed`, `ForeignThread`, `Forked`,
     `NotYieldable`, or the `UVError` of `syscall`, unless it is of one connection or passes with a shortage.
@@ -165,20 +164,16 @@ def connection(handle: Handle, syscall: str) -> Any:
     while True:
         slot = handle.slot
         if slot == NOWHERE or (handle.stash is None and handle.want[slot] != _MORE):
-            woken = handle.wait(1, _listener_start, syscall)
-            if woken is not SIGNED:
-                return woken
+            handle.wait(1, _listener_start, syscall)
             if handle.result < 0:
                 raise handle.failed(handle.result, syscall)
         elif handle.waiter is not None:
             raise handle.unusable()
         else:
-            woken = lucky(handle.hub)
-            if woken is not True:
-                return woken
+            lucky(handle.hub)
             handle.stash = None
         code = _listener_take(handle.pointer, handle.slot)
         if code >= 0:
-            return SIGNED
+            return
         if code != lib.UV_EAGAIN and code not in SHORTAGE:
             raise handle.failed(code, syscall)

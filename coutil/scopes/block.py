@@ -19,7 +19,8 @@ from greenlet import getcurrent
 from .._asynchronous import asynchronous
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, home, running
-from .._coroutines.switching import Thrown, interrupt
+from .._coroutines.outcomes import Thrown
+from .._coroutines.switching import interrupt
 from .._interpreter import get_ident
 from .._kernel.entries import Entry
 from .._kernel.hub import Hub, this_hub

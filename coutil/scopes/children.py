@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, FunctionType, TracebackType
 from typing import Any, Generic, TypeVar, TypeVarTuple
 from weakref import ref
@@ -13,6 +14,7 @@ from greenlet import GreenletExit, getcurrent
 from .._coroutines.books import foreign
 from .._coroutines.coroutine import Coroutine, home, running
 from .._coroutines.functions import ASYNC, check_function, is_python
+from .._coroutines.outcomes import Resumed
 from .._coroutines.switching import park
 from .._interpreter import get_ident
 from .._kernel.entries import NOBODY, Slotted, Wake
@@ -390,7 +392,8 @@ def _park(me: Coroutine, what: object) -> None:
     slot = 0
     try:
         slot = hub.take(waiting)
-        park(me, what)
+        with suppress(Resumed):
+            park(me, what)
     finally:
         if not slot and waiting in hub.owners:  # a signal handler has raised just after it was taken
             slot = hub.owners.index(waiting)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, Self
 
 from .._coroutines.coroutine import Coroutine, inside
+from .._coroutines.outcomes import Resumed
 from ..scopes.deadline import limit
 from .locks import Lock
 from .turns import Line, Primitive, Turn, check_number, disband, give_up, serve, wait, within
@@ -61,11 +62,14 @@ class Condition(Primitive):
         goes to the next one.
         """
         self._lock._check_owned()
-        turn = _Notified(self)
+        turn, brought = _Notified(self), None
         self._line[turn] = None  # from here to the release nothing looks for signals
         try:
             self._lock._free()
-            woken = within(timeout, _until_notified, turn)
+            try:
+                within(timeout, _until_notified, turn)
+            except Resumed as resumed:
+                brought = resumed.value
             self._line.pop(turn, None)
             self._lock._retake()
         except BaseException:
@@ -76,7 +80,7 @@ class Condition(Primitive):
                     self._cut(turn)
                 raise
             raise
-        return True if turn.done else woken
+        return True if turn.done else brought
 
     def wait_for(self, predicate: Callable[[], Any], *, timeout: float | None = None) -> Any:
         """Wait until predicate() is true; it is called by the owner of the lock, at first and after each notification.
@@ -137,6 +141,7 @@ class Condition(Primitive):
             turn.done = False
 
 
-def _until_notified(turn: Turn) -> Any:
+def _until_notified(turn: Turn) -> None:
     """Wait once, unless whoever got the lock has notified already; nobody else is resumed by an explicit resume."""
-    return True if turn.done else wait(turn)
+    if not turn.done:
+        wait(turn)

@@ -9,6 +9,7 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, home, inside, running
+from .._coroutines.outcomes import Resumed
 from .._interpreter import get_ident
 from ..scopes import timeout
 from .turns import Line, Primitive, Rest, Turn, check_number, insist, leave_line, serve, wait, within
@@ -178,6 +179,8 @@ def _wait_until_done(turn: Turn) -> BaseException | None:
     while not turn.done:
         try:
             wait(turn)
+        except Resumed:  # an explicit resume does not end it
+            continue
         except BaseException as error:
             if not inside():
                 raise

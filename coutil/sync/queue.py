@@ -12,7 +12,8 @@ from typing import Any, Generic, Self, TypeVar
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import home, running
-from .._coroutines.switching import SIGNED, rest_in_turn
+from .._coroutines.outcomes import Resumed
+from .._coroutines.switching import rest_in_turn
 from .._interpreter import get_ident
 from .._kernel.operation import let_poll
 from ..errors import Closed
@@ -76,8 +77,11 @@ class Queue(Primitive, Generic[T]):
         `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
         item has been put all the same.
         """
-        if not any(self._luck) and (woken := self._let_others_run()) is not True:
-            return woken
+        if not any(self._luck):
+            try:
+                self._let_others_run()
+            except Resumed as resumed:
+                return resumed.value
         if self._thread == get_ident() and not self._closed:
             if self._getting:
                 try:
@@ -119,16 +123,15 @@ class Queue(Primitive, Generic[T]):
                 hub.rouse()
         return True
 
-    def _let_others_run(self) -> Any:
-        """Let everything that is ready run; return True. Two coroutines that only serve each other starve nobody.
+    def _let_others_run(self) -> None:
+        """Let everything that is ready run. Two coroutines that only serve each other starve nobody.
 
         The hub cannot wait, and a coroutine that is being collected must not.
         """
         self._check_thread()
         self._luck = repeat(True, LUCK)
-        if getattr(getcurrent(), "coroutine", None) is None:
-            return True
-        return let_poll()
+        if getattr(getcurrent(), "coroutine", None) is not None:
+            let_poll()
 
     def get(self, *, timeout: float | None = None) -> T:
         """Take the item that was put first; wait until there is one.
@@ -137,8 +140,11 @@ class Queue(Primitive, Generic[T]):
         and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
         and `ForeignThread`.
         """
-        if not any(self._luck) and (woken := self._let_others_run()) is not True:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        if not any(self._luck):
+            try:
+                self._let_others_run()
+            except Resumed as resumed:
+                return resumed.value  # type: ignore[no-any-return]  # as above
         if self._items and self._thread == get_ident():
             try:
                 return self._take()
@@ -156,20 +162,19 @@ class Queue(Primitive, Generic[T]):
                 return self.get(timeout=timeout)
             # as in wait(), which would be one more call
             waits = self._waits
-            woken = rest_in_turn(turn, waits, running) if timeout is None else within(timeout, wait, turn)
-            if woken is SIGNED:
-                if turn.item is not _NOTHING:
-                    return turn.item  # type: ignore[no-any-return]  # it was put as a T
+            rest_in_turn(turn, waits, running) if timeout is None else within(timeout, wait, turn)
+            if turn.item is _NOTHING:
                 self._check_open(interrupted=True)
-            self._cut(turn)
-        except BaseException:
+            return turn.item  # type: ignore[no-any-return]  # it was put as a T
+        except BaseException as ended:
             try:
                 self._cut(turn)
             except BaseException:  # of a second signal handler
                 self._cut(turn)
                 raise
+            if isinstance(ended, Resumed):
+                return ended.value  # type: ignore[no-any-return]  # what an explicit resume brought
             raise
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
 
     def _cut(self, turn: _Get) -> None:
         """End a wait for an item that was cut; put back what was got. May be repeated."""
@@ -307,17 +312,17 @@ class Queue(Primitive, Generic[T]):
             if (self._closed or len(self._items) < self._limit) and turn.done is None:  # as in get()
                 self._putting.pop(turn, None)
                 return self.put(item, timeout=timeout)
-            woken = wait(turn) if timeout is None else within(timeout, wait, turn)
-            if woken is not SIGNED:
-                return woken if self._withdraw(turn) else True
+            wait(turn) if timeout is None else within(timeout, wait, turn)
             if not turn.done:
                 self._check_open(interrupted=True)
-        except BaseException:
+        except BaseException as ended:
             try:
-                self._withdraw(turn)
+                withdrawn = self._withdraw(turn)
             except BaseException:  # of a second signal handler
                 self._withdraw(turn)
                 raise
+            if isinstance(ended, Resumed):
+                return ended.value if withdrawn else True
             raise
         return True
 

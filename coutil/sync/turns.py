@@ -20,7 +20,8 @@ from greenlet import getcurrent
 
 from .._coroutines.books import foreign, site
 from .._coroutines.coroutine import Coroutine, home, running
-from .._coroutines.switching import SIGNED, rest_in_turn
+from .._coroutines.outcomes import Resumed
+from .._coroutines.switching import rest_in_turn
 from .._coroutines.switching import wake as resume
 from .._interpreter import get_ident
 from .._kernel.deliveries import LUCK
@@ -87,16 +88,13 @@ class Turn(Wait, Entry):
 Line = OrderedDict[Any, None]  # who waits, first come first
 
 
-def wait(turn: Turn) -> Any:
-    """Suspend the running coroutine; return what it is resumed with: SIGNED, or what an explicit resume brings."""
+def wait(turn: Turn) -> None:
+    """Suspend the running coroutine until `turn` is done. Raises `Resumed` after an explicit resume."""
     try:
-        woken = rest_in_turn(turn, turn.at._waits, running)
-        if woken is not SIGNED:
-            give_up(turn)
+        rest_in_turn(turn, turn.at._waits, running)
     except BaseException:
         give_up(turn)
         raise
-    return woken
 
 
 def give_up(turn: Turn) -> None:
@@ -109,12 +107,15 @@ def give_up(turn: Turn) -> None:
 def insist(turn: Turn) -> None:
     """Wait until the turn is done, whatever an explicit resume brings."""
     while turn.done is None:
-        wait(turn)
+        try:
+            wait(turn)
+        except Resumed:
+            continue
 
 
-def within(timeout: float | None, wait: Callable[[Turn], Any], turn: Turn) -> Any:
-    """Return wait(turn), in time."""
-    return wait(turn) if timeout is None else in_time(timeout, wait, turn)
+def within(timeout: float | None, wait: Callable[[Turn], object], turn: Turn) -> None:
+    """Call wait(turn), in time."""
+    wait(turn) if timeout is None else in_time(timeout, wait, turn)
 
 
 def leave_line(line: Line, turn: Turn, undo: Callable[[], object]) -> None:

@@ -5,11 +5,9 @@ In the table of operations such a wait is that of a handle which is released at 
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED
-from .._coroutines.switching import SIGNED, park, wake
+from .._coroutines.switching import park, wake
 from .._kernel.entries import Slotted
 from .._kernel.hub import Hub
 from .._kernel.operation import Operation
@@ -33,20 +31,16 @@ class Awaited(Slotted):
         """The coroutine that waits longest."""
         return self.operations[0].coroutine if self.operations else None
 
-    def wait(self, own: Operation, what: object) -> Any:
-        """Wait with `own`, which is Freed or was armed by us; return True, or what an explicit resume brings."""
+    def wait(self, own: Operation, what: object) -> None:
+        """Wait with `own`, which is Freed or was armed by us."""
         own.slot = 0
         own.state = AWAIT_HANDLE  # 2, 10
         try:
             self.operations.append(own)
-            woken = park(own.coroutine, what)
-            if woken is SIGNED:
-                return True
-            self._leave(own)
+            park(own.coroutine, what)
         except BaseException:
             self._leave(own)
             raise
-        return woken
 
     def _leave(self, own: Operation) -> None:
         """End a wait that was not ended by us. May be repeated."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from .._coroutines.outcomes import waits
 from .._kernel.operation import operation
 from .._libuv import check, lib
 from .._libuv.buffers import address_of, writable
@@ -13,6 +14,7 @@ __all__ = ["random"]
 Buffer = TypeVar("Buffer")
 
 
+@waits
 def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking: bool = False) -> Buffer:
     """Fill buffer[start:stop] with random bytes fit for cryptography.
 
@@ -37,5 +39,5 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
         code: int = lib.co_random(pointer, slot, generation, address, len(view))
         return code
 
-    woken: Any = own.request(begin, "random", "uv_random", view)
-    return buffer if woken is True else woken
+    own.request(begin, "random", "uv_random", view)
+    return buffer

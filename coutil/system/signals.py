@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from .._coroutines.outcomes import waits
 from .._coroutines.states import ARMED, FREED
-from .._coroutines.switching import SIGNED
 from .._kernel.entries import NOBODY
 from .._kernel.operation import Operation, operation
 from .._libuv import check, error, lib
@@ -17,6 +17,7 @@ __all__ = ["Watcher", "awaitsig", "checked_pid", "emitsig"]
 Name = TypeVar("Name", bound=str | int)
 
 
+@waits
 def awaitsig(signal: Name) -> Name:
     """Wait until the process gets `signal`; return `signal`, or what an explicit resume brings. Suspends.
 
@@ -37,17 +38,16 @@ def awaitsig(signal: Name) -> Name:
     own = operation()
     watcher: Any = own.hub.armed
     if watcher.__class__ is not Watcher or not watcher.waits_again(own, number):
-        if own.state is not FREED and (woken := own.released(what)) is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        own.released(what)
         watcher = Watcher(own, number)
     try:
         watcher.begin(own)
-        woken = watcher.wait(own, what)
+        watcher.wait(own, what)
     except BaseException:
         if own.state is FREED:
             watcher.left()
         raise
-    return signal if woken is True else woken
+    return signal
 
 
 class Watcher(Awaited):

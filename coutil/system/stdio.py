@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from .._coroutines.coroutine import Coroutine
-from .._coroutines.states import ARMED, CLOSE_REQUEST, FREED
-from .._coroutines.switching import SIGNED, Thrown, interrupt
+from .._coroutines.outcomes import Thrown, waits
+from .._coroutines.states import ARMED
+from .._coroutines.switching import interrupt
 from .._interpreter import local
 from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
@@ -102,6 +103,7 @@ class Terminal(ByteStream):
         self._told = size = self._size()
         return size
 
+    @waits
     def awaitwinsize(self) -> tuple[int, int]:
         """Wait until the window has another size than we told last; return it, as `winsize`. Suspends.
 
@@ -115,25 +117,22 @@ class Terminal(ByteStream):
         own = operation()
         self._waiting = own.coroutine
         try:
-            return self._await_resize(own)  # type: ignore[no-any-return]  # or what an explicit resume brought
+            return self._await_resize(own)
         finally:
             self._waiting = None
 
-    def _await_resize(self, own: Operation) -> Any:
+    def _await_resize(self, own: Operation) -> tuple[int, int]:
         """Watch first, then look, so that no signal is missed."""
         while True:
             watcher: Any = own.hub.armed
             if watcher.__class__ is not Watcher or not watcher.waits_again(own, _WINCH):
-                if own.state is not FREED and (woken := own.released("window size")) is not SIGNED:
-                    return woken
+                own.released("window size")
                 watcher = Watcher(own, _WINCH)
             try:
                 watcher.begin(own)
                 if self._size() != self._told:
                     return self.winsize()
-                woken = watcher.wait(own, "window size")
-                if own.state is not ARMED:
-                    return woken  # what an explicit resume brought
+                watcher.wait(own, "window size")
             finally:
                 if own.state is not ARMED:
                     watcher.left()
@@ -157,14 +156,12 @@ class StandardFile(File):
         """Read into buffer[start:stop], return how many bytes, 0 at the end. As `StreamSocket.receive_into`."""
         return self.read_into(buffer, start, stop)
 
+    @waits
     def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
         """Write all of data[start:stop] at our position; return True, or what an explicit resume brings. Suspends."""
         view, _ = readable(data, start, stop)
         while len(view):
-            written = self.write(view)
-            if operation().state is CLOSE_REQUEST:
-                return written  # type: ignore[return-value]  # what an explicit resume brought
-            view = view[written:]
+            view = view[self._transfer("write", view, -1, False) :]
         return True
 
 

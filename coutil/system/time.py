@@ -6,6 +6,7 @@ import math
 import time as _time
 from typing import Any, Literal
 
+from .._coroutines.outcomes import Resumed
 from .._coroutines.switching import take_turns
 from .._host import interruptible
 from .._interpreter import Time
@@ -52,15 +53,24 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
     """
     if seconds is _ZERO and blocking is False:
-        return take_turns(operation)
+        try:
+            take_turns(operation)
+        except Resumed as resumed:
+            return resumed.value
+        return True
     nanoseconds = _checked(seconds, blocking)
     if blocking:
         if nanoseconds > 0:
             _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
         return True
-    if nanoseconds <= 0:
-        return take_turns(operation)
-    return operation().sleep(nanoseconds)
+    try:
+        if nanoseconds <= 0:
+            take_turns(operation)
+        else:
+            operation().sleep(nanoseconds)
+    except Resumed as resumed:
+        return resumed.value
+    return True
 
 
 @interruptible

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from typing import Any, NamedTuple
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.outcomes import waits
 from .._kernel.operation import lucky
 from .._libuv import error, lib
 from .._libuv.arguments import flag
@@ -127,6 +127,7 @@ class FSEvent(Handle):
         """Return the handle itself."""
         return self
 
+    @waits
     def __next__(self) -> Any:
         """Return the next `FileEvent`. Suspends unless there is one already.
 
@@ -141,10 +142,8 @@ class FSEvent(Handle):
             while not self._fill():
                 if own.closed or not self.active:
                     raise self._ended()
-                if (woken := own.wait(1, _started)) is not SIGNED:
-                    return woken
-            if (woken := lucky(own.hub)) is not True:
-                return woken
+                own.wait(1, _started)
+            lucky(own.hub)
             if self._fill():  # still
                 found = self._next()
                 if self._call("onevent", None) is not None:

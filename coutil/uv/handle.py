@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Self
 
 from .._coroutines.books import Unique
 from .._coroutines.coroutine import running
-from .._coroutines.switching import SIGNED, park
+from .._coroutines.outcomes import waits
+from .._coroutines.switching import park
 from .._kernel import handle as kernel
 from .._kernel.entries import Entry, Wake
 from .._kernel.hub import Hub
@@ -181,19 +182,16 @@ class Handle(Unique):
             own.generation = generation
         raise own.failed(code, syscall)
 
-    def _wait(self, amount: int, start: Callable[[Any, int], int], syscall: str) -> Any:
-        """Wait for the next record, in place of the handler; SIGNED, or what an explicit resume brings. Suspends.
+    def _wait(self, amount: int, start: Callable[[Any, int], int], syscall: str) -> None:
+        """Wait for the next record, in place of the handler. Suspends.
 
         See the kernel's `Handle.wait`, which raises.
         """
         try:
-            woken = self._own.wait(amount, start, syscall)
+            self._own.wait(amount, start, syscall)
         except BaseException:
             self._left()
             raise
-        if woken is not SIGNED:
-            self._left()
-        return woken
 
     def _left(self) -> None:
         """Undo what was started for a coroutine that waits no more, for a handle that can."""
@@ -220,6 +218,7 @@ class Handle(Unique):
         """Whether libuv has closed it: nothing refers to it any more."""
         return self._own.public is None
 
+    @waits
     def close(self) -> Any:
         """Close the handle and wait until libuv has done so; return True. Suspends. Calling it again waits, too.
 
@@ -233,8 +232,8 @@ class Handle(Unique):
         self.close_soon()
         what = f"close of {own.title}"
         own.closers.append(Wake(me, what))
-        woken = park(me, what)
-        return True if woken is SIGNED else woken
+        park(me, what)
+        return True
 
     def close_soon(self) -> None:
         """Close the handle without waiting for that. Twice is no error. Raises `ForeignThread`, `Forked`.

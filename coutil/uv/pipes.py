@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from .._coroutines.outcomes import waits
 from .._libuv import error, lib
 from .._libuv.buffers import filled, integers, readable
 from .descriptor import descriptor, hand_over
@@ -68,6 +69,7 @@ class Pipe(Stream):
         if code < 0:
             raise self._failed(lib.UV_EACCES if code == lib.UV_ENOENT else code, "uv_pipe_bind", found)
 
+    @waits
     def connect(self, name: Path, no_truncate: bool = True) -> Any:
         """Connect to a name; return True. Suspends.
 
@@ -81,9 +83,9 @@ class Pipe(Stream):
         def failed(code: int, syscall: str) -> Exception:
             return self._failed(code, syscall, found)
 
-        done = self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
+        self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), failed=failed)
         self._own.remember()
-        return done
+        return True
 
     def _failed(self, code: int, syscall: str, name: bytes) -> Exception:
         own = self._own
@@ -131,6 +133,7 @@ class Pipe(Stream):
 
     # -- handles that travel ------------------------------------------------------------------------------------------
 
+    @waits
     def write2(self, data: Data, send_handle: Handle) -> Any:
         """Write `data`, at least one byte, and send a handle along; return True. Suspends.
 
@@ -139,9 +142,9 @@ class Pipe(Stream):
         EPIPE, … Source: uv_write2.
         """
         view, at = self._sendable(data, send_handle)
-        return self._request(
-            lib.co_share_send, "uv_write2", at, len(view), send_handle._own.slot, pins=(view, send_handle)
-        )
+        passed = send_handle._own.slot
+        self._request(lib.co_share_send, "uv_write2", at, len(view), passed, pins=(view, send_handle))
+        return True
 
     def try_write2(self, data: Data, send_handle: Handle) -> int:
         """As `write2`, as far as the system takes the data at once; return how many bytes: 0 if none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.outcomes import waits
 from .._libuv import lib
 from .._libuv.arguments import whole
 from .flat import flat
@@ -70,6 +70,7 @@ class Poll(Handle):
         else:
             self._c(lib.co_poll_start, syscall, own.generation, mask)
 
+    @waits
     def wait(self, events: str | int = "r") -> Any:
         """Wait until one or more of `events` happen; return their letters. Suspends.
 
@@ -85,9 +86,7 @@ class Poll(Handle):
         def start(pointer: Any, slot: int) -> Any:
             return lib.co_poll_wait(pointer, slot, own.renew(), mask)
 
-        woken = self._wait(1, start, "uv_poll_start")
-        if woken is not SIGNED:
-            return woken
+        self._wait(1, start, "uv_poll_start")
         if own.result < 0:
             raise own.failed(own.result, "uv_poll_start")
         return _letters(own.result)

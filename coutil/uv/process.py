@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._coroutines.coroutine import running
-from .._coroutines.switching import SIGNED, park
+from .._coroutines.outcomes import waits
+from .._coroutines.switching import park
 from .._kernel.entries import Wake
 from .._libuv import check, lib
 from .._libuv.arguments import whole
@@ -142,6 +143,7 @@ class Process(Handle):
         """
         self._c(lib.co_raw_process_kill, "uv_process_kill", signal_number("signum", signum))
 
+    @waits
     def wait(self) -> tuple[int, int]:
         """Wait until it has ended; return (status, signal), see the class, or what an explicit resume brings. Suspends.
 
@@ -149,17 +151,15 @@ class Process(Handle):
         Raises `Closed` (the handle was closed before the end), `ForeignThread`, `Forked`, `NotYieldable`, `UVError`
         ECHILD: somebody else has taken the status.
         """
-        woken = self._await_end()
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        self._await_end()
         if self._ended is None:
             raise self._own.unusable()
         if self._ended[0] < 0:
             raise ECHILD(errno.ECHILD, f"somebody else has taken the status of {self._own.title}")
         return self._ended
 
-    def _await_end(self) -> Any:
-        """Wait until it has ended, or its handle is closed; return SIGNED, or what an explicit resume brings."""
+    def _await_end(self) -> None:
+        """Wait until it has ended, or its handle is closed."""
         own = self._own
         what = f"end of {own.title}"
         while self._ended is None and not own.closed:
@@ -169,24 +169,22 @@ class Process(Handle):
             self._waiting.append(entry)
             own.want[own.slot] = 1
             try:
-                woken = park(me, what)
+                park(me, what)
             finally:
                 me.waiting_on = None  # so that nobody wakes it, although a signal handler may have raised
                 self._waiting.remove(entry)
                 if not self._waiting and not own.closed:
                     own.want[own.slot] = -1
-            if woken is not SIGNED:
-                return woken
-        return SIGNED
 
+    @waits
     def close(self, force: bool = False) -> Any:
         """Wait until the program has ended, then close the handle, and wait for that; return True. Suspends.
 
         force: do not wait for the end of the program, which runs on. Who waits for it gets `Closed`. What an explicit
         resume brings is returned. Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
         """
-        if not force and (woken := self._await_end()) is not SIGNED:
-            return woken
+        if not force:
+            self._await_end()
         return super().close()
 
     def close_soon(self) -> None:

@@ -12,8 +12,9 @@ from functools import partial, wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.states import CLOSE_REQUEST, FREED
-from .._coroutines.switching import SIGNED, park
+from .._coroutines.outcomes import waits
+from .._coroutines.states import FREED
+from .._coroutines.switching import park
 from .._host import interruptible
 from .._kernel.entries import NOBODY, Slotted, Wake
 from .._kernel.hub import Hub
@@ -77,13 +78,14 @@ class Job:
 # -- three ways to do it ----------------------------------------------------------------------------------------------
 
 
+@waits
 def wait(hub: Hub, job: Job) -> Any:
     """Do it, and return its value, or what an explicit resume brought. Suspends."""
     own = operation_in(hub)
     start = partial(job.start, hub.loop.pointer)
     while True:
         try:
-            woken = own.request(start, str(job), job.syscall, job)
+            own.request(start, str(job), job.syscall, job)
         except UVError as failure:
             if own.state is not FREED or failure.code != own.result:  # it has not ended, or not begun
                 job.give_up()
@@ -91,9 +93,6 @@ def wait(hub: Hub, job: Job) -> Any:
         except BaseException:
             job.give_up()
             raise
-        if own.state is CLOSE_REQUEST:
-            job.give_up()
-            return woken
         if not job.again():
             return job.value(own.result)
 
@@ -310,6 +309,7 @@ class Request:
             raise error(lib.UV_EBUSY, "uv_cancel")
         check(lib.co_cancel(flight.hub.loop.pointer, flight.slot, flight.generation), "uv_cancel")
 
+    @waits
     def result(self) -> Any:
         """Return what the call returns, once it has ended; again and again. Suspends until then.
 
@@ -323,12 +323,10 @@ class Request:
             mine = Wake(me, flight)
             flight.waiters.append(mine)
             try:
-                woken = park(me, flight)
+                park(me, flight)
             finally:
                 if mine in flight.waiters:
                     flight.waiters.remove(mine)
-            if woken is not SIGNED:
-                return woken
         return flight.result()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.outcomes import waits
 from .._kernel.entries import Entry
 from .._libuv import error, lib
 from .._libuv.signal_names import signal_number
@@ -74,6 +74,7 @@ class Signal(Handle):
         if own.waiter is not None:
             own.hub.ready.append(_Stopped(own))
 
+    @waits
     def wait(self) -> int:
         """Wait for the next signal; return its number, or what an explicit resume brings. Suspends.
 
@@ -86,9 +87,7 @@ class Signal(Handle):
             return kept  # type: ignore[no-any-return]  # a number
         if not self.active:
             raise error(lib.UV_EINVAL, "uv_signal_start")
-        woken = own.wait(1, _started)
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        own.wait(1, _started)
         if own.result < 0:
             raise error(own.result, "uv_signal_stop")
         return own.result

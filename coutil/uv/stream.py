@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.outcomes import waits
 from .._kernel.entries import Entry
 from .._kernel.operation import lucky
 from .._kernel.requests import LARGEST, SIZE, connection, queued, request, take, write_rest
@@ -189,17 +189,15 @@ class Stream(Handle):
         self._reading = False
         self._c(lib.co_raw_read_stop, "uv_read_stop")
 
-    def _read(self, size: int) -> Any:
-        """Return what there is, or comes: data, or what an explicit resume brings. Suspends."""
+    def _read(self, size: int) -> bytes:
+        """Return what there is, or comes. Suspends."""
         own = self._own
         if own.stash is not None:
             return self._take_stash(size)
-        woken = self._wait(size, lib.co_raw_read_once, "uv_read_start")
-        if woken is not SIGNED:
-            return woken
+        self._wait(size, lib.co_raw_read_once, "uv_read_start")
         count, where = own.result, own.where
         if 0 < count <= size:
-            return own.arena[where : where + count]
+            return own.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
         if count > 0:  # it came for the handler, in the same turn
             self._keep(count, where)
             return self._take_stash(size)
@@ -211,14 +209,14 @@ class Stream(Handle):
         if not self._reading and not own.closed and own.waiter is None:
             lib.co_raw_read_stop(own.pointer, own.slot)
 
-    def _take_stash(self, size: int) -> Any:
+    def _take_stash(self, size: int) -> bytes:
         own = self._own
         data = take(own, size)
         if data.__class__ is int:
             return self._ended(data)
         if own.stash is None:
             self._drained()
-        return data
+        return data  # type: ignore[no-any-return]  # of bytes
 
     def _ended(self, code: int) -> bytes:
         self._reading = False
@@ -226,6 +224,7 @@ class Stream(Handle):
             return b""
         raise self._own.failed(code, "uv_read")
 
+    @waits
     def read(self, n: int = SIZE) -> bytes:
         """Wait for data and return them: at least 1 and at most `n` (> 0) bytes; b"" at the end of the stream.
 
@@ -233,8 +232,9 @@ class Stream(Handle):
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
-        return self._read(min(whole("n", n, 1), LARGEST))  # type: ignore[no-any-return]  # or what a resume brought
+        return self._read(min(whole("n", n, 1), LARGEST))
 
+    @waits
     def read_into(self, buffer: Any) -> int:
         """Wait for data and write them into a buffer; return how many bytes, 0 at the end of the stream. Suspends.
 
@@ -243,8 +243,6 @@ class Stream(Handle):
         """
         with writable(buffer, 0, None) as view:
             data = self._read(min(len(view), LARGEST))
-            if data.__class__ is not bytes:
-                return data  # type: ignore[no-any-return]  # what an explicit resume brought
             view[: len(data)] = data
             return len(data)
 
@@ -264,11 +262,19 @@ class Stream(Handle):
             if sent == len(data):
                 hub = own.hub
                 hub.luck -= 1
-                return True if hub.luck > 0 else lucky(hub)
-            return write_rest(own, "write", *readable(data, 0, None), sent)
+                if hub.luck > 0:
+                    return True
+            return self._write_rest(*readable(data, 0, None), sent)
         view, at = readable(joined(data), 0, None)
-        sent = _try_write(own.pointer, own.slot, at, len(view))
-        return lucky(own.hub) if sent == len(view) else write_rest(own, "write", view, at, sent)
+        return self._write_rest(view, at, _try_write(own.pointer, own.slot, at, len(view)))
+
+    @waits
+    def _write_rest(self, view: memoryview, at: Any, sent: int) -> bool:
+        if sent == len(view):
+            lucky(self._own.hub)
+        else:
+            write_rest(self._own, "write", view, at, sent)
+        return True
 
     def write_nowait(self, data: Data) -> Request:
         """Write `data`, and return a request that tells when the system has taken them, without waiting for it.
@@ -292,18 +298,20 @@ class Stream(Handle):
             raise own.failed(sent, "uv_try_write")
         return max(sent, 0)
 
+    @waits
     def shutdown(self) -> Any:
         """End the writing side, after everything written before; return True. The peer reads the end. Suspends.
 
         Raises `Closed`, `UVError`: ENOTCONN (not writable, or shut down already), ECANCELED (closed meanwhile).
         Source: uv_shutdown.
         """
-        return self._request(lib.co_shutdown, "uv_shutdown")
+        self._request(lib.co_shutdown, "uv_shutdown")
+        return True
 
-    def _request(self, function: Any, syscall: str, *arguments: Any, pins: Any = None, failed: Any = None) -> Any:
+    def _request(self, function: Any, syscall: str, *arguments: Any, pins: Any = None, failed: Any = None) -> None:
         """Run a request on the handle to its end."""
         what = syscall.rpartition("_")[2]
-        return request(self._own, what, function, syscall, *arguments, pins=pins, failed=failed)
+        request(self._own, what, function, syscall, *arguments, pins=pins, failed=failed)
 
     # -- what it is able to -------------------------------------------------------------------------------------------
 
@@ -347,6 +355,7 @@ class Stream(Handle):
         self._own.remember()
         self._listening = True
 
+    @waits
     def accept(self, client: Handle | None = None) -> Any:
         """Take a connection over.
 
@@ -365,8 +374,8 @@ class Stream(Handle):
         own.usable()
         if not self._listening:
             raise error(lib.UV_EINVAL, "uv_accept")
-        woken = connection(own, "uv_accept")
-        return self._accepted(self._new()) if woken is SIGNED else woken
+        connection(own, "uv_accept")
+        return self._accepted(self._new())
 
     def _new(self) -> Handle:
         """Return a handle for `accept`."""

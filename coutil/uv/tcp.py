@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from .._coroutines.outcomes import waits
 from .._kernel.requests import naming
 from .._libuv import error, lib
 from .._libuv.arguments import whole
@@ -93,6 +94,7 @@ class TCP(Stream):
         flags = lib.UV_TCP_IPV6ONLY if ipv6only else 0
         self._c(lib.co_raw_bind, "uv_tcp_bind", pack(numeric(host, port)), flags, bool(reuseport))
 
+    @waits
     def connect(self, host: str, port: int) -> Any:
         """Connect to a numeric address; return True. Suspends.
 
@@ -102,9 +104,9 @@ class TCP(Stream):
         """
         packed = pack(numeric(host, port))
         with naming(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "uv_tcp_connect", self._own):
-            done = self._request(lib.co_connect, "uv_tcp_connect", packed)
+            self._request(lib.co_connect, "uv_tcp_connect", packed)
         self._own.remember()
-        return done
+        return True
 
     def getsockname(self) -> Name:
         """Return the local address: (host, port), for IPv6 (host, port, flow information, scope).

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .._coroutines.switching import SIGNED
+from .._coroutines.outcomes import waits
 from .._kernel.operation import lucky
 from .._kernel.requests import request
 from .._libuv import NULL, lib
@@ -203,6 +203,7 @@ class UDP(Handle):
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
+    @waits
     def send(self, data: Message, host: str | None = None, port: int | None = None) -> Any:
         """Send a datagram, to an address or to the connected peer; return True when the system has taken it.
 
@@ -217,10 +218,12 @@ class UDP(Handle):
         view, at = _payload(data)
         sent = _try_send(own.pointer, own.slot, at, len(view), to)
         if sent >= 0:
-            return lucky(own.hub)
-        if sent != _EAGAIN:
+            lucky(own.hub)
+        elif sent != _EAGAIN:
             raise own.failed(sent, "uv_udp_send")
-        return request(own, "send", lib.co_raw_udp_send, "uv_udp_send", at, len(view), to, pins=view)
+        else:
+            request(own, "send", lib.co_raw_udp_send, "uv_udp_send", at, len(view), to, pins=view)
+        return True
 
     def try_send(self, data: Message, host: str | None = None, port: int | None = None) -> int | None:
         """Send a datagram if the system takes it at once; return its size, or None if not. See `send`.
@@ -284,6 +287,7 @@ class UDP(Handle):
         self._flowing = False
         self._c(lib.co_raw_udp_flow, "uv_udp_recv_stop", False)
 
+    @waits
     def recv(self) -> Any:
         """Wait for a datagram; return (data, addr, flags), as the handler gets them. `recv_start` is not needed.
 
@@ -296,9 +300,7 @@ class UDP(Handle):
         if own.waiter is not None:
             raise own.unusable()
         while not self._kept:
-            woken = self._wait(1, lib.co_udp_receive_start, "uv_udp_recv_start")
-            if woken is not SIGNED:
-                return woken
+            self._wait(1, lib.co_udp_receive_start, "uv_udp_recv_start")
             self._take(own.result, own.where)
         found = self._kept.popleft()
         if self._flowing and self._kept:

@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from .. import _host
+from .._coroutines.outcomes import waits
 from .._interpreter import get_ident
 from .._kernel.hub import Hub
 from .._kernel.operation import operation_in
@@ -170,6 +171,7 @@ class Work(Requests):
         """Begin what `random` does, and return a `Request`, whose `result()` waits."""
         return Later(self)._do(_random(size))
 
+    @waits
     def sleep(self, milliseconds: int) -> Any:
         """Wait until some whole milliseconds have passed since the call; return True. Suspends.
 
@@ -177,7 +179,8 @@ class Work(Requests):
         """
         whole("milliseconds", milliseconds)
         self._check()
-        return operation_in(self._hub).sleep(min(milliseconds * 1_000_000, FOREVER))
+        operation_in(self._hub).sleep(min(milliseconds * 1_000_000, FOREVER))
+        return True
 
 
 def _work(hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> _Work:

@@ -13,11 +13,11 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
 from coutil._coroutines.coroutine import home, running
-from coutil._coroutines.switching import park
 from coutil._kernel.hub import this_hub
 from coutil.scopes import timeout
 from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
+from tests.helpers.kernel import park
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import BIG, connected, listening, pairs
 

@@ -694,7 +694,7 @@ def test_polls_among_calls_that_finish_at_once(spinning: bool, hub: Hub) -> None
         system.suspend(0.0001)  # woken by the hub
         before = hub.turns
         for _ in range(2000):
-            assert lucky(hub) is True
+            lucky(hub)
         log.append(hub.turns - before)
 
     one = spawn.call(sender)
@@ -709,7 +709,7 @@ def test_calls_that_finish_at_once_in_the_hub(hub: Hub) -> None:
     log: Log = []
     hub.call_threadsafe(lambda: log.extend(lucky(hub) for _ in range(2 * LUCK)))
     turn()
-    assert log == [True] * (2 * LUCK)
+    assert log == [None] * (2 * LUCK)
 
 
 @pytest.mark.parametrize("limit", [0, 10**12])
@@ -792,7 +792,7 @@ def test_luck_with_a_loop_that_does_not_turn(hub: Hub) -> None:
         def busy() -> None:
             before = other._hub.turns
             for _ in range(20 * LUCK):
-                assert lucky(hub) is True
+                lucky(hub)
             turns.append(other._hub.turns - before)
 
         other.call_threadsafe(lambda: spawn.call(busy))

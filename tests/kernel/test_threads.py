@@ -13,10 +13,10 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from coutil import coroutine, errors, spawn, system
 from coutil._coroutines.coroutine import home, running
-from coutil._coroutines.switching import park
 from coutil._host import ENDINGS
 from coutil._kernel.hub import this_hub
 from tests.conftest import descriptors
+from tests.helpers.kernel import park
 from tests.helpers.script import output_of
 from tests.helpers.tcp import listening, pair, pairs, resident
 

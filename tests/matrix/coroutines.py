@@ -123,7 +123,7 @@ def mutex_lock(clock: ManualClock) -> Iterator[Row]:
         mutex.lock("m")
         assert mutex.unlock("m") is False
 
-    yield Row(lambda: mutex.lock("m"), lambda: mutex.unlock("m"), check, lambda: mutex.unlock("m"))
+    yield Row(lambda: mutex.lock("m"), lambda: mutex.unlock("m"), check, lambda: mutex.unlock("m"), insists=True)
 
 
 @row
@@ -154,7 +154,7 @@ def task_result(clock: ManualClock) -> Iterator[Row]:
             assert got in (NOTHING, "e")
             assert task.result() == "e"
 
-        yield Row(task.result, lambda: event.emitall("e"), check)
+        yield Row(task.result, lambda: event.emitall("e"), check, insists=True)
 
 
 @row
@@ -170,7 +170,7 @@ def scope_end(clock: ManualClock) -> Iterator[Row]:
         assert all(task.done for task in tasks)
         assert len(tasks) == begun or not begun
 
-    yield Row(wait, lambda: event.emitall("e"), check)
+    yield Row(wait, lambda: event.emitall("e"), check, insists=True)
 
 
 # -- rows: what every Python programmer expects
@@ -226,7 +226,7 @@ def permits_of(permits: sync.Semaphore) -> Iterator[Row]:
         assert not permits.acquire(blocking=False)
         permits.release()
 
-    yield Row(permits.acquire, permits.release, check, permits.release)
+    yield Row(permits.acquire, permits.release, check, permits.release, insists=True)
 
 
 @row
@@ -239,7 +239,7 @@ def lock_acquire(clock: ManualClock) -> Iterator[Row]:
         with lock:
             assert lock.locked()
 
-    yield Row(lock.acquire, lock.release, check, lock.release)
+    yield Row(lock.acquire, lock.release, check, lock.release, insists=True)
 
 
 @row
@@ -277,4 +277,4 @@ def barrier_wait(clock: ManualClock) -> Iterator[Row]:
         spawn.call(barrier.wait)
         assert barrier.wait() in (0, 1)
 
-    yield Row(barrier.wait, arrive, check)
+    yield Row(barrier.wait, arrive, check, insists=True)

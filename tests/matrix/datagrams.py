@@ -44,7 +44,10 @@ def datagram_receive_into(clock: ManualClock) -> Iterator[Row]:
     buffer = bytearray(8)
 
     def receive(ours: datagram.DatagramSocket) -> Any:
-        size, sender, cut = ours.receive_into(buffer)
+        received = ours.receive_into(buffer)
+        if received is True:  # an explicit resume
+            return True
+        size, sender, cut = received
         assert cut is False
         return bytes(buffer[:size]), sender
 

@@ -30,23 +30,39 @@ def _remove(path: Path) -> bool:
 
 
 def _list(path: Path) -> bool:
-    with system.listdir(path.parent) as found:
-        return "file" in {kind for _, kind in found}
+    entries = system.listdir(path.parent)
+    if entries is True:  # an explicit resume
+        return True
+    kinds = set()
+    with entries:
+        for entry in entries:
+            if entry is True:
+                return True
+            kinds.add(entry[1])
+    return "file" in kinds
 
 
 def _open(path: Path) -> bool:
-    with system.openfile(path) as file:
-        return file.read() == b"data"
+    file = system.openfile(path)
+    if file is True:  # an explicit resume
+        return True
+    with file:
+        return file.read() in (b"data", True)
+
+
+def _make(path: Path) -> bool:
+    made = system.maketemp(path, want=("path", "file"))
+    return made is True or made[1].close()
 
 
 FILE_CALLS: dict[str, Callable[[Path], Any]] = {
     "copyfile": _copy,
-    "fileinfo": lambda path: system.fileinfo(path, "size", "realpath") == (4, os.path.realpath(path)),
+    "fileinfo": lambda path: system.fileinfo(path, "size", "realpath") in (True, (4, os.path.realpath(path))),
     "grantfile": lambda path: system.grantfile(path, 0o600),
     "linkfile": lambda path: system.linkfile(path, path.with_suffix(".new")),
     "listdir": _list,
     "makedir": lambda path: system.makedir(path.with_suffix(".new"), 0o700),
-    "maketemp": lambda path: system.maketemp(path, want=("path", "file"))[1].close(),
+    "maketemp": _make,
     "movefile": lambda path: system.movefile(path, path.with_suffix(".new")),
     "openfile": _open,
     "ownfile": lambda path: system.ownfile(path, -1, -1),

@@ -19,7 +19,12 @@ from tests.helpers.tcp import with_plain_peer
 NOTHING: Any = object()
 ROWS: dict[str, Callable[..., Iterator[Row]]] = {}
 PATIENCE = 20  # seconds that a thread pool may be busy
-HOW = {"GreenletExit": GreenletExit, "Timeout": errors.Timeout, "KeyboardInterrupt": KeyboardInterrupt}
+HOW = {
+    "GreenletExit": GreenletExit,
+    "Timeout": errors.Timeout,
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "resume": None,  # explicitly, with True, which many calls return after their own wait as well
+}
 
 
 @dataclass
@@ -35,6 +40,7 @@ class Row:
     ready: Callable[[], Any] = lambda: None
     check: Callable[[Any, bool], None] = lambda got, begun: None
     done: Callable[[], Any] = lambda: None
+    insists: bool = False  # an explicit resume does not end the wait
 
 
 def row(make: Callable[..., Iterator[Row]]) -> Callable[..., Iterator[Row]]:
@@ -72,6 +78,7 @@ class Victim:
         self.got: Any = NOTHING
         self.error: BaseException | None = None
         self.lingers = False
+        self.waits = self.resumed = False  # in the call; explicitly, while it was in the call
         self.coroutine: Coroutine = coroutine.create(self.body)
 
     def body(self) -> None:
@@ -80,7 +87,13 @@ class Victim:
                 if self.cancelled:
                     self.limit.cancel()
                 self.begun = self.limit.cancelled is False
+                self.waits = True
                 self.got = self.row.wait()
+                self.waits = False
+                if self.resumed and not self.row.insists:
+                    assert self.got is True
+                    self.got = NOTHING
+                    return
                 try:
                     if self.lingers:
                         event.await_("linger")
@@ -88,7 +101,7 @@ class Victim:
                     self.row.done()
         except BaseException as error:
             self.error = error.with_traceback(None)
-            if not isinstance(error, HOW[self.how]):
+            if self.how == "resume" or not isinstance(error, HOW[self.how]):
                 raise
 
     def kill(self) -> None:
@@ -99,6 +112,10 @@ class Victim:
             self.cancelled = True
             if self.limit is not None:
                 self.limit.cancel()
+        elif self.how == "resume":
+            if self.coroutine.status == "suspended" and self.begun:
+                self.resumed = self.waits
+                self.coroutine.resume(True)
         else:
             with suppress(HOW[self.how]):  # that of one that has not started
                 self.coroutine.throw(HOW[self.how])

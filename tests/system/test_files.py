@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import errors, spawn, system
+from coutil.system.files import file as file_module
 from coutil.system.files.file import CHUNK, SHORT, File
 from coutil.system.files.info import ALL, PERMISSIONS, STAT
 from tests.helpers.ids import shown
@@ -206,26 +207,30 @@ def test_read(size, blocking, path):
 
 @both_modes
 @pytest.mark.parametrize("extra", [0, 1, CHUNK, 3 * CHUNK + 7])
-def test_read_all(extra, blocking, tmp_path):
+def test_read_all(extra, blocking, tmp_path, monkeypatch):
     """Without a size: to the end, also of what grows, or is said to have no size; from the position or an offset."""
+    file_run = file_module.run
+
+    def run_and_grow(call, blocking):
+        file_run(call, blocking)
+        if call.name == "fstat":
+            with open(path, "ab") as more:
+                more.write(bytes(extra))
+
     path = tmp_path / "file"
     data = os.urandom(100_000)
     path.write_bytes(data)
     with system.openfile(path, blocking=blocking) as file:
         assert file.read(10, blocking=blocking) == data[:10]
         assert file.read(offset=50_000, blocking=blocking) == data[50_000:]
-        stated = file._read_parts
-
-        def grown(*arguments):
-            with open(path, "ab") as more:
-                more.write(bytes(extra))
-            return stated(*arguments)
-
         assert file.read(blocking=blocking) == data[10:]
         with open(path, "ab") as more:
             more.write(bytes(extra))
         assert file.read(blocking=blocking) == bytes(extra)
         assert file.read(-7, offset=1, blocking=blocking) == data[1:] + bytes(extra)
+        monkeypatch.setattr(file_module, "run", run_and_grow)
+        assert file.read(offset=1, blocking=blocking) == data[1:] + bytes(2 * extra)
+        assert file.read(blocking=blocking) == bytes(2 * extra)
     with system.openfile("/proc/self/status", blocking=blocking) as file:
         assert b"\nPid:\t%d\n" % os.getpid() in file.read(blocking=blocking)
 

@@ -342,8 +342,8 @@ SCHOEN, UNDERSCORE, NEW = encoded("sch\xf6n"), encoded("\xe4_b"), encoded("\u022
 )
 def test_decoding(name, options, decoded, monkeypatch):
     """`idn` decodes the parts that may be decoded; everything else stays as the system wrote it (None)."""
-    monkeypatch.setattr(names, "_find", lambda *_: (True, ([], name)))
-    monkeypatch.setattr(names, "_name", lambda *_: (True, (name, "http")))
+    monkeypatch.setattr(names, "_find", lambda *_: ([], name))
+    monkeypatch.setattr(names, "_name", lambda *_: (name, "http"))
     chosen = dict.fromkeys(options, True)
     assert system.nameaddr("anything", **chosen) == (decoded or name)
     assert system.nameaddr(system.address("ipv4"), **chosen) == (decoded or name, "http")

@@ -14,9 +14,9 @@ import pytest
 
 from coutil import _host, spawn, system
 from coutil._coroutines.coroutine import running as kernel_running
-from coutil._coroutines.switching import park
 from coutil.coroutine import create, running, yield_
 from coutil.errors import AlreadyRunning, Deadlock, NotRunning
+from tests.helpers.kernel import raw_park, waits
 
 MODES = ["loop", "step", "ready"]
 
@@ -36,9 +36,10 @@ def spin(times, log, name):
         log.append((name, number))
 
 
+@waits
 def wait_for_nothing(what="godot"):
     """Wait in a way that the loop cannot end."""
-    return park(kernel_running(), what)
+    raw_park(kernel_running(), what)
 
 
 def listener():

@@ -18,8 +18,8 @@ from greenlet import getcurrent
 
 from ..._coroutines.books import warn_in_finalizer
 from ..._coroutines.coroutine import home
+from ..._coroutines.outcomes import Resumed, waits
 from ..._coroutines.runner import Runner
-from ..._coroutines.switching import SIGNED
 from ..._libuv import error, lib
 from .request import run
 
@@ -67,8 +67,11 @@ class _Raw(Ending, io.RawIOBase):
         """Read or write at our position; return how many bytes."""
         at = -1 if self._at is None else self._at
         call = self._file._call(name, buffer=memoryview(data), offset=at)
-        if run(call, self._in_finalizer()) is not SIGNED:
-            raise error(lib.UV_ECANCELED, call.syscall)  # a buffer cannot return what an explicit resume brought
+        try:
+            run(call, self._in_finalizer())
+        except Resumed:
+            # a buffer cannot return the value
+            raise error(lib.UV_ECANCELED, call.syscall) from None
         if self._at is not None:
             self._at += call.code
         return call.code
@@ -164,15 +167,14 @@ class _Pieces:
         self._file = file
         self._at = _position(file.fileno())
 
-    def __call__(self, size: int) -> tuple[Any, bytes]:
+    def __call__(self, size: int) -> bytes:
         data = bytearray(size)
         at = -1 if self._at is None else self._at
         call = self._file._call("read", buffer=memoryview(data), offset=at)
-        if (woken := run(call, False)) is not SIGNED:
-            return woken, b""
+        run(call, False)
         if self._at is not None:
             self._at += call.code
-        return SIGNED, bytes(data[: call.code])
+        return bytes(data[: call.code])
 
 
 class Lines:
@@ -180,11 +182,8 @@ class Lines:
 
     __slots__ = ("_lines", "_more", "_rest")
 
-    def __init__(self, more: Callable[[int], tuple[Any, bytes]]) -> None:
-        """more: called with a number of bytes; returns SIGNED and as many or less, or what an explicit resume brings.
-
-        No bytes are the end.
-        """
+    def __init__(self, more: Callable[[int], bytes]) -> None:
+        """more: called with a number of bytes; returns as many or less. No bytes are the end."""
         self._more = more
         self._lines: list[bytes] = []  # in reverse
         self._rest: list[bytes] = []  # the parts of a line that has no end yet
@@ -193,12 +192,11 @@ class Lines:
         """Return the iterator itself."""
         return self
 
+    @waits
     def __next__(self) -> bytes:
         """Return the next line. Suspends when more has to be read."""
         while not self._lines:
-            woken, data = self._more(CHUNK)
-            if woken is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            data = self._more(CHUNK)
             if not data:
                 return self._last()
             self._split(data)

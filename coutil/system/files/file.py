@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from ..._coroutines.books import Unique, warn_in_finalizer
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.operation import begun
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.files import Call
@@ -31,6 +31,7 @@ _DATA = ("read", "write")
 _ACCESS = {(True, False): os.O_RDONLY, (False, True): os.O_WRONLY, (True, True): os.O_RDWR}
 
 
+@waits
 def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     path: Path,
     *,
@@ -68,9 +69,7 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     chosen = (append, os.O_APPEND), (truncate, os.O_TRUNC), (sync, os.O_SYNC), (create, os.O_CREAT)
     flags = _ACCESS[read, write] | (os.O_EXCL if exclusive else 0) | sum(value for wanted, value in chosen if wanted)
     call = Call("open", path, flags=flags, mode=bits(perm) if create and perm is not None else 0)
-    woken = run(call, blocking)
-    if woken is not SIGNED:
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    run(call, blocking)
     file = File(call, repr(path), read, write)
     file._waits = not has_position(file.fileno())
     if not cloexec:
@@ -155,6 +154,7 @@ class File(Unique):
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
+    @waits
     def read(self, size: int = -1, *, offset: int | None = None, blocking: bool = False) -> bytes:
         """Return at most `size` bytes, those up to the end if it is negative; b"" at the end.
 
@@ -172,33 +172,23 @@ class File(Unique):
         size = min(size, PIECE)
         data = bytes(size) if size > SHORT else bytearray(size)
         call = self._call("read", buffer=memoryview(data), offset=at)
-        woken = run(call, blocking)
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        run(call, blocking)
         return data if isinstance(data, bytes) and call.code == size else bytes(data[: call.code])
 
     def _read_all(self, at: int, blocking: bool) -> bytes:
-        parts: list[bytes] = []
-        woken = self._read_parts(parts, at, blocking)
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _read_parts(self, parts: list[bytes], at: int, blocking: bool) -> Any:
         """Read all that a look at the size promises, then on to the end."""
+        parts: list[bytes] = []
         stat = self._call("fstat")
-        if (woken := run(stat, blocking)) is not SIGNED:
-            return woken
+        run(stat, blocking)
         size = max(stat.stat.st_size - (self._position() if at < 0 else at), 0) or CHUNK
         while True:
             size = min(size, PIECE)
             part = bytes(max(size, SHORT + 1))
             call = self._call("read", buffer=memoryview(part), offset=at)
-            if (woken := run(call, blocking)) is not SIGNED:
-                return woken
+            run(call, blocking)
             count = call.code
             if not count:
-                return SIGNED
+                return parts[0] if len(parts) == 1 else b"".join(parts)
             parts.append(part if count == len(part) else part[:count])
             at = at if at < 0 else at + count
             size = max(size - count, CHUNK)
@@ -208,6 +198,7 @@ class File(Unique):
             return os.lseek(self.fileno(), 0, os.SEEK_CUR)
         return 0
 
+    @waits
     def read_into(
         self, buffer: Any, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
     ) -> int:
@@ -219,6 +210,7 @@ class File(Unique):
         view = writable(buffer, start, stop)
         return self._transfer("read", view, _offset(offset), blocking)
 
+    @waits
     def write(
         self, data: Bytes, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
     ) -> int:
@@ -232,6 +224,7 @@ class File(Unique):
         view, _ = readable(data, start, stop)
         return self._transfer("write", view, _offset(offset), blocking)
 
+    @waits
     def write_from(self, source: File, offset: int, count: int, *, blocking: bool = False) -> int:
         """Copy `count` bytes (> 0) of another file, from `offset` on, to our position; return how many there were.
 
@@ -242,8 +235,7 @@ class File(Unique):
             raise TypeError(f"source must be a File, not {source!r}")
         whole("offset", offset, 0, LARGEST)
         whole("count", count, 1, LARGEST)
-        moved: int = ToFile(source, self, blocking).move(offset, count)
-        return moved
+        return ToFile(source, self, blocking).move(offset, count)
 
     # -- the file itself -----------------------------------------------------------------------------------------------
 
@@ -294,6 +286,7 @@ class File(Unique):
     @overload
     def info(self, *names: str, blocking: bool = False) -> Any: ...
 
+    @waits
     def info(self, *names: str, blocking: bool = False) -> Any:
         """Return what is known about the file, as `fileinfo` does, but not about its path and its file system.
 
@@ -301,8 +294,8 @@ class File(Unique):
         """
         requested(names, STAT)
         call = self._call("fstat")
-        woken = run(call, blocking)
-        return fields(names, of_stat(call.stat)) if woken is SIGNED else woken
+        run(call, blocking)
+        return fields(names, of_stat(call.stat))
 
     # -- through buffers -----------------------------------------------------------------------------------------------
 
@@ -338,8 +331,8 @@ class File(Unique):
 
     def _transfer(self, name: str, view: memoryview, at: int, blocking: bool) -> int:
         call = self._call(name, buffer=view, offset=at)
-        woken = run(call, blocking)
-        return call.code if woken is SIGNED else woken
+        run(call, blocking)
+        return call.code
 
 
 def _offset(offset: int | None) -> int:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..._coroutines.books import Unique
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.operation import operation
 from ..._libuv.files import ARRIVED, Call
 from ..._libuv.files import Folder as Opened
@@ -21,6 +21,7 @@ TYPES = {
 }
 
 
+@waits
 def listdir(path: Path, *, blocking: bool = False) -> Folder:
     """Open a folder and return an iterator over its entries: pairs of name and type, in no order.
 
@@ -34,8 +35,8 @@ def listdir(path: Path, *, blocking: bool = False) -> Folder:
     """
     flag(blocking=blocking)
     opened = Opened()
-    woken = run(Call("opendir", path, folder=opened), blocking)
-    return Folder(path, opened, blocking) if woken is SIGNED else woken
+    run(Call("opendir", path, folder=opened), blocking)
+    return Folder(path, opened, blocking)
 
 
 class Folder(Unique):
@@ -85,17 +86,18 @@ class Folder(Unique):
         """Return the iterator itself."""
         return self
 
+    @waits
     def __next__(self) -> tuple[Any, str]:
         """Return the next entry. Suspends when more have to be read, unless blocking.
 
         Raises `Closed`, `BusyError` (another coroutine waits here, or the system is still at work for one that was
         cancelled), `NotYieldable`, or `UVError`: EIO, …
         """
-        if not self._entries and (woken := self._fill()) is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        if not self._entries:
+            self._fill()
         return self._entries.pop()
 
-    def _fill(self) -> Any:
+    def _fill(self) -> None:
         if self._over:
             raise StopIteration
         opened = self._opened
@@ -103,8 +105,7 @@ class Folder(Unique):
             raise Closed(f"the list of {self._path!r} is closed")
         if self._waiter is not None:
             raise BusyError(f"the list of {self._path!r} is in use: {self._waiter!r} waits for it")
-        if (woken := self._read(opened)) is not SIGNED:
-            return woken
+        self._read(opened)
         if self._opened is None:
             raise Closed(f"the list of {self._path!r} was closed by another coroutine", interrupted=True)
         self._entries = [(like(self._path, entry[1:]), TYPES[entry[0]]) for entry in opened.take()]
@@ -113,16 +114,15 @@ class Folder(Unique):
             self._opened, self._over = None, True
             _close(opened)
             raise StopIteration
-        return SIGNED
 
-    def _read(self, opened: Opened) -> Any:
+    def _read(self, opened: Opened) -> None:
         """Have libuv read entries, unless there are some that nobody took."""
         self._waiter = "a thread" if self._blocking else operation().coroutine
         try:
-            return run(Call("readdir", folder=opened), self._blocking)
+            run(Call("readdir", folder=opened), self._blocking)
         except UVError as error:
             if error.code == ARRIVED:
-                return SIGNED
+                return
             if error.name == "EBUSY":
                 raise BusyError(
                     f"the list of {self._path!r} is in use: libuv still reads for a cancelled call"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, overload
 
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._libuv.files import Call
 from ...errors import UVError
 from .request import Path, filebits, flag, like, run
@@ -164,6 +164,7 @@ def fileinfo(
 def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any: ...
 
 
+@waits
 def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any:
     """Return what is known about a file: a `FileInfo`, or if `names` are given one value, or a tuple of several.
 
@@ -182,31 +183,26 @@ def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = Fals
     wanted, values = set(names), {}
     if not names or wanted & STAT:
         call = Call("stat" if follow else "lstat", path)
-        if (woken := run(call, blocking)) is not SIGNED:
-            return woken
+        run(call, blocking)
         info = of_stat(call.stat)
         if not names:
             return info
         values = values_of(info)
     if wanted & _STATFS.keys():
         call = Call("statfs", path)
-        if (woken := run(call, blocking)) is not SIGNED:
-            return woken
+        run(call, blocking)
         values |= {name: get(call.statfs) for name, get in _STATFS.items()}
     for name, kind in (("realpath", "realpath"), ("target", "readlink")):
         if name in wanted:
             call = Call(kind, path)
-            woken = _run_link(call, blocking)
-            if woken is not SIGNED:
-                return woken
+            _run_link(call, blocking)
             values[name] = like(path, call.text()) if call.code >= 0 else None
     return chosen(names, values)
 
 
-def _run_link(call: Call, blocking: bool) -> Any:
+def _run_link(call: Call, blocking: bool) -> None:
     try:
-        return run(call, blocking)
+        run(call, blocking)
     except UVError as error:
-        if call.name == "readlink" and error.name == "EINVAL" and error.code == call.code:  # it is no link
-            return SIGNED
-        raise
+        if not (call.name == "readlink" and error.name == "EINVAL" and error.code == call.code):  # it is no link
+            raise

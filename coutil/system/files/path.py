@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._libuv import lib
 from ..._libuv.files import Call, encoded
 from .file import File
@@ -104,6 +104,7 @@ def makedir(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
     return _done(Call("mkdir", path, mode=bits(perm)), blocking)
 
 
+@waits
 def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = False) -> Any:
     """Make a folder, or a file, whose name is `prefix` (less than 250 bytes) and six random characters.
 
@@ -122,9 +123,7 @@ def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = F
     if len(template) > LONGEST_PREFIX:
         raise ValueError(f"prefix is longer than {LONGEST_PREFIX} bytes")
     call = Call("mkstemp" if wanted else "mkdtemp", template + b"XXXXXX")
-    woken = run(call, blocking)
-    if woken is not SIGNED:
-        return woken
+    run(call, blocking)
     path = like(prefix, call.text())
     if not wanted:
         return path

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
-from typing import Any
 
+from ..._coroutines.outcomes import waits
 from ..._coroutines.states import CLOSE_REQUEST
-from ..._coroutines.switching import SIGNED
 from ..._host import interruptible
 from ..._kernel.operation import Operation, operation
 from ..._libuv import lib
@@ -76,8 +75,8 @@ def moment(name: str, value: float | None) -> float:
 interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
 
 
-def run(call: Call, blocking: bool, own: Operation | None = None) -> Any:
-    """Run a call to its end; return SIGNED, or what an explicit resume brought. Suspends unless blocking.
+def run(call: Call, blocking: bool, own: Operation | None = None) -> None:
+    """Run a call to its end. Suspends unless blocking.
 
     Raises TypeError, `NotYieldable`, or what an error means.
     """
@@ -87,40 +86,34 @@ def run(call: Call, blocking: bool, own: Operation | None = None) -> Any:
     else:
         own = own or operation()
         try:
-            woken = (_request if call.awaits is None else _when_ready)(call, own)
+            (_request if call.awaits is None else _when_ready)(call, own)
         finally:
             if not call.started:
                 call.end()
-        if own.state is CLOSE_REQUEST:
-            return woken
     call.end()
     call.result()
-    return SIGNED
 
 
-def _when_ready(call: Call, own: Operation) -> Any:
+def _when_ready(call: Call, own: Operation) -> None:
     """Run a call when a thread of the pool need not wait."""
-    pointer = own.hub.loop.pointer
     while True:
         try:
-            woken = own.request(partial(call.await_ready, pointer), str(call), "epoll_ctl", call)
+            own.request(partial(call.await_ready, own.hub.loop.pointer), str(call), "epoll_ctl", call)
         except UVError:
             if own.state is CLOSE_REQUEST:  # somebody has thrown it
                 raise
             call.awaits = None  # nobody can wait for it, or there is no descriptor left for that
-        if own.state is not CLOSE_REQUEST:
-            call.started = False
-            woken = _request(call, own)
-        if own.state is CLOSE_REQUEST or call.code != _NOTHING or call.awaits is None:
-            return woken
+        call.started = False
+        _request(call, own)
+        if call.code != _NOTHING or call.awaits is None:
+            return
 
 
-def _request(call: Call, own: Operation) -> Any:
+def _request(call: Call, own: Operation) -> None:
     begin = partial(call.start, own.hub.loop.pointer)
-    while True:
-        woken = own.request(begin, str(call), call.syscall, call)
-        if own.state is CLOSE_REQUEST or call.code != AGAIN:
-            return woken
+    own.request(begin, str(call), call.syscall, call)
+    while call.code == AGAIN:
+        own.request(begin, str(call), call.syscall, call)
 
 
 @interruptible
@@ -130,7 +123,8 @@ def _block(call: Call) -> None:
         call.block()
 
 
+@waits
 def done(call: Call, blocking: bool, own: Operation | None = None) -> bool:
     """Run a call that brings nothing; return True, or what an explicit resume brought."""
-    woken = run(call, blocking, own)
-    return True if woken is SIGNED else woken
+    run(call, blocking, own)
+    return True

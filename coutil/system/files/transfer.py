@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..._coroutines.switching import SIGNED
 from ..._libuv import lib
 from ..._libuv.files import Call
 from ...errors import UVError
@@ -25,34 +24,34 @@ class Transfer:
     def __init__(self, source: File, blocking: bool) -> None:
         self.source, self.blocking = source, blocking
 
-    def by_system(self, offset: int, size: int) -> tuple[int, Any]:
-        """Return how many bytes the system has moved, 0 if it cannot (now), and how the wait has ended."""
+    def by_system(self, offset: int, size: int) -> int:
+        """Return how many bytes the system has moved, 0 if it cannot (now)."""
         raise NotImplementedError
 
-    def deliver(self, data: memoryview) -> Any:
-        """Write all of `data`; return how the wait has ended."""
+    def deliver(self, data: memoryview) -> None:
+        """Write all of `data`."""
         raise NotImplementedError
 
-    def move(self, offset: int, count: int) -> Any:
-        """Move up to `count` bytes; return how many there were, or what an explicit resume brought."""
+    def move(self, offset: int, count: int) -> int:
+        """Move up to `count` bytes; return how many there were."""
         left = count
         while left:
-            size, woken = self.by_system(offset, left)
-            if woken is SIGNED and not size:  # not so, or nothing is left: some files do not tell the system
-                size, woken = self._through_memory(offset, min(left, self.CHUNK))
-            if woken is not SIGNED:
-                return woken
+            size = self.by_system(offset, left)
+            if not size:  # not so, or nothing is left: some files do not tell the system
+                size = self._through_memory(offset, min(left, self.CHUNK))
             if not size:
                 break
             offset += size
             left -= size
         return count - left
 
-    def _through_memory(self, offset: int, size: int) -> tuple[int, Any]:
+    def _through_memory(self, offset: int, size: int) -> int:
         view = memoryview(bytearray(size))
         call = self.source._call("read", buffer=view, offset=offset)
-        woken = run(call, self.blocking)
-        return call.code, self.deliver(view[: call.code]) if woken is SIGNED and call.code else woken
+        run(call, self.blocking)
+        if call.code:
+            self.deliver(view[: call.code])
+        return call.code
 
 
 class ToFile(Transfer):
@@ -64,27 +63,25 @@ class ToFile(Transfer):
         super().__init__(source, blocking)
         self.target, self.able = target, True
 
-    def by_system(self, offset: int, size: int) -> tuple[int, Any]:
+    def by_system(self, offset: int, size: int) -> int:
         """The system refuses files that are opened to append, for instance."""
         if not self.able:
-            return 0, SIGNED
+            return 0
         source, target = self.source._descriptor, self.target._descriptor
         call = Call(
             "sendfile", users=(target, source), fd=target.number(), source=source.number(), offset=offset, size=size
         )
         try:
-            woken = run(call, self.blocking)
+            run(call, self.blocking)
         except UVError as error:
             if error.code != lib.UV_EBADF or call.code != lib.UV_EBADF:
                 raise
-            self.able, woken = False, SIGNED
-        return max(call.code, 0), woken
+            self.able = False
+        return max(call.code, 0)
 
-    def deliver(self, data: memoryview) -> Any:
+    def deliver(self, data: memoryview) -> None:
         """Several writes, if need be."""
         while data:
             call = self.target._call("write", buffer=data)
-            if (woken := run(call, self.blocking)) is not SIGNED:
-                return woken
+            run(call, self.blocking)
             data = data[call.code :]
-        return SIGNED

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..._coroutines.switching import SIGNED
 from ..._kernel.entries import Slotted
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
@@ -120,8 +119,8 @@ class Tree:
         self._todo.clear()
         self._todo.append((self._top, False))
 
-    def read(self) -> Any:
-        """Read the next folder, and watch those in it; return SIGNED, or what an explicit resume brought. Suspends.
+    def read(self) -> None:
+        """Read the next folder, and watch those in it. Suspends.
 
         Raises `UVError` if one cannot be watched, or read.
         """
@@ -129,14 +128,12 @@ class Tree:
         entries: list[tuple[bytes, bool]] = []
         if self._is_watched(node):
             try:
-                woken = self._list(node, entries)
+                self._list(node, entries)
             except UVError as error:
                 self._todo.popleft()
                 if error.name in GONE:
-                    return SIGNED
+                    return
                 raise
-            if woken is not SIGNED:
-                return woken
         self._todo.popleft()
         trouble: UVError | None = None
         for name, is_folder in entries:
@@ -149,37 +146,31 @@ class Tree:
                     trouble = error
         if trouble is not None:
             raise trouble
-        return SIGNED
 
-    def look(self, node: Node, name: bytes) -> Any:
-        """See what an entry is after it was made, moved or removed; return as `read` does. Suspends."""
+    def look(self, node: Node, name: bytes) -> None:
+        """See what an entry is after it was made, moved or removed. Suspends."""
         call = Call("lstat", self._full(joined(node.path, name)))
         try:
-            woken = run(call, False)
+            run(call, False)
         except UVError as error:
             if error.name not in GONE:
                 raise
-            woken, is_folder = SIGNED, False
+            is_folder = False
         else:
-            is_folder = woken is SIGNED and call.stat.st_mode & filebits.type == filebits.directory
-        if woken is not SIGNED:
-            return woken
+            is_folder = call.stat.st_mode & filebits.type == filebits.directory
         self._check()
         if is_folder:
             self._adopt(node, name, True)
         elif name in node.children:
             self._drop(node.children.pop(name))
-        return SIGNED
 
-    def _list(self, node: Node, entries: list[tuple[bytes, bool]]) -> Any:
+    def _list(self, node: Node, entries: list[tuple[bytes, bool]]) -> None:
         """Add the name of each entry, and whether it is a folder."""
         opened = Opened()
         path = self._full(node.path)
-        if (woken := run(Call("opendir", path, folder=opened), False)) is not SIGNED:
-            return woken
+        run(Call("opendir", path, folder=opened), False)
         while True:
-            if (woken := run(Call("readdir", folder=opened), False)) is not SIGNED:
-                return woken
+            run(Call("readdir", folder=opened), False)
             packed = opened.take()
             if not packed:
                 break
@@ -188,7 +179,6 @@ class Tree:
                 packed = opened.take()
         opened.close()
         self._check()
-        return SIGNED
 
     def _is_folder(self, path: bytes, entry: bytes) -> bool:
         """Some file systems do not tell: then it is looked up at once."""

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
 from ..._coroutines.books import Unique
+from ..._coroutines.outcomes import waits
 from ..._coroutines.states import O_ARMED, O_READY
-from ..._coroutines.switching import SIGNED
 from ..._kernel.handle import NOWHERE, Handle
 from ..._kernel.operation import lucky, operation
 from ..._libuv import error
@@ -125,13 +125,12 @@ class _Once(Handle):
         """Return whether `own` was resumed by us just now, and is to wait for the same."""
         return self.user is own and self.key == key and self.state is O_ARMED
 
+    @waits
     def wait_once(self) -> Any:
         """Return the next change, or what an explicit resume brings. Suspends unless there is one."""
         try:
             while (found := self.found()) is None:
-                if (woken := self.wait(1, _started)) is not SIGNED:
-                    self.close()
-                    return woken
+                self.wait(1, _started)
         except BaseException:
             self.close()
             raise
@@ -199,6 +198,7 @@ def watch(path: str | os.PathLike[str], recursive: bool = False, *, limit: int =
 def watch(path: bytes | os.PathLike[bytes], recursive: bool = False, *, limit: int = LIMIT) -> Watch[bytes]: ...
 
 
+@waits
 def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[Any]:
     """Watch a file, or a folder and its entries, from now on; return an iterator of all the `Change`s. Suspends.
 
@@ -214,17 +214,14 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[A
     flag(recursive=recursive)
     whole("limit", limit, 1, 2**31 - 1)
     call = Call("realpath", path)
-    if (woken := run(call, False)) is not SIGNED:
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    run(call, False)
     real = call.text()
     call = Call("stat", real)
-    if (woken := _named(path, run, call, False)) is not SIGNED:
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    _named(path, run, call, False)
     is_folder = call.stat.st_mode & filebits.type == filebits.directory
     base, only = (real, None) if is_folder else os.path.split(real)
     made: Watch[Any] = Watch(path, base, only, limit, recursive and is_folder)
-    if (woken := made._begin()) is not SIGNED:
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+    made._begin()
     return made
 
 
@@ -291,6 +288,7 @@ class Watch(Unique, Generic[AnyStr]):
         """Return the iterator itself."""
         return self
 
+    @waits
     def __next__(self) -> Change[AnyStr]:
         """Return the next change. Suspends unless one is there already.
 
@@ -308,52 +306,46 @@ class Watch(Unique, Generic[AnyStr]):
             while not self._changes:
                 if self._over:
                     raise StopIteration
-                if (woken := self._more()) is not SIGNED:
-                    return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-            if (woken := lucky(handle.hub)) is not True:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+                self._more()
+            lucky(handle.hub)
             if not self._changes:
                 raise handle.interruption()  # closed meanwhile
             return self._changes.popleft()
         finally:
             self._waiter = None
 
-    def _begin(self) -> Any:
+    def _begin(self) -> None:
         """Watch all folders below; close everything if that is not possible."""
         try:
             while self._tree is not None and self._tree.unread:
-                if (woken := self._tree.read()) is not SIGNED:
-                    self.close()
-                    return woken
+                self._tree.read()
         except BaseException:
             self.close()
             raise
-        return SIGNED
 
-    def _more(self) -> Any:
-        """Do one thing that may bring changes; return SIGNED, or what an explicit resume brought."""
+    def _more(self) -> None:
+        """Do one thing that may bring changes."""
         handle, tree = self._handle, self._tree
         if tree is not None and tree.unread:
-            return self._read(tree)
-        if self._lost:
+            self._read(tree)
+        elif self._lost:
             self._lost = False
             self._changes.append(Change(None, _LOST))
         elif self._raw:
-            return self._digest(*self._raw[0])
+            self._digest(*self._raw[0])
         elif raw := take(handle.pointer, handle.slot, TAKEN):
             self._raw.extend(_with_last(raw))
         else:
-            return handle.wait(1, _started)
-        return SIGNED
+            handle.wait(1, _started)
 
-    def _read(self, tree: Tree) -> Any:
+    def _read(self, tree: Tree) -> None:
         try:
-            return tree.read()
+            tree.read()
         finally:
             found, tree.found = tree.found, []
             self._changes.extend(Change(like(self._path, name), _EVENTS[RENAME]) for name in found)
 
-    def _digest(self, raw: Raw, is_last: bool) -> Any:
+    def _digest(self, raw: Raw, is_last: bool) -> None:
         """Make the first of the raw changes one that can be told."""
         slot, generation, kinds, name = raw
         node = self._handle.nodes.get((slot, generation))
@@ -366,9 +358,8 @@ class Watch(Unique, Generic[AnyStr]):
         elif kinds & ITSELF:
             self._digest_itself(kinds)
         else:
-            return self._digest_entry(node, name, kinds, is_last)
+            self._digest_entry(node, name, kinds, is_last)
         self._raw.popleft()
-        return SIGNED
 
     def _digest_itself(self, kinds: int) -> None:
         self._changes.append(Change(like(self._path, self._file or b"."), _EVENTS[kinds & 3]))
@@ -376,23 +367,20 @@ class Watch(Unique, Generic[AnyStr]):
             self._over = True
             self._handle.close()
 
-    def _digest_entry(self, node: Node, name: bytes, kinds: int, is_last: bool) -> Any:
+    def _digest_entry(self, node: Node, name: bytes, kinds: int, is_last: bool) -> None:
         try:
             if self._tree is not None and kinds & RENAME and is_last:
-                woken = self._tree.look(node, name)
-                if woken is not SIGNED:
-                    return woken
+                self._tree.look(node, name)
         except Closed:
             raise
         except UVError:
             self._tell(node, name, kinds)
+            self._raw.popleft()
             raise
         self._tell(node, name, kinds)
-        return SIGNED
 
     def _tell(self, node: Node, name: bytes, kinds: int) -> None:
         self._changes.append(Change(like(self._path, joined(node.path, name)), _EVENTS[kinds & 3]))
-        self._raw.popleft()
 
 
 def _with_last(raw: list[Raw]) -> list[tuple[Raw, bool]]:

@@ -12,11 +12,11 @@ import io
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..._coroutines.books import warn_in_finalizer
-from ..._coroutines.states import CLOSE_REQUEST
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import Resumed
 from ..._kernel.operation import begun, lucky, operation_in
 from ..._kernel.requests import SIZE, run
 from ..._libuv import error, lib
@@ -91,9 +91,10 @@ class _Buffered(Ending, io.BufferedIOBase):
 
     def _more(self, missing: int = 0) -> bool:
         """Receive, perhaps more than usually if much is missing; return whether there was anything."""
-        woken, data = self._stream._piece(max(self._size, min(missing, SIZE)))
-        if woken is not SIGNED:
-            raise error(lib.UV_ECANCELED, "uv_read_start")  # nobody expects here what an explicit resume brought
+        try:
+            data = self._stream._piece(max(self._size, min(missing, SIZE)))
+        except Resumed:
+            raise error(lib.UV_ECANCELED, "uv_read_start") from None  # what it brings, nobody expects here
         self._came += data
         return bool(data)
 
@@ -127,7 +128,8 @@ class _Buffered(Ending, io.BufferedIOBase):
                 self._written.clear()  # nobody will ever take it
             raise handle.failed(sent, "uv_write")
         elif not self._written:
-            lucky(handle.hub)
+            with suppress(Resumed):
+                lucky(handle.hub)
         else:
             self._queue(handle, sent > 0)
 
@@ -143,9 +145,10 @@ class _Buffered(Ending, io.BufferedIOBase):
             return code
 
         own = begun(handle.hub) if partly else operation_in(handle.hub)
-        run(own, handle, "send", start, "uv_write", pins=pins, partly=partly)
-        if own.state is CLOSE_REQUEST:
-            raise error(lib.UV_ECANCELED, "uv_write")  # as in `_more`
+        try:
+            run(own, handle, "send", start, "uv_write", pins=pins, partly=partly)
+        except Resumed:
+            raise error(lib.UV_ECANCELED, "uv_write") from None  # as in `_more`
 
     def _drop(self) -> None:
         """Nobody can wait until the rest of what was written is sent."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..._coroutines.attributes import Elsewhere
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import Resumed, waits
 from ..._kernel.handle import Handle
 from ..._kernel.operation import lucky
 from ..._kernel.requests import LARGEST, SIZE, connection, naming, take, write_rest
@@ -59,15 +59,17 @@ class ByteStream(Handled):
         handle = self._handle
         if handle.stash is not None:
             return self._take_stash(size)
-        woken = handle.wait(size, _read_start)
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        try:
+            handle.wait(size, _read_start)
+        except Resumed as resumed:
+            return resumed.value  # type: ignore[no-any-return]  # what an explicit resume brought
         count = handle.result
         if 0 < count <= size:
             where = handle.where
             return handle.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
         return self._unusual(count, size)
 
+    @waits
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
         """Wait for data and write them into buffer[start:stop]; return how many bytes, 0 at the end of the stream.
 
@@ -76,21 +78,19 @@ class ByteStream(Handled):
         """
         view = writable(buffer, start, stop)
         try:
-            woken, data = self._piece(min(len(view), LARGEST))
-            if woken is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            data = self._piece(min(len(view), LARGEST))
             view[: len(data)] = data
             return len(data)
         finally:
             view.release()
 
-    def _piece(self, size: int) -> tuple[Any, bytes]:
-        """Wait for at most `size` bytes; return SIGNED and these, or what an explicit resume brings."""
+    def _piece(self, size: int) -> bytes:
+        """Wait for at most `size` bytes; return them."""
         handle = self._handle
         if handle.stash is not None:
-            return SIGNED, self._take_stash(size)
-        woken = handle.wait(size, _read_start)
-        return woken, self._arrived(size) if woken is SIGNED else b""
+            return self._take_stash(size)
+        handle.wait(size, _read_start)
+        return self._arrived(size)
 
     def _arrived(self, size: int) -> bytes:
         """Return what the wait that is over brought."""
@@ -136,17 +136,26 @@ class ByteStream(Handled):
         if sent == size:
             hub = handle.hub
             hub.luck -= 1
-            return True if hub.luck > 0 else lucky(hub)
-        done: bool = write_rest(handle, "send", *readable(data, 0, None), sent)
-        return done
+            if hub.luck > 0:
+                return True
+        return self._send_rest(*readable(data, 0, None), sent)
 
     def _send_view(self, view: memoryview, at: Any) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
         handle = self._handle
-        sent = _try_write(handle.pointer, handle.slot, at, len(view))
-        done: bool = lucky(handle.hub) if sent == len(view) else write_rest(handle, "send", view, at, sent)
-        return done
+        return self._send_rest(view, at, _try_write(handle.pointer, handle.slot, at, len(view)))
 
+    @waits
+    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
+        """Wait until all of a view is sent, of which the system has taken `sent` bytes."""
+        handle = self._handle
+        if sent == len(view):
+            lucky(handle.hub)
+        else:
+            write_rest(handle, "send", view, at, sent)
+        return True
+
+    @waits
     def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
         """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.
 
@@ -155,14 +164,16 @@ class ByteStream(Handled):
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF
         (not open for reading), … Source: uv_fs_sendfile.
         """
-        return send_file(self, file, offset, count)  # type: ignore[no-any-return]  # what an explicit resume brought
+        return send_file(self, file, offset, count)
 
+    @waits
     def shutdown(self) -> bool:
         """End the sending side, after everything sent before; the peer reads the end of the stream. Suspends.
 
         Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
         """
-        return self._request("shutdown", lib.co_shutdown, "uv_shutdown")
+        self._request("shutdown", lib.co_shutdown, "uv_shutdown")
+        return True
 
     # -- through buffers -----------------------------------------------------------------------------------------------
 
@@ -225,12 +236,12 @@ class Listener(Handled):
         self._listening = True  # type: ignore[misc]  # a slot of the whole class
         return True
 
-    def _accept(self) -> Any:
-        """Wait for a connection; SIGNED: C holds one for us. Otherwise return what an explicit resume brought."""
+    def _accept(self) -> None:
+        """Wait for a connection, until C holds one for us."""
         handle = self._handle
         if not self._listening and not handle.closed:
             raise ValueError(f"{self!r} is not listening")
-        return connection(handle, "accept")
+        connection(handle, "accept")
 
 
 def accepted(listener: Handle, share: bool = False) -> Opening:

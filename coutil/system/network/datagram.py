@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..._coroutines.attributes import Elsewhere
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import Resumed, waits
 from ..._interpreter import get_ident
 from ..._kernel.operation import lucky
 from ..._kernel.requests import naming
@@ -110,12 +110,15 @@ class DatagramSocket(IPSocket):
         if size.__class__ is not int or size <= 0:
             size = checked_size(size)
         handle = self._handle
-        woken = handle.wait(1, _receive_start, "uv_udp_recv_start") if handle.stash is None else SIGNED
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        if handle.stash is None:
+            try:
+                handle.wait(1, _receive_start, "uv_udp_recv_start")
+            except Resumed as resumed:
+                return resumed.value  # type: ignore[no-any-return]  # what an explicit resume brought
         data, _, port, scope, binary = self._next()
         return (data if len(data) <= size else data[:size]), Address(self._domain, binary, port, scope)
 
+    @waits
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> tuple[int, Address, bool]:
         """Wait for a datagram and write it into buffer[start:stop]; return its size there, its sender, and whether it
         was cut to fit.
@@ -126,9 +129,8 @@ class DatagramSocket(IPSocket):
         view = writable(buffer, start, stop)
         try:
             handle = self._handle
-            woken = handle.wait(1, _receive_start, "uv_udp_recv_start") if handle.stash is None else SIGNED
-            if woken is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            if handle.stash is None:
+                handle.wait(1, _receive_start, "uv_udp_recv_start")
             data, cut, port, scope, binary = self._next()
             size = min(len(data), len(view))
             view[:size] = data[:size]
@@ -198,8 +200,9 @@ class DatagramSocket(IPSocket):
         if sent >= 0:
             hub = handle.hub
             hub.luck -= 1
-            return True if hub.luck > 0 else lucky(hub)
-        return self._send_later(*readable(data, 0, None), (binary, port, scope), sent)
+            if hub.luck > 0:
+                return True
+        return self._send_rest(*readable(data, 0, None), (binary, port, scope), sent)
 
     def _destination(self, address: Address | None) -> Destination:
         """Return where to send, in the rarer cases."""
@@ -214,18 +217,22 @@ class DatagramSocket(IPSocket):
     def _send_view(self, view: memoryview, at: Any, to: Destination) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
         handle = self._handle
-        sent = _try_send(handle.pointer, handle.slot, at, len(view), *to)
-        return lucky(handle.hub) if sent >= 0 else self._send_later(view, at, to, sent)
+        return self._send_rest(view, at, to, _try_send(handle.pointer, handle.slot, at, len(view), *to))
 
-    def _send_later(self, view: memoryview, at: Any, to: Destination, code: int) -> bool:
-        """Queue what the system did not take at once."""
+    @waits
+    def _send_rest(self, view: memoryview, at: Any, to: Destination, sent: int) -> bool:
+        """Queue a view if the system did not take it at once."""
         handle = self._handle
+        if sent >= 0:
+            lucky(handle.hub)
+            return True
         peer = None if to[0] is NULL else Address(self._domain, *to)
         with naming(peer, "uv_udp_send", handle):
-            if code != _EAGAIN:
-                raise handle.failed(code, "uv_udp_send")
+            if sent != _EAGAIN:
+                raise handle.failed(sent, "uv_udp_send")
             what = "send" if peer is None else f"send to {peer}"
-            return self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
+            self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
+        return True
 
     # -- options ----------------------------------------------------------------------------------------------------
 

@@ -75,10 +75,9 @@ class Handled(Unique):
         """Call C on our handle; raise what its code means."""
         return call(self._handle, function, syscall, *arguments)
 
-    def _request(self, what: str, function: Any, syscall: str, *arguments: Any, **options: Any) -> bool:
+    def _request(self, what: str, function: Any, syscall: str, *arguments: Any, **options: Any) -> None:
         """Run a request on our handle to its end."""
-        done: bool = request(self._handle, what, function, syscall, *arguments, **options)
-        return done
+        request(self._handle, what, function, syscall, *arguments, **options)
 
 
 def checked_size(size: object) -> int:

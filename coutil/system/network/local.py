@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from ..._coroutines.states import ARMED
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.handle import Handle
 from ..._kernel.operation import operation
 from ..._libuv import error, lib
@@ -113,6 +112,7 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         if opening is not None:
             self._handle.remember()
 
+    @waits
     def connect(self, address: Path) -> bool:
         """Connect to `address`; return True, or what an explicit resume brings. Suspends.
 
@@ -129,16 +129,13 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         pause, longest = _PAUSES
         while True:
             try:
-                done = self._request(what, lib.co_local_connect, "connect", name, len(name), failed=failed)
+                self._request(what, lib.co_local_connect, "connect", name, len(name), failed=failed)
                 self._handle.remember()
-                return done
+                return True
             except BlockingIOError as error:
                 if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
                     raise
-            own = operation()
-            woken = own.sleep(pause)
-            if own.state is not ARMED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            operation().sleep(pause)
             pause = min(pause * 2, longest)
 
 
@@ -153,6 +150,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
         self._listening = False
         super().__init__(domain, *(opening or _new("local")))  # libuv's share handles cannot listen
 
+    @waits
     def accept(self) -> LocalStreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
@@ -161,9 +159,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
         Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
-        woken = self._accept()
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        self._accept()
         return LocalStreamSocket(self._domain, accepted(self._handle))
 
 

@@ -23,9 +23,9 @@ from socket import (
     SOCK_STREAM,
 )
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Literal, NamedTuple, Self, overload
 
-from ..._coroutines.states import FREED
+from ..._coroutines.outcomes import waits
 from ..._kernel.operation import operation
 from ..._libuv import error as _error
 from ..._libuv import lib
@@ -163,6 +163,7 @@ def _domain(plain: Plain) -> Domain:
     return "ipv6" if len(plain.binary) == 16 else "ipv4"
 
 
+@waits
 def findaddr(
     name: str | bytes | None = None,
     service: str | int | None = None,
@@ -200,8 +201,7 @@ def findaddr(
         flags |= AI_PASSIVE
     family = AF_INET6 if mapped or (ipv6 and not ipv4) else AF_INET if ipv4 and not ipv6 else 0
     kind = 0 if stream is datagram else SOCK_STREAM if stream else SOCK_DGRAM
-    woken, found = _find(host, port, family, kind, flags)
-    return woken if found is None else Addresses(found[0], passive)
+    return Addresses(_find(host, port, family, kind, flags)[0], passive)
 
 
 def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes | None]:
@@ -246,6 +246,7 @@ def nameaddr(
 ) -> str: ...
 
 
+@waits
 def nameaddr(
     what: Address | int | str | bytes,
     *,
@@ -274,17 +275,15 @@ def nameaddr(
 
     if isinstance(what, Address):
         plain = Plain(what.binary, what.port, what.scope)
-        woken, names = _name(plain, chosen | NI_NAMEREQD)
-        return woken if names is None else (decoded(names[0]), names[1])
+        host, service = _name(plain, chosen | NI_NAMEREQD)
+        return decoded(host), service
     if isinstance(what, int) and not isinstance(what, bool):
         if not 0 <= what <= 65535:
             raise ValueError(f"a port must be 0 to 65535, not {what}")
-        woken, names = _name(Plain(bytes(4), what, 0), chosen | NI_NUMERICHOST)
-        return woken if names is None else names[1]
+        return _name(Plain(bytes(4), what, 0), chosen | NI_NUMERICHOST)[1]
     if isinstance(what, bool) or not isinstance(what, str | bytes):
         raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
-    woken, found = _find(checked_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)
-    return woken if found is None else decoded(found[1])
+    return decoded(_find(checked_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)[1])
 
 
 def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
@@ -312,34 +311,29 @@ def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
 
 def _find(
     host: bytes | None, port: bytes | None, family: int = 0, kind: int = 0, flags: int = 0
-) -> tuple[Any, tuple[list[tuple[bool, Plain]], str] | None]:
-    """Return what the wait brought; and the addresses and the canonical name, None after an explicit resume."""
+) -> tuple[list[tuple[bool, Plain]], str]:
+    """Return the addresses and the canonical name."""
     lookup = Lookup(host, port, family, kind, 0, flags | (AI_NUMERICSERV if port is not None and port.isdigit() else 0))
     try:
-        woken, done = _request(lookup)
+        _request(lookup)
     except UVError as error:
         unknown = port if host is None or error.name == "EAI_SERVICE" else host
         error.filename = unknown.decode() if unknown is not None else None  # what its text ends with
         raise
-    if not done:
-        return woken, None
     found, canonical = lookup.found()
     entries = [(one.socktype == SOCK_STREAM, one.plain()) for one in found if one.socktype in (SOCK_STREAM, SOCK_DGRAM)]
     if not entries:
         raise _error(lib.UV_EAFNOSUPPORT, "uv_getaddrinfo", host.decode() if host is not None else None)
-    return woken, (entries, canonical)
+    return entries, canonical
 
 
-def _name(plain: Plain, flags: int) -> tuple[Any, tuple[str, str] | None]:
-    """Return what the wait brought; and the names of the host and the service, None after an explicit resume."""
+def _name(plain: Plain, flags: int) -> tuple[str, str]:
+    """Return the names of the host and the service."""
     naming = Naming(plain, flags)
-    woken, done = _request(naming)
-    return woken, naming.names() if done else None
+    _request(naming)
+    return naming.names()
 
 
-def _request(call: Lookup | Naming) -> tuple[Any, bool]:
-    """Run a request; return what the wait brought, and whether it is done."""
+def _request(call: Lookup | Naming) -> None:
     own = operation()
-    pointer = own.hub.loop.pointer
-    woken = own.request(partial(call.start, pointer), str(call), call.syscall, call)
-    return woken, own.state is FREED
+    own.request(partial(call.start, own.hub.loop.pointer), str(call), call.syscall, call)

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..._coroutines.states import CLOSE_REQUEST
-from ..._coroutines.switching import SIGNED
-from ..._kernel.operation import operation
 from ..._kernel.requests import write_rest
 from ..._libuv import lib
 from ..._libuv.buffers import readable
@@ -31,7 +28,7 @@ _UNABLE = (lib.UV_EINVAL, lib.UV_ENOSYS)
 PIECE = 1 << 22  # bytes that the pool sends in one call
 
 
-def send_file(stream: Any, file: File, offset: int, count: int | None) -> Any:
+def send_file(stream: Any, file: File, offset: int, count: int | None) -> int:
     """See `ByteStream.send_file`."""
     if not isinstance(file, File):
         raise TypeError(f"file must be a File, not {file!r}")
@@ -72,10 +69,10 @@ class _ToStream(Transfer):
         blocks = os.get_blocking(output.number())  # others use it, too: the pool would wait for the peer
         self.stream, self.output, self.able = stream, output, not blocks
 
-    def by_system(self, offset: int, size: int) -> tuple[int, Any]:
+    def by_system(self, offset: int, size: int) -> int:
         """Nothing, if the stream is full, or if this is no file that the system sends."""
         if not _queue_is_empty(self.stream._handle) or not self.able:
-            return 0, SIGNED
+            return 0
         output, source = self.output, self.source._descriptor
         values: dict[str, Any] = {
             "fd": output.number(),
@@ -87,16 +84,14 @@ class _ToStream(Transfer):
         call = Call("sendfile", users=(output, source), **values)
         call.ours = True
         try:
-            woken = run(call, False)
+            run(call, False)
         except UVError:
             if call.code not in (lib.UV_EAGAIN, *_UNABLE):
                 raise
             self.able = call.code == lib.UV_EAGAIN
-            return 0, SIGNED
-        return call.code, woken
+            return 0
+        return call.code
 
-    def deliver(self, data: memoryview) -> Any:
+    def deliver(self, data: memoryview) -> None:
         """Through libuv's queue, which waits for the stream."""
-        woken = write_rest(self.stream._handle, "send", *readable(data, 0, None), 0)
-        given_up = woken is not True or operation().state is CLOSE_REQUEST
-        return woken if given_up else SIGNED
+        write_rest(self.stream._handle, "send", *readable(data, 0, None), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.hub import Hub
 from ..._kernel.requests import LARGEST, SIZE
 from ..._libuv import lib
@@ -40,11 +40,12 @@ class Sharing(ByteStream):
         self._limit()
         return data
 
-    def _piece(self, size: int) -> tuple[Any, bytes]:
+    def _piece(self, size: int) -> bytes:
         found = super()._piece(size)
         self._limit()
         return found
 
+    @waits
     def receive_stream(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:
         """Wait for data; return them, and the stream, listener or datagram socket that came along, or None.
 
@@ -61,8 +62,8 @@ class Sharing(ByteStream):
             return b"", taken
         if handle.stash is not None:
             return self._take_stash(size), None
-        woken = handle.wait(size, _read_start)
-        return (self._arrived(size), self._taken()) if woken is SIGNED else woken
+        handle.wait(size, _read_start)
+        return self._arrived(size), self._taken()
 
     def _taken(self) -> Travelling | None:
         """Return the next socket that has come; descriptors of other kinds are closed."""
@@ -79,6 +80,7 @@ class Sharing(ByteStream):
         while (fd := lib.co_share_take(handle.pointer, handle.slot, _WAITING + 1)) >= 0:
             os.close(fd)
 
+    @waits
     def send(self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None) -> bool:
         """Send data[start:stop], and a `stream`, listener or datagram socket along with the first byte; return True.
 
@@ -103,7 +105,8 @@ class Sharing(ByteStream):
             raise passed.failed(lib.CO_FOREIGN, "uv_write2")
         if isinstance(stream, Listener) and not lib.co_kind(stream.fileno()) & lib.CO_FD_LISTENS:
             raise ValueError(f"{stream!r} is not listening: it would arrive as a stream")
-        return self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, pins=view)
+        self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, pins=view)
+        return True
 
 
 class ShareStreamSocket(Sharing, LocalStreamSocket):
@@ -125,11 +128,10 @@ class SharePassiveSocket(LocalPassiveSocket):
         """Open a socket, or take one that exists. Raises `UVError`."""
         super().__init__(domain, opening)
 
+    @waits
     def accept(self) -> ShareStreamSocket:
         """Wait for a connection and return it. As `LocalPassiveSocket.accept`."""
-        woken = self._accept()
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        self._accept()
         return ShareStreamSocket("share", accepted(self._handle, share=True))
 
 

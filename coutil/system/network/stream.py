@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ..._coroutines.attributes import Elsewhere
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.requests import naming
 from ..._libuv import lib
 from ...errors import UVError
@@ -38,6 +38,7 @@ class StreamSocket(IPSocket, ByteStream):
         if opening is not None:
             self._handle.remember()
 
+    @waits
     def connect(self, address: Address) -> bool:
         """Connect to `address`; return True. Suspends.
 
@@ -49,7 +50,7 @@ class StreamSocket(IPSocket, ByteStream):
         before, self._unsure = self._unsure, True
         try:
             with naming(address, "uv_tcp_connect", self._handle if self._bound else None):
-                done = self._request(f"connect to {address}", lib.co_connect, "uv_tcp_connect", packed)
+                self._request(f"connect to {address}", lib.co_connect, "uv_tcp_connect", packed)
         except UVError as error:
             self._unsure = before if error.name == "EISCONN" else True
             raise
@@ -58,7 +59,7 @@ class StreamSocket(IPSocket, ByteStream):
             raise
         self._unsure = False
         self._handle.remember()
-        return done
+        return True
 
     def _ended(self, code: int) -> bytes:
         """Tell the end of a connection from there being none: after one was refused Linux brings an end as well."""
@@ -99,6 +100,7 @@ class PassiveSocket(IPSocket, Listener):
         self._listening = False
         super().__init__(domain, *(opening or _new(domain)))
 
+    @waits
     def accept(self) -> StreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
@@ -107,9 +109,7 @@ class PassiveSocket(IPSocket, Listener):
         Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
-        woken = self._accept()
-        if woken is not SIGNED:
-            return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+        self._accept()
         return StreamSocket(self._domain, accepted(self._handle))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._coroutines.states import FREED
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.operation import lucky, operation
 from ..environment import Path
 from .process import Process, spec_of
@@ -14,6 +13,7 @@ from .spec import ExecSpec, StandardStream, is_pipe, program_of
 __all__ = ["execute"]
 
 
+@waits
 def execute(
     command: Path | ExecSpec,
     *arguments: Path,
@@ -36,10 +36,8 @@ def execute(
         raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
     program_of(spec)  # raises
     own = operation()
-    if own.state is not FREED and (woken := own.released("execute")) is not SIGNED:
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-    if (woken := lucky(own.hub)) is not True:  # programs that cannot be started leave pipes for the loop to close
-        return woken  # type: ignore[no-any-return]  # the same
+    own.released("execute")
+    lucky(own.hub)  # programs that cannot be started leave pipes for the loop to close
     if own.coroutine.cancelled is not None:
         own.coroutine.cancelled._refuse_start(own.coroutine, "execute")
     return Process(spec).wait()

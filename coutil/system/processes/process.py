@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..._coroutines.books import Unique, foreign
-from ..._coroutines.states import FREED
-from ..._coroutines.switching import SIGNED
+from ..._coroutines.outcomes import waits
 from ..._kernel.entries import NOBODY, Entry
 from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
@@ -68,11 +67,11 @@ class _Exit(Awaited, Entry):
         if operation().hub is not self.hub:
             raise foreign(self.title, self.hub.home.thread)
 
-    def wait(self, own: Operation, what: object) -> Any:
-        """Wait for the end; return True, or what an explicit resume brings."""
+    def wait(self, own: Operation, what: object) -> None:
+        """Wait for the end."""
         try:
             self.hub.loop.want[self.slot] = 1
-            return super().wait(own, what)
+            super().wait(own, what)
         except BaseException:
             self.left()
             raise
@@ -155,6 +154,7 @@ class Process(Unique):
         """Our end of the pipe from the standard error; None if that is no pipe, or comes by `stdout`, too."""
         return self._pipes[2]
 
+    @waits
     def wait(self, *, timeout: float | None = None) -> tuple[str, int]:
         """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
 
@@ -171,12 +171,9 @@ class Process(Unique):
         if exit_.status is None:
             exit_.check()
             own = operation()
-            if own.state is not FREED and (woken := own.released(str(exit_))) is not SIGNED:
-                return woken  # type: ignore[no-any-return]  # what an explicit resume brought
+            own.released(str(exit_))
         if exit_.status is None:
-            woken = exit_.wait(own, exit_)
-            if woken is not True:
-                return woken  # type: ignore[no-any-return]  # the same
+            exit_.wait(own, exit_)
         return exit_.outcome()
 
     def kill(self, signal: str | int = "terminate") -> bool:
