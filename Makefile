@@ -18,7 +18,7 @@ BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
 PIP    := $(RUN) -m pip --quiet --no-input --disable-pip-version-check
 PYTEST := COUTIL_DEBUG=1 $(RUN) -m pytest -q
-NATIVE := $(wildcard coutil/_libuv/*.h) $(filter-out %/_lib.c,$(wildcard coutil/_libuv/*.c)) coutil/_libuv/build.py
+NATIVE := $(wildcard coutil/_libuv/c/*.[ch]) coutil/_libuv/build.py
 
 # uvloop's source distributions carry libuv's source: 0.21.0 that of 1.48.0, 0.23.0 that of 1.52.1.
 UVLOOP ?= 0.23.0
@@ -62,6 +62,7 @@ tsan: sanitized      ## what several threads use, under ThreadSanitizer; tests/t
 # write to. CPython leaks at its end, and greenlet copies stacks. greenlet's exceptions in C++ need their library first.
 SANITIZED = build/$(SANITIZER)
 sanitized: install
+	@rm -rf $(SANITIZED)/coutil/_libuv/c  # all files in it are compiled: none must be left from before
 	@mkdir -p $(SANITIZED)
 	@git ls-files --cached --others --exclude-standard | grep --invert-match pyproject.toml | \
 	    tar --create --files-from - | tar --extract --directory $(SANITIZED)
@@ -113,7 +114,7 @@ wheel: install   ## dist/coutil-*.whl
 
 clean:           ## remove everything that these targets made
 	rm -rf $(VENV) build dist benchmarks/build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f coutil/_libuv/_lib.c coutil/_libuv/*.o coutil/_libuv/*.so
+	rm -f coutil/_libuv/_lib.c coutil/_libuv/*.o coutil/_libuv/c/*.o coutil/_libuv/*.so
 	find coutil tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # -- set-up

@@ -61,7 +61,22 @@ KERNEL = {
 BUILDER = PACKAGE / "_libuv" / "build.py"  # never imported by the package
 SWITCHES = {PACKAGE / "_coroutines" / name for name in ("runner.py", "switching.py")}
 
-MODULE_LINES = 500
+C_FILES = sorted((PACKAGE / "_libuv" / "c").glob("*.[ch]"))
+PRIVATE_HEADER = PACKAGE / "_libuv" / "c" / "uv_private.h"
+
+# Private fields of libuv's structures, as they are used; and the names that libuv keeps for itself.
+PRIVATE_FIELDS = re.compile(
+    r"""\buv__\w+ | (?:->|\.)(?:
+    io_watcher | watchers | nwatchers | nfds | watcher_queue | pending_queue | pevents | backend_fd | emfile_fd |
+    inotify_fd | wd | stop_flag | timer_heap | heap_node | closing_handles | next_closing | wq | wq_mutex | wq_async |
+    work_req | retcode | child_watcher | signal_cb | caught_signals | dispatched_signals | async_cb | pending |
+    connect_req | shutdown_req | write_queue | write_completed_queue | connection_cb | delayed_error | accepted_fd |
+    queued_fds | read_cb | alloc_cb | recv_cb | poll_cb | poll_ctx | timer_cb | internal_fields | active_reqs |
+    active_handles )\b""",
+    re.VERBOSE,
+)
+
+MODULE_LINES = 500  # of C files, too
 FUNCTION_CODE_LINES = 45
 KERNEL_CODE_LINES = 2419  # of both folders: a ratchet, lower it when something shrinks
 
@@ -288,6 +303,85 @@ def test_the_same_files_make_greenlets():
     assert wrong == []
 
 
+# -- the C files: NAME.h declares what others use of NAME.c
+
+
+@cache
+def c_code(path):
+    """Return the text of a C file without comments and strings, with as many lines."""
+    text = path.read_text(encoding="ascii")
+    text = re.sub(r"/\*.*?\*/", lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL)
+    return re.sub(r'"(?!\w+\.h")(?:[^"\\\n]|\\.)*"', '""', text)
+
+
+def c_functions(code, ending):
+    """Return (storage, name) of what is declared (ending `;`) or defined (`{`) at the left margin of C code."""
+    head = r"^(static |extern |)(?!typedef|else|return)(?:const )?(?:struct )?\w[\w ]*[ *]+(\w+)\([^;{}]*\)\s*"
+    return [(found[1].strip(), found[2]) for found in re.finditer(head + re.escape(ending), code, re.MULTILINE)]
+
+
+def test_c_includes_point_down():
+    """A file and its header are one unit. What a file calls above itself is a function of a co_kind."""
+    graph = {path.stem.removesuffix(".cdef"): set() for path in C_FILES}
+    for path in C_FILES:
+        used = {name.removesuffix(".h") for name in re.findall(r'^#include "(.+)"', c_code(path), re.MULTILINE)}
+        graph[path.stem.removesuffix(".cdef")] |= used - {path.stem}
+    assert all(used <= set(graph) for used in graph.values())
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_c_files_declare_in_headers_only():
+    wrong = [
+        f"{place(path, 1)} declares {name}"
+        for path in C_FILES
+        if path.suffix == ".c"
+        for storage, name in c_functions(c_code(path), ";")
+        if storage != "static"
+    ]
+    assert wrong == []
+
+
+def test_c_headers_declare_what_their_file_defines():
+    by_cffi = {"co_thread_run", "co_work_call"}  # Python's functions
+    for path in C_FILES:
+        header = path.with_suffix(".h")
+        if path.suffix == ".c":
+            defined = {name for storage, name in c_functions(c_code(path), "{") if storage != "static"}
+            declared = {name for storage, name in c_functions(c_code(header), ";")}
+            assert defined == declared - by_cffi, path.name
+            assert all(name.startswith("co_") for name in defined), path.name
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("int fd = stream->io_watcher.fd;", True),
+        ("void f(uv__io_t *one);", True),
+        ("loop->uv.backend_fd = 1;", True),
+        ("uv_backend_fd(&loop->uv);", False),
+        ("if (!uv->write_queue_size) return;", False),
+        ("loop->child_watchers = one;", False),
+    ],
+)
+def test_what_is_private(code, verdict):
+    assert bool(PRIVATE_FIELDS.search(code)) is verdict
+
+
+def test_private_fields_of_libuv_are_in_one_file():
+    wrong = [
+        f"{place(path, number)}: {line.strip()}"
+        for path in C_FILES
+        if path != PRIVATE_HEADER
+        for number, line in enumerate(c_code(path).splitlines(), 1)
+        if PRIVATE_FIELDS.search(line)
+    ]
+    assert PRIVATE_FIELDS.search(c_code(PRIVATE_HEADER))
+    assert wrong == []
+
+
 # -- sizes and docstrings
 
 
@@ -306,6 +400,12 @@ def test_functions_fit_on_a_screen():
 def test_modules_can_be_read_at_once():
     lengths = {place(p, 1): p.read_text(encoding="utf-8").count("\n") for p in modules().values()}
     assert {module: length for module, length in lengths.items() if length > MODULE_LINES} == {}
+
+
+def test_c_files_can_be_read_at_once():
+    lengths = {place(path, 1): path.read_text(encoding="ascii").count("\n") for path in C_FILES}
+    assert len(lengths) > 80
+    assert {path: length for path, length in lengths.items() if length > MODULE_LINES} == {}
 
 
 def test_the_kernel_can_be_read_in_one_sitting():

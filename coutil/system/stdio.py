@@ -184,7 +184,7 @@ def standard(name: str) -> Standard | None:
 
 
 def _made(number: int, name: str) -> Standard | None:
-    kind = lib.co_kind(number)
+    kind = lib.co_kind_of(number)
     maker = _MAKERS.get(kind & ~lib.CO_FD_LISTENS)
     if maker is None:
         warnings.warn(f"{name} is closed, or of a kind that cannot be waited for", RuntimeWarning, stacklevel=4)

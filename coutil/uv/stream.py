@@ -85,7 +85,7 @@ class Stream(Handle):
         if self._state() & lib.CO_PENDING:
             self._flush_later()
         else:
-            self._c(lib.co_listener_flow, "uv_listen", True)
+            self._c(lib.co_listener_push, "uv_listen", True)
 
     def _event(self, result: int, where: int) -> Call | None:
         if self._listening:
@@ -99,7 +99,7 @@ class Stream(Handle):
         """Accept a connection for the handler; return the call that tells it. None: there is none, or no handler."""
         own = self._own
         if self.__dict__.get("onconnection") is None and self.onconnection is None:
-            lib.co_listener_flow(own.pointer, own.slot, False)
+            lib.co_listener_push(own.pointer, own.slot, False)
             return None
         code = result if result < 0 else lib.co_listener_take(own.pointer, own.slot)
         if code in (0, lib.UV_EAGAIN):  # the handler knows of it; or it is gone, and perhaps elsewhere

@@ -274,7 +274,7 @@ class UDP(Handle):
         Raises `Closed`, `UVError`: EALREADY (started already), … Source: uv_udp_recv_start.
         """
         self._own.usable()
-        self._c(lib.co_raw_udp_flow, "uv_udp_recv_start", True)
+        self._c(lib.co_raw_udp_push, "uv_udp_recv_start", True)
         self._flowing = True
         if self._kept:
             self._own.later(len(self._kept))
@@ -285,7 +285,7 @@ class UDP(Handle):
         Raises `Closed`. Source: uv_udp_recv_stop.
         """
         self._flowing = False
-        self._c(lib.co_raw_udp_flow, "uv_udp_recv_stop", False)
+        self._c(lib.co_raw_udp_push, "uv_udp_recv_stop", False)
 
     @waits
     def recv(self) -> Any:

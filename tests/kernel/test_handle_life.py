@@ -196,13 +196,11 @@ def test_no_python_runs_inside_libuv() -> None:
     What C may call runs in a thread that libuv has started for it, and no loop has a frame there.
     """
     folder = Path(_libuv.__file__).parent
-    declared = (folder / "uv.cdef.h").read_text(encoding="ascii")
-    shim = (folder / "shim.c").read_text(encoding="ascii")
+    native = {path: path.read_text(encoding="ascii") for path in (folder / "c").iterdir()}
     ours = {path: path.read_text(encoding="utf-8") for path in folder.parent.rglob("*.py")}
-    assert "int co_step(co_loop *" in declared
-    assert "extern" not in declared
-    assert re.findall(r"#include\s*[<\"]Python\.h", shim) == []
-    assert {path.name for path in folder.glob("*.h") if "extern" in path.read_text("ascii")} <= IN_THREADS
+    assert "int co_step(co_loop *" in native[folder / "c" / "step.h"]
+    assert [path.name for path, text in native.items() if re.search(r"#include\s*[<\"]Python\.h", text)] == []
+    assert {path.name for path, text in native.items() if 'extern "Python' in text} <= IN_THREADS
     assert {path.name for path, text in ours.items() if "def_extern" in text} <= IN_THREADS
     assert re.findall(r"\b(ffi\.callback|new_handle|from_handle)\b", "\n".join(ours.values())) == []
 

@@ -103,7 +103,7 @@ class Sharing(ByteStream):
             raise passed.unusable()
         if passed.hub is not handle.hub:
             raise passed.failed(lib.CO_FOREIGN, "uv_write2")
-        if isinstance(stream, Listener) and not lib.co_kind(stream.fileno()) & lib.CO_FD_LISTENS:
+        if isinstance(stream, Listener) and not lib.co_kind_of(stream.fileno()) & lib.CO_FD_LISTENS:
             raise ValueError(f"{stream!r} is not listening: it would arrive as a stream")
         self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, pins=view)
         return True
@@ -144,7 +144,7 @@ def adopted(fd: int, share: bool = False, hub: Hub | None = None) -> Travelling 
     share: make a share stream of a Unix socket. hub: whose it is; None: the caller's.
     Raises `UVError`; the descriptor is closed then, too.
     """
-    found = lib.co_kind(fd)
+    found = lib.co_kind_of(fd)
     kind, passive = found & ~lib.CO_FD_LISTENS, found != found & ~lib.CO_FD_LISTENS
     shares = share and found == lib.CO_FD_LOCAL
 

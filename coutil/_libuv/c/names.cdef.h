@@ -1,0 +1,6 @@
+/* Names of hosts and services. Families, types of sockets and flags are the system's. */
+
+#define UV_EAFNOSUPPORT ...
+#define CO_INET6 ...
+
+typedef struct { int family, socktype, protocol, port; uint32_t scope; char binary[16]; ...; } co_found;

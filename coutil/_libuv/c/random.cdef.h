@@ -1,0 +1,3 @@
+/* Random bytes. */
+
+#define UV_E2BIG ...

@@ -1,0 +1,6 @@
+/* Handles as libuv has them, for coutil.uv. Every start and stop brings a new generation. */
+
+#define UV_LOOP_BLOCK_SIGNAL ...
+#define UV_METRICS_IDLE_TIME ...
+
+typedef ... co_handle; /* opaque: for co_async_send, which may be called in any thread until the handle is closed */

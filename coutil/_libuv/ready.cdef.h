@@ -1,1 +1,0 @@
-int co_ready_start(co_loop *loop, uint32_t slot, uint32_t generation, int fd, int writing);

@@ -1,5 +1,0 @@
-/* Signal handles as libuv has them, for coutil.uv. */
-
-int co_raw_signal_new(co_loop *loop, uint32_t slot, uint32_t generation);
-int co_raw_signal_start(co_loop *loop, uint32_t slot, uint32_t generation, int number, int once);
-int co_raw_signal_stop(co_loop *loop, uint32_t slot, uint32_t generation);

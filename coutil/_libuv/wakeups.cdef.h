@@ -1,3 +1,0 @@
-#define CO_LOOK ...
-int co_watch_wakeups(co_loop *loop, int fd);
-void co_wakeups_next(int fd);
