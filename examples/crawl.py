@@ -1,8 +1,8 @@
-"""Fifty connections under one deadline: when the time is up, those that have got no answer yet are cut, all at once.
+"""Fifty connections under one deadline: when the time is up, those that have no answer yet are cancelled, all at once.
 
     python examples/crawl.py --connections 50 --hanging 7 --limit 0.5
 
-The server runs in the same process, and keeps silent to some. A scope ends when all of its children have ended; a
+The server runs in the same process, and does not answer some. A scope ends when all of its children have ended; a
 deadline around it raises at every wait inside it, so that the `with` blocks of the children close their sockets.
 """
 
@@ -14,26 +14,26 @@ from coutil.scopes import move_on_after, scope
 
 
 def serve(server, children, hanging):
-    """Answer each connection but the first `hanging` ones, in coroutines of their own."""
+    """Answer each connection but the first `hanging` ones, each in its own coroutine."""
     for number in count():
         children.spawn(ignore if number < hanging else answer, server.accept())
 
 
 def answer(stream):
-    """Send back what arrives first."""
+    """Send back the data that arrive first."""
     with stream:
         stream.send(stream.receive())
 
 
 def ignore(stream):
-    """Receive until the client has had enough."""
+    """Receive until the client closes the connection."""
     with stream:
         while stream.receive():
             pass
 
 
 def fetch(address, page, answers):
-    """Ask for a page; children of the scope need no time limit of their own."""
+    """Request a page; the children of a scope need no time limit, because the scope has one."""
     with system.socket("stream", "ipv4") as stream:
         stream.connect(address)
         stream.send(page)

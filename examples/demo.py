@@ -1,4 +1,4 @@
-"""The echo server and its load in two processes, from start to clean end: what `make demo` runs.
+"""The echo server and its load in two processes, from start to clean end; `make demo` runs this.
 
     python examples/demo.py --connections 64 --size 1024 --seconds 3
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def main():
-    """Start the server, read its port, load it, stop it as Ctrl-C would; return the exit code."""
+    """Start the server, read its port, run the client, stop the server as Ctrl-C would; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("connections", "64"), ("size", "1024"), ("seconds", "3")):
         parser.add_argument(f"--{name}", default=default, help=f"default: {default}")
@@ -30,7 +30,7 @@ def main():
             server.send_signal(signal.SIGINT)
             stopped = server.wait(timeout=10)
         finally:
-            server.kill()  # does nothing to one that has ended
+            server.kill()  # does nothing if it has ended
     print(f"server stopped with exit code {stopped}, client with {client}")
     return client or stopped
 

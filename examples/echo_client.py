@@ -14,7 +14,7 @@ from coutil import spawn, system
 
 
 def client(options, latencies, failures):
-    """Exchange messages, each another slice of random noise, until the time is over."""
+    """Exchange messages, each another slice of random noise, until the time is up."""
     noise = os.urandom(2 * options.size)
     reply = bytearray(options.size)
     try:

@@ -2,7 +2,7 @@
 
     python examples/echo_server.py --port 7000 --idle-timeout 30
 
-The first line says where it listens; port 0 lets the system choose. Ctrl-C ends it.
+The first line of the output is the address; port 0 lets the system choose one. Ctrl-C ends the server.
 """
 
 import argparse
@@ -23,13 +23,13 @@ def echo(stream, idle_timeout):
 
 @contextmanager
 def watched(seconds):
-    """Cut the caller's wait short, as if the peer had closed, when `last.activity` of what this yields gets too old."""
+    """End the caller's wait, as if the peer had closed, when `last.activity` of the yielded object gets too old."""
     last = SimpleNamespace(activity=system.time())
     watchdog = spawn.call(watch, coroutine.running(), last, seconds)
     try:
         yield last
     finally:
-        if watchdog.status == "suspended":  # else it has just resumed the caller, and ends after it
+        if watchdog.status == "suspended":  # otherwise it has just resumed the caller, and ends after it
             watchdog.close()
 
 

@@ -2,9 +2,9 @@
 
     python examples/philosophers.py --ordered
 
-Each one takes the fork on the left, then the one on the right, and nobody ever eats: coutil finds out that nothing can
-happen any more, and says who waits for what, who holds it, and in which circle. If each one takes the fork with the
-lower number first, as --ordered tells them, there can be no circle, and everybody eats.
+Each philosopher takes the fork on the left, then the one on the right, and all starve: coutil notices that nothing can
+happen, and reports the waiters, what they wait for, who holds it, and the cycle. With --ordered each philosopher takes
+the fork with the lower number first; then there can be no cycle, and everybody eats.
 """
 
 import argparse
@@ -17,7 +17,7 @@ NAMES = ["Aristotle", "Hypatia", "Kant", "Plato", "Spinoza"]
 def dine(name, first, second):
     """Take two forks, one after the other, and eat."""
     with mutex.held(first):
-        system.suspend(0.01)  # time to think, for the others to take theirs
+        system.suspend(0.01)  # time to think, in which the others take theirs
         with mutex.held(second):
             print(f"{name} eats with {first} and {second}")
     event.emitall(name)

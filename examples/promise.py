@@ -2,7 +2,7 @@
 
     python examples/promise.py --order dgabcef
 
-A promise comes with the function that fulfills it. Whoever has that need not know who waits, or whether anybody does.
+A promise comes with the function that fulfills it. The caller of that function need not know the waiters, if any.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import argparse
 from coutil import promise, spawn
 
 OPERATIONS = "abcdefg"
-pending = {}  # for each operation that goes on, the function that fulfills its promise
+pending = {}  # for each operation in progress, the function that fulfills its promise
 
 
 def begin(operation):
@@ -20,26 +20,26 @@ def begin(operation):
 
 
 def complete(operation):
-    """Supply the result; whoever waits for it goes on before this returns."""
+    """Supply the result; the coroutines that wait for it continue before this returns."""
     print("complete", operation)
     pending.pop(operation)(f"result of {operation}")
 
 
 def one(result):
-    """Wait for a result, if it is not there yet."""
+    """Wait for a result, unless it is there already."""
     print("one:", "ready" if result(True) else "pending")
     print("one:", result())
 
 
 def first(*results):
-    """Wait for the first of several results, if none is there yet."""
+    """Wait for the first of several results, unless one is there already."""
     ready = promise.pickready(*results)
     print("first:", "ready" if ready else "pending")
     print("first:", (ready or promise.awaitany(*results))())
 
 
 def every(*results):
-    """Wait for several results, then take them in our order."""
+    """Wait for several results, then print them in the order of the arguments."""
     print("every:", len(promise.onlypending(*results)), "pending")
     promise.awaitall(*results)
     print("every:", ", ".join(result() for result in results))
@@ -47,7 +47,7 @@ def every(*results):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--order", default="dgabcef", help="the operations as they shall be completed (%(default)s)")
+    parser.add_argument("--order", default="dgabcef", help="the order in which they are completed (%(default)s)")
     order = list(parser.parse_args().order)
     if sorted(order) != list(OPERATIONS):
         parser.error(f"the order must contain each of {OPERATIONS} once")

@@ -1,9 +1,9 @@
-"""TCP proxy: what arrives goes to another address, and what comes from there goes back.
+"""TCP proxy: connects each client to another address, and passes the data on in both directions.
 
     python examples/proxy.py --port 7001 --to localhost:7000
 
-Each direction ends by itself: whoever has said everything (shutdown) still hears the rest of the answer. Nothing is
-stored: a slow reader slows the sender down. If one direction breaks, the scope cuts the other. Ctrl-C ends it all.
+Each direction ends by itself: a peer that has sent everything (shutdown) still receives the rest of the answer. Nothing
+is stored: a slow reader slows the sender down. If one direction breaks, the scope cancels the other. Ctrl-C ends it.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from coutil import system
 from coutil.scopes import scope
 
 
-def relay(client, host, port, patience):
-    """Connect `client` with what it does not see; say why if that breaks."""
+def relay(client, host, port, limit):
+    """Connect `client` with the target; print the reason if that breaks."""
     try:
-        with client, system.connect(host, port, timeout=patience) as server, scope() as directions:
+        with client, system.connect(host, port, timeout=limit) as server, scope() as directions:
             directions.spawn(pump, client, server)
             directions.spawn(pump, server, client)
     except* OSError as failure:  # of one direction, or of both at once
@@ -25,14 +25,14 @@ def relay(client, host, port, patience):
 
 
 def pump(source, sink):
-    """Pass on what arrives, at last the end."""
+    """Pass on the data that arrive, and finally the end of the stream."""
     while data := source.receive():
         sink.send(data)
     sink.shutdown()
 
 
 def target(text):
-    """Return host and port."""
+    """Return host and port of a target in the form HOST:PORT."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
 
@@ -42,14 +42,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=7001)
     parser.add_argument("--to", type=target, default=("localhost", 7000), metavar="HOST:PORT")
-    parser.add_argument("--patience", type=float, default=10, metavar="SECONDS", help="to connect in (default: 10)")
+    parser.add_argument("--timeout", type=float, default=10, metavar="SECONDS", help="to connect in (default: 10)")
     options = parser.parse_args()
     with suppress(KeyboardInterrupt), system.socket("passive", "ipv4") as listener, scope() as relays:
         listener.bind(system.address("ipv4", "127.0.0.1", options.port))
         listener.listen(1024)
         print("listening on", listener.getaddress(), flush=True)
         while True:
-            relays.spawn(relay, listener.accept(), *options.to, options.patience)
+            relays.spawn(relay, listener.accept(), *options.to, options.timeout)
 
 
 if __name__ == "__main__":

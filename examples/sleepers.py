@@ -2,7 +2,7 @@
 
     python examples/sleepers.py --coroutines 100000 --seconds 10
 
-Prints how many woke up, how late the last one was, and what a coroutine costs.
+Prints the number of those that woke up, the delay of the last one, and the memory that a coroutine costs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from coutil import spawn, system
 
 
 def sleeper(seconds, late):
-    """Sleep once, and note by how many seconds it was too long."""
+    """Sleep once, and record by how many seconds the sleep was too long."""
     due = system.time("updated") + seconds
     system.suspend(seconds)
     late.append(system.time("updated") - due)
@@ -31,7 +31,7 @@ def main():
     for number in range(options.coroutines):
         spawn.call(sleeper, random.uniform(0, options.seconds), late)
         if number % 1000 == 0:
-            system.suspend(0.001)  # some are due already
+            system.suspend(0.001)  # let the sleepers run that are due already
     print(f"{options.coroutines:,} coroutines started in {perf_counter() - start:.2f} s")
     system.run()
     print(f"{len(late):,} woke up within {perf_counter() - start:.2f} s")

@@ -1,4 +1,4 @@
-"""Two ways to learn how a coroutine ends: `catch` calls a handler if it raises, `trap` calls one in any case.
+"""Two ways to handle the end of a coroutine: `catch` calls a handler if it raises, `trap` calls one in any case.
 
     python examples/spawn.py
 
@@ -12,7 +12,7 @@ from coutil import coroutine, spawn
 
 
 def add(name, *numbers):
-    """Add one number each time that somebody resumes the coroutine; return the sum."""
+    """Add one number each time that the coroutine is resumed; return the sum."""
     print(f"{name}: started")
     total = 0
     for step, number in enumerate(numbers, 1):
@@ -24,13 +24,13 @@ def add(name, *numbers):
 
 
 def report(error):
-    """Handle what `catch` caught: this is called inside the `except` block."""
+    """Handle an exception that `catch` caught; `catch` calls this inside its `except` block."""
     print(f"caught: {error}")
     traceback.print_exc()
 
 
 def outcome(ok, result):
-    """Handle what `trap` trapped: a result, or an exception."""
+    """Handle the end that `trap` caught: a result, or an exception."""
     print(f"trapped: the {'sum is' if ok else 'error is:'} {result}")
 
 

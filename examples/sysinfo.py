@@ -1,4 +1,4 @@
-"""What the system tells about this process, the processors and the network; and names, which are looked up meanwhile.
+"""Information about this process, the processors and the network; and names, which are looked up at the same time.
 
     python examples/sysinfo.py --plain
 
@@ -32,7 +32,7 @@ def show(title, rows, plain):
 
 
 def found(function, *arguments):
-    """Return what a look-up finds, or why it finds nothing."""
+    """Return the result of a look-up, or the error that it raises."""
     try:
         names = function(*arguments)
     except (OSError, ValueError) as error:
@@ -53,5 +53,5 @@ if __name__ == "__main__":
         }
         show("Process", system.procinfo()._asdict().items(), plain)
         show("Processors", ((number, model, f"{mhz:,} MHz") for number, model, mhz in system.cpuinfo("mc")), plain)
-        show("Network", ((one.name, f"{one.address}/{one.prefix}", one.mac) for one in system.netinfo()), plain)
+        show("Network", ((each.name, f"{each.address}/{each.prefix}", each.mac) for each in system.netinfo()), plain)
         show("Names", ((name, task.result()) for name, task in tasks.items()), plain)

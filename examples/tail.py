@@ -2,7 +2,7 @@
 
     python examples/tail.py app.log other.log
 
-A file that is truncated is read from its beginning again; one that is replaced (rotated logs) is read to its end, then
+A file that is truncated is read again from its beginning; one that is replaced (rotated logs) is read to its end, then
 the new one from its beginning. Each file has a coroutine; `system.watch` misses nothing that happens while it reads.
 """
 
@@ -13,33 +13,33 @@ from coutil.scopes import scope
 
 
 def follow(path):
-    """Print what is added to the file at `path`, for ever."""
+    """Print the lines that are added to the file at `path`, without end."""
     with system.watch(path) as changes:
-        file, at = system.openfile(path), system.fileinfo(path, "size")
+        file, offset = system.openfile(path), system.fileinfo(path, "size")
         try:
             for _ in changes:
-                at = print_rest(path, file, at)
-                if (fresh := replaced(path, file)) is not None:
+                offset = print_rest(path, file, offset)
+                if (successor := replaced(path, file)) is not None:
                     file.close()
-                    file, at = fresh, print_rest(path, fresh, 0)
+                    file, offset = successor, print_rest(path, successor, 0)
         finally:
             file.close()
 
 
-def print_rest(path, file, at):
-    """Print the whole lines that a file has from the position `at` on; return where they end."""
-    at = at if at <= file.info("size") else 0
-    while data := file.read(65536, offset=at):
+def print_rest(path, file, offset):
+    """Print the complete lines that a file has from `offset` on; return the offset of their end."""
+    offset = offset if offset <= file.info("size") else 0
+    while data := file.read(65536, offset=offset):
         if not (end := data.rfind(b"\n") + 1 or len(data) // 65536 * 65536):
-            break  # the line goes on
-        at += end
+            break  # the last line is not complete
+        offset += end
         for line in data[:end].splitlines():
             print(f"{path}: {line.decode(errors='replace')}", flush=True)
-    return at
+    return offset
 
 
 def replaced(path, file):
-    """Return the file that is at `path` now if it is another one than `file`; None if it is the same, or none."""
+    """Return the file that is at `path` now, opened; None if it is still `file`, or if there is none."""
     try:
         if system.fileinfo(path, "inode") == file.info("inode"):
             return None

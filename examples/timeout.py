@@ -1,8 +1,8 @@
-"""A timeout made of nothing but two coroutines: one explicitly resumes the other and so cuts its `receive` short.
+"""A timeout made of nothing but two coroutines: one explicitly resumes the other, which ends the wait in `receive`.
 
     python examples/timeout.py --limit 0.2
 
-An explicit resume cancels whatever the other one waits for; the wait returns the value that the resumer gave.
+An explicit resume cancels the wait of the other coroutine; the wait returns the value that the resumer passed.
 """
 
 import argparse
@@ -18,25 +18,25 @@ def receive_within(seconds, stream):
     try:
         return stream.receive()
     finally:
-        if alarm.status == "suspended":  # else it has rung
+        if alarm.status == "suspended":  # otherwise it has rung
             alarm.close()
 
 
 def ring(sleeper, seconds):
-    """Wait, then let the wait of `sleeper` return `NOTHING`."""
+    """Wait, then make the wait of `sleeper` return `NOTHING`."""
     system.suspend(seconds)
     sleeper.resume(NOTHING)
 
 
 def hesitate(server, seconds):
-    """Accept one connection and keep it waiting before saying something."""
+    """Accept one connection, and keep it waiting for an answer."""
     with server.accept() as stream:
         system.suspend(seconds)
         stream.send(b"sorry, I was thinking")
 
 
 def ask(address, limit):
-    """Connect, and count the attempts that it takes to get an answer."""
+    """Connect, and count the attempts until the answer comes."""
     with system.socket("stream", "ipv4") as stream:
         stream.connect(address)
         for attempt in range(1, 10):

@@ -2,7 +2,7 @@
 
     python examples/uv_cluster.py --port 7000 --workers 2
 
-The first line says where it listens; clients are told the process that serves them. Ctrl-C ends all.
+The first line of the output is the address. A worker sends its process number to each client. Ctrl-C ends them all.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def work():
 
 
 def onconnection(server, err):
-    """Tell who we are."""
+    """Send the number of this process."""
     if err is None:
         with server.accept(uv.TCP(server.loop)) as stream:
             stream.write(b"served by %d\n" % os.getpid())

@@ -3,8 +3,8 @@
     python examples/uv_dns.py --lookups 2000 --workers 8
     python examples/uv_dns.py localhost example.org --lookups 2
 
-Each worker is a coroutine that takes the next question from an iterator, so that never more than that many wait for
-libuv's thread pool, which has four threads. Look-ups suspend their worker; nothing else stands still.
+Each worker is a coroutine that takes the next question from an iterator, so the number of workers limits the requests
+in libuv's thread pool, which has four threads. A look-up suspends its worker only.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def work(loop, questions, answers):
 
 
 def reverse(address):
-    """Ask for names of IPv4 addresses only: not every system has a name for those of IPv6."""
+    """Return the flags for an address: names are looked up for IPv4 only, as some systems have none for IPv6."""
     return 0 if len(address) == 2 else socket.NI_NUMERICHOST
 
 

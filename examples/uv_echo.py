@@ -1,8 +1,8 @@
-"""Echo server in the style of libuv: handlers that events call, which may still wait like any coroutine.
+"""Echo server in the style of libuv: events call handlers, which may still wait like any coroutine.
 
     python examples/uv_echo.py --port 7000
 
-The first line says where it listens; port 0 lets the system choose. Ctrl-C ends it.
+The first line of the output is the address; port 0 lets the system choose one. Ctrl-C ends the server.
 """
 
 import argparse
@@ -12,10 +12,10 @@ from coutil import uv
 
 
 class Connection(uv.TCP):
-    """A client that gets back what it sends."""
+    """A connection that sends back the data that it receives."""
 
     def onread(self, err, data):
-        """Answer; a client that does not read its answers is not read from meanwhile."""
+        """Answer; while the client does not read its answers, the server does not read from it."""
         if not data:
             self.close_soon()
             return
@@ -27,7 +27,7 @@ class Connection(uv.TCP):
 
 
 def onconnection(server, err):
-    """Accept, and have `onread` called from now on."""
+    """Accept a connection, and begin to read, which calls `onread`."""
     if err is None:
         stream = server.accept(Connection(server.loop))
         stream.nodelay()
@@ -35,7 +35,7 @@ def onconnection(server, err):
 
 
 def onerror(error, handle):
-    """Close a connection that broke, or was closed by its client while we wrote."""
+    """Close a connection that broke, or that its client closed during a write."""
     print(f"{handle!r}: {error}") if not isinstance(error, ConnectionError) else handle.close_soon()
 
 

@@ -1,11 +1,11 @@
-"""A read-eval-print loop that lets timers, servers and everything else of libuv go on while it waits for the next line.
+"""A read-eval-print loop that lets timers, servers and everything else of libuv run while it waits for the next line.
 
     python examples/uv_repl.py
 
     >>> timer = uv.new_timer(); timer.ontimeout = lambda timer: print("tick")
     >>> timer.start(1000, 1000)
 
-The main program waits in `read`, which drives the loop meanwhile. The end of the input (Ctrl-D) ends it.
+The main program waits in `read`, which runs the event loop. The end of the input (Ctrl-D) ends it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def standard_input():
 
 
 def read_line(stream, pending):
-    """Return the next line, None at the end. What has come behind it stays in `pending`, a bytearray."""
+    """Return the next line, None at the end. Data that follow the line stay in `pending`, a bytearray."""
     while b"\n" not in pending:
         data = stream.read()
         if not data:
@@ -36,7 +36,7 @@ def read_line(stream, pending):
 
 
 def repl(stream):
-    """Read lines, and run them as soon as they are a complete statement."""
+    """Read lines, and run them when they form a complete statement."""
     interpreter = code.InteractiveInterpreter({"uv": uv, "loop": uv.default_loop()})
     pending, source = bytearray(), []
     while True:

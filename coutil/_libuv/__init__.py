@@ -14,7 +14,7 @@ __all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
 
 NULL = ffi.NULL
 _OUT_OF_PROCESSES = "cannot be started: out of processes (RLIMIT_NPROC, pids cgroup) or memory"
-_LIMITS = {  # errors whose usual text names another limit than the one that was met
+_LIMITS = {  # errors whose usual text names another limit than the one that was reached
     (
         "uv_fs_event_start",
         lib.UV_EMFILE,
@@ -44,20 +44,20 @@ def error(code: int, syscall: str = "", filename: object = None, filename2: obje
         code, text = lib.UV_EAGAIN, f"the threads of the pool {_OUT_OF_PROCESSES}"
     name = ffi.string(lib.uv_err_name(code)).decode()
     text = text or _limit(code, syscall) or ffi.string(lib.uv_strerror(code)).decode()
-    if " " in name:  # not libuv's: it says so in words
+    if " " in name:  # libuv does not know the code: it returns a sentence in place of a name
         name, text = errno.errorcode.get(-code, "UNKNOWN"), strerror(-code)
     number = -code if code > -3000 else code  # libuv's own codes (EOF, EAI_*) have no errno
     files = () if filename is None else (filename, None, filename2)
-    made: UVError = error_class(name)(number, text, *files)
-    made.code = code
-    made.syscall = syscall
-    return made
+    exception: UVError = error_class(name)(number, text, *files)
+    exception.code = code
+    exception.syscall = syscall
+    return exception
 
 
 def _limit(code: int, syscall: str) -> str:
-    """Return the text of an error that tells which limit was met; "" if the usual text does."""
+    """Return a text that names the limit that was reached; "" if the usual text names it."""
     text = _LIMITS.get((syscall, code), "")
-    if text and code == lib.UV_EMFILE:  # unless the process is out of descriptors
+    if text and code == lib.UV_EMFILE:  # the usual text is right if the process is out of descriptors
         try:
             close(open_file("/dev/null", O_RDONLY | O_CLOEXEC))
         except OSError:

@@ -1,4 +1,4 @@
-"""Bytes-like arguments: checked, sliced, and held in place."""
+"""Bytes-like arguments: checks, slices, and addresses that stay valid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _view(name: str, buffer: Any, start: Any, stop: Any) -> memoryview:
 def readable(data: Any, start: Any, stop: Any) -> tuple[memoryview, Any]:
     """Return data[start:stop] as a view, and the address of its bytes, which stay in place while the view lives.
 
-    Raises TypeError for what is not bytes-like, contiguous, or positions that are no integers.
+    Raises TypeError: data are not bytes-like or not contiguous, or a position is not an integer.
     """
     view = _view("data", data, start, stop)
     return view, address_of(view)
@@ -41,8 +41,9 @@ def readable(data: Any, start: Any, stop: Any) -> tuple[memoryview, Any]:
 
 def address_of(view: memoryview) -> Any:
     """Return the address of the bytes of a view, which stay in place while the view lives."""
-    with ffi.from_buffer(view) as held:  # not kept: CPython crashes when it collects it in a cycle with its view
-        return ffi.cast("char *", held)
+    # The cffi buffer is not kept: CPython crashes when it collects one in a cycle with its view.
+    with ffi.from_buffer(view) as buffer:
+        return ffi.cast("char *", buffer)
 
 
 def writable(buffer: Any, start: Any, stop: Any) -> memoryview:
@@ -56,12 +57,15 @@ def writable(buffer: Any, start: Any, stop: Any) -> memoryview:
 
 
 def filled(fill: Callable[[Any, int], int], size: int) -> bytes | int:
-    """Return what fill(address, size) writes into memory; it returns how many bytes, or a negative code to return."""
-    into = ffi.new("char[]", size)
-    count = fill(into, size)
-    return ffi.buffer(into, count)[:] if count >= 0 else count
+    """Return the bytes that fill(address, size) writes into memory, or the negative code that it returns.
+
+    fill: returns the number of bytes that it wrote, or a negative code of libuv.
+    """
+    memory = ffi.new("char[]", size)
+    count = fill(memory, size)
+    return ffi.buffer(memory, count)[:] if count >= 0 else count
 
 
 def integers(count: int) -> Any:
-    """Return the address of `count` ints for C to fill."""
+    """Return the address of `count` ints, which C fills."""
     return ffi.new("int[]", count)

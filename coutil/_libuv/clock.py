@@ -1,4 +1,4 @@
-"""Where the hub's time comes from. Whatever is about time asks `hub.clock`; tests put another in its place."""
+"""The source of the hub's time. All code that needs the time asks `hub.clock`; tests replace it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .loop import Loop
 
 __all__ = ["FOREVER", "Clock"]
 
-FOREVER = 2**62  # nanoseconds, 146 years: a timer of so many, or more, never fires
+FOREVER = 2**62  # nanoseconds, 146 years: a timer of this length, or a longer one, never fires
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
     __slots__ = ("loop",)
 
     def __init__(self, loop: Loop) -> None:
-        """`loop` keeps the cached time."""
+        """Use the cached time of `loop`."""
         self.loop = loop
 
     def now(self) -> int:
@@ -29,21 +29,21 @@ class Clock:
         return self.loop.now()
 
     def start(self, slot: int, generation: int, nanoseconds: int) -> None:
-        """Record (slot, generation) when `nanoseconds` have passed from now on; never earlier."""
+        """Have a record for (slot, generation) made when `nanoseconds` have passed from now on, never earlier."""
         check(lib.co_timer_start(self.loop.pointer, slot, generation, nanoseconds), "uv_timer_start")
 
     def stop(self, slot: int) -> None:
-        """Forget the timer of `slot`, if it has not fired."""
+        """Stop the timer of `slot`, if it has not fired."""
         lib.co_timer_stop(self.loop.pointer, slot)
 
     def hold(self, slot: int, hold: bool) -> None:
-        """Set whether the timer of `slot`, if it has not fired, keeps the loop alive; it does unless told otherwise."""
+        """Set whether the timer of `slot`, if it has not fired, keeps the loop alive. By default it does."""
         lib.co_timer_hold(self.loop.pointer, slot, hold)
 
     def pending(self) -> int:
-        """Return how many timers keep the loop alive that libuv does not know of."""
+        """Return the number of timers that libuv does not know and that keep the loop alive."""
         return 0
 
     def advance(self, seconds: float | None = None) -> bool:
-        """Let time pass if it is ours; return whether that made anything ready."""
+        """Let time pass if this clock controls it; return whether that made anything ready."""
         return False

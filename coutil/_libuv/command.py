@@ -1,4 +1,4 @@
-"""What C has to know of a program, however it is started; and what uv_spawn has to, for coutil.uv."""
+"""C structures that describe a program: the part that both ways to start one share, and the form of uv_spawn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["IGNORED", "Command", "Container", "culprit", "fill", "pack"]
 
 
 class Container(NamedTuple):
-    """How one descriptor of the child comes to be: libuv's flags, and what to inherit or to connect."""
+    """One descriptor of the child: libuv's flags, and the descriptor to inherit or the slot to connect."""
 
     flags: int
     fd: int = -1
@@ -44,7 +44,7 @@ def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
 
 
 def fill(packed: Any, program: Any) -> list[Any]:
-    """Set arguments, environment and directory of a C structure; return what must be kept while C uses it."""
+    """Set arguments, environment and directory of a C structure; return the objects to keep while C uses it."""
     keep: list[Any] = [packed]
     packed.arguments = _strings(program.arguments, keep)
     packed.file = packed.arguments[0]
@@ -57,7 +57,7 @@ def fill(packed: Any, program: Any) -> list[Any]:
 
 
 def pack(command: Command) -> tuple[Any, list[Any]]:
-    """Return the C structure for a program, and what must be kept while C uses it."""
+    """Return the C structure for a program, and the objects to keep while C uses it."""
     packed = ffi.new("co_command *")
     keep = fill(packed, command)
     keep.append(stdio := ffi.new("co_container[]", list(command.stdio)))
@@ -68,9 +68,9 @@ def pack(command: Command) -> tuple[Any, list[Any]]:
 
 
 def culprit(program: Any) -> str:
-    """Return why a program could not be started: the directory, if that cannot be entered, else the program.
+    """Return the path that made a start fail: the directory, if it cannot be entered, else the program.
 
-    The system's code does not tell which of the two it is about.
+    The code of the system does not say which of the two it is about.
     """
     directory = program.directory
     if directory is not None and not (isdir(directory) and access(directory, X_OK)):

@@ -1,4 +1,4 @@
-"""Datagrams as C hands them over, and takes several of them."""
+"""Datagrams in the form in which C receives them, and sends several of them at once."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ _HEAD: int = lib.CO_DATAGRAM_HEAD
 
 
 def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, Name, bool]]:
-    """Return what a block of a socket of IPv4 or IPv6 has: data, the sender's address, and whether it was cut."""
-    found = []
+    """Return the datagrams in block[at:end]: data, the sender's address, and whether the data were truncated.
+
+    ipv6: whether the socket is one of IPv6; otherwise it is one of IPv4.
+    """
+    received = []
     while at < end:
         size, cut, port, scope, binary = _head.unpack_from(block, at)
         begin = at + _HEAD
         at = begin + size
-        found.append((block[begin:at], named(binary if ipv6 else binary[:4], port, scope), bool(cut)))
-    return found
+        received.append((block[begin:at], named(binary if ipv6 else binary[:4], port, scope), bool(cut)))
+    return received
 
 
 def try_send_many(loop: Any, slot: int, messages: list[tuple[memoryview, Any, Any]]) -> int:
-    """Send views, whose bytes begin where the second says, to a C structure or (NULL) the peer; return libuv's code."""
+    """Send datagrams without waiting; return libuv's code: the number of those that were sent, or an error.
+
+    messages: for each one a view, the address of its bytes, and the destination as a C structure; NULL: the peer.
+    """
     count = len(messages)
     data, sizes = ffi.new("char *[]", count), ffi.new("size_t[]", count)
     addresses = ffi.new("co_address[]", count)
-    for number, (view, at, to) in enumerate(messages):
-        data[number], sizes[number] = at, len(view)
-        if to:
-            addresses[number] = to[0]
+    for number, (view, address, destination) in enumerate(messages):
+        data[number], sizes[number] = address, len(view)
+        if destination:
+            addresses[number] = destination[0]
     code: int = lib.co_raw_udp_try_send_many(loop, slot, count, ffi.cast("char const **", data), sizes, addresses)
     return code

@@ -1,4 +1,4 @@
-"""The addresses of both ends of a socket, for messages: kept as C gave them, and made text when they are shown."""
+"""The addresses of both ends of a socket, for messages: kept as C returns them, and converted to text when shown."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _FAMILIES = {_IPV4: socket.AF_INET, _IPV6: socket.AF_INET6}
 
 
 def ends(pointer: Any, slot: int) -> Ends:
-    """Return both ends of the socket under a slot; UNKNOWN for what has none, or belongs to another thread."""
-    into = ffi.new("char[]", lib.CO_ENDS)
-    size = lib.co_ends(pointer, slot, into)
-    return bytes(ffi.buffer(into, size)) if size > 0 else UNKNOWN
+    """Return both ends of the socket in a slot; UNKNOWN if it has none, or belongs to another thread."""
+    memory = ffi.new("char[]", lib.CO_ENDS)
+    size = lib.co_ends(pointer, slot, memory)
+    return bytes(ffi.buffer(memory, size)) if size > 0 else UNKNOWN
 
 
-def peer_known(found: Ends) -> bool:
-    """Return whether the address of the peer is among `found`."""
-    return found[found[1] + 2] > 0
+def peer_known(addresses: Ends) -> bool:
+    """Return whether the address of the peer is one of `addresses`."""
+    return addresses[addresses[1] + 2] > 0
 
 
-def texts(found: Ends) -> tuple[str | None, str | None]:
-    """Return the addresses of our own end and of the peer's as text: "127.0.0.1:80", "[::1]:80", a path, or None."""
-    own, peer = _parts(found)
-    return _text(own), _text(peer)
+def texts(addresses: Ends) -> tuple[str | None, str | None]:
+    """Return the local address and the peer's as text: "127.0.0.1:80", "[::1]:80", a path, or None."""
+    local, peer = _parts(addresses)
+    return _text(local), _text(peer)
 
 
-def shown(found: Ends) -> str:
+def shown(addresses: Ends) -> str:
     """Return the ends as messages show them: "127.0.0.1:5000 -> 127.0.0.1:80"; "" if neither is known."""
-    own, peer = (repr(_text(end)) if end[0] == _PATH else _text(end) or "" for end in _parts(found))
-    return f"{own} -> {peer}".lstrip() if peer else own
+    local, peer = (repr(_text(end)) if end[0] == _PATH else _text(end) or "" for end in _parts(addresses))
+    return f"{local} -> {peer}".lstrip() if peer else local
 
 
-def _parts(found: Ends) -> tuple[bytes, bytes]:
-    peer = found[1] + 2
-    return found[:peer], found[peer:]
+def _parts(addresses: Ends) -> tuple[bytes, bytes]:
+    peer = addresses[1] + 2
+    return addresses[:peer], addresses[peer:]
 
 
 def _text(end: bytes) -> str | None:

@@ -1,4 +1,9 @@
-"""Calls of libuv's file system functions, as Python sees them: arguments, start, and what they brought."""
+"""Calls of libuv's file system functions: arguments, start, and results.
+
+Ownership: C may touch a call's memory from `start` until `end`, also when the coroutine that waited has been resumed by
+something else. So the call owns all of it: the struct, the paths, the buffers, and a descriptor that was opened and not
+taken. The request keeps the call in its pins until libuv is done.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +19,45 @@ __all__ = ["AGAIN", "ARRIVED", "Call", "Folder", "encoded", "like"]
 
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
-ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has brought entries
+ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has read entries
 AGAIN: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
 _TIMES = ("utime", "futime", "lutime")
-_IN_PIECES = ("copyfile", "sendfile") if lib.CO_PIECES else ()  # what can be stopped after it has begun
+_IN_PIECES = ("copyfile", "sendfile") if lib.CO_PIECES else ()  # calls that can be stopped after they have begun
 KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.startswith("UV_FS_")}
 
 
 def encoded(path: Path, name: str = "path") -> bytes:
-    """Return `path` as the system takes it. Raises TypeError, or ValueError if it has a NUL or cannot be encoded."""
+    """Return `path` in the encoding of the system. Raises TypeError, or ValueError (a NUL, or it cannot be encoded)."""
     try:
-        found = fsencode(path)
+        data = fsencode(path)
     except TypeError:
         raise TypeError(f"{name} must be a str, bytes or os.PathLike, not {path!r}") from None
-    if b"\0" in found:
+    if b"\0" in data:
         raise ValueError(f"{name} has a NUL character: {path!r}")
-    return found
+    return data
 
 
 def like(path: Path, text: bytes) -> Any:
-    """Return `text` as bytes if `path` is given as bytes, else as a str."""
+    """Return `text` as bytes if `path` consists of bytes, else as a str."""
     return text if isinstance(fspath(path), bytes) else fsdecode(text)
 
 
 class Folder:
-    """An open folder. Whoever refers to it keeps it open: a reader, and a call in progress."""
+    """An open folder. A reference keeps it open: that of a reader, or of a call in progress."""
 
     __slots__ = ("pointer",)
 
     def __init__(self, limit: int = 0) -> None:
-        """Not open yet: for a call of "opendir". limit: entries to read at once; 0: as many as there is room for."""
+        """Make one for a call of "opendir". limit: entries to read at once; 0: as many as there is room for."""
         self.pointer = ffi.gc(ffi.new("co_folder *", {"limit": limit}), lib.co_folder_release)
 
     @property
     def busy(self) -> bool:
-        """Whether libuv reads it now."""
+        """Whether libuv is reading it."""
         return bool(self.pointer.busy)
 
     def take(self) -> list[bytes]:
-        """Return some of the entries that have come, each a digit for its type and its name; [] if there are none."""
+        """Return some of the entries that were read, each a digit for its type and its name; [] if there are none."""
         packed = ffi.new("char[]", lib.CO_PACKED)
         size = lib.co_folder_take(self.pointer, packed)
         entries: list[bytes] = ffi.buffer(packed, size)[:].split(b"\0")[:-1]
@@ -64,7 +69,7 @@ class Folder:
 
 
 class Call:
-    """One call of a function of libuv. It owns what the call brings (a descriptor, text) until somebody takes it."""
+    """One call of a function of libuv. It owns the result (a descriptor, text) until the caller takes it."""
 
     __slots__ = (
         "_encoded",
@@ -89,16 +94,17 @@ class Call:
         folder: Folder | None = None,
         **fields: Any,
     ) -> None:
-        """`name` of the function ("open"), its paths and other fields of co_fs.
+        """Prepare a call of the function `name` ("open") with its paths, and other fields of co_fs.
 
-        users: what must be told when libuv needs it no more, by end(struct). buffer, folder: what it reads or fills; of
-        buffers there may be several.
-        Raises TypeError or ValueError for a path.
+        users: objects that the call uses; their methods begin(struct) and end(struct) are called now, and when libuv
+        no longer needs them. buffer, folder: the memory, or the folder, that it reads or fills; there may be several
+        buffers.
+        Raises TypeError or ValueError for a path, and what `begin` raises.
         """
         self.users: tuple[Any, ...] = ()
         self.started = False
         self.awaits: bool | None = None  # it must not begin before the descriptor can be read (False) or written (True)
-        self.ours = False  # done by a function of our own: "sendfile" to a stream that must not block, "utime"
+        self.ours = False  # done by a C function of this package: "sendfile" to a stream that must not block, "utime"
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
         values = {
@@ -112,43 +118,46 @@ class Call:
         values |= fields
         if folder is not None:
             values["folder"] = folder.pointer
+        # One buffer is described in the struct itself, several by an array beside it.
         self._pieces: Any = None
         if isinstance(buffer, memoryview):
             values["data"], values["size"] = address_of(buffer), len(buffer)
         elif buffer is not None:
-            self._pieces = ffi.new("co_piece[]", [(address_of(one), len(one)) for one in buffer])
+            self._pieces = ffi.new("co_piece[]", [(address_of(view), len(view)) for view in buffer])
             values["pieces"], values["count"] = self._pieces, len(buffer)
+        # Calls that this package carries out itself find their paths in the struct; libuv gets them as arguments.
         if name in _TIMES:
             self.ours = True
             values = {"flags": lib.CO_GIVEN | lib.CO_GIVEN << 2, **values}
         if (self.ours or values["in_pieces"]) and paths:
             for field, path in zip(("path", "dest")[: len(paths)], self._encoded, strict=False):
                 values[field] = address_of(memoryview(path))
+        # A user is kept only when its `begin` has returned: `end` is called exactly for those.
         self.struct = ffi.gc(ffi.new("co_fs *", values), lib.co_fs_release)
         for user in users:
             user.begin(self.struct)
             self.users += (user,)
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        """Tell the users of a call that was given up, and has ended since."""
-        if not ending() and hasattr(self, "users"):  # else a signal handler has raised before it was made
+        """Release the users of a call that was abandoned, and has ended since."""
+        if not ending() and hasattr(self, "users"):  # without users a signal handler has raised in `__init__`
             self.end()
 
     def end(self) -> None:
-        """Tell the users that libuv needs them no more. Twice is no error."""
+        """Release the users: libuv no longer needs them. Calling it twice is no error."""
         users, self.users = self.users, ()
         for user in users:
             user.end(self.struct)
 
     def await_ready(self, loop: Any, slot: int, generation: int) -> int:
-        """Wait until the descriptor is ready; return libuv's code."""
+        """Begin to wait until the descriptor is ready; return libuv's code."""
         self.started = True  # before libuv may use it, whatever a signal handler raises
         code: int = lib.co_ready_start(loop, slot, generation, self.struct.fd, self.awaits)
         self.started = code >= 0
         return code
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
-        """Hand it to the thread pool; return libuv's code."""
+        """Queue it for the thread pool; return libuv's code."""
         self.started = True  # as in await_ready()
         if self.ours or self.struct.in_pieces or self.awaits is not None:
             code: int = lib.co_fs_own(loop, slot, generation, self.struct)
@@ -162,15 +171,15 @@ class Call:
         self.buffer = None
 
     def block(self) -> None:
-        """Do it now."""
+        """Run it now, in the calling thread."""
         if self.ours and self.name in _TIMES:
             lib.co_fs_times(self.struct)
         else:
             lib.co_fs_block(self.struct, self._encoded[0], self._encoded[1])
 
     def __str__(self) -> str:
-        """What it does, for reports."""
-        return " ".join((self.name, *(str(what) for what in self.users), *(repr(path) for path in self.paths)))
+        """The name of the call and what it is about, for reports."""
+        return " ".join((self.name, *(str(user) for user in self.users), *(repr(path) for path in self.paths)))
 
     @property
     def syscall(self) -> str:
@@ -179,50 +188,50 @@ class Call:
 
     @property
     def code(self) -> int:
-        """What it returned: negative for an error."""
+        """The result: negative for an error."""
         return int(self.struct.result)
 
     def result(self) -> int:
-        """Return what it returned. Raises what an error means."""
+        """Return the result. Raises `UVError` if it is negative."""
         code: int = self.struct.result
         if code < 0:
             raise error(code, self.syscall, *self.paths)
         return code
 
     def own(self, held: list[int]) -> None:
-        """Take the descriptor out of `held` to close it: when the call runs, or else when it is dropped or gone."""
+        """Take the descriptor out of `held`. It is closed when the call runs, or else by `drop` or the finalizer."""
         struct = self.struct  # from here on nothing looks for signals
         if held:
             struct.fd = struct.opened = held[0]
             del held[0]
 
     def disown(self, held: list[int]) -> None:
-        """Put the descriptor that it opened into `held`."""
+        """Move the descriptor that it opened into `held`."""
         struct = self.struct  # as in own()
         held += (struct.opened,)
         struct.opened = -1
 
     @property
     def owns(self) -> bool:
-        """Whether it has a descriptor, which is closed with it."""
+        """Whether it owns a descriptor."""
         return bool(self.struct.opened >= 0)
 
     def drop(self) -> None:
-        """Close the descriptor that it still owns, if any. Not while it runs."""
+        """Close the descriptor that it still owns, if any. Must not be called while it runs."""
         lib.co_fs_release(self.struct)
 
     def take_descriptor(self) -> int:
-        """Return the descriptor that it opened, which is the caller's from now on."""
+        """Return the descriptor that it opened; from now on the caller owns it."""
         number, self.struct.opened = self.struct.opened, -1
         return int(number)
 
     def text(self) -> bytes:
-        """Return the text that it brought."""
-        found: bytes = ffi.string(self.struct.text)
-        return found
+        """Return the text that it read."""
+        text: bytes = ffi.string(self.struct.text)
+        return text
 
     def entries(self) -> list[bytes]:
-        """Return what "scandir" brought: each a digit for its type and its name."""
+        """Return the entries that "scandir" read, each a digit for its type and its name."""
         struct = self.struct
         return ffi.buffer(struct.text, struct.length)[:].split(b"\0")[:-1] if struct.text else []
 
@@ -238,5 +247,5 @@ class Call:
 
     @property
     def fragment(self) -> int | None:
-        """What `statfs` says about the size of a fragment; None if libuv is older than 1.52."""
+        """The size of a fragment in bytes, from statfs(2); None if libuv is older than 1.52."""
         return lib.co_fs_fragment(self.struct) or None

@@ -1,4 +1,4 @@
-"""What calls on raw handles and loops bring besides a code."""
+"""Calls on raw handles and loops that return more than a code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["async_new", "number", "printed", "timer_times"]
 
 
 def number(function: Any, syscall: str, *arguments: Any, kind: str = "uint64_t *") -> int:
-    """Return the number that a C function writes to its last argument. Raises what its code means."""
-    found = ffi.new(kind)
-    check(function(*arguments, found), syscall)
-    return int(found[0])
+    """Return the number that a C function writes to its last argument. Raises `UVError` if it returns an error."""
+    result = ffi.new(kind)
+    check(function(*arguments, result), syscall)
+    return int(result[0])
 
 
 def timer_times(loop: Any, slot: int) -> tuple[int, int, int]:
@@ -25,9 +25,9 @@ def timer_times(loop: Any, slot: int) -> tuple[int, int, int]:
 
 def async_new(loop: Any, slot: int, generation: int) -> tuple[int, Any]:
     """Make an async handle; return libuv's code and the pointer for `co_async_send`."""
-    made = ffi.new("co_handle **")
-    code: int = lib.co_async_new(loop, slot, generation, made)
-    return code, made[0]
+    handle = ffi.new("co_handle **")
+    code: int = lib.co_async_new(loop, slot, generation, handle)
+    return code, handle[0]
 
 
 def printed(loop: Any, active: bool) -> str:

@@ -1,4 +1,4 @@
-"""What the system tells about itself, in plain values. What libuv allocates for it is copied and freed at once."""
+"""Information about the system, in plain values. Memory that libuv allocates for it is copied and freed at once."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def _text(pointer: Any) -> str:
 
 
 def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
-    """Return the string that libuv writes into a buffer; it tells if that is too small."""
-    room = _LONGEST
+    """Return the string that libuv writes into a buffer, enlarged if libuv says that it is too small."""
+    capacity = _LONGEST
     while True:
-        buffer, size = ffi.new("char[]", room), ffi.new("size_t *", room)
+        buffer, size = ffi.new("char[]", capacity), ffi.new("size_t *", capacity)
         code = function(*arguments, buffer, size)
-        if code != lib.UV_ENOBUFS or size[0] <= room:
+        if code != lib.UV_ENOBUFS or size[0] <= capacity:
             check(code, syscall)
             return _text(buffer)
-        room = size[0] + 1  # some calls do not count the NUL
+        capacity = size[0] + 1  # some calls do not count the NUL
 
 
 def exepath() -> str:
-    """Return the path of the program that runs."""
+    """Return the path of the running program."""
     return _named(lib.uv_exepath, "uv_exepath")
 
 
@@ -89,17 +89,17 @@ def tmpdir() -> str:
 
 
 def interface_name(index: int) -> str:
-    """Return the name of the network interface of a number."""
+    """Return the name of the network interface with the number `index`."""
     return _named(lib.uv_if_indextoname, "uv_if_indextoname", index)
 
 
 def interface_id(index: int) -> str:
-    """Return what a scoped IPv6 address has behind its % for the network interface of a number."""
+    """Return the zone that a scoped IPv6 address has after its % for the network interface with the number `index`."""
     return _named(lib.uv_if_indextoiid, "uv_if_indextoiid", index)
 
 
 def passwd() -> tuple[str, str, str]:
-    """Return shell, home directory and name of the user."""
+    """Return shell, home directory and name of the current user."""
     entry = ffi.new("uv_passwd_t *")
     check(lib.uv_os_get_passwd(entry), "uv_os_get_passwd")
     try:
@@ -109,7 +109,7 @@ def passwd() -> tuple[str, str, str]:
 
 
 def passwd_of(user: int | None) -> tuple[str, int, int, str, str]:
-    """Return name, user and group number, shell and home directory of a user, None: of the one we are."""
+    """Return name, user and group number, shell and home directory of a user; None: the current one."""
     entry = ffi.new("uv_passwd_t *")
     if user is None:
         check(lib.uv_os_get_passwd(entry), "uv_os_get_passwd")
@@ -133,14 +133,14 @@ def group_of(number: int) -> tuple[str, int, tuple[str, ...]]:
 
 
 def _until_null(strings: Any) -> Iterator[Any]:
-    at = 0
-    while strings and strings[at]:
-        yield strings[at]
-        at += 1
+    index = 0
+    while strings and strings[index]:
+        yield strings[index]
+        index += 1
 
 
 def variable(name: bytes) -> str | None:
-    """Return the value of an environment variable, None if there is none."""
+    """Return the value of an environment variable; None if it does not exist."""
     try:
         return _named(lib.uv_os_getenv, "uv_os_getenv", name)
     except FileNotFoundError:
@@ -152,13 +152,13 @@ def environment() -> dict[str, str]:
     items, count = ffi.new("uv_env_item_t **"), ffi.new("int *")
     check(lib.uv_os_environ(items, count), "uv_os_environ")
     try:
-        return {_text(items[0][at].name): _text(items[0][at].value) for at in range(count[0])}
+        return {_text(items[0][index].name): _text(items[0][index].value) for index in range(count[0])}
     finally:
         lib.uv_os_free_environ(items[0], count[0])
 
 
 def title(first: bytes) -> str:
-    """Return the title of the process; `first` is what it shall be if nobody has set it yet."""
+    """Return the title of the process; it becomes `first` if it was not set before."""
     buffer = ffi.new("char[]", _LONGEST)
     if lib.uv_get_process_title(buffer, _LONGEST) == lib.UV_ENOBUFS:
         check(lib.co_title_room(first), "uv_setup_args")
@@ -175,20 +175,20 @@ def clock(realtime: bool) -> tuple[int, int]:
 
 def time_of_day() -> tuple[int, int]:
     """Return seconds and microseconds since 1970."""
-    found = ffi.new("uv_timeval64_t *")
-    check(lib.uv_gettimeofday(found), "uv_gettimeofday")
-    return found.tv_sec, found.tv_usec
+    time = ffi.new("uv_timeval64_t *")
+    check(lib.uv_gettimeofday(time), "uv_gettimeofday")
+    return time.tv_sec, time.tv_usec
 
 
 def available_memory() -> int:
-    """Return how many bytes the process may still use."""
+    """Return the number of bytes of memory that the process may still allocate."""
     size = ffi.new("uint64_t *")
     check(lib.co_available_memory(size), "uv_get_available_memory")
     return int(size[0])
 
 
 def metrics(loop: Any) -> tuple[int, int, int]:
-    """Return a loop's turns, its events, and those of them that waited for their turn."""
+    """Return the numbers of a loop's iterations, of its events, and of the events that had to wait for an iteration."""
     turns, events, waiting = (ffi.new("uint64_t *") for _ in range(3))
     check(lib.co_loop_metrics(loop, turns, events, waiting), "uv_metrics_info")
     return turns[0], events[0], waiting[0]
@@ -196,39 +196,39 @@ def metrics(loop: Any) -> tuple[int, int, int]:
 
 def uname() -> tuple[str, str, str, str]:
     """Return machine, kernel, release and version."""
-    found = ffi.new("uv_utsname_t *")
-    check(lib.uv_os_uname(found), "uv_os_uname")
-    return _text(found.machine), _text(found.sysname), _text(found.release), _text(found.version)
+    names = ffi.new("uv_utsname_t *")
+    check(lib.uv_os_uname(names), "uv_os_uname")
+    return _text(names.machine), _text(names.sysname), _text(names.release), _text(names.version)
 
 
 def usage() -> Any:
     """Return a structure with the fields of getrusage(2)."""
-    found = ffi.new("uv_rusage_t *")
-    check(lib.uv_getrusage(found), "uv_getrusage")
-    return found
+    fields = ffi.new("uv_rusage_t *")
+    check(lib.uv_getrusage(fields), "uv_getrusage")
+    return fields
 
 
 def thread_usage() -> Any:
     """Return the same structure for the calling thread."""
-    found = ffi.new("uv_rusage_t *")
-    check(lib.co_getrusage_thread(found), "uv_getrusage_thread")
-    return found
+    fields = ffi.new("uv_rusage_t *")
+    check(lib.co_getrusage_thread(fields), "uv_getrusage_thread")
+    return fields
 
 
 def resident() -> int:
-    """Return how many bytes of this process are in memory."""
+    """Return the number of bytes of this process that are in memory."""
     size = ffi.new("size_t *")
     check(lib.uv_resident_set_memory(size), "uv_resident_set_memory")
     return int(size[0])
 
 
 def memory() -> tuple[int, int, int]:
-    """Return how many bytes of memory the machine has, how many are free, and the limit set for them (0: none)."""
+    """Return the machine's memory, the free memory, and the limit set for it (0: none), in bytes."""
     return lib.uv_get_total_memory(), lib.uv_get_free_memory(), lib.uv_get_constrained_memory()
 
 
 def uptime() -> float:
-    """Return for how many seconds the system has been running."""
+    """Return the number of seconds since the system started."""
     seconds = ffi.new("double *")
     check(lib.uv_uptime(seconds), "uv_uptime")
     return float(seconds[0])
@@ -246,14 +246,14 @@ def cpus() -> list[tuple[str | int, ...]]:
     infos, count = ffi.new("uv_cpu_info_t **"), ffi.new("int *")
     check(lib.uv_cpu_info(infos, count), "uv_cpu_info")
     try:
-        return [_cpu(infos[0] + at) for at in range(count[0])]
+        return [_cpu(infos[0] + index) for index in range(count[0])]
     finally:
         lib.uv_free_cpu_info(infos[0], count[0])
 
 
-def _cpu(one: Any) -> tuple[str | int, ...]:
-    times = (int(getattr(one.cpu_times, name)) for name in _TIMES)
-    return _text(lib.co_cpu_model(one)), one.speed, *times
+def _cpu(entry: Any) -> tuple[str | int, ...]:
+    times = (int(getattr(entry.cpu_times, name)) for name in _TIMES)
+    return _text(lib.co_cpu_model(entry)), entry.speed, *times
 
 
 def interfaces() -> list[Interface]:
@@ -261,17 +261,17 @@ def interfaces() -> list[Interface]:
     infos, count = ffi.new("uv_interface_address_t **"), ffi.new("int *")
     check(lib.uv_interface_addresses(infos, count), "uv_interface_addresses")
     try:
-        found = [_interface(infos[0][at]) for at in range(count[0])]
+        entries = [_interface(infos[0][index]) for index in range(count[0])]
     finally:
         lib.uv_free_interface_addresses(infos[0], count[0])
-    return [one for one in found if one is not None]
+    return [entry for entry in entries if entry is not None]
 
 
-def _interface(one: Any) -> Interface | None:
+def _interface(entry: Any) -> Interface | None:
     packed, netmask = room(), room()
-    lib.co_interface(ffi.addressof(one), packed, netmask)
+    lib.co_interface(ffi.addressof(entry), packed, netmask)
     address, mask = unpack(packed), unpack(netmask)
     if address is None or mask is None:
         return None
-    mac = bytes(ffi.buffer(one.phys_addr))
-    return Interface(_text(one.name), bool(one.is_internal), address, mask.binary, mac)
+    mac = bytes(ffi.buffer(entry.phys_addr))
+    return Interface(_text(entry.name), bool(entry.is_internal), address, mask.binary, mac)

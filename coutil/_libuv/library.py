@@ -1,4 +1,4 @@
-"""Dynamic libraries, and what libuv says about its errors."""
+"""Dynamic libraries, and the names and texts of libuv's errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ROOM = 256  # bytes of an error's text
 
 def known_errors() -> Iterator[tuple[int, str]]:
     """Yield number and name of every error that libuv knows."""
-    name, at = ffi.new("char **"), 0
-    while code := lib.co_known_error(at, name):
+    name, index = ffi.new("char **"), 0
+    while code := lib.co_known_error(index, name):
         yield code, ffi.string(name[0]).decode()
-        at += 1
+        index += 1
 
 
 def text_of(code: int) -> str:
@@ -37,14 +37,14 @@ def load(path: bytes) -> Any:
     """Return the handle of a dynamic library. Raises `UVError`."""
     library = ffi.new("uv_lib_t *")
     if lib.uv_dlopen(path, library) < 0:
-        failed = _failure(library, "uv_dlopen")
-        lib.uv_dlclose(library)  # the text of the error goes with it
-        raise failed
+        failure = _failure(library, "uv_dlopen")
+        lib.uv_dlclose(library)  # which frees the text of the error
+        raise failure
     return library
 
 
 def symbol(library: Any, name: bytes) -> int:
-    """Return the address of what has a name in a library. Raises `UVError`."""
+    """Return the address of a symbol of a library. Raises `UVError`."""
     address = ffi.new("void **")
     if lib.uv_dlsym(library, name, address) < 0:
         raise _failure(library, "uv_dlsym")
@@ -52,12 +52,12 @@ def symbol(library: Any, name: bytes) -> int:
 
 
 def close(library: Any) -> None:
-    """Give a library up."""
+    """Close a library. Source: uv_dlclose."""
     lib.uv_dlclose(library)
 
 
 def _failure(library: Any, syscall: str) -> UVError:
-    """Return the exception for the error that the library's handle describes: there is no number for it."""
-    made = UNKNOWN(lib.UV_UNKNOWN, ffi.string(lib.uv_dlerror(library)).decode("utf-8", "replace"))
-    made.code, made.syscall = lib.UV_UNKNOWN, syscall
-    return made
+    """Return the exception for the error that the library's handle describes; such an error has no number."""
+    exception = UNKNOWN(lib.UV_UNKNOWN, ffi.string(lib.uv_dlerror(library)).decode("utf-8", "replace"))
+    exception.code, exception.syscall = lib.UV_UNKNOWN, syscall
+    return exception

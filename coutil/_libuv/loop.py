@@ -1,4 +1,4 @@
-"""The memory that C and the hub share, as Python sees it.
+"""The memory that C and the hub share.
 
 A `Loop` owns one `co_loop`. Its views are made once; only the ring of records may move, when it grows.
 """
@@ -24,10 +24,10 @@ class Loop:
 
     def __init__(self) -> None:
         """Make the loop, bound to the calling thread. Raises MemoryError or `UVError`."""
-        made = lib.co_loop_new()
-        if not made:
+        pointer = lib.co_loop_new()
+        if not pointer:
             raise MemoryError("no memory or no descriptor for an event loop")
-        self.pointer: Any = ffi.gc(made, lib.co_loop_delete)
+        self.pointer: Any = ffi.gc(pointer, lib.co_loop_delete)
         self.arena: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
         self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
@@ -46,7 +46,7 @@ class Loop:
         return _record.iter_unpack(self.ring[: count * 16].tobytes())
 
     def count(self) -> int:
-        """Return how many records the last step left."""
+        """Return the number of records that the last step left."""
         return int(self.pointer.count)
 
     def now(self) -> int:
@@ -56,8 +56,9 @@ class Loop:
     def close(self, users: Iterable[Any] = ()) -> None:
         """Close every handle and free the loop; nothing of it may be used afterwards.
 
-        users: those of its slots. They are kept for ever if the thread pool is in a call that may write to their memory
-        still; such a loop is never freed.
+        users: the objects in its slots. They are kept for the rest of the process if the thread pool is in a call that
+        may still write to their memory; such a loop is never freed.
+        Raises `UVError`.
         """
         code = lib.co_loop_close(self.leak())
         if code == lib.UV_EBUSY:
@@ -66,20 +67,20 @@ class Loop:
             raise error(code, "uv_loop_close")
 
     def leak(self) -> Any:
-        """Let go of the loop, and return what C knows it by."""
+        """Detach from the loop in C, and return its pointer."""
         pointer, self.pointer = self.pointer, ffi.NULL
         self.arena = self.want = self.ring = memoryview(b"")
         self.status = memoryview(bytes(16)).cast("Q")
         return pointer
 
     def counts(self) -> dict[str, int]:
-        """Return how many handles were created, closed and freed, and how many requests created and freed."""
+        """Return the numbers of handles created, closed and freed, and of requests created and freed."""
         names = ("handles_created", "handles_closed", "handles_freed", "requests_created", "requests_freed")
         return {name: getattr(self.pointer, name) for name in names}
 
 
 def _keep(users: Iterable[Any]) -> None:
-    """Keep objects beyond the end of the interpreter, which clears its modules while the thread pool goes on."""
+    """Keep objects beyond the end of the interpreter, which clears its modules while the thread pool still runs."""
     from ctypes import py_object, pythonapi  # noqa: PLC0415  # few processes need it, and it takes long to load
 
     pythonapi.Py_IncRef(py_object([*users]))

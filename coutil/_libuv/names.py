@@ -1,6 +1,6 @@
-"""Look-ups of names: what C takes and brings.
+"""Look-ups of names: their arguments and results in C.
 
-Rule: what C gets is ASCII without NUL and of legal length; libuv's own conversion of host names is never used.
+Rule: C gets ASCII without NUL, of legal length; libuv's conversion of host names is never used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_SERVICE = 31
 
 
 class Found(NamedTuple):
-    """An address that was found."""
+    """An address that a look-up has found."""
 
     family: int
     socktype: int
@@ -30,7 +30,7 @@ class Found(NamedTuple):
     binary: bytes  # 4 or 16 bytes
 
     def plain(self) -> Plain:
-        """Return the address only."""
+        """Return the address with its port and scope."""
         return Plain(self.binary, self.port, self.scope)
 
 
@@ -43,30 +43,30 @@ class Lookup:
     def __init__(
         self, host: bytes | None, service: bytes | None, family: int, socktype: int, protocol: int, flags: int
     ) -> None:
-        """Host and service were checked; the rest is as for getaddrinfo(3)."""
+        """Prepare a call. Host and service are checked already; the other arguments are those of getaddrinfo(3)."""
         self.host, self.service = host, service
         self._hints = (family, socktype, protocol, flags)
         self.out = out()
 
     def __str__(self) -> str:
-        """What is looked up, for reports."""
+        """The subject of the look-up, for reports."""
         if self.host is not None:
             return f"addresses of {self.host.decode()}"
         return f"addresses for service {self.service.decode() if self.service else None}"
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
-        """Hand it to the thread pool; return libuv's code."""
+        """Queue it for the thread pool; return libuv's code."""
         names = (self.host or NULL, self.service or NULL)
         code: int = lib.co_getaddrinfo(loop, slot, generation, *names, *self._hints, self.out)
         return code
 
     def block(self) -> int:
-        """Do it now; return libuv's code."""
+        """Run it now, in the calling thread; return libuv's code."""
         code: int = lib.co_getaddrinfo_block(self.host or NULL, self.service or NULL, *self._hints, self.out)
         return code
 
     def found(self) -> tuple[list[Found], str]:
-        """Return the addresses, and the canonical name of the host if that was asked for."""
+        """Return the addresses, and the canonical name of the host if the flags ask for it."""
         count = self.out.number
         data = take_memory(self.out)
         entries = []
@@ -83,21 +83,21 @@ class Naming:
     syscall = "uv_getnameinfo"
 
     def __init__(self, address: Plain, flags: int) -> None:
-        """The flags are those of getnameinfo(3)."""
+        """Prepare a call. The flags are those of getnameinfo(3)."""
         self._packed, self._flags = pack(address), flags
         self.out = out()
 
     def __str__(self) -> str:
-        """What it does, for reports."""
+        """The subject of the look-up, for reports."""
         return "names of an address"
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
-        """Hand it to the thread pool; return libuv's code."""
+        """Queue it for the thread pool; return libuv's code."""
         code: int = lib.co_getnameinfo(loop, slot, generation, self._packed, self._flags, self.out)
         return code
 
     def block(self) -> int:
-        """Do it now; return libuv's code."""
+        """Run it now, in the calling thread; return libuv's code."""
         code: int = lib.co_getnameinfo_block(self._packed, self._flags, self.out)
         return code
 
@@ -120,11 +120,13 @@ def checked_host(name: object) -> bytes:
         raise ValueError(f"name contains NUL: {name!r:.80}")
     if not name:
         raise ValueError("name is empty")
-    if len(name) > _LONGEST_HOST + name.endswith("."):  # before it is encoded, which takes long for long names
+    # The length is checked before the name is encoded, which takes long for long names.
+    if len(name) > _LONGEST_HOST + name.endswith("."):
         raise ValueError(f"name is too long ({len(name)} characters): {name!r:.80}")
     data = name.encode("ascii" if name.isascii() else "idna")  # UnicodeError is a ValueError
     *labels, last = data.split(b".")
-    if len(data) > _LONGEST_HOST + data.endswith(b".") or any(len(one) > _LONGEST_LABEL for one in (*labels, last)):
+    too_long = any(len(label) > _LONGEST_LABEL for label in (*labels, last))
+    if too_long or len(data) > _LONGEST_HOST + data.endswith(b"."):
         raise ValueError(f"name, or a part of it, is too long: {name!r:.80}")
     if not all(labels):
         raise ValueError(f"name has an empty part: {name!r:.80}")
@@ -132,7 +134,7 @@ def checked_host(name: object) -> bytes:
 
 
 def checked_service(service: object, name: str = "service") -> bytes:
-    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError, which name the argument."""
+    """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError, which name the argument `name`."""
     if isinstance(service, bool) or not isinstance(service, int | str):
         raise TypeError(f"{name} must be a string, an int or None, not {service!r}")
     if isinstance(service, int):
@@ -145,6 +147,6 @@ def checked_service(service: object, name: str = "service") -> bytes:
         number = int(service)
     except ValueError:
         return service.encode()
-    if not (service.isdigit() and number <= 65535):  # the system would take a part of it
+    if not (service.isdigit() and number <= 65535):  # the system would use a part of it
         raise ValueError(f"{name} must be 0 to 65535, not {service!r}")
     return service.encode()

@@ -1,4 +1,4 @@
-"""What a request brings besides its code: memory that C fills and Python takes, or that is released unseen."""
+"""Results of a request beyond its code: memory that C fills, and that Python takes or releases unread."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["out", "take_memory"]
 
 
 def out() -> Any:
-    """Return an empty co_out, for C to fill. Pin it until the callback; what is not taken from it goes with it."""
+    """Return an empty co_out, which C fills. Pin it until the callback; it frees the memory that was not taken."""
     return ffi.gc(ffi.new("co_out *", {"fd": -1}), lib.co_out_release)
 
 
 def take_memory(filled: Any) -> bytes:
-    """Return what C wrote into the memory of a co_out; the memory is freed."""
+    """Return the bytes that C wrote into the memory of a co_out, and free the memory."""
     data: bytes = ffi.buffer(filled.memory, filled.size)[:] if filled.memory else b""
     lib.co_out_release(filled)
     return data

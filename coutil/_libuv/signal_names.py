@@ -1,4 +1,4 @@
-"""Signals as arguments and results: names, numbers, and the words that `coutil.system` reports them by."""
+"""Signals as arguments and results: names, numbers, and the words that `coutil.system` uses for them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ _WORDS = {
 }
 _numbers = {word: int(Signals.__members__[name]) for word, name in _WORDS.items() if name in Signals.__members__}
 _words = {number: word for word, number in _numbers.items()}
-_HIGHEST = 255  # a number that no system has a signal for is left to the system to refuse
+_HIGHEST = 255  # the system itself refuses a number below that for which it has no signal
 _ACCEPTED = f"""accepted are {", ".join(f'"{word}"' for word in _numbers)}, names such as "SIGTERM", and numbers"""
 
 
 def signal_number(argument: str, signal: object) -> int:
-    """Return the number of a signal: a word of ours, a name of the `signal` module in any case, or a number.
+    """Return the number of a signal.
 
-    argument: its name, for errors. Raises TypeError, ValueError.
+    signal: a word of the table above, a name of the `signal` module in upper or lower case, or a number.
+    argument: the name of the argument, for errors. Raises TypeError, ValueError.
     """
     if isinstance(signal, str):
         number = _numbers.get(signal)
@@ -59,10 +60,10 @@ def signal_number(argument: str, signal: object) -> int:
 
 
 def awaitable_number(argument: str, signal: object) -> int:
-    """Return the number of a signal that can be waited for. Raises TypeError, ValueError."""
+    """Return the number of a signal that a process can wait for. Raises TypeError, ValueError."""
     number = signal_number(argument, signal)
     if number in (0, SIGKILL, SIGSTOP):
-        raise ValueError(f"invalid {argument}: no process is told of {signal!r}, so nothing can wait for it")
+        raise ValueError(f"invalid {argument}: no process is notified of {signal!r}, so nothing can wait for it")
     return number
 
 

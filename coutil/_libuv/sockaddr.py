@@ -36,7 +36,7 @@ class Plain(NamedTuple):
 
 
 def room() -> Any:
-    """Return an empty structure for C to fill."""
+    """Return an empty structure, which C fills."""
     return ffi.new("co_address *")
 
 
@@ -48,7 +48,7 @@ def pack(address: Plain) -> Any:
 
 
 def unpack(packed: Any) -> Plain | None:
-    """Return the plain values of a C structure, None for a family that is not IP."""
+    """Return the plain values of a C structure; None for a family that is not IP."""
     binary, port, scope = ffi.new("char[16]"), ffi.new("int *"), ffi.new("uint32_t *")
     version = lib.co_address_get(packed, binary, port, scope)
     return Plain(ffi.buffer(binary, 4 if version == 4 else 16)[:], port[0], scope[0]) if version else None
@@ -60,40 +60,44 @@ _LONGEST = 128  # characters of an address
 
 
 def parse(ipv6: bool, text: bytes, port: int) -> bytes:
-    """Return the C structure, in bytes, of an address that is given as text. Raises `UVError`."""
+    """Return the C structure, in bytes, of an address in text form and a port. Raises `UVError`."""
     packed = room()
     size = check(lib.co_address_parse(packed, ipv6, text, port), "uv_ip6_addr" if ipv6 else "uv_ip4_addr")
     return bytes(ffi.buffer(packed)[:size])
 
 
 def name(structure: bytes) -> str:
-    """Return the address of a C structure in bytes as text. Raises `UVError`."""
+    """Return the text form of the address in a C structure, which consists of bytes. Raises `UVError`."""
     text = ffi.new("char[]", _LONGEST)
     check(lib.co_address_text(structure, len(structure), text, _LONGEST), "uv_ip_name")
     return str(ffi.string(text).decode())
 
 
 def to_text(family: int, binary: bytes) -> str:
-    """Return an address as text; `binary` has as many bytes as C takes for this family. Raises `UVError`."""
+    """Return the text form of an address; `binary` has the number of bytes that C reads for this family.
+
+    Raises `UVError`.
+    """
     text = ffi.new("char[]", _LONGEST)
     check(lib.uv_inet_ntop(family, binary, text, _LONGEST), "uv_inet_ntop")
     return str(ffi.string(text).decode())
 
 
 def to_binary(family: int, text: bytes) -> bytes:
-    """Return the bytes of an address, and zeros behind. Raises `UVError`."""
+    """Return the bytes of an address, padded with zeros to 16. Raises `UVError`."""
     binary = ffi.new("char[16]")
     check(lib.uv_inet_pton(family, text, binary), "uv_inet_pton")
     return bytes(ffi.buffer(binary))
 
 
-# -- what callers write, and are shown: hosts are literals, as for Python's own sockets ------------------------------
+# -- the form of Python's own sockets: (host, port), where the host is a literal -------------------------------------
 
 
 def numeric(host: str, port: int) -> Plain:
-    """Return a literal of either family, IPv6 perhaps with its zone ("fe80::1%eth0"), and a port in plain values.
+    """Return the plain values of a literal address of either family, and a port.
 
-    Raises TypeError, or ValueError for what is no literal or no port.
+    host: an IPv6 address may have a zone ("fe80::1%eth0").
+    Raises TypeError, or ValueError: `host` is not a literal address, or `port` is out of range.
     """
     if not isinstance(host, str):
         raise TypeError(f"host must be a string, not {host!r}")
@@ -115,20 +119,20 @@ def _zone(name: str) -> int:
 
 
 def told(packed: Any) -> Name | None:
-    """Return what `named` does for a C structure; None for a family that is not IP."""
+    """Return the name (see `named`) of the address in a C structure; None for a family that is not IP."""
     plain = unpack(packed)
     return None if plain is None else named(plain.binary, plain.port, plain.scope)
 
 
 def named(binary: bytes, port: int, scope: int) -> Name:
-    """Return (host, port), for IPv6 (host, port, flow, scope), as Python's own sockets do."""
+    """Return (host, port), or (host, port, flow, scope) for IPv6, as Python's own sockets do."""
     if len(binary) == 4:
         return socket.inet_ntop(socket.AF_INET, binary), port
     return socket.inet_ntop(socket.AF_INET6, binary), port, 0, scope
 
 
 def literal(name: str, text: object) -> bytes:
-    """Return text for libuv to parse as an address; what is not ASCII is none for it. Raises TypeError, ValueError."""
+    """Return text that libuv will parse as an address, and refuse if it is not ASCII. Raises TypeError, ValueError."""
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string, not {text!r}")
     if "\0" in text:

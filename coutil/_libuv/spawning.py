@@ -1,4 +1,4 @@
-"""What C has to know of a program that it shall start."""
+"""C structures that describe a program for `coutil.system`; and the current directory and priority of a process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .command import fill
 __all__ = ["IGNORE", "SAME", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
 
 
-_LONGEST = 1 << 20  # bytes; the system knows no longer paths
+_LONGEST = 1 << 20  # bytes; no path of the system is longer
 
 
 class Stdio(NamedTuple):
-    """What one standard stream of the child is."""
+    """One standard stream of the child."""
 
     kind: int
     fd: int = -1
@@ -23,7 +23,7 @@ class Stdio(NamedTuple):
 
 
 IGNORE = Stdio(lib.CO_IGNORE)
-SAME = Stdio(lib.CO_SAME)  # for the standard error: where the output goes
+SAME = Stdio(lib.CO_SAME)  # for the standard error: the same as the standard output
 
 
 class Program(NamedTuple):
@@ -39,21 +39,24 @@ class Program(NamedTuple):
 
 
 def inherit(fd: int, *, given: bool = False) -> Stdio:
-    """Give the child a copy of a descriptor; `given`: on purpose, so that it is the program's from then on."""
+    """Return a stream for which the child gets a copy of a descriptor.
+
+    given: the caller has named the descriptor, so C prepares it for use by a program: it will block.
+    """
     return Stdio(lib.CO_HAND_OVER if given else lib.CO_INHERIT, fd)
 
 
 def pipe(slot: int, reads: bool, writes: bool) -> Stdio:
-    """Connect the child to a pipe of ours; `reads`, `writes`: what the child does with it."""
+    """Return a stream that connects the child to the pipe in `slot`; `reads`, `writes`: what the child does with it."""
     return Stdio(lib.CO_CHILD_READS * reads | lib.CO_CHILD_WRITES * writes, slot=slot)
 
 
 def pack(program: Program) -> tuple[Any, list[Any]]:
-    """Return the C structure for a program, and what must be kept while C uses it."""
+    """Return the C structure for a program, and the objects to keep while C uses it."""
     packed = ffi.new("co_program *")
     keep = fill(packed, program)
-    for into, one in zip(packed.stdio, program.stdio, strict=True):
-        into.kind, into.fd, into.slot = one
+    for target, stream in zip(packed.stdio, program.stdio, strict=True):
+        target.kind, target.fd, target.slot = stream
     packed.flags = lib.UV_PROCESS_DETACHED * program.detached
     if program.user is not None:
         packed.flags |= lib.UV_PROCESS_SETUID
@@ -66,16 +69,16 @@ def pack(program: Program) -> tuple[Any, list[Any]]:
 
 def priority(pid: int) -> tuple[int, int]:
     """Return libuv's code and the priority of a process."""
-    into = ffi.new("int *")
-    return lib.uv_os_getpriority(pid, into), into[0]
+    value = ffi.new("int *")
+    return lib.uv_os_getpriority(pid, value), value[0]
 
 
 def current_directory() -> bytes | int:
     """Return the path of the current directory, or libuv's code."""
-    room = 4096
+    capacity = 4096
     while True:
-        buffer, size = ffi.new("char[]", room), ffi.new("size_t *", room)
+        buffer, size = ffi.new("char[]", capacity), ffi.new("size_t *", capacity)
         code: int = lib.uv_cwd(buffer, size)
-        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or room > _LONGEST:
+        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or capacity > _LONGEST:
             return bytes(ffi.buffer(buffer, size[0])) if code >= 0 else code
-        room *= 4
+        capacity *= 4

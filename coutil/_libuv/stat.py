@@ -1,4 +1,4 @@
-"""What stat(2) tells, as libuv has it."""
+"""The results of stat(2), in libuv's form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Time = tuple[int, int]  # seconds since 1970, and nanoseconds
 
 
 class Stat(NamedTuple):
-    """What is known about a file: the fields of uv_stat_t. A time is a pair: seconds since 1970, and nanoseconds."""
+    """The fields of uv_stat_t. A time is a pair: seconds since 1970, and nanoseconds."""
 
     dev: int
     mode: int  # type and permissions
@@ -22,7 +22,7 @@ class Stat(NamedTuple):
     size: int  # bytes
     blksize: int
     blocks: int  # of 512 bytes
-    flags: int  # 0 where the system has none, like the next
+    flags: int  # 0 where the system has none, as `gen`
     gen: int
     atim: Time  # last access
     mtim: Time  # last modification of the data
@@ -31,7 +31,7 @@ class Stat(NamedTuple):
 
 
 def stat_of(stat: Any) -> Stat:
-    """Return what a uv_stat_t tells."""
+    """Return the fields of a uv_stat_t."""
     return Stat(
         *(stat.st_dev, stat.st_mode, stat.st_nlink, stat.st_uid, stat.st_gid, stat.st_rdev, stat.st_ino, stat.st_size),
         *(stat.st_blksize, stat.st_blocks, stat.st_flags, stat.st_gen),

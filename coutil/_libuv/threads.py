@@ -1,4 +1,4 @@
-"""Threads, and the memory of what synchronises them."""
+"""Threads, and the memory of the objects that synchronise them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def room(kind: str) -> Any:
 
 
 def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
-    """Call a function, which lets no exception pass, in a new thread. Raises `UVError`.
+    """Call a function, which must not raise, in a new thread. Raises `UVError`.
 
-    thread: room for C's thread, which the function may use after it has called `renew` with it.
+    thread: memory for C's thread; the function may use it after it has called `renew` with it.
     """
     token = id(function)
     _starting[token] = function
@@ -32,24 +32,24 @@ def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
 
 
 def pending() -> bool:
-    """Return whether there are threads that have still to begin."""
+    """Return whether there are threads that have not begun to run."""
     return bool(_starting)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types
 def co_thread_run(token: Any) -> None:
-    """Run what `start` was given; called by C, in the new thread."""
+    """Run the function that `start` was called with; called by C, in the new thread."""
     _starting.pop(int(ffi.cast("uintptr_t", token)))()
 
 
 def renew(thread: Any) -> Any:
-    """Write to C's thread that it is the one that calls; return it."""
+    """Store the calling thread in C's thread; return it."""
     lib.co_thread_self(thread)
     return thread
 
 
 def current() -> Any:
-    """Return C's thread for the one that calls."""
+    """Return C's thread for the calling thread."""
     return renew(room("co_thread"))
 
 
@@ -62,9 +62,9 @@ def name(thread: Any) -> bytes:
 
 def priority(thread: Any) -> int:
     """Return the priority of a thread. Raises `UVError`."""
-    found = ffi.new("int *")
-    check(lib.co_thread_get_priority(thread, found), "uv_thread_getpriority")
-    return int(found[0])
+    value = ffi.new("int *")
+    check(lib.co_thread_get_priority(thread, value), "uv_thread_getpriority")
+    return int(value[0])
 
 
 def _size() -> int:
@@ -72,7 +72,7 @@ def _size() -> int:
 
 
 def _processors(mask: Any) -> set[int]:
-    return {at for at, chosen in enumerate(ffi.buffer(mask)[:]) if chosen}
+    return {number for number, chosen in enumerate(ffi.buffer(mask)[:]) if chosen}
 
 
 def affinity(thread: Any) -> set[int]:
@@ -84,12 +84,12 @@ def affinity(thread: Any) -> set[int]:
 
 
 def set_affinity(thread: Any, processors: set[int]) -> set[int]:
-    """Set these processors; return those before. Raises `UVError`."""
+    """Set the processors that a thread may run on; return the previous ones. Raises `UVError`."""
     size = _size()
-    mask, old = ffi.new("char[]", size), ffi.new("char[]", size)
-    for at in processors:
-        if at >= size:
+    mask, previous = ffi.new("char[]", size), ffi.new("char[]", size)
+    for number in processors:
+        if number >= size:
             raise error(lib.UV_EINVAL, "uv_thread_setaffinity")
-        mask[at] = b"\1"
-    check(lib.co_thread_set_affinity(thread, mask, old, size), "uv_thread_setaffinity")
-    return _processors(old)
+        mask[number] = b"\1"
+    check(lib.co_thread_set_affinity(thread, mask, previous, size), "uv_thread_setaffinity")
+    return _processors(previous)

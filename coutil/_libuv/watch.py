@@ -1,4 +1,4 @@
-"""What C keeps of the changes of watched files, as Python sees it."""
+"""Changes of watched files, which C collects."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ CHANGE: int = lib.UV_CHANGE
 ITSELF: int = lib.CO_ITSELF
 OVERFLOW: int = lib.CO_OVERFLOW
 
-Raw = tuple[int, int, int, bytes]  # slot and generation of the handle that was told, kinds, name of the entry
+Raw = tuple[int, int, int, bytes]  # slot and generation of the handle that got the change, kinds, name of the entry
 
 _head = Struct("=IIII")  # slot, generation, kinds, size of the name
 _PACKED = 1 << 16
-_LONGEST = 4096  # what a path is expected to fit in
+_LONGEST = 4096  # bytes that most paths fit in
 
 
 def watching(path: bytes, limit: int, only: bytes | None) -> Callable[[Any, int, int], int]:
-    """Return what opens a handle: it watches `path`, keeps `limit` changes, those of one entry if `only` is given."""
+    """Return the function that opens a handle which watches `path`.
+
+    limit: the number of changes that it keeps. only: the name of the one entry that it watches; None: all.
+    """
     return lambda loop, slot, generation: lib.co_watch_open(
         loop, slot, generation, path, limit, NULL if only is None else only
     )
 
 
 def polling(path: bytes, milliseconds: int) -> Callable[[Any, int, int], int]:
-    """Return what opens a handle that looks at `path` again and again."""
+    """Return the function that opens a handle which polls `path` every `milliseconds`."""
     return lambda loop, slot, generation: lib.co_watch_poll(loop, slot, generation, path, milliseconds)
 
 
 def branch(loop: Any, slot: int, generation: int, root: int, path: bytes, shown: Path) -> int:
-    """Watch a folder below that of the slot `root`; return a number that stands for this folder as long as it exists.
+    """Watch a folder below that of the slot `root`; return a number that identifies the folder while it exists.
 
     Raises `UVError` with `shown` as its filename.
     """
@@ -47,21 +50,24 @@ def branch(loop: Any, slot: int, generation: int, root: int, path: bytes, shown:
 
 
 def take(loop: Any, slot: int, most: int) -> list[Raw]:
-    """Return up to `most` changes that nobody took; [] if there are none, or the handle is closed."""
+    """Remove up to `most` changes from those that C has collected, and return them.
+
+    Returns [] if there are none, or if the handle is closed.
+    """
     packed = ffi.new("char[]", _PACKED)
     size = lib.co_watch_take(loop, slot, packed, _PACKED, most)
-    found = []
+    changes = []
     data = ffi.buffer(packed, max(size, 0))[:]
-    at = 0
-    while at < len(data):
-        of, generation, kinds, length = _head.unpack_from(data, at)
-        at += lib.CO_CHANGE + length
-        found.append((of, generation, kinds, data[at - length : at]))
-    return found
+    offset = 0
+    while offset < len(data):
+        source, generation, kinds, length = _head.unpack_from(data, offset)
+        offset += lib.CO_CHANGE + length
+        changes.append((source, generation, kinds, data[offset - length : offset]))
+    return changes
 
 
 def polled(loop: Any, slot: int) -> tuple[int, Any, Any] | None:
-    """Return a code, and the uv_stat_t before and after a change; None if there was none."""
+    """Return libuv's code, and the uv_stat_t before and after a change; None if there was none."""
     status, before, after = ffi.new("int *"), ffi.new("uv_stat_t *"), ffi.new("uv_stat_t *")
     if lib.co_watch_stats(loop, slot, status, before, after) != 1:
         return None
@@ -73,10 +79,10 @@ def watched_path(loop: Any, slot: int) -> bytes | int:
     size = _LONGEST
     while True:
         path = ffi.new("char[]", size)
-        found: int = lib.co_fs_path(loop, slot, path, size)
-        if found < 0:
-            return found
-        if found < size:
-            watched: bytes = ffi.buffer(path, found)[:]
+        length: int = lib.co_fs_path(loop, slot, path, size)
+        if length < 0:
+            return length
+        if length < size:
+            watched: bytes = ffi.buffer(path, length)[:]
             return watched
-        size = found + 1
+        size = length + 1

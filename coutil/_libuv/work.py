@@ -1,4 +1,4 @@
-"""Python functions in libuv's thread pool: what the pool calls."""
+"""Python functions that libuv's thread pool calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _jobs: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def registered(job: Any) -> int:
-    """Return the number under which C has `job.run()` called, which must not raise. Whoever waits keeps the job."""
+    """Return the number by which C has `job.run()` called, which must not raise. The waiter keeps the job alive."""
     number = next(_numbers)
     _jobs[number] = job
     return number
@@ -28,7 +28,7 @@ def pending() -> bool:
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi has no types
 def co_work_call(token: int) -> None:
-    """Called by C, in a thread of the pool."""
+    """Run a job, unless it was dropped; called by C, in a thread of the pool."""
     job = _jobs.pop(token, None)
     if job is not None:
         job.run()

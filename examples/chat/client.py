@@ -1,8 +1,8 @@
-"""Chat client: edits your line in raw mode, so that what others say meanwhile does not tear it up.
+"""Chat client: edits a line in raw mode, so that messages of other members do not break it.
 
     python examples/chat/client.py ada --port 7002
 
-Return sends the line, Backspace and Ctrl-U erase, Ctrl-C or Ctrl-D leaves. The terminal is as before at the end.
+Return sends the line, Backspace and Ctrl-U erase, Ctrl-C or Ctrl-D leaves. The mode of the terminal is restored.
 """
 
 import argparse
@@ -15,20 +15,20 @@ from coutil.scopes import scope
 
 
 def show(screen, typed, text=""):
-    """Print text above the line that is being typed; of this line, as much as there is room for."""
+    """Print text above the line that is being typed, and the end of that line for which there is room."""
     room = (screen.winsize()[0] or 80) - 3
     screen.send(f"\r\x1b[K{text}> {''.join(typed[-room:])}".encode())
 
 
 def listen(server, screen, typed, session):
-    """Show what others say, until there is no server any more."""
+    """Show the messages of other members, until the server closes the connection."""
     for line in lines(server):
         show(screen, typed, f"{line}\n")
     session.cancel()
 
 
 def edit(server, screen, typed):
-    """Take keys until one of them means to leave."""
+    """Handle keys until one of them means to leave."""
     for key in keys(screen):
         if key in "\x03\x04":  # Ctrl-C, Ctrl-D
             return

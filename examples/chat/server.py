@@ -1,8 +1,8 @@
-"""Chat server: what one of the members says is told to all.
+"""Chat server: passes each line of a member to all members.
 
     python examples/chat/server.py --port 7002
 
-Whoever does not read what the others say misses some of it, and holds nobody up. Ctrl-C ends it.
+A member who does not read misses lines, and does not delay the others. Ctrl-C ends the server.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from coutil import system
 from coutil.scopes import scope
 from coutil.sync import Queue
 
-members = {}  # names, and for each one a queue of what has to be delivered
+members = {}  # names, and for each one a queue of lines to deliver
 
 
 def attend(stream):
-    """Let in the one who calls, by the name in the first line, until the connection ends."""
+    """Serve a member, whose name is the first line, until the connection ends."""
     with stream, Queue(100) as unsaid:
         try:
             name = next(heard := lines(stream), "")
@@ -28,18 +28,18 @@ def attend(stream):
             with scope() as member:
                 member.spawn(deliver, unsaid, stream)
                 try:
-                    tell(f"* {name} is here, with {len(members) - 1} others")
+                    broadcast(f"* {name} is here, with {len(members) - 1} others")
                     for line in heard:
-                        tell(f"{name}: {line}")
+                        broadcast(f"{name}: {line}")
                 finally:
                     del members[name]
-                    tell(f"* {name} has gone")
+                    broadcast(f"* {name} has gone")
                 member.cancel()
-        except* ConnectionError:  # here, or where it is delivered to
+        except* ConnectionError:  # of this coroutine, or of the one that delivers
             pass
 
 
-def tell(text):
+def broadcast(text):
     """Put a line into each queue that has room."""
     for unsaid in members.values():
         if not unsaid.full():

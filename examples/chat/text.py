@@ -1,22 +1,22 @@
-"""Text on its way: between the two sides of the chat, and from the keyboard."""
+"""Text in transit: between the two sides of the chat, and from the keyboard."""
 
 import re
 from codecs import getincrementaldecoder
 from contextlib import suppress
 
 LONGEST = 1000  # characters that a line may have
-ARROWS = re.compile(rb"\x1b(\[[\d;]*.|O?.)?")  # and other keys that make no character
+ARROWS = re.compile(rb"\x1b(\[[\d;]*.|O?.)?")  # and other keys that produce no character
 
 
 def lines(stream):
-    """Yield what arrives, line by line, without characters that terminals act upon; stop at a line without end."""
+    """Yield the lines that arrive, without control characters for terminals; stop at a line without end."""
     text = stream.text(errors="replace", newline="\n")
     while (line := text.readline(LONGEST)).endswith("\n"):
         yield "".join(filter(str.isprintable, line))
 
 
 def deliver(queue, stream):
-    """Send what is put into the queue, until the connection breaks, which whoever receives from it is told, too."""
+    """Send the lines of a queue until the connection breaks; the receiving coroutine gets that error, too."""
     with suppress(ConnectionError):
         for line in queue:
             stream.send(line)

@@ -2,7 +2,7 @@
 
     python examples/multiecho/main.py --port 7003 --workers 4
 
-The workers take turns. One that dies is replaced when its next turn comes; that connection is lost. Ctrl-C ends all.
+The workers take turns. A worker that dies is replaced at its next turn; that connection is lost. Ctrl-C ends them all.
 """
 
 import argparse
@@ -20,12 +20,12 @@ WORKER = Path(__file__).parent / "worker.py"
 
 
 def employ(connections):
-    """Have a worker, and pass it connections until there are no more."""
+    """Run a worker, and pass it connections until the queue is closed; replace it if it dies."""
     while not connections.closed:
         ours, theirs = pair()
         with theirs:
             worker = system.start(sys.executable, WORKER, stdin=theirs, detached=True)  # Ctrl-C is not for the worker
-        with worker, ours, suppress(BrokenPipeError):  # the worker ends when `ours` is closed; at last we wait for it
+        with worker, ours, suppress(BrokenPipeError):  # `ours` is closed first: that ends the worker
             for connection in connections:
                 with connection:
                     ours.send(b"+", stream=connection)

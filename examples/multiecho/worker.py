@@ -1,8 +1,8 @@
-"""Worker of the echo server: gets connections from its standard input, which is a share socket.
+"""Worker of the echo server: receives connections from its standard input, which is a share socket.
 
     python examples/multiecho/main.py
 
-starts it. Ends when nobody can send connections any more, and cuts those that are open then.
+starts it. It ends when the main process can no longer send connections, and cancels those that are open then.
 """
 
 import argparse

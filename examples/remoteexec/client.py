@@ -1,8 +1,8 @@
-"""Has a command run by the server, prints its output as it comes, and exits as it did.
+"""Client of the remote execution server: has a command run there, prints its output, and exits with its exit code.
 
     python examples/remoteexec/client.py --port 7004 -- sh -c "echo hello; exit 3"
 
-The exit code is 128 and the number of the signal if one has killed the command, and 255 if the server could not run it
+The exit code is 128 plus the number of the signal if one has killed the command, and 255 if the server could not run it
 to its end. Ctrl-C kills the command.
 """
 
@@ -16,7 +16,7 @@ from coutil import system
 
 
 def run(port, command):
-    """Run the command; return how it has ended."""
+    """Run the command; return its end: "exit 3", "kill 9" or "error: …"."""
     with system.connect("127.0.0.1", port) as server:
         server.send(frame(b"C", b"\0".join(map(os.fsencode, command))))
         for kind, data in frames(server):

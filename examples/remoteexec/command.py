@@ -9,7 +9,7 @@ from coutil.scopes import scope
 
 
 def run(command, stream):
-    """Run the command and send its output; return how it has ended. Whatever it has started ends with this, too."""
+    """Run the command and send its output; return its end. The processes that it has started end with it."""
     process = system.start(*command, stdin=False, stdout="r", stderr="r", detached=True)
     try:
         with scope() as outputs:
@@ -18,7 +18,7 @@ def run(command, stream):
         return process.wait()
     finally:
         process.close()
-        with suppress(ProcessLookupError):  # nobody is left
+        with suppress(ProcessLookupError):  # no process of the group is left
             system.emitsig(-process.pid, "kill")
 
 

@@ -1,13 +1,13 @@
-"""What client and server send to each other: frames, each of one byte that tells its kind, the size, and the data.
+"""Frames that client and server send to each other: one byte for the kind, the size of the data, and the data.
 
-The client sends one: C, the command, its arguments separated by null characters. The server sends any number of O and
-E, output and error output, and at last one of X: how the command has ended.
+The client sends one frame: C, the command, its arguments separated by null characters. The server sends any number of
+frames O (output) and E (error output), and finally one frame X: the end of the command.
 """
 
 from struct import Struct
 
 HEAD = Struct(">cI")
-LARGEST = 1 << 20  # bytes of data that we take
+LARGEST = 1 << 20  # bytes of data that a frame may have
 
 
 def frame(kind, data):

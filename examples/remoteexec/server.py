@@ -1,8 +1,8 @@
-"""Runs the commands of clients, and sends them the output. A demo: nobody is asked who they are!
+"""Remote execution server: runs commands for clients, and sends them the output. A demo, without authentication!
 
     python examples/remoteexec/server.py --port 7004 --limit 30
 
-Every user of this machine can do what the one who started this can do; it listens on 127.0.0.1 only, for that reason.
+Every user of this machine gets the rights of the user who started the server; so it listens on 127.0.0.1 only.
 A command is killed, with all it has started, when the time is up or the client has gone. Ctrl-C ends the server.
 """
 
@@ -17,7 +17,7 @@ from coutil.scopes import scope, timeout
 
 
 def serve(stream, limit):
-    """Do what a client wants."""
+    """Run the command of a client, and send its end."""
     with stream:
         try:
             stream.send(frame(b"X", ending(stream, limit).encode()))
@@ -26,7 +26,7 @@ def serve(stream, limit):
 
 
 def ending(stream, limit):
-    """Run the command that arrives; return how it has ended."""
+    """Run the command that arrives; return its end: "exit 3", "kill 9" or "error: …"."""
     try:
         with timeout(limit), scope() as session:
             _, command = next(frames(stream), (None, b""))
@@ -41,7 +41,7 @@ def ending(stream, limit):
 
 
 def watch(stream):
-    """Receive until the client, which says nothing more, has gone; that cuts everything."""
+    """Wait until the client, which sends nothing more, has gone; then raise, which cancels the session."""
     stream.receive()
     raise ConnectionAbortedError("the client has gone")
 
