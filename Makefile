@@ -27,7 +27,7 @@ LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test
 
 export PYTHON COUTIL_LIBUV
 
-.PHONY: help demo test test-libuv check asan ubsan tsan sanitized bench soak fuzz docs wheel clean
+.PHONY: help demo test quick test-libuv check cover asan ubsan tsan sanitized bench soak fuzz docs wheel clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -38,6 +38,9 @@ demo: install    ## an echo server and 64 connections that load it for three sec
 
 test: install    ## all tests, with the state machines checked at every transition; ARGS go to pytest
 	$(PYTEST) $(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal)
+
+quick: install   ## the tests that are not marked slow, for the time between two edits; ARGS go to pytest
+	$(PYTEST) -m 'not slow and not soak and not fuzz' $(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal)
 
 test-libuv: install $(LIBUV)/prefix    ## the tests that concern libuv, against a newer one; ARGS go to pytest
 	rm -rf $(LIBUV)/tree $(LIBUV)/venv/.installed && mkdir -p $(LIBUV)/tree
@@ -50,6 +53,14 @@ check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(PYTEST) tests/test_architecture.py
+
+cover: install   ## which lines and branches of the package all tests run; ARGS go to pytest, HTML=1 writes pages as well
+	@rm -rf $(COVERED) && mkdir -p $(COVERED)
+	COUTIL_DEBUG=1 $(RUN) -m coverage run --data-file=$(COVERED)/data -m pytest -q -p no:cacheprovider $(ARGS)
+	@$(RUN) -m coverage combine --quiet --data-file=$(COVERED)/data $(COVERED)
+	@$(RUN) -m coverage report --data-file=$(COVERED)/data
+	@$(if $(HTML),$(RUN) -m coverage html --quiet --data-file=$(COVERED)/data --directory=$(COVERED)/pages)
+COVERED := build/cover
 
 asan: SANITIZER := address
 asan: sanitized      ## a part of the tests with the C code under AddressSanitizer; ARGS go to pytest

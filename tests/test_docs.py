@@ -1,7 +1,10 @@
 """What the documentation claims is what the code does."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 from coutil._coroutines.states import OBJECT, OPERATION, table
 from tests.helpers.script import run_script
@@ -25,8 +28,8 @@ def test_the_tables_of_the_architecture_are_those_of_the_code():
 
 
 def test_every_path_named_in_the_documents_exists():
-    """A reader who follows a path in README.md or docs/ finds it."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """A reader who follows a path in README.md, CONTRIBUTING.md or docs/ finds it."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     named = {word for page in pages for word in re.findall(r"`([a-z_/]+/[a-z_]*\.?[a-z]*)`", page.read_text("utf-8"))}
     assert "examples/timeout.py" in named
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "coutil"))]
@@ -86,6 +89,30 @@ def test_limits(tmp_path):
     """
     done = run_script(code)
     assert done.stdout.split("\n")[:-1] == ["True", "1", "in a", "in b", "out a", "out b"]
+
+
+def test_how_to_read_a_deadlock(tmp_path):
+    """The example of docs/debugging.md ends as that page shows, apart from the times."""
+    text = (ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")
+    shown = re.search(r"  ```\n(  coutil\.errors\.Deadlock.*?)  ```", text, re.DOTALL)[1]
+    (tmp_path / "app.py").write_text(dedent(example("debugging.md", "mutex.held")), encoding="utf-8")
+    command = [sys.executable, "app.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+
+    def timeless(block):
+        return [re.sub(r" +", " ", re.sub(r"\d+ ms", "", line)) for line in dedent(block).splitlines()]
+
+    assert timeless(done.stderr)[-6:] == timeless(shown)
+
+
+def test_the_tools_of_debugging(tmp_path):
+    """The other examples of docs/debugging.md run."""
+    done = run_script(dedent(example("debugging.md", "Blocked(0.1)")))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    handler = dedent(example("debugging.md", "signal.SIGQUIT"))
+    done = run_script(handler + "import os\nsystem.suspend(0)\nos.kill(os.getpid(), signal.SIGQUIT)\n")
+    assert done.returncode == 0
+    assert "main" in done.stderr
 
 
 def test_how_a_thread_hands_work_to_a_loop():
