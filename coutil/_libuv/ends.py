@@ -10,7 +10,7 @@ from . import ffi, lib
 
 __all__ = ["UNKNOWN", "Ends", "ends", "peer_known", "shown", "texts"]
 
-Ends = bytes  # see ends.c
+Ends = bytes  # see c/ends.c
 UNKNOWN: Ends = bytes(4)  # neither end
 _PATH, _IPV4, _IPV6 = 1, 4, 6
 _FAMILIES = {_IPV4: socket.AF_INET, _IPV6: socket.AF_INET6}

@@ -109,19 +109,19 @@ typedef struct co_loop {
  * for nothing to do, unless the function says otherwise. */
 struct co_kind {
     uv_handle_type type;
-    unsigned int internal : 1;           /* a timer, a watcher of a signal, a child: the calls for handles refuse it */
-    unsigned int owns : 1;               /* its descriptor is its own: see descriptors.c */
-    int (*opened)(co_handle *);          /* it has got its descriptor; returns libuv's code */
-    void (*closing)(co_handle *);        /* libuv is about to close it */
-    void (*close_begun)(co_handle *);    /* uv_close was called */
-    void (*closed)(co_handle *);         /* libuv has closed it */
-    void (*ready)(co_handle *);          /* libuv is about to poll, after co_starve */
-    void (*vacate)(co_handle *, int fd); /* another handle is about to poll the number that this one polls */
-    void (*failed)(co_handle *, int);    /* its descriptor cannot be polled, with libuv's code; NULL: it is lost */
-    void (*forked)(co_handle *);         /* this is the child of a fork */
-    void (*revived)(co_handle *);        /* the loop goes on in the child of a fork */
-    void (*walk)(co_handle *);           /* the loop ends: close it; NULL: as any handle is closed */
-    co_uv_watcher_t *(*watcher)(co_handle *); /* what its descriptor is polled with; NULL: libuv's field for that */
+    unsigned int internal : 1;                 /* a timer, a watcher of a signal, a child: the calls for handles refuse it */
+    unsigned int owns : 1;                     /* its descriptor is its own: see descriptors.c */
+    int (*opened)(co_handle *);                /* it has got its descriptor; returns libuv's code */
+    void (*closing)(co_handle *);              /* libuv is about to close it */
+    void (*close_begun)(co_handle *);          /* uv_close was called */
+    void (*closed)(co_handle *);               /* libuv has closed it */
+    void (*ready)(co_handle *);                /* libuv is about to poll, after co_starve */
+    void (*vacate)(co_handle *, int fd);       /* another handle is about to poll the number that this one polls */
+    void (*failed)(co_handle *, int);          /* its descriptor cannot be polled, with libuv's code; NULL: it is lost */
+    void (*forked)(co_handle *);               /* this is the child of a fork */
+    void (*revived)(co_handle *);              /* the loop goes on in the child of a fork */
+    void (*walk)(co_handle *);                 /* the loop ends: close it; NULL: as any handle is closed */
+    co_uv_watcher_t *(*watcher)(co_handle *);  /* what its descriptor is polled with; NULL: libuv's field for that */
 };
 
 /* A timer, stream, listener or datagram socket. Only as much of the union as the kind needs is allocated. */
@@ -130,28 +130,28 @@ struct co_handle {
     const co_kind *kind;
     co_handle *next;
     uint32_t slot, generation, turn;
-    int error, fd, number;            /* error, number: also how a child has ended */
-    int owned;                        /* the descriptor that it owns, or -1; see descriptors.c */
-    dev_t device;                     /* the file of its descriptor */
+    int error, fd, number;             /* error, number: also how a child has ended */
+    int owned;                         /* the descriptor that it owns, or -1; see descriptors.c */
+    dev_t device;                      /* the file of its descriptor */
     ino_t inode;
-    uint8_t starved : 1;              /* it is listed for the next step */
-    uint8_t raw : 1;                  /* one as libuv has it: it counts as alive when libuv says so, see uvhandles.c */
-    uint8_t push_mode : 1;            /* a raw one that reads, or accepts, although no coroutine waits */
-    uint8_t not_a_socket : 1;         /* a stream on no socket: written with write(2) */
-    uint8_t shared_tty : 1;           /* a terminal that could not be opened again: others use its open file */
-    uint8_t watches_sigchld : 1;      /* a child during whose life SIGCHLD is watched */
-    uint8_t simplex : 1;              /* our end of a pipe to a child that only we write to; see shutdown.c */
-    uint8_t recverr : 1;              /* a datagram socket whose errors the system queues */
-    uint8_t lost : 1;                 /* its descriptor is another file's: libuv has closed it, or does */
-    uint8_t closed_by_uv : 1;         /* a lost one that libuv has closed */
-    uint8_t closed_by_python : 1;     /* a lost one that Python has closed */
-    uint8_t ipv6 : 1, width;          /* of a datagram socket: its family, and how many it takes with one call */
+    uint8_t starved : 1;               /* it is listed for the next step */
+    uint8_t raw : 1;                   /* one as libuv has it: it counts as alive when libuv says so, see uvhandles.c */
+    uint8_t push_mode : 1;             /* a raw one that reads, or accepts, although no coroutine waits */
+    uint8_t not_a_socket : 1;          /* a stream on no socket: written with write(2) */
+    uint8_t shared_tty : 1;            /* a terminal that could not be opened again: others use its open file */
+    uint8_t watches_sigchld : 1;       /* a child during whose life SIGCHLD is watched */
+    uint8_t simplex : 1;               /* our end of a pipe to a child that only we write to; see shutdown.c */
+    uint8_t recverr : 1;               /* a datagram socket whose errors the system queues */
+    uint8_t lost : 1;                  /* its descriptor is another file's: libuv has closed it, or does */
+    uint8_t closed_by_uv : 1;          /* a lost one that libuv has closed */
+    uint8_t closed_by_python : 1;      /* a lost one that Python has closed */
+    uint8_t ipv6 : 1, width;           /* of a datagram socket: its family, and how many it takes with one call */
     void (*before_close)(co_handle *); /* called before it is closed */
-    void *extra;                      /* for its part's use */
-    uint8_t shares_later : 1;         /* when libuv has written what it has to write */
-    uint8_t blocks : 1;               /* a listener that a child was given, and expects to block */
-    co_shared *shared;                /* of a stream whose description others use, too, or that blocks; see shared.c */
-    co_listener *listener;            /* of a stream that listens; see listeners.c */
+    void *extra;                       /* for its part's use */
+    uint8_t shares_later : 1;          /* when libuv has written what it has to write */
+    uint8_t blocks : 1;                /* a listener that a child was given, and expects to block */
+    co_shared *shared;                 /* of a stream whose description others use, too, or that blocks; see shared.c */
+    co_listener *listener;             /* of a stream that listens; see listeners.c */
     union {
         uv_handle_t handle;
         uv_timer_t timer;

@@ -1,4 +1,4 @@
-/* Functions that came after libuv 1.44: what a call of one is on an older libuv. */
+/* Functions that came after libuv 1.44: a call of one is UV_ENOSYS where the headers are older. */
 
 #pragma once
 

@@ -26,11 +26,11 @@ struct co_child_watcher {
     uv_poll_t poll; /* first */
     co_loop *loop;
     co_child_watcher *next, **back;
-    co_handle *child; /* NULL: its handle is closed */
+    co_handle *child;           /* NULL: its handle is closed */
     co_shared_watcher *sigchld; /* while the child runs and has a handle */
-    int fd;           /* -1: there are no pidfds here */
-    pid_t pid;        /* 0: it is not our child, but our parent's */
-    int due;          /* the child has ended */
+    int fd;                     /* -1: there are no pidfds here */
+    pid_t pid;                  /* 0: it is not our child, but our parent's */
+    int due;                    /* the child has ended */
 };
 
 /* ---- watchers of children ---- */
