@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .coroutine import Coroutine
 
 SIGNED: Any = Token("SIGNED")  # what the hub resumes with; no file above this one knows it
+_ZERO: Any = 0  # small integers are single objects: the common call is told by identity
 TOLD: Any = Token("TOLD")  # what whoever was about to run the hub gets if there is no need
 
 
@@ -161,13 +162,25 @@ def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
     hub.attention = True
 
 
-def take_turns(operation: Callable[[], Any]) -> None:
-    """Let everything else that is ready run before the running coroutine. Raises as `park`.
+class Waiting:
+    """The parts of `suspend` that need the loop, which the layers above set."""
 
-    operation: returns the operation of the running coroutine; called if there is none yet.
-    As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub it
-    would be two switches. What is out of the ordinary is left to `wait_turn()` of the operation.
+    operation: Callable[[], Any]  # returns the operation of the running coroutine, made if there is none yet
+    suspend: Callable[..., Any]  # does all that `suspend` does, through the hub
+
+
+def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:  # noqa: PLR0912  # a call would take longer
+    """Wait until `seconds` have passed; return True, or what an explicit resume brings.
+
+    seconds: None, 0 or less: only let others run that are ready; `math.inf`: for ever. They count from the call,
+    whatever was computed before, and the wait is never shorter.
+    blocking: stop the whole thread instead of the calling coroutine; then no other coroutine of it runs.
+    Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
     """
+    # As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub
+    # it would be two switches. Anything that is out of the ordinary goes through the hub.
+    if seconds is not _ZERO or blocking is not False:
+        return Waiting.suspend(seconds, blocking)
     me: Any = getcurrent()
     try:
         me = me.coroutine
@@ -175,19 +188,18 @@ def take_turns(operation: Callable[[], Any]) -> None:
     except AttributeError:  # a greenlet that is not ours, or the hub
         own = None
     if own is None:
-        own = operation()
+        own = Waiting.operation()
         me = own.coroutine
     hub = own.hub
-    direct = own.state is FREED and me.resumer is hub.greenlet and me.cancelled is None and not collector.runs
-    for first in hub.relay if direct else ():  # noqa: B007  # takes one, which a call of `any` would take longer for
+    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collector.runs:
+        return Waiting.suspend()
+    for first in hub.relay:  # noqa: B007  # takes one, which a call of `any` would take longer for
         break
     else:
-        direct = direct and hub.polled_lately()
-    if not direct:
-        own.wait_turn()
-        return
+        if not hub.polled_lately():
+            return Waiting.suspend()
     if not hub.ready:
-        return
+        return True
     try:
         hub.ready.append(own)  # from here on nothing looks for signals until the switch
         own.state = AWAIT_HANDLE  # 2
@@ -195,23 +207,22 @@ def take_turns(operation: Callable[[], Any]) -> None:
             break
         if first.stale:  # the hub has to fire it
             hub.ready.appendleft(first)
-            own.wait_queued()
-            return
-        me.waiting_on = "suspend"
-        me.since = 0  # it is about to go on
-        me.resumer = None
+            return own.wait_queued()
+        me.waiting_on, me.since, me.resumer = "suspend", 0, None  # in this order; it is about to go on
         heir = first.coroutine  # perhaps the running one, where the order of the queue is another one
         heir.resumer = heir.gate
         first.state = RELEASED  # 6, 9, 8, as in fire()
         woken = heir._greenlet.switch(SIGNED)
-        if woken is not SIGNED:
-            del first, heir  # as in park()
-            raise interrupted(woken)
+        if woken is SIGNED:
+            return True
+        own.leave_queue()
     except BaseException:
         own.leave_queue()
         if me.resumer is None:
             _not_entered(me, heir, hub)
         raise
+    del first, heir  # as in park()
+    return landed(woken)
 
 
 def yield_(value: object) -> Any:

@@ -44,7 +44,7 @@ class Deliveries(SlotTable):
         super().__init__(first)
         self.greenlet = greenlet
         self.ready = ready
-        self.taking = map(type(ready).popleft, repeat(ready))  # takes out its entries; see take_turns
+        self.taking = map(type(ready).popleft, repeat(ready))  # takes out its entries; see suspend
         self.void = 0  # entries of it whose coroutines have left
         self.records: deque[Record] = deque()  # what libuv has told and this turn has still to deliver
         self.entering: Coroutine | None = None  # was taken out, and is about to be entered; or was

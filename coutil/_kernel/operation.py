@@ -22,6 +22,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._coroutines.coroutine import Coroutine, running
+from .._coroutines.outcomes import Resumed
 from .._coroutines.runner import Runner
 from .._coroutines.states import (
     ARMED,
@@ -71,7 +72,7 @@ class Operation(Slotted, Entry):
     # -- the ready queue --------------------------------------------------------------------------------------------
 
     def wait_turn(self) -> None:
-        """Do what `take_turns` cannot, through the hub."""
+        """Let everything else that is ready run, by way of the hub."""
         if self.coroutine.cancelled is not None:
             self.coroutine.cancelled._refuse_start(self.coroutine, "suspend")
         if self.state is not FREED:
@@ -86,9 +87,17 @@ class Operation(Slotted, Entry):
             self.leave_queue()
             raise
 
-    def wait_queued(self) -> None:
-        """Do the same with an entry in the ready queue, which the caller leaves if an exception ends the wait."""
-        park(self.coroutine, "suspend")
+    def wait_queued(self) -> Any:
+        """End `suspend`, whose entry is in the ready queue, by way of the hub. The caller leaves the queue on an error.
+
+        Returns True, or the value of an explicit resume.
+        """
+        try:
+            park(self.coroutine, "suspend")
+        except Resumed as resumed:
+            self.leave_queue()
+            return resumed.value
+        return True
 
     def fire(self) -> bool:
         """Resume the coroutine, from the ready queue, unless it has left that queue."""

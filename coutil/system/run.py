@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal
 
 from .._coroutines.books import ExceptHook, print_exception
 from .._coroutines.coroutine import Coroutine, home, running
-from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import Outside, take_turns
+from .._coroutines.switching import Outside, suspend
 from .._kernel.hub import this_hub
-from .._kernel.operation import operation
 
 __all__ = ["get_excepthook", "halt", "isrunning", "run", "set_excepthook"]
 
@@ -32,8 +29,7 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
         raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
     hub, me = this_hub(), running()
     while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
-        with suppress(Resumed):
-            take_turns(operation)  # a coroutine has resumed the main program, and goes on first
+        suspend()  # a coroutine has resumed the main program, and goes on first
     return hub.run(mode)
 
 

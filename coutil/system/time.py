@@ -7,7 +7,7 @@ import time as _time
 from typing import Any, Literal
 
 from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import take_turns
+from .._coroutines.switching import Waiting, suspend
 from .._host import interruptible
 from .._interpreter import Time
 from .._kernel.hub import this_hub
@@ -18,8 +18,8 @@ from .._libuv.clock import FOREVER
 __all__ = ["nanosecs", "suspend", "time"]
 
 _EVER = 2**32  # seconds, 136 years: what is longer, or infinite, waits for ever
+_ZERO: Any = 0  # as in `suspend`
 _A_YEAR = 2.0**25  # seconds; a longer sleep of the whole thread is one of several
-_ZERO: Any = 0  # small integers are single objects: the common call is told by identity
 
 
 def time(mode: Literal["cached", "updated", "epoch"] = "cached") -> float:
@@ -44,33 +44,24 @@ def nanosecs() -> int:
     return int(lib.uv_hrtime())
 
 
-def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
-    """Wait until `seconds` have passed; return True, or what an explicit resume brings.
-
-    seconds: None, 0 or less: only let others run that are ready; `math.inf`: for ever. They count from the call,
-    whatever was computed before, and the wait is never shorter.
-    blocking: stop the whole thread instead of the calling coroutine; then nobody else runs.
-    Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
-    """
-    if seconds is _ZERO and blocking is False:
-        try:
-            take_turns(operation)
-        except Resumed as resumed:
-            return resumed.value
-        return True
-    nanoseconds = _checked(seconds, blocking)
-    if blocking:
-        if nanoseconds > 0:
-            _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
-        return True
-    try:
-        if nanoseconds <= 0:
-            take_turns(operation)
+def _suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
+    """See `suspend`."""
+    try:  # in place of `waits`, whose call would take more of the stack
+        nanoseconds = 0 if seconds is _ZERO and blocking is False else _checked(seconds, blocking)
+        if blocking:
+            if nanoseconds > 0:
+                _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
+        elif nanoseconds <= 0:
+            operation().wait_turn()
         else:
             operation().sleep(nanoseconds)
     except Resumed as resumed:
         return resumed.value
     return True
+
+
+Waiting.operation = staticmethod(operation)
+Waiting.suspend = staticmethod(_suspend)
 
 
 @interruptible

@@ -1,7 +1,7 @@
 """Coroutines that enter each other without the hub in between: by records of the same turn, and by turns.
 
 `Hub.heir`: who was woken by a record and waits for the same object again enters whom the next record wakes.
-`take_turns`: who suspends for nothing enters the first coroutine of the ready queue.
+`suspend`: who suspends for nothing enters the first coroutine of the ready queue.
 """
 
 from __future__ import annotations
