@@ -27,8 +27,9 @@ typedef struct {
 #define LOOK_UP(pointer, member) ((co_look_up *)((char *)(pointer)-offsetof(co_look_up, member)))
 
 /* ---- after a fork: libuv counts the threads that look names up, and lets only half of its threads do so. A child that
- * was forked meanwhile inherits the count, but not the threads: its look-ups would wait without end. There, look-ups are work like any
- * other, which calls libuv's blocking functions; those touch nothing of their loop but its count of requests. ---- */
+ * was forked meanwhile inherits the count, but not the threads: its look-ups would wait without end. There, look-ups are
+ * work like any other, which calls libuv's blocking functions; those use nothing of their loop but its count of requests.
+ * ---- */
 
 static int looking; /* look-ups of this process that are not over, in all of its threads */
 static int apart;   /* this process is such a child */

@@ -1,11 +1,11 @@
 /* Requests of libuv's thread pool: their list, how they are cancelled, and what they mean for the end of the process.
  *
  * libuv starts the threads of its pool with the first request of a process, and aborts if it cannot. So the first request
- * starts as many threads with as large stacks before, and lets them end (pool_ready).
+ * starts as many threads with as large stacks before, and lets them end (co_pool_ready).
  *
- * At the end of the process libuv waits for its threads. A call may last without end (to open a pipe that no other process opens)
- * or for long (to look up a name): so the process waits for side effects only, and ends without libuv's word; so does the
- * child of a fork that has no such threads, for libuv would look for them and crash. */
+ * At the end of the process libuv waits for its threads. A call may last without end (to open a pipe that no other process
+ * opens) or for long (to look up a name): so the process waits for side effects only, and ends without libuv's word; so does
+ * the child of a fork that has no such threads, for libuv would look for them and crash. */
 
 #include <signal.h>
 #include <stdio.h>
@@ -268,8 +268,8 @@ void co_pooled_cancel_all(co_loop *loop, int all) {
     for (co_pooled *one = loop->pooled; one; one = one->next) pooled_cancel(one, all);
 }
 
-/* No coroutine waits for a request any longer. Only the pool's can be taken back, and only before they begin (else UV_EBUSY) or as
- * long as they go on piece by piece; the callback comes in any case. */
+/* No coroutine waits for a request any longer. Only the pool's can be taken back, and only before they begin (else UV_EBUSY)
+ * or as long as they go on piece by piece; the callback comes in any case. */
 int co_cancel(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     co_head *request = co_request_find(loop, slot, generation);

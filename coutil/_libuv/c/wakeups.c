@@ -5,8 +5,8 @@
  * asyncio does. Python does not announce it, and to ask is to set it, which costs microseconds. So a loop that waits asks once,
  * some time after Python code has run; a busy loop asks as seldom, and an idle one no more.
  *
- * Code that has set the descriptor before us, or replaced ours, gets every byte passed on, as long as the file behind the number
- * is the same.
+ * Code that has set the descriptor before us, or replaced ours, gets every byte passed on, as long as the file behind the
+ * number is the same.
  */
 
 #include "wakeups.h"
