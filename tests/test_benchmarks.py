@@ -45,6 +45,7 @@ def trials_of(*walls: float) -> Trials[system.Sample]:
 # -- whole programs
 
 
+@pytest.mark.slow
 def test_system_measures_each_job_and_leaves_no_file(tmp_path):
     """A small part of each job, by us and by the plain calls, which have nothing that runs at once."""
     text, record = measured(

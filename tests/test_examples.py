@@ -52,6 +52,7 @@ def test_each_example_is_short_and_says_what_it_shows_and_how_to_run_it():
         assert f"\n    python examples/{example.name}" in text.partition('"""\n')[0], example.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_help(name):
     code, output, errors = run(name, "--help")
@@ -108,6 +109,7 @@ def test_echo_server_closes_silent_connections_only():
         assert busy.recv(1) == b""  # its turn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(8))
 def test_echo_server_is_interrupted_while_a_connection_ends(attempt):
     with echo_server() as port, connection(port) as stream:

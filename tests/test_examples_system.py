@@ -402,6 +402,7 @@ def test_remoteexec_with_much_output():
         assert errors == "".join(f"{number}\n" for number in range(1, 100_001))
 
 
+@pytest.mark.slow
 def test_remoteexec_of_what_cannot_be_run():
     """The client is told why, and the server goes on."""
     with executing() as client:

@@ -30,6 +30,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "how"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
 def test_kill(

@@ -35,6 +35,7 @@ def run(*command):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_mypy():
     """With all that is strict."""
     written = run("mypy", "--strict", "--no-error-summary", "--config-file=", "--follow-imports=silent")

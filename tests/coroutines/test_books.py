@@ -83,6 +83,7 @@ REPORTS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN)
 def test_report_that_cannot_be_written(broken):
     """It is dropped: the main program, and all other coroutines, go on."""

@@ -601,6 +601,7 @@ def test_programs_that_wait_deep_keep_their_runners():
         assert thread.submit(at_depth, 150, program).result() == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chains", [1, 7])
 def test_each_may_begin_the_next(chains):
     """An endless chain, each of whose coroutines begins the next and stays, does not go deeper and deeper.

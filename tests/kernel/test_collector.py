@@ -102,6 +102,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wait", "call"), KINDS.values(), ids=KINDS)
 def test_nothing_switches_in_the_collector(wait, call):
     """The coroutine goes on when the collector has ended, and may free what the collector has found."""

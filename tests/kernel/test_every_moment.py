@@ -375,6 +375,7 @@ def interrupt_everywhere(make, escaped, often):
         return len(at_every_boundary(interrupted, often=often))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
 def test_handlers_that_raise(make, escaped):
     """No wake-up is lost, none comes twice, and no coroutine becomes useless, wherever a signal handler raises."""

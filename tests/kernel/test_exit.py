@@ -76,6 +76,7 @@ UNFINISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", UNFINISHED)
 def test_unfinished(what):
     """A-20, TIM-13, B25: the program ends at once, with its own exit code, whatever is still open or waited for."""
@@ -345,6 +346,7 @@ LEAVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", LEAVING)
 def test_leaving(where):
     """B25: `sys.exit` reaches the main program from wherever it is called; the exit code is exact."""
@@ -536,6 +538,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "thread"),
     [("open", "main"), ("open, given up", "ended"), ("read", "ended"), ("look-up", "main"), ("all threads", "daemon")],

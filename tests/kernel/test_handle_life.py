@@ -564,6 +564,7 @@ def _close(patient: Patient) -> None:
     patient.stream.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [0, 1])
 @pytest.mark.parametrize("action", [_resume, _throw, _close])
 def test_signal_handlers_at_every_moment(action: Callable[[Patient], object], target: int, hub: Hub) -> None:
@@ -618,6 +619,7 @@ def _closed(count: int) -> None:
         assert isinstance(failure(stream.receive), errors.Closed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeat", [_ends_of_stream, _timeouts, _errors, _closed])
 def test_memory_is_flat(repeat: Callable[[int], None]) -> None:
     """B27: a hundred thousand ends of stream, timeouts and errors leave no memory behind."""

@@ -282,6 +282,7 @@ STATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_interrupt(state):
     """B59, R07: Ctrl-C raises KeyboardInterrupt in the main program; after that everything still works.

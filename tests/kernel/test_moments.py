@@ -364,6 +364,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(
     "make",
@@ -459,6 +460,7 @@ FIRST_WAIT = """
 """
 
 
+@pytest.mark.slow
 def test_woken_while_the_first_wait_makes_the_hub():
     """B20: whoever is woken then waits again, in the same hub."""
     lines = output_of(

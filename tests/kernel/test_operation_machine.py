@@ -226,6 +226,7 @@ class OperationMachine(CoroutineMachine):
             each.close()
 
 
+@pytest.mark.slow
 def test_random_programs(hub: Hub, escaped: list[Any], clock: ManualClock) -> None:
     """Whatever is started, resumed and forgotten in whatever order: each wait returns once, nothing is left."""
     explore(lambda: OperationMachine(hub, escaped, clock), OPERATION, 120)

@@ -44,6 +44,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in CALLS if kind != "awaitpath"])
 def test_no_thread_can_be_started(kind):
     """The first call of a process raises, again and again, leaves nothing, and works when threads can be had."""
@@ -172,6 +173,7 @@ STUCK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", STUCK.values(), ids=STUCK)
 @pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
 def test_process_ends_with_a_call_that_lasts_for_ever(call, thread, tmp_path):

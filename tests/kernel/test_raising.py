@@ -290,6 +290,7 @@ class Finishing:
         assert kinds.count(KeyError) + len(chained) >= 3 - self.raised, kinds
 
 
+@pytest.mark.slow
 def test_a_runner_that_the_hub_uses(escaped):
     """Coroutines that end in the hub are told of although a handler raises; the others go on."""
     system.suspend()

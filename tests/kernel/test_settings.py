@@ -52,6 +52,7 @@ THEFTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theft", THEFTS)
 def test_the_wakeup_descriptor_is_taken(theft):
     """Ctrl-C comes through all the same."""

@@ -562,6 +562,7 @@ def explore(hub: Hub, clock: ManualClock, escaped: list[Any], examples: int) -> 
         gc.freeze()
 
 
+@pytest.mark.slow
 def test_random_programs(hub: Hub, clock: ManualClock, escaped: list[Any]) -> None:
     """Whoever cancels what in whatever order: each wait ends as the model says, and nothing is left."""
     explore(hub, clock, escaped, 100)

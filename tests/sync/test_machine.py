@@ -659,6 +659,7 @@ OUTCOMES = [
 ]
 
 
+@pytest.mark.slow
 def test_random_programs(clock: ManualClock) -> None:
     """Whatever is called, killed and timed out in whatever order: everybody is served once, in turn."""
     SyncMachine.seen.clear()

@@ -148,6 +148,7 @@ def answered_within(seconds, port):
     return False
 
 
+@pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize("error", PASSING)
 def test_failures_of_accept_pass(error):
@@ -159,6 +160,7 @@ def test_failures_of_accept_pass(error):
             assert late.status()["errors"] == []
 
 
+@pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize("error", [*PASSING, "EINVAL"])
 def test_accept_that_fails_always_burns_no_core(error):

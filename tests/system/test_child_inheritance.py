@@ -213,6 +213,7 @@ def test_socket_that_is_handed_over():
         assert not flags_of(near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["socket", "pipe"])
 @pytest.mark.parametrize("starts", ["pidfd", "libuv", "uv"])
 def test_standard_streams_that_children_inherit(kind, starts):

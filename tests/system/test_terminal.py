@@ -242,6 +242,7 @@ SIGNALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ENDS)
 def test_mode_is_restored(end):
     """TTY-3: whatever ends the program restores the terminal, and it dies of the same signal as without us."""

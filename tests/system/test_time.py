@@ -457,6 +457,7 @@ ENDS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["pass", "system.run('ready')", "system.suspend(0.001)", "kept.__class__.kept = kept"])
 @pytest.mark.parametrize("wait", ["system.suspend(1000)", "[system.suspend() for _ in iter(int, 1)]", "yield_()"])
 def test_process_ends_with_a_suspended_coroutine(wait, then):

@@ -77,6 +77,7 @@ UNFINISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", UNFINISHED)
 def test_unfinished(what):
     """B20, B25: the program ends at once with its own exit code, whatever is open; no handler is called any more."""
@@ -98,6 +99,7 @@ LEAVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", LEAVING)
 def test_leaving_in_a_handler(statement):
     """Luv's test-loop: a handler may end the process; its exit code is exact, and nothing else is called."""
@@ -199,6 +201,7 @@ def test_ends_without_a_zombie():
     os.kill(int(said[0]), signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dev", [False, True])
 def test_two_loops_in_two_threads(dev):
     """Loops of threads end with their threads, open handles and waiting handlers and all; the main one goes on."""

@@ -185,6 +185,7 @@ def test_buffers(fs, opened):
         fs.readinto(opened, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [-1, 10])
 def test_more_buffers_than_the_system_takes(fs, opened, offset):
     """fs_write_alotof_bufs, fs_write_alotof_bufs_with_offset: 54321 of them; reading stops at the system's limit."""
@@ -793,6 +794,7 @@ def test_write_more_than_2_gib(fs, count):
     os.close(fd)
 
 
+@pytest.mark.slow
 def test_read_more_than_2_gib(tmp_path):
     """The same for reading: the last buffer is filled in part."""
     fd = uv.fs_open(None, tmp_path / "file", "w+")

@@ -699,6 +699,7 @@ def test_pipe_of_a_failed_start(loop, pipe):
         assert end_of(process) == (0, 0)
 
 
+@pytest.mark.slow
 def test_many_failing_starts(loop):
     """B14: failed starts keep neither descriptors nor handles, nor a pipe's other end."""
     fail_often(loop, 60)
@@ -823,6 +824,7 @@ def test_disable_stdio_inheritance():
     """) == ["False False", "1", "(0, 0)"]
 
 
+@pytest.mark.slow
 def test_many_children(loop):
     """Fifty children that end at once are all told, each once, and none stays."""
     log = []

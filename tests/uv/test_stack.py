@@ -195,6 +195,7 @@ def test_collector_in_every_handler(kind, loop, peers):
     assert set(log) == set(peers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("COUTIL_INNER" in os.environ, reason="this is the inner run")
 def test_all_of_it_with_checked_memory():
     """The same tests while Python fills freed memory and checks what is written around its blocks."""
