@@ -1,8 +1,8 @@
 """All of libuv: loops, handles with handlers, and calls that suspend only the coroutine that makes them.
 
 Every function exists twice, from one definition: as a method (`timer.start(1000)`) and flat, with libuv's name
-(`uv.timer_start(timer, 1000)`). Handlers are attributes or methods of the handle (`timer.ontimeout = f`), are called
-with the handle first, and run in coroutines: they may wait.
+(`uv.timer_start(timer, 1000)`). Handlers are attributes or methods of the handle (`timer.ontimeout = f`). They get the
+handle as their first argument and run in coroutines, so they may wait.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from .environment import (
     resident_set_memory,
     set_process_title,
 )
-from .flat_names import *  # noqa: F403  # what its `__all__` says
+from .flat_names import *  # noqa: F403  # the names in its `__all__`
 from .fs import FS, StatFS
 from .fs_event import FileEvent, FSEvent
 from .fs_poll import FSPoll

@@ -1,4 +1,4 @@
-"""Async handles: the way into a loop from other threads."""
+"""Async handles: wake-ups of a loop by other threads."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Async", "new_async"]
 
 
 class Async(Handle):
-    """Calls its handler some time after `send`, which any thread may call. Handler: `onasync(async)`.
+    """A handle that calls its handler some time after `send`, which any thread may call. Handler: `onasync(async)`.
 
-    It is active from its creation on: as long as it is open and referenced, its loop is alive.
+    It is active from its creation. While it is open and referenced, its loop is alive.
     """
 
     _kind = "async"
     onasync: Any = None
 
     def __init__(self, loop: Loop | None = None) -> None:
-        """Make an async handle of `loop`; see `Timer`. Raises `UVError` EMFILE, too. Source: uv_async_init."""
-        self._lock = RLock()  # held while somebody uses the pointer, or closes the handle
+        """Make an async handle of `loop`; see `Timer`. Also raises `UVError`: EMFILE. Source: uv_async_init."""
+        self._lock = RLock()  # held while a thread uses the pointer or closes the handle
         super().__init__(loop, self._open, "uv_async_init")
 
     def _open(self, pointer: Any, slot: int, generation: int) -> int:
@@ -37,7 +37,7 @@ class Async(Handle):
         return self._call("onasync")
 
     def send(self) -> None:
-        """Have the handler called; several sends may become one call. Safe in any thread.
+        """Have the handler called; several sends may become one call. Never suspends. Safe in any thread.
 
         Raises `Closed`, `Forked`, `UVError`. Source: uv_async_send.
         """

@@ -1,4 +1,4 @@
-"""Descriptors that a handle takes over, as numbers or as objects that have one."""
+"""Descriptors that a handle takes over: numbers, or objects with `fileno`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOWEST = 3  # below are the standard streams
 
 
 def descriptor(source: Any) -> int:
-    """Return the descriptor that an int or an object with `fileno` stands for. Raises TypeError, ValueError."""
+    """Return the descriptor of an int or of an object with `fileno`. Raises TypeError, ValueError."""
     number = source
     if isinstance(source, bool) or not isinstance(source, int):
         fileno = getattr(source, "fileno", None)
@@ -29,12 +29,12 @@ def descriptor(source: Any) -> int:
 def hand_over(source: Any, number: int, syscall: str, take: Callable[[int], object]) -> None:
     """Have `take` open the descriptor of an object, so that nothing else closes it.
 
-    source: a number, or an object whose descriptor is `number`. A socket is detached. A file object cannot let go of
-    its descriptor: a duplicate is opened, and the file is flushed before and closed afterwards; one that does not close
-    its descriptor (`closefd=False`, as `sys.stdin`) stays as it is. If this raises, the object is as it was.
-    Raises `UVError` naming `syscall`: EEXIST (a handle owns the descriptor), EMFILE; and what `flush` and `take` raise.
+    source: a number, or an object whose descriptor is `number`. A socket is detached. A file object cannot give up its
+    descriptor: the file is flushed, `take` gets a duplicate, and then the file is closed. A file that does not close
+    its descriptor (`closefd=False`, as `sys.stdin`) is left as it is. If this raises, the object is unchanged.
+    Raises `UVError` with `syscall`: EEXIST (a handle owns the descriptor), EMFILE; also what `flush` and `take` raise.
     """
-    if hasattr(source, "detach") and hasattr(source, "getsockname"):  # what files call detach is something else
+    if hasattr(source, "detach") and hasattr(source, "getsockname"):  # `detach` of a file has another meaning
         take(number)
         source.detach()
     elif isinstance(source, int) or not _closes(source):
@@ -57,7 +57,7 @@ def hand_over(source: Any, number: int, syscall: str, take: Callable[[int], obje
 
 
 def _closes(source: Any) -> bool:
-    """Whether an object closes its descriptor, at the latest when it is finalized."""
+    """Return whether an object closes its descriptor, at the latest when it is finalized."""
     for inner in ("buffer", "raw"):
         source = getattr(source, inner, source)
     return callable(getattr(source, "close", None)) and bool(getattr(source, "closefd", True))

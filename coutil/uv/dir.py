@@ -1,4 +1,4 @@
-"""Calls of the file system, and folders that are read bit by bit."""
+"""Calls of the file system, and folders that are read in parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .request import Job
 
 __all__ = ["Dir", "Entry", "FSJob", "Value", "entries_of", "fs_closedir", "fs_readdir"]
 
-interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
+interruptible(Call.block)  # a signal ends its system call (EINTR), and its handler runs before the call is repeated
 
 Entry = tuple[Any, str]  # name and type
 Value = TypeVar("Value")
@@ -27,7 +27,7 @@ TYPES = {
 
 
 def entries_of(path: Path, packed: list[bytes]) -> list[Entry]:
-    """Return entries as users see them."""
+    """Return the entries that C has packed, as pairs of name and type."""
     return [(like(path, entry[1:]), TYPES[entry[0]]) for entry in packed]
 
 
@@ -38,7 +38,7 @@ class FSJob(Job, Generic[Value]):
     call: Call
 
     def __init__(self, call: Call, finish: Callable[[Call], Value], tolerated: tuple[str, ...] = ()) -> None:
-        """finish: makes the value. tolerated: names of errors that are none."""
+        """finish: makes the value of the ended call. tolerated: names of errors that are not raised."""
         super().__init__(call)
         self.finish, self.tolerated = finish, tolerated
         self.taken = False
@@ -89,7 +89,7 @@ class Dir:
         self._fs, self._path = fs, path
         self._folder: Folder | None = folder
         self._entries: list[Entry] = []  # in reverse
-        self._reads = False  # somebody waits in `read`
+        self._reads = False  # a coroutine waits in `read`
 
     def __repr__(self) -> str:
         """Path and state."""
@@ -100,7 +100,7 @@ class Dir:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it. Suspends. In the child of a fork nothing is done: it is the parent's."""
+        """Close it. Suspends. Does nothing in the child of a fork: the folder is the parent's."""
         with suppress(Forked):
             self.close()
 
@@ -109,7 +109,7 @@ class Dir:
         return self
 
     def __next__(self) -> Entry:
-        """Return the next entry. Suspends when more have to be read; then an explicit resume ends it with its value."""
+        """Return the next entry, or the value of an explicit resume. Suspends if more entries have to be read."""
         if not self._entries:
             over, found = self._read()
             if not over:
@@ -122,9 +122,9 @@ class Dir:
     def read(self) -> list[Entry]:
         """Return the next entries, at least one, or [] at the end; see `FS.opendir` and `FS.scandir`. Suspends.
 
-        No entry is lost if it is given up: the next call brings them. Returns them, or what an explicit resume brings.
-        Raises `Closed`, `BusyError` (another coroutine waits here, or the system still reads for one that gave up),
-        `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EIO. Source: uv_fs_readdir.
+        If the caller gives the call up, no entry is lost: the next call returns them. An explicit resume ends the wait;
+        its value is returned. Raises `Closed`, `BusyError` (another coroutine reads, or the thread pool works for a
+        call that was given up), `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EIO. Source: uv_fs_readdir.
         """
         if self._entries:
             entries, self._entries = self._entries[::-1], []
@@ -132,7 +132,7 @@ class Dir:
         return self._read()[1]  # type: ignore[no-any-return]  # or what an explicit resume brought
 
     def _read(self) -> tuple[bool, Any]:
-        """Return whether libuv has read, and the entries; or what an explicit resume brought."""
+        """Return (True, the entries), or (False, the value of an explicit resume)."""
         folder = self._open()
         job: FSJob[Any] = FSJob(Call("readdir", folder=folder), lambda _: None)
         self._reads = True
@@ -141,7 +141,7 @@ class Dir:
         except OSError as failure:
             if getattr(failure, "code", 0) != ARRIVED:
                 raise
-            job.taken = True  # a call that was given up has brought some
+            job.taken = True  # a call that was given up has read some
         finally:
             self._reads = False
         if not job.taken:
@@ -165,9 +165,10 @@ class Dir:
         return self._folder is None
 
     def close(self) -> Any:
-        """Close the folder; return True. Twice is no error. Suspends, but it is closed even if the call is given up.
+        """Close the folder; return True. A second call is no error. Suspends.
 
-        Raises `BusyError` (a coroutine waits in `read`), `ForeignThread`, `Forked`, `NotYieldable`.
+        If the caller gives the call up, the folder is closed nevertheless. Raises `BusyError` (a coroutine waits in
+        `read`), `ForeignThread`, `Forked`, `NotYieldable`.
         Source: uv_fs_closedir.
         """
         folder = self._folder
@@ -176,7 +177,7 @@ class Dir:
         if self._reads:
             raise BusyError(f"{self!r} is being read")
         self._folder, self._entries = None, []
-        if folder.busy:  # a read that was given up: its end closes the folder
+        if folder.busy:  # with a call that was given up: its end closes the folder
             return True
         return self._fs._do(FSJob(Call("closedir", folder=folder), lambda _: True))
 

@@ -1,4 +1,4 @@
-"""What belongs to the process as a whole: its user, environment, current directory, title, priority and resources."""
+"""State of the whole process: its user, environment, current directory, title, priority and resources."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Group(NamedTuple):
 
 
 class RUsage(NamedTuple):
-    """What was used: seconds of the processors, KiB of memory, and how often what happened; see getrusage(2)."""
+    """Resources used: CPU time in seconds, memory in KiB, and counts of events; see getrusage(2)."""
 
     utime: float
     stime: float
@@ -90,7 +90,7 @@ class RUsage(NamedTuple):
 
 
 def os_get_passwd(uid: int | None = None) -> Passwd:
-    """Return a user. uid: None is the user that the process acts for.
+    """Return a user. uid: the number of the user; None: the effective user of the process.
 
     Raises TypeError, ValueError, `UVError`: ENOENT. Source: uv_os_get_passwd, uv_os_get_passwd2.
     """
@@ -136,7 +136,7 @@ def os_environ() -> dict[str, str]:
 
 
 def os_getenv(name: str) -> str | None:
-    """Return an environment variable, None if there is none. Raises TypeError, ValueError (a NUL), `UVError`.
+    """Return an environment variable, or None if it is not set. Raises TypeError, ValueError (a NUL), `UVError`.
 
     Source: uv_os_getenv.
     """
@@ -144,15 +144,15 @@ def os_getenv(name: str) -> str | None:
 
 
 def os_setenv(name: str, value: str) -> None:
-    """Set an environment variable. `os.environ` does not notice; other threads must not read the environment meanwhile.
+    """Set an environment variable. `os.environ` does not change. No other thread may read the environment in between.
 
-    Raises TypeError, ValueError (a NUL), `UVError`: EINVAL (no name, or one with "="). Source: uv_os_setenv.
+    Raises TypeError, ValueError (a NUL), `UVError`: EINVAL (no name, or a name with "="). Source: uv_os_setenv.
     """
     check(lib.uv_os_setenv(_string("name", name), _string("value", value)), "uv_os_setenv")
 
 
 def os_unsetenv(name: str) -> None:
-    """Delete an environment variable, if there is one; see `os_setenv`. Source: uv_os_unsetenv."""
+    """Delete an environment variable if it is set; see `os_setenv`. Source: uv_os_unsetenv."""
     check(lib.uv_os_unsetenv(_string("name", name)), "uv_os_unsetenv")
 
 
@@ -174,7 +174,7 @@ def cwd() -> str:
 
 
 def chdir(path: Path) -> None:
-    """Change the current directory, of all threads. Raises TypeError, ValueError (a NUL), `UVError`: ENOENT, ENOTDIR.
+    """Change the current directory of all threads. Raises TypeError, ValueError (a NUL), `UVError`: ENOENT, ENOTDIR.
 
     Source: uv_chdir.
     """
@@ -192,12 +192,12 @@ def os_getpid() -> int:
 
 
 def os_getppid() -> int:
-    """Return the number of the process that started this one. Source: uv_os_getppid."""
+    """Return the number of the parent process. Source: uv_os_getppid."""
     return int(lib.uv_os_getppid())
 
 
 def os_getpriority(pid: int = 0) -> int:
-    """Return the scheduling priority of a process, -20 (highest) to 19. pid: 0 is the caller.
+    """Return the scheduling priority of a process, -20 (highest) to 19. pid: 0: the caller.
 
     Raises TypeError, ValueError, `UVError`: ESRCH. Source: uv_os_getpriority.
     """
@@ -217,12 +217,12 @@ def os_setpriority(pid: int, priority: int) -> None:
 
 
 def exepath() -> str:
-    """Return the path of the program that runs. Raises `UVError`. Source: uv_exepath."""
+    """Return the path of the program of this process. Raises `UVError`. Source: uv_exepath."""
     return info.exepath()
 
 
 def get_process_title() -> str:
-    """Return the title of the process: what was set, else the path of the interpreter. Raises `UVError`.
+    """Return the title of the process: the one that was set, else the path of the interpreter. Raises `UVError`.
 
     Source: uv_get_process_title.
     """
@@ -232,12 +232,12 @@ def get_process_title() -> str:
 def set_process_title(title: str) -> None:
     """Set the title of the process; 4,095 bytes of it are kept.
 
-    The arguments of the interpreter, which `ps` shows, stay as they are: they are not ours. Linux shows the first 15
-    bytes as the name of the calling thread. Raises TypeError, ValueError (a NUL), `UVError`.
+    The arguments of the interpreter, which `ps` shows, do not change: their memory belongs to the interpreter. Linux
+    shows the first 15 bytes as the name of the calling thread. Raises TypeError, ValueError (a NUL), `UVError`.
     Source: uv_set_process_title, uv_setup_args.
     """
     wanted = _string("title", title)
-    info.title(_first_title())  # libuv wants memory for it
+    info.title(_first_title())  # libuv allocates its memory when the title is first read
     check(lib.uv_set_process_title(wanted), "uv_set_process_title")
 
 
@@ -246,17 +246,17 @@ def _first_title() -> bytes:
 
 
 def resident_set_memory() -> int:
-    """Return how many bytes of this process are in memory. Raises `UVError`. Source: uv_resident_set_memory."""
+    """Return the resident memory of this process in bytes. Raises `UVError`. Source: uv_resident_set_memory."""
     return info.resident()
 
 
 def getrusage() -> RUsage:
-    """Return what this process has used. Raises `UVError`. Source: uv_getrusage."""
+    """Return the resources that this process has used. Raises `UVError`. Source: uv_getrusage."""
     return _usage(info.usage())
 
 
 def getrusage_thread() -> RUsage:
-    """Return what the calling thread has used. Raises `UVError`: ENOTSUP. Source: uv_getrusage_thread."""
+    """Return the resources that the calling thread has used. Raises `UVError`: ENOTSUP. Source: uv_getrusage_thread."""
     if has("getrusage_thread"):
         return _usage(info.thread_usage())
     if not hasattr(resource, "RUSAGE_THREAD"):
@@ -273,10 +273,10 @@ def _usage(found: Any) -> RUsage:
 
 
 def get_osfhandle(fd: int) -> int:
-    """Return what the system knows a descriptor of C's library by: on Unix itself. Source: uv_get_osfhandle."""
+    """Return the system's handle of a descriptor of the C library: on Unix itself. Source: uv_get_osfhandle."""
     return int(lib.uv_get_osfhandle(whole("fd", fd, -1, _INT - 1)))
 
 
 def open_osfhandle(handle: int) -> int:
-    """Return a descriptor of C's library for what the system knows: on Unix itself. Source: uv_open_osfhandle."""
+    """Return the C library's descriptor of a system handle: on Unix itself. Source: uv_open_osfhandle."""
     return int(lib.uv_open_osfhandle(whole("handle", handle, -1, _INT - 1)))

@@ -1,6 +1,6 @@
-"""Flat functions: each method, as libuv spells it, with the object as its first argument.
+"""Flat functions: methods under libuv's names, with the object as the first argument.
 
-There is one definition, the method; `timer_start = flat(Timer.start)` names it once more.
+The method is the only definition; `timer_start = flat(Timer.start)` gives it a second name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def flat(method: Function) -> Function:
     """Return the function that calls a method, or reads a property, of its first argument.
 
-    What the class of the argument overrides is called. The function raises TypeError for an argument of another class.
+    A method that the class of the argument overrides is called. The function raises TypeError for an argument of
+    another class.
     """
     found: Any = method
-    read = isinstance(found, property)  # mypy takes it for its function
+    read = isinstance(found, property)  # for mypy a property is its function
     if read:
         found = found.fget
     owner, _, name = found.__qualname__.rpartition(".")

@@ -1,6 +1,6 @@
 """The flat functions of loops, handles, requests and files: libuv's names without `uv_`.
 
-Nothing is defined here: each of them stands beside the method that it is, in the file of its class.
+This file defines nothing: each function is in the file of its class, beside the method that it calls.
 """
 
 from __future__ import annotations

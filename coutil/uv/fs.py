@@ -1,7 +1,7 @@
-"""The file system: a method for each of libuv's functions, in the thread pool, or without a loop in the thread itself.
+"""The file system: a method for each of libuv's functions. The thread pool does them; without a loop the caller does.
 
-Rule: nothing is lost when a call is given up. A descriptor or folder that it opens is closed, a buffer stays in place
-until libuv is done with it, and what closes something does so in any case.
+Rule: no resource leaks when a caller gives its call up. A descriptor or folder that the call opens is closed, a buffer
+is kept until libuv no longer uses it, and a call that closes something is completed.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _FLAGS = {
     for letters in (mode[0] + letter + mode[1:], letter + mode)
 }
 
-Time = float | str | None  # seconds since 1970, "now", or None: as it is
-Moment = tuple[int, float]  # how C is told
+Time = float | str | None  # seconds since 1970, "now", or None: unchanged
+Moment = tuple[int, float]  # the same for C: CO_GIVEN, CO_NOW or 0, and the seconds
 
 
 class StatFS(NamedTuple):
-    """What is known about a file system: the fields of uv_statfs_t. Sizes are in blocks."""
+    """Properties of a file system: the fields of uv_statfs_t. Sizes are in blocks."""
 
     type: int
     bsize: int  # bytes in a block
     frsize: int | None  # bytes in a fragment; None: libuv is older than 1.52
     blocks: int
     bfree: int
-    bavail: int  # free to everybody
+    bavail: int  # free for unprivileged users
     files: int
     ffree: int
 
@@ -104,7 +104,7 @@ def _moment(name: str, value: Time) -> Moment:
 
 
 def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[Any]:
-    """Return a call that brings nothing."""
+    """Return a call without a result."""
     return FSJob(Call(kind, *paths, **fields), lambda _: True)
 
 
@@ -152,22 +152,22 @@ def _statfs(call: Call) -> StatFS:
 class FS:
     """The file system as a loop uses it: `loop.fs`. Paths are str, bytes or os.PathLike, descriptors ints.
 
-    Every method suspends the calling coroutine until the thread pool has done it, except for a `FS` that has no loop,
-    which stops the thread. It returns what its description says (True if that says nothing), or what an explicit resume
-    brings. It raises TypeError, ValueError, `UVError` (with `filename`), and as it suspends `Closed`, `ForeignThread`,
-    `Forked`, `NotYieldable`. Each has a sister `…_nowait`, which returns a `Request`.
+    Every method suspends the calling coroutine until the thread pool has done the call; the methods of an `FS` without
+    a loop block the thread. A method returns the result that its docstring names (else True), or the value of an
+    explicit resume. It raises TypeError, ValueError, `UVError` (with `filename`), and, as it suspends, `Closed`,
+    `ForeignThread`, `Forked`, `NotYieldable`. Each has a counterpart `…_nowait`, which returns a `Request`.
     """
 
     __slots__ = ("__weakref__", "_loop")
 
     def __init__(self, loop: Requests | None) -> None:
-        """loop: whose thread pool requests they are; None: calls stop the thread. Raises TypeError."""
+        """loop: the loop that the requests belong to; None: calls block the thread. Raises TypeError."""
         if loop is not None and not isinstance(loop, Requests):
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self._loop = loop
 
     def __repr__(self) -> str:
-        """Whose it is."""
+        """Its loop."""
         return f"<FS of {self._loop!r}>" if self._loop is not None else "<FS without a loop>"
 
     def _do(self, job: FSJob[Value]) -> Value:
@@ -176,7 +176,7 @@ class FS:
 
     def _later(self) -> Any:
         if self._loop is None:
-            raise ValueError("without a loop nothing goes on in the background")
+            raise ValueError("an FS without a loop has no requests in the background")
         return Later(self._loop)
 
     # -- descriptors --------------------------------------------------------------------------------------------------
@@ -184,14 +184,14 @@ class FS:
     def open(self, path: Path, flags: str | int = "r", mode: int = 0o666) -> int:
         """Open a file; return the descriptor.
 
-        flags: "r", "r+", "w", "w+", "a", "a+", perhaps with "x" (must not exist) or "s" (synchronous): "wx", "rs+"; or
-        a combination of os.O_RDONLY, os.O_CREAT, …. mode: permissions of a new file.
+        flags: "r", "r+", "w", "w+", "a", "a+", optionally with "x" (must not exist) or "s" (synchronous): "wx", "rs+";
+        or a combination of os.O_RDONLY, os.O_CREAT, …. mode: permissions of a new file.
         `UVError`: ENOENT, EACCES, EEXIST, EISDIR, EMFILE, …. Source: uv_fs_open.
         """
         return self._do(FSJob(Call("open", path, flags=_opening(flags), mode=_mode(mode)), Call.take_descriptor))
 
     def close(self, fd: int) -> Any:
-        """Close a descriptor; it is closed even if the call is given up.
+        """Close a descriptor. It is closed even if the caller gives the call up.
 
         `UVError`: EBADF, EIO, EBUSY (a handle of the loop polls it: close that). Source: uv_fs_close.
         """
@@ -200,7 +200,7 @@ class FS:
     def read(self, fd: int, size: int, offset: int = -1) -> bytes:
         """Read up to `size` bytes; b"" at the end of the file.
 
-        offset: where in the file; -1: where its position is, which then moves. `UVError`: EBADF, EISDIR, EINVAL.
+        offset: the place in the file; -1: its current position, which moves. `UVError`: EBADF, EISDIR, EINVAL.
         Source: uv_fs_read.
         """
         data = bytearray(whole("size", size, 0, _LONG))
@@ -209,10 +209,10 @@ class FS:
         return self._do(FSJob(call, lambda call: bytes(data if call.code == size else data[: call.code])))
 
     def readinto(self, fd: int, buffer: Any, offset: int = -1) -> int:
-        """Read into a writable buffer, or one after the other of a list; return how many bytes. See `read`.
+        """Read into a writable buffer, or into those of a list in turn; return the number of bytes. See `read`.
 
-        One call reads at most 0x7ffff000 bytes (2 GiB less a page). Buffers cannot be resized until libuv is done with
-        them. Source: uv_fs_read.
+        One call reads at most 0x7ffff000 bytes (2 GiB less a page). A buffer cannot be resized until libuv has finished
+        with it. Source: uv_fs_read.
         """
         offset = whole("offset", offset, -1, _LONG)
         many = isinstance(buffer, list | tuple)
@@ -222,7 +222,7 @@ class FS:
         return self._do(FSJob(Call("read", fd=_fd(fd), buffer=views, offset=offset), _number))
 
     def write(self, fd: int, data: Bytes | Sequence[Bytes], offset: int = -1) -> int:
-        """Write bytes, or a list of such one after the other; return how many were written, maybe fewer.
+        """Write bytes, or the items of a list in turn; return how many bytes were written, perhaps fewer than given.
 
         One call writes at most 0x7ffff000 bytes (2 GiB less a page). offset: see `read`.
         `UVError`: EBADF, ENOSPC, EFBIG, EPIPE, …. Source: uv_fs_write.
@@ -233,10 +233,10 @@ class FS:
         return self._do(FSJob(Call("write", fd=_fd(fd), buffer=views, offset=offset), _number))
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int, size: int) -> int:
-        """Copy up to `size` bytes from `offset` of one file to the position of the other; return how many, maybe fewer.
+        """Copy up to `size` bytes from `offset` of one file to the position of the other; return how many.
 
-        Fewer if there are no more, or if `out_fd` does not block and is full. A call that is cancelled or given up
-        meanwhile stops. `UVError`: EBADF, EINVAL, ESPIPE, EAGAIN (`out_fd` does not block, and is full).
+        Fewer are copied if the file ends, or if `out_fd` is non-blocking and full. A call that is cancelled or given up
+        stops. `UVError`: EBADF, EINVAL, ESPIPE, EAGAIN (`out_fd` is non-blocking and full before the first byte).
         Source: uv_fs_sendfile, copy_file_range(2), sendfile(2).
         """
         offset, size = whole("offset", offset, 0, _LONG), whole("size", size, 0, _LONG)
@@ -253,7 +253,7 @@ class FS:
         return self._do(_plain("fsync", fd=_fd(fd)))
 
     def fdatasync(self, fd: int) -> Any:
-        """As `fsync`, but only what reading needs. Source: uv_fs_fdatasync."""
+        """As `fsync`, but only the data and the metadata that reading needs. Source: uv_fs_fdatasync."""
         return self._do(_plain("fdatasync", fd=_fd(fd)))
 
     def ftruncate(self, fd: int, size: int) -> Any:
@@ -265,7 +265,7 @@ class FS:
         return self._do(_plain("fchmod", fd=_fd(fd), mode=_mode(mode)))
 
     def fchown(self, fd: int, uid: int, gid: int) -> Any:
-        """Set user and group; -1: as it is. `UVError`: EPERM. Source: uv_fs_fchown."""
+        """Set user and group; -1: unchanged. `UVError`: EPERM. Source: uv_fs_fchown."""
         return self._do(_owning("fchown", uid, gid, fd=_fd(fd)))
 
     def futime(self, fd: int, atime: Time, mtime: Time) -> Any:
@@ -283,14 +283,14 @@ class FS:
         return self._do(FSJob(Call("lstat", path), _stat))
 
     def statfs(self, path: Path) -> StatFS:
-        """Return the `StatFS` of the file system that a file is on. Source: uv_fs_statfs."""
+        """Return the `StatFS` of the file system that holds a file. Source: uv_fs_statfs."""
         return self._do(FSJob(Call("statfs", path), _statfs))
 
     def access(self, path: Path, mode: str | int = "") -> bool:
-        """Return whether a file may be read, written and executed by the caller, as far as `mode` asks for it.
+        """Return whether the caller may read, write and execute a file, according to `mode`.
 
-        mode: "r", "w", "x" in any combination, or os.R_OK | …; "": whether it exists. False for EACCES, ENOENT, EROFS;
-        other `UVError` are raised: ELOOP, ENOTDIR. Source: uv_fs_access.
+        mode: "r", "w", "x" in any combination, or os.R_OK | …; "": whether the file exists. Returns False for EACCES,
+        ENOENT, EROFS; raises other `UVError`: ELOOP, ENOTDIR. Source: uv_fs_access.
         """
         return self._do(FSJob(Call("access", path, mode=_accessing(mode)), _allowed, _DENIED))
 
@@ -299,7 +299,7 @@ class FS:
         return self._do(_plain("chmod", path, mode=_mode(mode)))
 
     def chown(self, path: Path, uid: int, gid: int) -> Any:
-        """Set user and group; -1: as it is. `UVError`: EPERM. Source: uv_fs_chown."""
+        """Set user and group; -1: unchanged. `UVError`: EPERM. Source: uv_fs_chown."""
         return self._do(_owning("chown", uid, gid, path))
 
     def lchown(self, path: Path, uid: int, gid: int) -> Any:
@@ -309,7 +309,7 @@ class FS:
     def utime(self, path: Path, atime: Time, mtime: Time) -> Any:
         """Set the times of the last access and modification.
 
-        atime, mtime: seconds since 1970, less than 0 before; "now"; or None: as it is. `UVError`: ENOENT, EPERM.
+        atime, mtime: seconds since 1970, negative before that; "now"; or None: unchanged. `UVError`: ENOENT, EPERM.
         Source: uv_fs_utime, utimensat(2).
         """
         return self._do(_timing("utime", path, atime=atime, mtime=mtime))
@@ -335,11 +335,11 @@ class FS:
         ficlone: bool = False,
         ficlone_force: bool = False,
     ) -> Any:
-        """Copy a file with its permissions; a copy that fails, or is cancelled or given up meanwhile, is deleted.
+        """Copy a file with its permissions. A copy that fails, or is cancelled or given up, is deleted.
 
-        It is copied to its end, whatever size the system tells; copying a file to itself does nothing.
-        excl: it must not exist. ficlone: share the data as long as nobody changes them, if the file system can;
-        ficlone_force: that or nothing. `UVError`: EEXIST, ENOENT, ENOSYS, ENOTSUP, …. Source: uv_fs_copyfile.
+        It is copied to its end, whatever size the system reports. Copying a file to itself does nothing.
+        excl: the copy must not exist yet. ficlone: share the data until one of the files changes, if the file system
+        can; ficlone_force: fail if it cannot. `UVError`: EEXIST, ENOENT, ENOSYS, ENOTSUP, …. Source: uv_fs_copyfile.
         """
         flag(excl=excl, ficlone=ficlone, ficlone_force=ficlone_force)
         bits = lib.UV_FS_COPYFILE_EXCL * excl | lib.UV_FS_COPYFILE_FICLONE * ficlone
@@ -347,11 +347,11 @@ class FS:
         return self._do(_plain("copyfile", path, new_path, flags=bits))
 
     def link(self, path: Path, new_path: Path) -> Any:
-        """Give a file another name besides. `UVError`: EXDEV, EEXIST, EPERM. Source: uv_fs_link."""
+        """Give a file an additional name (a hard link). `UVError`: EXDEV, EEXIST, EPERM. Source: uv_fs_link."""
         return self._do(_plain("link", path, new_path))
 
     def symlink(self, target: Path, path: Path, *, dir: bool = False, junction: bool = False) -> Any:
-        """Make a symbolic link at `path` that leads to `target`; only Windows looks at `dir` and `junction`.
+        """Make a symbolic link at `path` to `target`; only Windows uses `dir` and `junction`.
 
         `UVError`: EEXIST, ENOENT. Source: uv_fs_symlink.
         """
@@ -360,14 +360,14 @@ class FS:
         return self._do(_plain("symlink", target, path, flags=bits))
 
     def readlink(self, path: Path) -> Any:
-        """Return what a symbolic link contains: bytes if `path` is. `UVError`: EINVAL (it is none).
+        """Return the target of a symbolic link: bytes if `path` is. `UVError`: EINVAL (it is no link).
 
         Source: uv_fs_readlink.
         """
         return self._do(FSJob(Call("readlink", path), _text))
 
     def realpath(self, path: Path) -> Any:
-        """Return the absolute path without links: bytes if `path` is. `UVError`: ENOENT, ELOOP.
+        """Return the absolute path without symbolic links: bytes if `path` is. `UVError`: ENOENT, ELOOP.
 
         Source: uv_fs_realpath.
         """
@@ -397,13 +397,13 @@ class FS:
     def scandir(self, path: Path) -> list[Entry]:
         """Return all entries of a folder, sorted by name, as pairs of name and type; "." and ".." are left out.
 
-        type: "file", "directory", "link", "fifo", "socket", "char", "block", or "unknown" (not all systems say).
+        type: "file", "directory", "link", "fifo", "socket", "char", "block", or "unknown" (not all file systems know).
         Names are bytes if `path` is. `UVError`: ENOENT, ENOTDIR, EACCES. Source: uv_fs_scandir, uv_fs_scandir_next.
         """
         return self._do(FSJob(Call("scandir", path), lambda call: entries_of(path, call.entries())))
 
     def opendir(self, path: Path, entries: int = 64) -> Dir:
-        """Open a folder; return a `Dir`, which brings up to so many entries at once, but not more than 256.
+        """Open a folder; return a `Dir`. entries: how many it reads at once, at most 256.
 
         `UVError`: ENOENT, ENOTDIR, EACCES, EMFILE. Source: uv_fs_opendir.
         """

@@ -1,4 +1,4 @@
-"""Changes of files, as the system tells them."""
+"""Changes of files, as the system reports them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .loop import Call, Loop
 
 __all__ = ["FSEvent", "FileEvent", "new_fs_event", "path_of"]
 
-LIMIT = 16384  # events kept until they are taken; it is also what Linux keeps for a process by default
-TAKEN = 1024  # of them at once
+LIMIT = 16384  # events kept until they are taken: as many as Linux keeps for a process by default
+TAKEN = 1024  # events taken from C at once
 _WORDS = {
     RENAME: frozenset({"rename"}),
     CHANGE: frozenset({"change"}),
@@ -29,10 +29,10 @@ _WORDS = {
 
 
 class FileEvent(NamedTuple):
-    """Something that happened to a watched file, or in a watched folder.
+    """A change of a watched file, or in a watched folder.
 
-    filename: of the entry, or of the watched file itself; bytes if the path was given as bytes; None: not known.
-    events: "rename" (it was made, removed, or moved here or away), "change" (of its data, times, owner or permissions).
+    filename: name of the entry, or of the watched file itself; bytes if the path was given as bytes; None: unknown.
+    events: "rename" (created, removed, or moved here or away), "change" (of data, times, owner or permissions).
     """
 
     filename: Any
@@ -40,11 +40,11 @@ class FileEvent(NamedTuple):
 
 
 class FSEvent(Handle):
-    """Watches a file or a folder. Handler: `onevent(fs_event, err, filename, events)`, the last two as in `FileEvent`.
+    """A watch of a file or a folder. Handler: `onevent(fs_event, err, filename, events)`; see `FileEvent`.
 
     Without a handler, `for filename, events in fs_event` waits for one event after the other, until the handle is
-    stopped. Up to 16384 events that nobody took yet are kept. What does not fit is lost: that is told as the error
-    ENOBUFS; filename and events are None then.
+    stopped. Up to 16,384 events are kept until they are taken. Further ones are lost: the handler gets the error
+    ENOBUFS, with None for filename and events.
     """
 
     _kind = "fs_event"
@@ -61,9 +61,9 @@ class FSEvent(Handle):
         )
 
     def start(self, path: Path, recursive: bool = False) -> None:
-        """Begin to watch a file, or a folder and its entries.
+        """Start to watch a file, or a folder and its entries.
 
-        recursive: the folders below, too, where the system can do that by itself: not on Linux, where it is ignored.
+        recursive: also the folders below, where the system supports that. Linux does not, and ignores it.
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (started already), ENOENT, EACCES, ENOSPC (the user
         watches too many paths), EMFILE, … Source: uv_fs_event_start.
         """
@@ -79,9 +79,9 @@ class FSEvent(Handle):
         self._bytes = isinstance(os.fspath(path), bytes)
 
     def stop(self) -> None:
-        """Watch no more, and forget what nobody took; twice is no error. An iteration ends. Raises `Closed`.
+        """Stop watching, and drop the events that were not taken. An iteration ends. A second call is no error.
 
-        Source: uv_fs_event_stop.
+        Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_fs_event_stop.
         """
         self._restart(lib.co_fs_event_stop, "uv_fs_event_stop")
         self._kept.clear()
@@ -96,7 +96,7 @@ class FSEvent(Handle):
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
-        """Take events over from C if there are none here; return whether there are now."""
+        """Take events from C if none are kept here; return whether there are any now."""
         own = self._own
         if not self._kept:
             self._kept.extend(take(own.pointer, own.slot, TAKEN))
@@ -107,14 +107,14 @@ class FSEvent(Handle):
         if self._call("onevent", None) is None or not self._fill():
             return None
         if new:
-            self._own.repeat(len(self._kept))  # for the others, and to see whether there are more
+            self._own.repeat(len(self._kept))  # for the other events, and to see whether C has more
         found = self._next()
         if isinstance(found, UVError):
             return self._call("onevent", found, None, None)
         return self._call("onevent", None, *found)
 
     def _next(self) -> FileEvent | UVError:
-        """Return the first of the events that are here, or what tells that some are lost."""
+        """Return the first of the events that are kept here, or the error that reports lost ones."""
         _, _, kinds, name = self._kept.popleft()
         if kinds & OVERFLOW:
             lost = error(lib.UV_ENOBUFS, "uv_fs_event_start")
@@ -129,10 +129,9 @@ class FSEvent(Handle):
 
     @waits
     def __next__(self) -> Any:
-        """Return the next `FileEvent`. Suspends unless there is one already.
+        """Return the next `FileEvent`, or the value of an explicit resume. Suspends unless there is an event already.
 
-        An explicit resume ends the wait and is returned. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`
-        ENOBUFS: events were lost.
+        Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: ENOBUFS (events were lost).
         """
         own = self._own
         own.usable()
@@ -144,7 +143,7 @@ class FSEvent(Handle):
                     raise self._ended()
                 own.wait(1, _started)
             lucky(own.hub)
-            if self._fill():  # still
+            if self._fill():  # it may have been stopped in between
                 found = self._next()
                 if self._call("onevent", None) is not None:
                     own.later(len(self._kept) + 1)
@@ -157,12 +156,12 @@ class FSEvent(Handle):
 
 
 def _started(pointer: Any, slot: int) -> int:
-    """Nothing has to be started for a waiter."""
+    """Start nothing: the handle watches already."""
     return 0
 
 
 def path_of(own: Any, as_bytes: bool, syscall: str) -> Any:
-    """Return the path that a handle watches. Raises what libuv's code means."""
+    """Return the path that a handle watches. Raises the error for libuv's code."""
     found = watched_path(own.pointer, own.slot)
     if isinstance(found, int):
         raise own.failed(found, syscall)

@@ -1,4 +1,4 @@
-"""The functions of the file system by libuv's names: the first argument is a loop, or None, which stops the thread."""
+"""The functions of the file system under libuv's names. The first argument is a loop, or None to block the thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of files, found by looking again and again: slower than `FSEvent`, but it works on every file system."""
+"""Changes of files, found by regular calls of stat(2): slower than `FSEvent`, but it works on every file system."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["FSPoll", "Stat", "new_fs_poll"]
 
 
 class FSPoll(Handle):
-    """Looks at a file again and again. Handler: `onpoll(fs_poll, err, prev, curr)`, called when something is different.
+    """A watch by regular stat(2). Handler: `onpoll(fs_poll, err, prev, curr)`, called when the result has changed.
 
-    prev, curr: a `Stat`. err: why there is nothing (ENOENT, …), told once until it is another one; all of `curr` is 0
-    then. Several changes that nobody was told of yet become one.
+    prev, curr: a `Stat`. err: the reason why stat(2) failed (ENOENT, …), reported once until the reason changes; all
+    fields of `curr` are 0 then. Several changes before the handler is called become one.
     """
 
     _kind = "fs_poll"
@@ -35,9 +35,9 @@ class FSPoll(Handle):
         super().__init__(loop, lib.co_fs_poll_new, "uv_fs_poll_init")
 
     def start(self, path: Path, interval: int) -> None:
-        """Begin to look at a file, every `interval` milliseconds. Nothing happens to one that is started already.
+        """Start to call stat(2) on a file, every `interval` milliseconds. A handle that is started already goes on.
 
-        The thread pool looks: a slow file system holds nobody up but that.
+        The thread pool makes the calls: a slow file system delays only other users of the pool.
         Raises TypeError, ValueError, `Closed`, `UVError` ENOMEM. Source: uv_fs_poll_start.
         """
         name = encoded(path)
@@ -48,12 +48,12 @@ class FSPoll(Handle):
             self._path, self._bytes = path, isinstance(os.fspath(path), bytes)
 
     def stop(self) -> None:
-        """Look no more; twice is no error. Raises `Closed`. Source: uv_fs_poll_stop."""
+        """Stop; a second call is no error. Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_fs_poll_stop."""
         self._restart(lib.co_fs_poll_stop, "uv_fs_poll_stop")
 
     @property
     def path(self) -> Any:
-        """The path that is looked at. Raises `Closed`, `UVError` EINVAL (not started). Source: uv_fs_poll_getpath."""
+        """The path that is watched. Raises `Closed`, `UVError` EINVAL (not started). Source: uv_fs_poll_getpath."""
         return path_of(self._own, self._bytes, "uv_fs_poll_getpath")
 
     def _event(self, result: int, where: int) -> Call | None:

@@ -1,10 +1,10 @@
-"""Handles: what all of them have in common.
+"""Handles: the base class of all of them.
 
-Rule 1: a handle and its loop know each other from its creation until libuv's close callback, whoever else has forgotten
-it; then every call raises `Closed`.
-Rule 2: a handler is an attribute of the handle, or a method of its class, and is looked up when its event comes. The
-handle is its first argument either way. Without a handler the event is dropped.
-Rule 3: a handle that is stopped, or started anew, gets a new generation: no handler is called for what was under way.
+Rule 1: a handle and its loop refer to each other from its creation until libuv's close callback, whether or not the
+program keeps a reference. Afterwards every call raises `Closed`.
+Rule 2: a handler is an attribute of the handle, or a method of its class. It is looked up when its event is dispatched
+and gets the handle as its first argument. Without a handler the event is dropped.
+Rule 3: a handle that is stopped or started again gets a new generation: records of the old one call no handler.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ Open = Callable[[Any, int, int], int]  # called with the loop, a slot and a gene
 
 
 class Own(kernel.Handle):
-    """The kernel's half of a handle, which the loop knows; it keeps the other half until the close callback."""
+    """The kernel's half of a handle. The slot table refers to it; it keeps the public half until the close callback."""
 
     __slots__ = ("again", "closers", "public")
 
     def __init__(self, title: str, hub: Hub) -> None:
         """See the kernel's."""
-        self.again = False  # whether `later` was called, and it is not later yet
+        self.again = False  # an entry that `later` made is in the ready queue
         self.closers: list[Wake] = []
         self.public: Handle | None = None  # until it is open
         super().__init__(title, hub)
 
     def call(self, generation: int, result: int, where: int) -> Any:
-        """Take a record that is for a handler; return the call. None: the hub has to see to it."""
+        """Take a record that is for a handler; return the call. None: the hub has to deliver the record."""
         if self.waiter is not None or generation != self.generation or result == _CLOSED:
             return None
         public = self.public
         return NOTHING if public is None or self.slot == NOWHERE else public._event(result, where) or NOTHING
 
     def unawaited(self, result: int, where: int) -> bool | None:
-        """Take a record, in the hub: have the handler called, or let everything go if the handle is closed now."""
+        """Take a record, in the hub: start the handler, or release everything if this is the close callback."""
         public = self.public
         if result != _CLOSED:
             if public is not None and not self.closed and (call := public._event(result, where)) is not None:
@@ -70,19 +70,19 @@ class Own(kernel.Handle):
         return None
 
     def repeat(self, times: int) -> None:
-        """Have `_event` called `times` more for the record at hand, with (0, 0), before that for the next record.
+        """Have `_event` called `times` more often for the current record, with (0, 0), before the next record.
 
-        That record is the first still, and is taken out when its own call is known.
+        The current record is still the first of the queue; the hub removes it when its own call is known.
         """
         self.hub.records[0] = (self.slot, self.generation, 0, 0)
         self.empty_records(times)
 
     def empty_records(self, times: int) -> None:
-        """Have as many records delivered before the others, for what is kept."""
+        """Have `times` records delivered before all others, for items that are kept."""
         self.hub.records.extendleft(repeat((self.slot, self.generation, 0, 0), times))
 
     def later(self, times: int) -> None:
-        """Have `_event` called with (0, 0) in the next turn, so many times, for what is kept."""
+        """Have `_event` called `times` times with (0, 0) in the next turn, for items that are kept."""
         if not self.again:
             self.again = True
             self.hub.ready.append(Again(self, times))
@@ -93,14 +93,14 @@ class Own(kernel.Handle):
         self.public = None
 
     def renew(self) -> int:
-        """Return a new generation, for a call of C that starts or stops something; see `_restart`."""
+        """Return a new generation, for a call of C that starts or stops the handle; see `_restart`."""
         hub = self.hub
         hub.generation = self.generation = (hub.generation + 1) & 0xFFFFFFFF
         return self.generation
 
 
 class Again(Entry):
-    """In the ready queue: give a handle an empty record, (0, 0), so many times."""
+    """An entry of the ready queue that delivers empty records, (0, 0), to a handle."""
 
     __slots__ = ("generation", "own", "times")
 
@@ -108,7 +108,7 @@ class Again(Entry):
         self.own, self.generation, self.times = own, own.generation, times
 
     def fire(self) -> None:
-        """Deliver them, unless the handle was stopped or closed meanwhile."""
+        """Deliver them, unless the handle was stopped or closed since."""
         own = self.own
         own.again = False
         if self.generation == own.generation and not own.closed:
@@ -117,15 +117,15 @@ class Again(Entry):
 
 
 class Handle(Unique):
-    """Base of all handles. Attributes of your own may be assigned to each."""
+    """Base of all handles. A program may assign further attributes to a handle."""
 
     _kind: ClassVar[str] = "unknown"  # libuv's name of its type
     loop: Loop
     _own: Own
-    _kernels: ClassVar[type[Own]] = Own  # its class
+    _kernels: ClassVar[type[Own]] = Own  # the class of `_own`
 
     def __init__(self, loop: Loop | None, open_: Open, syscall: str) -> None:
-        """Make the handle of `loop`; of the one that the caller runs in if it is None."""
+        """Make a handle of `loop`; None: of the loop that the caller runs in."""
         if loop is not None and not isinstance(loop, Loop):
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self.loop = loop or current_loop()
@@ -135,7 +135,7 @@ class Handle(Unique):
         self._own.public = self
 
     def __repr__(self) -> str:
-        """Type, state, and of a socket the addresses of both ends, the last known ones if it is closed."""
+        """Type, state, and of a socket the addresses of both ends (if closed: the last known ones)."""
         own = getattr(self, "_own", None)
         if own is None:
             return f"<{type(self).__name__} not open>"
@@ -143,18 +143,18 @@ class Handle(Unique):
         return " ".join(filter(None, (f"<{type(self).__name__} {state}", shown(own.addresses())))) + ">"
 
     def __enter__(self) -> Self:
-        """Return the handle; it is closed at the end of the block, without waiting for that."""
+        """Return the handle. The end of the block closes it, without a wait."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        """Close it. Does nothing in the child of a fork: the handle is the parent's."""
         with suppress(Forked):
             self.close_soon()
 
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _event(self, result: int, where: int) -> Call | None:
-        """Return the handler to call for a record, and what with; None if there is none. Each class says which."""
+        """Return the call of the handler for a record; None without a handler. Each class defines its own."""
         raise NotImplementedError
 
     def _call(self, name: str, *arguments: Any) -> Call | None:
@@ -166,11 +166,11 @@ class Handle(Unique):
         return None if handler is None else (self, handler, arguments)
 
     def _c(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C on our handle. Raises what its code means."""
+        """Call a C function with this handle. Raises the error for its code."""
         return call(self._own, function, syscall, *arguments)
 
     def _restart(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C with our loop, slot and a new generation: what was under way is stale. Raises what its code means."""
+        """Call a C function with this handle and a new generation: earlier records are stale. Raises as `_c`."""
         own = self._own
         hub = own.hub
         hub.generation = generation = (hub.generation + 1) & 0xFFFFFFFF
@@ -178,7 +178,7 @@ class Handle(Unique):
         if code >= 0:
             own.generation = generation
             return code
-        if code != lib.CO_FOREIGN and not own.closed:  # C has taken it over even so
+        if code != lib.CO_FOREIGN and not own.closed:  # C has stored the new generation nevertheless
             own.generation = generation
         raise own.failed(code, syscall)
 
@@ -194,9 +194,9 @@ class Handle(Unique):
             raise
 
     def _left(self) -> None:
-        """Undo what was started for a coroutine that waits no more, for a handle that can."""
+        """Undo the start that was made for a coroutine which no longer waits. Classes override it."""
 
-    # -- what every handle can ----------------------------------------------------------------------------------------
+    # -- common to all handles ----------------------------------------------------------------------------------------
 
     @property
     def type(self) -> str:
@@ -205,7 +205,7 @@ class Handle(Unique):
 
     @property
     def active(self) -> bool:
-        """Whether it is started: libuv says for each type what that means. Source: uv_is_active."""
+        """Whether it is started; libuv defines for each type what that means. Source: uv_is_active."""
         return not self._own.closed and bool(self._c(lib.co_handle_flags, "uv_is_active") & 1)
 
     @property
@@ -215,14 +215,14 @@ class Handle(Unique):
 
     @property
     def closed(self) -> bool:
-        """Whether libuv has closed it: nothing refers to it any more."""
+        """Whether libuv has called its close callback."""
         return self._own.public is None
 
     @waits
     def close(self) -> Any:
-        """Close the handle and wait until libuv has done so; return True. Suspends. Calling it again waits, too.
+        """Close the handle and wait for libuv's close callback; return True. Suspends. A second call also waits.
 
-        Who waits for the handle is resumed with `Closed`; its requests end with ECANCELED before.
+        Waiters of the handle are resumed with `Closed`; its requests end with ECANCELED before that.
         Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
         """
         own = self._own
@@ -236,18 +236,18 @@ class Handle(Unique):
         return True
 
     def close_soon(self) -> None:
-        """Close the handle without waiting for that. Twice is no error. Raises `ForeignThread`, `Forked`.
+        """Close the handle without waiting. A second call is no error. Raises `ForeignThread`, `Forked`.
 
         Source: uv_close.
         """
         self._own.close()
 
     def ref(self) -> None:
-        """Let the handle keep its loop alive while it is active, as from its creation on. Source: uv_ref."""
+        """Have the handle keep its loop alive while it is active, which is the default. Source: uv_ref."""
         self._c(lib.co_handle_ref, "uv_ref", True)
 
     def unref(self) -> None:
-        """Let the handle keep its loop alive no more. Source: uv_unref."""
+        """Have the handle no longer keep its loop alive. Source: uv_unref."""
         self._c(lib.co_handle_ref, "uv_unref", False)
 
     @property
@@ -258,7 +258,7 @@ class Handle(Unique):
     def send_buffer_size(self, value: int = 0) -> int:
         """Return the size of the socket's send buffer in bytes, after setting it unless `value` is 0.
 
-        Linux doubles what is set. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, ENOTSUP, EINVAL.
+        Linux doubles the value. Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, ENOTSUP, EINVAL.
         Source: uv_send_buffer_size.
         """
         return self._c(lib.co_buffer_size, "uv_send_buffer_size", 0, whole("value", value, 0, 2**31 - 1))
@@ -268,7 +268,7 @@ class Handle(Unique):
         return self._c(lib.co_buffer_size, "uv_recv_buffer_size", 1, whole("value", value, 0, 2**31 - 1))
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays the handle's.
+        """Return the descriptor. The handle remains its owner.
 
         Raises `Closed`, `UVError`: EBADF (it has none yet), EINVAL (its type has none). Source: uv_fileno.
         """
@@ -287,4 +287,4 @@ send_buffer_size = flat(Handle.send_buffer_size)
 recv_buffer_size = flat(Handle.recv_buffer_size)
 fileno = flat(Handle.fileno)
 
-vars(loops)["Handle"] = Handle  # what its annotations refer to: it cannot import us
+vars(loops)["Handle"] = Handle  # for the annotations of `loop`, which cannot import this module

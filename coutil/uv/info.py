@@ -1,4 +1,4 @@
-"""What the system tells about the machine. None of it waits for anything."""
+"""Information about the machine. No function here suspends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Uname(NamedTuple):
-    """What `os_uname` returns."""
+    """Names of the system and the machine; see uname(2)."""
 
     sysname: str
     release: str
@@ -41,7 +41,7 @@ class Uname(NamedTuple):
 
 
 class CPUInfo(NamedTuple):
-    """A processor: model, clock in MHz, and for how many milliseconds it did what since the system started."""
+    """A processor: model, clock in MHz, and milliseconds spent in each mode since the system started."""
 
     model: str
     speed: int
@@ -55,8 +55,7 @@ class CPUInfo(NamedTuple):
 class IfAddr(NamedTuple):
     """An address of a network interface.
 
-    internal: it leads nowhere but to this machine. family: "inet" or "inet6". prefix: how many bits of the address are
-    those of the network.
+    internal: a loopback interface. family: "inet" or "inet6". prefix: length of the network part in bits.
     """
 
     name: str
@@ -83,23 +82,23 @@ def os_uname() -> Uname:
 
 
 def uptime() -> float:
-    """Return for how many seconds the system has been running. Raises `UVError`. Source: uv_uptime."""
+    """Return the time in seconds since the system started. Raises `UVError`. Source: uv_uptime."""
     return info.uptime()
 
 
 def loadavg() -> tuple[float, float, float]:
-    """Return the load averages of 1, 5 and 15 minutes; zeros where there are none. Source: uv_loadavg."""
+    """Return the load averages of 1, 5 and 15 minutes; zeros on systems without them. Source: uv_loadavg."""
     found: Any = info.load()
     return (*found,)
 
 
 def available_parallelism() -> int:
-    """Return how many threads can run at the same time, 1 at least. Source: uv_available_parallelism."""
+    """Return the number of threads that can run at the same time, at least 1. Source: uv_available_parallelism."""
     return int(lib.uv_available_parallelism())
 
 
 def cpumask_size() -> int:
-    """Return how many processors a set of them may have. Raises `UVError`: ENOSYS (older than 1.45), ENOTSUP.
+    """Return the size of a CPU mask, in processors. Raises `UVError`: ENOSYS (libuv is older than 1.45), ENOTSUP.
 
     Source: uv_cpumask_size.
     """
@@ -107,7 +106,7 @@ def cpumask_size() -> int:
 
 
 def cpu_info() -> list[CPUInfo]:
-    """Return the processors. Blocks for a moment: it reads files. Raises `UVError`. Source: uv_cpu_info."""
+    """Return the processors. Blocks for a moment: libuv reads files. Raises `UVError`. Source: uv_cpu_info."""
     return [CPUInfo._make(one) for one in info.cpus()]
 
 
@@ -127,24 +126,24 @@ def _address(one: info.Interface) -> IfAddr:
 
 
 def get_free_memory() -> int:
-    """Return how many bytes of the machine's memory are free. Source: uv_get_free_memory."""
+    """Return the free memory of the machine in bytes. Source: uv_get_free_memory."""
     return info.memory()[1]
 
 
 def get_total_memory() -> int:
-    """Return how many bytes of memory the machine has. Source: uv_get_total_memory."""
+    """Return the memory of the machine in bytes. Source: uv_get_total_memory."""
     return info.memory()[0]
 
 
 def get_constrained_memory() -> int:
-    """Return how many bytes the process may use; 0 or 2**64 - 1: no limit. Source: uv_get_constrained_memory."""
+    """Return the memory limit of the process in bytes; 0 or 2**64 - 1: no limit. Source: uv_get_constrained_memory."""
     return info.memory()[2]
 
 
 def get_available_memory() -> int:
-    """Return how many bytes the process may still use.
+    """Return the memory that is still available to the process, in bytes.
 
-    With a libuv older than 1.45: free memory, but not more than the limit. Source: uv_get_available_memory.
+    With a libuv older than 1.45: the free memory, but at most the limit. Source: uv_get_available_memory.
     """
     if has("get_available_memory"):
         return info.available_memory()
@@ -156,7 +155,7 @@ def get_available_memory() -> int:
 
 
 def hrtime() -> int:
-    """Return a monotonic time in nanoseconds, of arbitrary origin. Source: uv_hrtime."""
+    """Return the monotonic time in nanoseconds, from an arbitrary origin. Source: uv_hrtime."""
     return int(lib.uv_hrtime())
 
 

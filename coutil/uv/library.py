@@ -13,15 +13,15 @@ __all__ = ["Lib", "dlclose", "dlopen", "dlsym"]
 
 
 class Lib:
-    """A dynamic library. It stays loaded until `close`, also if the object is forgotten: somebody may have addresses.
+    """A dynamic library. It stays loaded until `close`, even if the object is forgotten: addresses may be in use.
 
-    Errors are a `UVError` named UNKNOWN with the text of the system: it has no numbers for them.
+    Errors are a `UVError` with the name UNKNOWN and the text of dlerror(3), which has no error numbers.
     """
 
     __slots__ = ("__weakref__", "_library", "_path")
 
     def __init__(self, path: Path) -> None:
-        """Load a library. Blocks for a moment. path: a path, or a name that the system's loader looks for.
+        """Load a library. Blocks for a moment. path: a path, or a name that the dynamic loader searches.
 
         Raises TypeError, ValueError (a NUL), `UVError`. Source: uv_dlopen.
         """
@@ -38,13 +38,13 @@ class Lib:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the library."""
         self.close()
 
     def sym(self, name: str) -> int:
         """Return the address of a function or variable.
 
-        It is good until `close`. Raises TypeError, ValueError (a NUL), `Closed`, `UVError`. Source: uv_dlsym.
+        The address is valid until `close`. Raises TypeError, ValueError (a NUL), `Closed`, `UVError`. Source: uv_dlsym.
         """
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
@@ -59,7 +59,7 @@ class Lib:
         return not self._library
 
     def close(self) -> None:
-        """Give the library up: its addresses are no good any more. Twice is no error. Source: uv_dlclose."""
+        """Unload the library: its addresses become invalid. A second call is no error. Source: uv_dlclose."""
         loaded, self._library = self._library, None
         if loaded:
             library.close(loaded)

@@ -1,10 +1,10 @@
-"""What synchronises threads: mutexes, read-write locks, semaphores, conditions and barriers.
+"""Synchronisation of threads: mutexes, read-write locks, semaphores, conditions and barriers.
 
-Rule 1: whoever waits here stops his whole thread, with every coroutine and loop in it. Coroutines that wait for each
-other use `coutil.sync`, or `coutil.mutex`.
-Rule 2: what libuv would abort the process for raises: `Deadlock` if a thread would wait for itself, RuntimeError if it
-gives back what it does not have. Owners are threads: the coroutines of one thread are one owner.
-Rule 3: a wait for another thread cannot be interrupted: handlers of Python's signals run when it is over.
+Rule 1: a wait here blocks the whole thread, with every coroutine and loop in it. Coroutines that wait for each other
+use `coutil.sync`, or `coutil.mutex`.
+Rule 2: errors for which libuv would abort the process are exceptions: `Deadlock` if a thread would wait for itself,
+RuntimeError if it releases a lock that it does not hold. Owners are threads: all coroutines of a thread are one owner.
+Rule 3: a wait for another thread cannot be interrupted: signal handlers in Python run when it is over.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .flat import flat
 __all__ = ["Barrier", "Cond", "Mutex", "RWLock", "Sem"]
 
 _MOST = 2**31 - 1
-_LONGEST = 2**62  # nanoseconds, 146 years; what is longer waits that long
+_LONGEST = 2**62  # nanoseconds, 146 years: the limit of a timeout
 
 
 class _Primitive:
-    """Memory of C, which lives as long as the object."""
+    """Owner of a primitive in C, which lives as long as the object."""
 
     __slots__ = ("__weakref__", "_c")
     _memory: ClassVar[str]
@@ -38,15 +38,15 @@ class _Primitive:
         self._c = memory
 
     def __del__(self) -> None:
-        """Release what the system keeps for it, unless somebody has it still."""
+        """Destroy the primitive of the system, unless a thread still holds it."""
         if getattr(self, "_c", None) is not None:
             self._destroy(self._c)
 
 
 class Mutex(_Primitive):
-    """A lock that one thread has at a time: that thread must unlock it. Also a context manager.
+    """A lock that one thread holds at a time and must unlock itself. Also a context manager.
 
-    recursive: a thread may lock it several times, and has to unlock it as often.
+    recursive: a thread may lock it several times, and must unlock it as often.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ class Mutex(_Primitive):
         super().__init__(lib.co_mutex_init, recursive)
 
     def __repr__(self) -> str:
-        """Who has it."""
+        """State: free, or locked by this or another thread."""
         return f"<Mutex {('free', 'locked by another thread', 'locked by this thread')[lib.co_mutex_state(self._c)]}>"
 
     def __enter__(self) -> Self:
@@ -72,14 +72,14 @@ class Mutex(_Primitive):
         self.unlock()
 
     def lock(self) -> None:
-        """Lock it, as soon as nobody else has it. Blocks the thread. Raises `Deadlock`. Source: uv_mutex_lock."""
+        """Lock it when it is free. Blocks the thread. Raises `Deadlock` (locked by itself). Source: uv_mutex_lock."""
         code = lib.co_mutex_lock(self._c, True)
         if code == lib.UV_EBUSY:
             raise Deadlock("this thread has locked the mutex, which is not recursive")
         check(code, "uv_mutex_lock")
 
     def trylock(self) -> bool:
-        """Lock it if nobody has it; return whether it is locked now. Source: uv_mutex_trylock."""
+        """Lock it if it is free; return whether this thread has it now. Source: uv_mutex_trylock."""
         code = lib.co_mutex_lock(self._c, False)
         return code != lib.UV_EBUSY and check(code, "uv_mutex_trylock") == 0
 
@@ -90,26 +90,26 @@ class Mutex(_Primitive):
 
 
 class RWLock(_Primitive):
-    """A lock that several threads have for reading, or one for writing."""
+    """A lock that several threads hold for reading, or one thread for writing."""
 
     __slots__ = ("_readers", "_writer")
     _memory, _destroy = "co_rwlock", lib.co_rwlock_destroy
 
     def __init__(self) -> None:
         """Make a lock. Raises `UVError`. Source: uv_rwlock_init."""
-        self._readers: dict[int, int] = {}  # how often each thread has it
+        self._readers: dict[int, int] = {}  # locks of each thread, by its ident
         self._writer: int | None = None
         super().__init__(lib.co_rwlock_init)
 
     def __repr__(self) -> str:
-        """Who has it."""
+        """State: free, the number of readers, or written."""
         state = "written" if self._writer is not None else f"{len(self._readers)} readers" if self._readers else "free"
         return f"<RWLock {state}>"
 
     def rdlock(self) -> None:
-        """Lock it for reading, as soon as nobody has it for writing; a thread may do so several times.
+        """Lock it for reading when no thread has it for writing. A thread may do so several times.
 
-        Blocks the thread. Raises `Deadlock`. Source: uv_rwlock_rdlock.
+        Blocks the thread. Raises `Deadlock` (this thread has it for writing). Source: uv_rwlock_rdlock.
         """
         if self._writer == get_ident():
             raise Deadlock("this thread has locked it for writing")
@@ -117,7 +117,7 @@ class RWLock(_Primitive):
         self._reads()
 
     def tryrdlock(self) -> bool:
-        """Lock it for reading if nobody has it for writing; return whether. Source: uv_rwlock_tryrdlock."""
+        """Lock it for reading if no thread has it for writing; return whether. Source: uv_rwlock_tryrdlock."""
         if lib.co_rwlock_try_read(self._c):
             return False
         self._reads()
@@ -128,7 +128,7 @@ class RWLock(_Primitive):
         self._readers[me] = self._readers.get(me, 0) + 1
 
     def rdunlock(self) -> None:
-        """Give it back. Raises RuntimeError: this thread has not locked it for reading. Source: uv_rwlock_rdunlock."""
+        """Unlock it. Raises RuntimeError: this thread has not locked it for reading. Source: uv_rwlock_rdunlock."""
         me = get_ident()
         if me not in self._readers:
             raise RuntimeError("this thread has not locked it for reading")
@@ -138,7 +138,7 @@ class RWLock(_Primitive):
         lib.co_rwlock_end_read(self._c)
 
     def wrlock(self) -> None:
-        """Lock it for writing, as soon as nobody has it. Blocks the thread. Raises `Deadlock`.
+        """Lock it for writing when it is free. Blocks the thread. Raises `Deadlock` (this thread has it already).
 
         Source: uv_rwlock_wrlock.
         """
@@ -149,14 +149,14 @@ class RWLock(_Primitive):
         self._writer = me
 
     def trywrlock(self) -> bool:
-        """Lock it for writing if nobody has it; return whether. Source: uv_rwlock_trywrlock."""
+        """Lock it for writing if it is free; return whether. Source: uv_rwlock_trywrlock."""
         if lib.co_rwlock_try_write(self._c):
             return False
         self._writer = get_ident()
         return True
 
     def wrunlock(self) -> None:
-        """Give it back. Raises RuntimeError: this thread has not locked it for writing. Source: uv_rwlock_wrunlock."""
+        """Unlock it. Raises RuntimeError: this thread has not locked it for writing. Source: uv_rwlock_wrunlock."""
         if self._writer != get_ident():
             raise RuntimeError("this thread has not locked it for writing")
         self._writer = None
@@ -164,7 +164,7 @@ class RWLock(_Primitive):
 
 
 class Sem(_Primitive):
-    """A semaphore: a number that never gets less than 0."""
+    """A semaphore: a counter that is never less than 0."""
 
     __slots__ = ()
     _memory, _destroy = "co_sem", lib.co_sem_destroy
@@ -178,16 +178,16 @@ class Sem(_Primitive):
         check(lib.co_sem_post(self._c), "uv_sem_post")
 
     def wait(self) -> None:
-        """Subtract 1, as soon as there is something. Blocks the thread. Source: uv_sem_wait."""
+        """Subtract 1 when the counter is not 0. Blocks the thread. Source: uv_sem_wait."""
         lib.co_sem_wait(self._c, True)
 
     def trywait(self) -> bool:
-        """Subtract 1 if there is something; return whether. Source: uv_sem_trywait."""
+        """Subtract 1 if the counter is not 0; return whether. Source: uv_sem_trywait."""
         return bool(lib.co_sem_wait(self._c, False) == 0)
 
 
 class Cond(_Primitive):
-    """A condition: threads wait for it with a mutex locked, which is unlocked meanwhile."""
+    """A condition variable: a thread that waits unlocks a mutex, and locks it again afterwards."""
 
     __slots__ = ()
     _memory, _destroy = "co_cond", lib.co_cond_destroy
@@ -205,9 +205,9 @@ class Cond(_Primitive):
         lib.co_cond_broadcast(self._c)
 
     def wait(self, mutex: Mutex, *, timeout: int | None = None) -> bool:
-        """Wait, which may end for no reason; return False if the time was up. Blocks the thread.
+        """Wait for a signal; return False after a timeout. Spurious wake-ups are possible. Blocks the thread.
 
-        mutex: locked by this thread, once; it is again when this returns. timeout: nanoseconds; None: for ever.
+        mutex: locked by this thread, once; locked again when this returns. timeout: nanoseconds; None: for ever.
         Raises TypeError, ValueError, RuntimeError (not locked by this thread), `Deadlock` (locked more than once).
         Source: uv_cond_wait, uv_cond_timedwait.
         """
@@ -218,12 +218,12 @@ class Cond(_Primitive):
         if code == lib.UV_EPERM:
             raise RuntimeError("the mutex is not locked by this thread")
         if code == lib.UV_EBUSY:
-            raise Deadlock("the mutex is locked more than once: nobody else could lock it meanwhile")
+            raise Deadlock("the mutex is locked more than once: no other thread could lock it during the wait")
         return code != lib.UV_ETIMEDOUT and check(code, "uv_cond_timedwait") == 0
 
 
 class Barrier(_Primitive):
-    """A place where threads wait until all of them are there. It can be used again and again."""
+    """A point where a number of threads wait for each other. It can be used repeatedly."""
 
     __slots__ = ()
     _memory, _destroy = "co_barrier", lib.co_barrier_destroy
@@ -238,7 +238,7 @@ class Barrier(_Primitive):
         super().__init__(lib.co_barrier_init, count)
 
     def wait(self) -> bool:
-        """Wait until `count` threads do; return True in one of them. Blocks the thread. Source: uv_barrier_wait."""
+        """Wait until `count` threads wait; return True in one of them. Blocks the thread. Source: uv_barrier_wait."""
         return check(lib.co_barrier_wait(self._c), "uv_barrier_wait") > 0
 
 

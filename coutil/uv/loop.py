@@ -1,9 +1,9 @@
 """Loops: several in one OS thread, each with the coroutines that its handlers run in.
 
 Rule 1: handlers never run below a libuv frame, and never in the hub. A *worker*, a coroutine, calls one handler after
-another; as soon as one of them waits, the hub starts another worker. So a handler may wait for whatever it likes.
-Rule 2: whatever the running coroutine waits for is waited for in the loop that it belongs to. A coroutine of another
-loop, or the main program, which waits for something of this one drives it meanwhile.
+another; when one of them waits, the hub starts another worker. So a handler may wait for anything.
+Rule 2: each wait of a coroutine takes place in the coroutine's own loop. If a coroutine of another loop, or the main
+program, waits for something of this loop, it runs this loop until the wait is over.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
 
-Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # whose handler, the handler, and its arguments
+Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # the handle, its handler, and the arguments
 
-TELLING = 3  # turns in which closed handles and cancelled requests tell who waits for them
+TELLING = 3  # turns after which all waiters of closed handles and cancelled requests have been woken
 _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
@@ -49,16 +49,16 @@ _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.U
 class Loop(Unique, Names, Work):
     """An event loop, bound to the thread that makes it.
 
-    A loop is closed by `close`; one that was forgotten with open handles stays until its thread ends. `onerror`, if it
-    is set, is called with each exception that escapes from a handler, and the handle; otherwise the exception ends
-    `run` and is raised there.
+    `close` closes it; a loop that is forgotten with open handles stays until its thread ends. `onerror`, if it is set,
+    is called with each exception that escapes from a handler, and the handle. Otherwise the exception ends `run`, which
+    raises it.
     """
 
     onerror: Any = None
 
     def __init__(self) -> None:
         """Make a loop. Raises `UVError` or MemoryError. Source: uv_loop_init."""
-        home()  # the thread's first, which is made now if there is none
+        home()  # makes the first one of the thread if there is none
         self._set_up(hub_of(Home(top(), first=False)))
         self._hub.face = ref(self)
 
@@ -82,15 +82,15 @@ class Loop(Unique, Names, Work):
         return f"<Loop {state}, {len(self._handles())} handles>"
 
     def __enter__(self) -> Self:
-        """Return the loop; it is closed by force at the end of the block."""
+        """Return the loop. The end of the block closes it by force."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it, and everything in it."""
+        """Close the loop and everything in it."""
         self.close(force=True)
 
     def __del__(self) -> None:
-        """Close a loop that nobody refers to any more, not even a handle of its own."""
+        """Close a loop that no object refers to, not even one of its handles."""
         hub = getattr(self, "_hub", None)
         if hub is None or not hub.loop.pointer or hub.forked or hub.home.thread != get_ident() or _is_default(hub):
             return
@@ -102,7 +102,7 @@ class Loop(Unique, Names, Work):
         warn_in_finalizer(text, self)
 
     def _check(self) -> Any:
-        """Return what C knows the loop by. Raises `Closed`, `Forked`, `ForeignThread`."""
+        """Return C's pointer to the loop. Raises `Closed`, `Forked`, `ForeignThread`."""
         self._hub.check()
         if self._hub.home.thread != get_ident():
             raise foreign(f"{self!r}", self._hub.home.thread)
@@ -118,11 +118,11 @@ class Loop(Unique, Names, Work):
     def run(self, mode: str = "default") -> bool:
         """Run the loop.
 
-        mode: "default": until nothing referenced is active, or `stop`. "once": one turn, which waits until something
-        happens. "nowait": one turn without waiting. Returns whether anything referenced is still active. A deadline
-        around the caller, or a cancelled scope, cuts it (`coutil.scopes`), but is nothing that it waits for.
-        Raises TypeError, ValueError, `AlreadyRunning` (called by something that this loop itself called),
-        `ForeignThread`, `Closed`, what escaped from a handler, and KeyboardInterrupt. Source: uv_run.
+        mode: "default": until `stop`, or until no referenced handle or request is active. "once": one turn, which waits
+        for an event. "nowait": one turn without waiting. Returns whether a referenced handle or request is still
+        active. A deadline around the caller, or a cancelled scope, ends it (`coutil.scopes`), but does not keep it
+        going. Raises TypeError, ValueError, `AlreadyRunning` (the caller was called by this loop), `ForeignThread`,
+        `Closed`, an exception that escaped from a handler, KeyboardInterrupt. Source: uv_run.
         """
         if not isinstance(mode, str):
             raise TypeError(f"mode must be a string, not {mode!r}")
@@ -136,13 +136,13 @@ class Loop(Unique, Names, Work):
 
     @property
     def mode(self) -> str | None:
-        """How `run` was called, while it is in progress; else None."""
+        """The mode of the `run` that is in progress; None: no `run` is."""
         if self._hub.caller is None:
             return None
         return next(name for name, kernel in _MODES.items() if kernel == self._hub.mode)
 
     def stop(self) -> None:
-        """Let `run` return after the current turn; or the next one at once. Raises `ForeignThread`, `Closed`.
+        """Have `run` return after the current turn, or the next `run` at once. Raises `ForeignThread`, `Closed`.
 
         From another thread, use `call_threadsafe(loop.stop)`. Source: uv_stop.
         """
@@ -154,16 +154,19 @@ class Loop(Unique, Names, Work):
 
     @property
     def alive(self) -> bool:
-        """Whether anything referenced is active, closing or ready. Source: uv_loop_alive."""
+        """Whether a handle is referenced and active, or closing, a request in progress, or a coroutine ready.
+
+        Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_loop_alive.
+        """
         self._check()
         return self._hub.alive()
 
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call function(*arguments) in a new coroutine; safe in any thread.
+        """Have the loop call function(*arguments) in a new coroutine. Never suspends; safe in any thread.
 
-        Calls of one thread are made in their order; those that a function makes in the thread pool, before its result
-        is returned by `queue_work`. An exception that escapes from one goes to `onerror`, with None for the handle, or
-        to the excepthook (`system.set_excepthook`): whoever runs the loop has not asked for it.
+        Calls of one thread are made in their order. Calls by a function in the thread pool are made before `queue_work`
+        returns its result. An exception that escapes goes to `onerror`, with None for the handle, else to the
+        excepthook (`system.set_excepthook`), and not out of `run`.
         Such a call does not keep the loop alive: an `Async` does. Raises TypeError, `Closed`, `Forked`.
         """
         if not callable(function):
@@ -182,7 +185,7 @@ class Loop(Unique, Names, Work):
         return worker
 
     def _begin_for_record(self, handle: Handle, handler: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
-        """Start a worker for the hub's next record, which is taken out: the worker takes those that follow."""
+        """Take out the hub's next record and start a worker for it, which takes the following records as well."""
         worker, hub = self._worker(handle, handler, arguments), self._hub
         del hub.records[0]
         try:
@@ -193,7 +196,7 @@ class Loop(Unique, Names, Work):
         return True
 
     def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        """Call a handler, and those of the records that follow. No frame here refers to the coroutine: it may wait."""
+        """Call a handler, and those of the following records. No frame here refers to the coroutine, as it may wait."""
         context = getcurrent().gr_context
         while True:
             try:
@@ -205,7 +208,7 @@ class Loop(Unique, Names, Work):
             if following is None:
                 return
             handle, handler, arguments = following
-            if context != self._context:  # the handler before has set something
+            if context != self._context:  # the previous handler has set a context variable
                 me.gr_context = context = self._context.copy()
             del me
 
@@ -218,18 +221,18 @@ class Loop(Unique, Names, Work):
                 escaped = broken
             else:
                 return
-        if handle is None:  # a call of another thread, which nobody here has asked for
+        if handle is None:  # a call of another thread, which the caller of `run` did not request
             self._hub.report(running(), escaped)
         else:
             self._hub.exit(escaped)
 
     def _turn_early(self, handles: list[Handle]) -> None:
-        """Have the handlers of `handles`, in this order, called in every turn before libuv polls."""
+        """Have the handlers of `handles` called in this order in every turn, before libuv polls."""
         self._early = handles
         self._hub.early = self._call_early if handles else None
 
     def _call_early(self) -> int:
-        """Call the handlers; as in libuv, a turn in which there are idle handles does not wait, even if they stop."""
+        """Call the handlers. As in libuv, a turn with idle handles does not wait, even if their handlers stop them."""
         handles = self._early[:]
         sleepless = any(handle._kind == "idle" for handle in handles)
         for handle in handles:
@@ -237,15 +240,15 @@ class Loop(Unique, Names, Work):
                 self._begin(*call)
         return SLEEPLESS if sleepless else 1
 
-    # -- what it tells ------------------------------------------------------------------------------------------------
+    # -- information -------------------------------------------------------------------------------------------------
 
     def _handles(self) -> list[Handle]:
         return [one for own in self._hub.owners if (one := getattr(own, "public", None)) is not None]
 
     def walk(self, function: Callable[[Handle], object] | None = None) -> list[Handle]:
-        """Return the handles that are not closed yet, after calling function(handle) for each if it is given.
+        """Return the handles that are not closed yet. function: if given, called with each of them first.
 
-        Raises TypeError, `ForeignThread`, `Closed`, and what escapes from the function. Source: uv_walk.
+        Raises TypeError, `ForeignThread`, `Closed`, and what `function` raises. Source: uv_walk.
         """
         self._check()
         if function is not None and not callable(function):
@@ -257,7 +260,7 @@ class Loop(Unique, Names, Work):
         return found
 
     def now(self) -> int:
-        """Return the cached time in milliseconds, of an arbitrary origin. Source: uv_now."""
+        """Return the cached time in milliseconds, from an arbitrary origin. Source: uv_now."""
         return number(lib.co_loop_now, "uv_now", self._check())
 
     def update_time(self) -> None:
@@ -265,12 +268,12 @@ class Loop(Unique, Names, Work):
         lib.co_update(self._check())
 
     def backend_fd(self) -> int | None:
-        """Return the descriptor that libuv polls with, None if the platform has none. Source: uv_backend_fd."""
+        """Return the descriptor that libuv polls with; None: the platform has none. Source: uv_backend_fd."""
         found: int = lib.co_loop_backend_fd(self._check())
         return found if found >= 0 else None
 
     def backend_timeout(self) -> int:
-        """Return for how many milliseconds a turn would wait; -1: until something happens.
+        """Return how long a turn would wait, in milliseconds; -1: until an event.
 
         Source: uv_backend_timeout.
         """
@@ -280,7 +283,7 @@ class Loop(Unique, Names, Work):
         return number(lib.co_loop_backend_timeout, "uv_backend_timeout", pointer, kind="int *")
 
     def configure(self, option: str, *arguments: int | str) -> None:
-        """Set an option, before the loop runs first.
+        """Set an option, before the first `run`.
 
         option: "block_signal" (with a signal as `Signal.start` takes it: SIGPROF only) or "metrics_idle_time".
         Raises TypeError, ValueError, `UVError`: EINVAL, ENOSYS. Source: uv_loop_configure.
@@ -293,7 +296,7 @@ class Loop(Unique, Names, Work):
         check(lib.co_loop_configure(self._check(), _OPTIONS[option], blocked), "uv_loop_configure")
 
     def metrics_idle_time(self) -> int:
-        """Return for how many nanoseconds the loop has waited, if it was configured to count; safe in any thread.
+        """Return how long the loop has waited, in nanoseconds, if it was configured to count. Safe in any thread.
 
         Source: uv_metrics_idle_time.
         """
@@ -302,29 +305,29 @@ class Loop(Unique, Names, Work):
             return int(lib.co_loop_idle_time(self._hub.loop.pointer))
 
     def metrics(self) -> tuple[int, int, int]:
-        """Return how many turns there were, how many events, and how many of these waited in the kernel.
+        """Return the numbers of turns, of events, and of events that were already waiting when libuv polled.
 
         Raises `ForeignThread`, `Closed`, `UVError` ENOSYS (libuv is older than 1.45). Source: uv_metrics_info.
         """
         return metrics(self._check())
 
     def print_all_handles(self, file: TextIO | None = None) -> None:
-        """Print libuv's list of the loop's handles, its own internal ones included. Source: uv_print_all_handles."""
+        """Print libuv's list of the loop's handles, including internal ones. Source: uv_print_all_handles."""
         (file or sys.stderr).write(printed(self._check(), False))
 
     def print_active_handles(self, file: TextIO | None = None) -> None:
-        """Print libuv's list of those handles that are active. Source: uv_print_active_handles."""
+        """Print libuv's list of the active handles. Source: uv_print_active_handles."""
         (file or sys.stderr).write(printed(self._check(), True))
 
     def fork(self) -> None:
-        """Let the loop go on in the child of a fork, where every other call on it, and on what it has, raises `Forked`.
+        """Make the loop usable in the child of a fork: until then calls on it and its handles raise `Forked` there.
 
-        To be called in the thread that called `os.fork()`, by its main program or by the handler that forked. Timers,
-        streams, signals and waiting coroutines go on; what the thread pool had not finished ends with ECANCELED. What
-        comes to a descriptor is taken by the parent or by the child, whoever is first. Child processes are the
-        parent's: here their `onexit` is told that nobody knows how they ended. Nothing happens where the loop was made.
-        Raises `Closed`, `ForeignThread`, `BusyError` (the loop is the default one, and the thread has got another one
-        since), `UVError`: the loop can only be closed then. Source: uv_loop_fork.
+        Call it in the thread that called `os.fork()`, in its main program or in the handler that forked. Timers,
+        streams, signals and waiting coroutines go on. Requests that the thread pool had not finished end with
+        ECANCELED. Data of a shared descriptor go to the process that reads first. Child processes remain the parent's:
+        here `onexit` gets the status `-errno.ECHILD`. In the process that made the loop nothing happens.
+        Raises `Closed`, `ForeignThread`, `BusyError` (it was the thread's default loop, which has been replaced since),
+        `UVError`: the loop can only be closed then. Source: uv_loop_fork.
         """
         hub = self._hub
         if not hub.forked or not hub.loop.pointer or hub.home.thread != get_ident():
@@ -336,17 +339,17 @@ class Loop(Unique, Names, Work):
 
     @property
     def closed(self) -> bool:
-        """Whether the loop is closed, by `close` or by the end of its thread."""
+        """Whether the loop was closed, by `close` or by the end of its thread."""
         return not self._hub.loop.pointer
 
     def close(self, force: bool = False) -> None:
-        """Close the loop. Twice is no error.
+        """Close the loop. A second call is no error. Suspends if `force` has to wait.
 
-        force: close all handles first and cancel the requests, whose callers are told; wait for Python functions that
-        the thread pool has begun; then end the coroutines that still wait in it.
-        In the child of a fork, without `fork`, nothing is closed: the loop and its handles only become unusable.
-        Raises `ForeignThread`, and `UVError` EBUSY: it has handles that are not closed, or requests in progress, or it
-        is running. Source: uv_loop_close.
+        force: close all handles first; cancel the requests, so that their callers get an error; wait for the Python
+        functions that the thread pool has started; then end the coroutines that still wait in the loop.
+        In the child of a fork, without `fork`, nothing is closed: the loop and its handles become unusable.
+        Raises `ForeignThread`, and `UVError` EBUSY: a handle is not closed, a request is in progress, or the loop runs.
+        Source: uv_loop_close.
         """
         hub = self._hub
         if not hub.loop.pointer:
@@ -361,7 +364,7 @@ class Loop(Unique, Names, Work):
             for handle in self._handles():
                 handle.close_soon()
             lib.co_cancel_all(hub.loop.pointer)
-            with timeout(None, shield=True):  # in a block that was cancelled it is closed as well
+            with timeout(None, shield=True):  # also inside a block that was cancelled
                 for _ in range(TELLING):
                     hub.turn()
                 while at_work(hub):
@@ -370,7 +373,7 @@ class Loop(Unique, Names, Work):
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)
         _host.end(hub)
-        hub.home.over = not default  # the thread goes on, and gets a new one when it needs it
+        hub.home.over = not default  # a thread whose default loop was closed gets a new one on demand
 
 
 def _close(hub: Hub) -> None:
@@ -380,7 +383,7 @@ def _close(hub: Hub) -> None:
 
 
 class _Start(Entry):
-    """Start a worker whose start was interrupted, if it did not begin."""
+    """An entry of the ready queue that starts a worker which a signal handler kept from starting."""
 
     __slots__ = ("worker",)
 
@@ -388,7 +391,7 @@ class _Start(Entry):
         self.worker = worker
 
     def fire(self) -> None:
-        """Start it."""
+        """Start the worker, unless it has started."""
         if self.worker._start is not None and self.worker.resumer is None:
             self.worker._launch()
 
@@ -398,7 +401,7 @@ def _is_default(hub: Hub) -> bool:
 
 
 def default_loop() -> Loop:
-    """Return the loop of the calling thread that `coutil.system` uses, too. libuv's own default loop is never touched.
+    """Return the loop that `coutil.system` uses in the calling thread. libuv's own default loop is never used.
 
     Raises `UVError` or MemoryError. Source: uv_default_loop.
     """
@@ -408,7 +411,7 @@ def default_loop() -> Loop:
 
 
 def current_loop() -> Loop:
-    """Return the loop that the caller runs in: in a handler its loop, in the main program `default_loop()`."""
+    """Return the loop that the caller runs in: that of the handler, in the main program `default_loop()`."""
     return _face(this_hub())
 
 

@@ -1,4 +1,4 @@
-"""Names of hosts and services, as the standard library's `socket` module looks them up; the thread pool does it."""
+"""Look-ups of hosts and services in the thread pool, with the arguments and results of the `socket` module."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _info(one: Found, canonical: str) -> Info:
 
 
 class Names(Requests):
-    """The part of a loop that looks names up."""
+    """The methods of a loop that look names up."""
 
     def _later(self) -> Any:
         return Later(self)
@@ -72,14 +72,14 @@ class Names(Requests):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Info]:
-        """Look up the addresses of a host and a port, which may be the name of a service.
+        """Look up the addresses of a host and a port, which may be the name of a service. Suspends.
 
-        The arguments, by position or name, are those of `socket.getaddrinfo`, and so is the result: a list of (family,
-        type of socket, protocol, canonical name, address); or it is what an explicit resume brings. Suspends; a look-up
-        that has begun cannot be cancelled, but given up.
+        Arguments and result are those of `socket.getaddrinfo`: a list of (family, type of socket, protocol, canonical
+        name, address). An explicit resume ends the wait; its value is returned. A look-up that the thread pool has
+        started cannot be cancelled, but the caller can give it up.
         Raises TypeError, ValueError (a host or port with NUL, too long, or impossible to encode; a number out of
         range), `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME, EAI_AGAIN, EAI_SERVICE,
-        EAI_FAMILY, …, which are `socket.gaierror`, too; EINVAL (neither host nor port, or an empty host).
+        EAI_FAMILY, …, which are also `socket.gaierror`; EINVAL (neither host nor port, or an empty host).
         Source: uv_getaddrinfo.
         """
         for what, number in (("family", family), ("type", type), ("proto", proto), ("flags", flags)):
@@ -97,9 +97,9 @@ class Names(Requests):
 
         address: (host, port) or (host, port, flow, scope), where the host is a literal ("127.0.0.1", "fe80::1%eth0").
         flags: as for `socket.getnameinfo` (`socket.NI_NUMERICHOST`, …).
-        Returns the names of host and service, or what an explicit resume brings. Suspends.
+        Returns the names of host and service, or the value of an explicit resume. Suspends.
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME,
-        EAI_AGAIN, EAI_FAMILY, …, which are `socket.gaierror`, too. Source: uv_getnameinfo.
+        EAI_AGAIN, EAI_FAMILY, …, which are also `socket.gaierror`. Source: uv_getnameinfo.
         """
         whole("flags", flags, 0, _INT)
         names: tuple[str, str] = self._do(_NamesOf(Naming(_plain(address), int(flags)), None))

@@ -1,8 +1,8 @@
-"""Handles that have their handlers called in every turn of the loop: before libuv polls, and after it.
+"""Handles whose handlers are called in every turn of the loop: before libuv polls, and after that.
 
-libuv's own callbacks of idle and prepare handles do nothing: a record that they wrote would be seen after the poll, and
-that may last for ever. The hub calls the handlers before it lets libuv poll, idle ones first, each kind from the one
-started last to the one started first, as libuv does.
+libuv's callbacks of idle and prepare handles do nothing here: a record that they wrote would be seen only after the
+poll, which may never end. The hub calls the handlers before libuv polls: idle ones first, and of each type the handle
+that was started last first, as libuv does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Check", "Idle", "Prepare", "new_check", "new_idle", "new_prepare"]
 
 
 class _Phase(Handle):
-    """What the three have in common."""
+    """Base of the three types."""
 
     _run: ClassVar[Any]
     _handler: ClassVar[str]
@@ -27,7 +27,7 @@ class _Phase(Handle):
         return self._call(self._handler)
 
     def start(self) -> None:
-        """Have the handler called in every turn. Nothing happens to one that is started already.
+        """Have the handler called in every turn. A handle that is started already goes on.
 
         Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_prepare_start, uv_check_start, uv_idle_start.
         """
@@ -37,7 +37,7 @@ class _Phase(Handle):
             self._listed(True)
 
     def stop(self) -> None:
-        """Have it called no more; twice is no error. Raises `Closed`, `ForeignThread`, `Forked`.
+        """Stop calling the handler; a second call is no error. Raises `Closed`, `ForeignThread`, `Forked`.
 
         Source: uv_prepare_stop, uv_check_stop, uv_idle_stop.
         """
@@ -50,11 +50,11 @@ class _Phase(Handle):
         self._listed(False)
 
     def _listed(self, on: bool) -> None:
-        """Enter the list of handlers that are called before the poll, or leave it."""
+        """Add the handle to the list of those called before the poll, or remove it. Does nothing here."""
 
 
 class _Early(_Phase):
-    """Idle and prepare handles."""
+    """Base of idle and prepare handles."""
 
     def _listed(self, on: bool) -> None:
         handles = [one for one in self.loop._early if one is not self]
@@ -67,7 +67,7 @@ class _Early(_Phase):
 
 
 class Idle(_Early):
-    """Calls its handler in every turn, and keeps the turns from waiting. Handler: `onidle(idle)`."""
+    """A handle whose handler is called in every turn, and which keeps turns from waiting. Handler: `onidle(idle)`."""
 
     _kind, _handler, _run = "idle", "onidle", lib.co_idle_run
     onidle: Any = None
@@ -78,7 +78,7 @@ class Idle(_Early):
 
 
 class Prepare(_Early):
-    """Calls its handler in every turn before the loop waits. Handler: `onprepare(prepare)`."""
+    """A handle whose handler is called in every turn before the loop waits. Handler: `onprepare(prepare)`."""
 
     _kind, _handler, _run = "prepare", "onprepare", lib.co_prepare_run
     onprepare: Any = None
@@ -89,7 +89,7 @@ class Prepare(_Early):
 
 
 class Check(_Phase):
-    """Calls its handler in every turn after the loop has waited. Handler: `oncheck(check)`."""
+    """A handle whose handler is called in every turn after the loop has waited. Handler: `oncheck(check)`."""
 
     _kind, _handler, _run = "check", "oncheck", lib.co_check_run
     oncheck: Any = None
