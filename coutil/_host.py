@@ -263,8 +263,15 @@ class _ThreadEnd:
 
 
 def end_thread() -> None:
-    """End the hubs of the calling thread now; Python may clear the storage of a thread it did not start much later."""
-    _per_thread.__dict__.pop("end", None)
+    """End the hubs of the calling thread now; Python may clear the storage of a thread it did not start much later.
+
+    A thread of the pool goes on to the next function then, which may have a hub of its own.
+    """
+    ended = _per_thread.__dict__.pop("end", None)
+    homes = [hub.home for hub in ended.hubs] if ended is not None else ()
+    del ended
+    for where in homes:
+        where.over = False
 
 
 def end(hub: Hub) -> None:

@@ -161,6 +161,20 @@ def test_loops_in_the_pool(loop):
         forgotten.run()
 
 
+def test_loops_in_the_pool_one_after_the_other(loop):
+    """Each job has loops of its own, also in a thread of the pool in which an earlier job's have ended."""
+
+    def job():
+        with scopes.scope() as scope:
+            scope.spawn(system.suspend, 0.0001)
+        own = uv.default_loop()
+        return system.suspend(0.0001), own.queue_work(int, "7") if POOL > 1 else 7, threading.get_ident()
+
+    found = [loop.queue_work(job) for _ in range(5 * POOL)]
+    assert [one[:2] for one in found] == [(True, 7)] * (5 * POOL)
+    assert len({thread for _, _, thread in found}) <= POOL
+
+
 def test_async_from_a_job(loop):
     """A job may send to a handle, and have functions called in the loop."""
     log = []
