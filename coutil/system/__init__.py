@@ -1,14 +1,14 @@
 """Calls that wait for the operating system, in blocking style.
 
-Every one that waits suspends only the calling coroutine. Called from the main program they run the loop on demand
-until that one wait is over, and raise `errors.Deadlock` if nothing could end it, no thread and no signal either.
+A call that waits suspends only the calling coroutine. In the main program it runs the loop on demand until this wait is
+over, and raises `errors.Deadlock` if nothing, no thread and no signal either, can end the wait.
 
-`stdin`, `stdout` and `stderr` are attributes that are made at their first use, in each thread: a `Terminal`, a stream
-or listener (a `ShareStreamSocket` on a Unix socket), a `StandardFile`, or None.
+`stdin`, `stdout` and `stderr` are attributes. Each thread makes them at their first use: a `Terminal`, a stream or
+listener (a `ShareStreamSocket` on a Unix socket), a `StandardFile`, or None.
 
-`print`, children, and all others that have the same terminal, pipe or stream socket go on using it in blocking mode. A
-listener or datagram socket does not block from the first use on, until the program exits: what is run by `os.execv`, or
-has it when this process is killed, has to call `os.set_blocking`.
+`print`, child processes, and all other users of the same terminal, pipe or stream socket still use it in blocking mode.
+A listener or datagram socket is in non-blocking mode from the first use on, until the program exits. A program that is
+run by `os.execv`, or that has the socket when this process is killed, has to call `os.set_blocking`.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def socket(type: Literal["stream", "passive", "datagram"], domain: Domain | Loca
     """Return a new socket.
 
     type: "stream" connects, sends and receives; "passive" listens and accepts; "datagram" sends and receives single
-    messages. domain: "ipv4" or "ipv6"; "local", a Unix socket; "share", one through which sockets travel between
+    messages. domain: "ipv4" or "ipv6"; "local", a Unix socket; "share", a Unix socket that passes sockets to other
     processes.
     Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
     "share"). Source: uv_tcp_init_ex, uv_udp_init_ex, uv_pipe_init.

@@ -1,4 +1,4 @@
-"""The environment, the current directory and the priority: what belongs to the process as a whole."""
+"""The environment, the current directory and the priority: state of the process as a whole."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _names = {value: name for name, value in _PRIORITIES.items()}
 
 
 def encoded(name: str, value: object) -> bytes:
-    """Return a path or argument as the system takes it. Raises TypeError, ValueError (NUL, undecodable)."""
+    """Return a path or argument in the encoding of the system. Raises TypeError, ValueError (NUL, not encodable)."""
     if not isinstance(value, str | bytes | os.PathLike):
         raise TypeError(f"{name} must be a str, bytes or PathLike, not {value!r}")
-    found = os.fsencode(value)
-    if b"\0" in found:
+    data = os.fsencode(value)
+    if b"\0" in data:
         raise ValueError(f"{name} has a null character: {value!r}")
-    return found
+    return data
 
 
 # -- priority ----------------------------------------------------------------------------------------------------------
@@ -36,8 +36,8 @@ def encoded(name: str, value: object) -> bytes:
 def getpriority(pid: int) -> tuple[str, int]:
     """Return the scheduling priority of a process: its name and its number, -20 (highest) to 19 (lowest).
 
-    pid: 0 is the caller. The name is "highest" (-20), "high" (-14), "above" (-7), "normal" (0), "below" (10), "low"
-    (19), or "other". Raises TypeError, ValueError, or `UVError`: ESRCH. Source: uv_os_getpriority.
+    pid: 0 is the calling process. The name is "highest" (-20), "high" (-14), "above" (-7), "normal" (0), "below" (10),
+    "low" (19), or "other". Raises TypeError, ValueError, or `UVError`: ESRCH. Source: uv_os_getpriority.
     """
     code, value = priority(checked_pid(pid))
     check(code, "uv_os_getpriority")
@@ -47,7 +47,7 @@ def getpriority(pid: int) -> tuple[str, int]:
 def setpriority(pid: int, value: str | int) -> bool:
     """Set the scheduling priority of a process; return True.
 
-    pid: 0 is the caller. value: a name as `getpriority` has them, but not "other", or -20 to 19.
+    pid: 0 is the calling process. value: a name that `getpriority` returns, except "other", or a number, -20 to 19.
     Raises TypeError, ValueError, or `UVError`: ESRCH, EACCES, EPERM. Source: uv_os_setpriority.
     """
     checked_pid(pid)
@@ -68,10 +68,10 @@ def setpriority(pid: int, value: str | int) -> bool:
 
 def getdir() -> str:
     """Return the path of the current directory. Raises `UVError`: ENOENT (it was removed). Source: uv_cwd."""
-    found = current_directory()
-    if isinstance(found, int):
-        raise error(found, "uv_cwd")
-    return os.fsdecode(found)
+    path = current_directory()
+    if isinstance(path, int):
+        raise error(path, "uv_cwd")
+    return os.fsdecode(path)
 
 
 def setdir(path: Path) -> bool:
@@ -97,8 +97,9 @@ def getenv(name: None = None, into: dict[str, str] | None = None) -> dict[str, s
 def getenv(name: str | None = None, into: dict[str, str] | None = None) -> str | dict[str, str]:
     """Return the value of an environment variable, or all of them.
 
-    name: None means all, as a new dictionary or written into `into`, which is returned then.
-    The variables are those of `os.environ`. Raises TypeError, ValueError (a NUL), or `UVError`: ENOENT.
+    name: None means all. into: the dictionary to write all of them into, and to return; None: a new dictionary.
+    The variables are those of `os.environ`. Raises TypeError, ValueError (a NUL), or `UVError`: ENOENT (there is no
+    such variable).
     """
     if name is None:
         return _filled(into, os.environ)
@@ -112,10 +113,10 @@ def getenv(name: str | None = None, into: dict[str, str] | None = None) -> str |
 
 
 def setenv(name: str, value: str | None) -> bool:
-    """Set an environment variable of the process, in `os.environ` too; return True.
+    """Set an environment variable of the process, also in `os.environ`; return True.
 
-    value: None deletes the variable, if it exists. The system lets no other thread read the environment in C meanwhile:
-    libraries that do may crash.
+    value: None deletes the variable, if it exists. No other thread may read the environment in C at the same time: a
+    library that does so may crash.
     Raises TypeError, ValueError (a NUL), or `UVError`: EINVAL (no name, or one with "="). Source: setenv(3).
     """
     _string("name", name)
@@ -127,7 +128,7 @@ def setenv(name: str, value: str | None) -> bool:
         os.environ[name] = value
     else:
         os.environ.pop(name, None)
-        os.unsetenv(name)  # it may have been set behind Python's back
+        os.unsetenv(name)  # C code may have set it, which `os.environ` does not know
     return True
 
 
@@ -139,9 +140,9 @@ def _string(what: str, value: object) -> bytes:
 
 def _failure(name: str, syscall: str, variable: str) -> UVError:
     number = getattr(errno, name)
-    made = error_class(name)(number, f"{os.strerror(number).lower()}: environment variable {variable!r}")
-    made.code, made.syscall = -number, syscall
-    return made
+    exception = error_class(name)(number, f"{os.strerror(number).lower()}: environment variable {variable!r}")
+    exception.code, exception.syscall = -number, syscall
+    return exception
 
 
 def _filled(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[str, str]:
@@ -156,21 +157,22 @@ def _filled(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[s
 class PackedEnv(Mapping[str, str]):
     """Environment variables in the form that a new process takes: an immutable mapping, made by `packenv`.
 
-    A variable is also an attribute, unless it has the name of a method: `env.HOME`; one that does not exist is None.
+    Each variable is also an attribute (`env.HOME`), unless a method has that name. The attribute of a variable that
+    does not exist is None.
     """
 
     __slots__ = ("__weakref__", "_lines")
     _lines: tuple[bytes, ...]
 
     def __init__(self, lines: tuple[bytes, ...]) -> None:
-        """Use `packenv`: this takes lines that were checked, NAME=value."""
+        """Take lines of the form NAME=value, which are checked already. Use `packenv` instead."""
         object.__setattr__(self, "_lines", lines)
 
     def __getitem__(self, name: str) -> str:
         """Return a value. Raises KeyError."""
         for line in self._lines:
-            found, _, value = line.partition(b"=")
-            if os.fsdecode(found) == name:
+            key, _, value = line.partition(b"=")
+            if os.fsdecode(key) == name:
                 return os.fsdecode(value)
         raise KeyError(name)
 
@@ -180,13 +182,13 @@ class PackedEnv(Mapping[str, str]):
             yield os.fsdecode(line.partition(b"=")[0])
 
     def __hash__(self) -> int:
-        """Equal environments have the same."""
+        """Return the same number for equal environments."""
         return hash(frozenset(self._lines))
 
     def __getattr__(self, name: str) -> str | None:
         """Return a value, or None."""
         if name.startswith("__"):
-            raise AttributeError(name)  # what Python itself looks for
+            raise AttributeError(name)  # a name that Python itself looks up
         return self.get(name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -198,24 +200,24 @@ class PackedEnv(Mapping[str, str]):
         raise AttributeError(f"a packed environment cannot be changed: {name}")
 
     def __len__(self) -> int:
-        """Return how many variables there are."""
+        """Return the number of variables."""
         return len(self._lines)
 
     def __repr__(self) -> str:
-        """How many, not which: values may be secret."""
+        """The number of variables, without their values, which may be secret."""
         return f"<PackedEnv of {len(self._lines)} variables>"
 
 
 def packenv(variables: Mapping[str, str]) -> PackedEnv:
-    """Return environment variables packed once, for many calls of `execute` or `start`.
+    """Return environment variables, packed once for many calls of `execute` or `start`.
 
-    Raises TypeError (names and values are strings), ValueError (no name, one with "=", or a NUL).
+    Raises TypeError (a name or value is not a string), ValueError (a name is empty or contains "=", or there is a NUL).
     """
     return PackedEnv(packed_lines(variables))
 
 
 def unpackenv(env: PackedEnv, into: dict[str, str] | None = None) -> dict[str, str]:
-    """Return the variables as a new dictionary, or written into `into`, which is returned then. Raises TypeError."""
+    """Return the variables in a dictionary: `into`, to which they are added, or a new one. Raises TypeError."""
     if not isinstance(env, PackedEnv):
         raise TypeError(f"env must be a PackedEnv, not {env!r}")
     return _filled(into, env)

@@ -1,4 +1,4 @@
-"""What the system tells about this process, its processors and its network interfaces. Nothing here waits.
+"""Information about this process, the processors and the network interfaces. Nothing here waits.
 
 Rule: each named tuple has its fields in the order of the letters that select them.
 """
@@ -23,9 +23,9 @@ def _checked(which: object, letters: str) -> str:
     """Return `which`, a string of `letters`. Raises TypeError, ValueError."""
     if not isinstance(which, str):
         raise TypeError(f"which must be a string, not {which!r}")
-    for one in which:
-        if one not in letters:
-            raise ValueError(f"which must consist of {letters!r}, not {one!r}")
+    for letter in which:
+        if letter not in letters:
+            raise ValueError(f"which must consist of {letters!r}, not {letter!r}")
     return which
 
 
@@ -33,7 +33,7 @@ def _checked(which: object, letters: str) -> str:
 
 
 class ProcInfo(NamedTuple):
-    """What `procinfo()` returns. What the system cannot tell is None. Sizes are in bytes, times in seconds."""
+    """The result of `procinfo()`. Values that the system does not provide are None. Sizes: bytes; times: seconds."""
 
     executable: str | None
     hostname: str | None
@@ -98,10 +98,10 @@ _COUNTED = {
 
 
 def _usage() -> dict[str, int | float]:
-    found = info.usage()
-    values: dict[str, int | float] = {letter: int(getattr(found, name)) * 1024 for letter, name in _KIB.items()}
-    values |= {letter: int(getattr(found, name)) for letter, name in _COUNTED.items()}
-    for letter, spent in (("c", found.ru_utime), ("s", found.ru_stime)):
+    usage = info.usage()
+    values: dict[str, int | float] = {letter: int(getattr(usage, name)) * 1024 for letter, name in _KIB.items()}
+    values |= {letter: int(getattr(usage, name)) for letter, name in _COUNTED.items()}
+    for letter, spent in (("c", usage.ru_utime), ("s", usage.ru_stime)):
         values[letter] = (spent.tv_sec * 1_000_000 + spent.tv_usec) / 1e6
     return values
 
@@ -111,7 +111,7 @@ def _memory() -> dict[str, int]:
     return {"b": total, "f": free, "M": limit}
 
 
-# Each call of the system, and the letters that it is good for.
+# Each system call, and the letters whose values it returns.
 _CALLS: tuple[tuple[str, Callable[[], Mapping[str, Any]]], ...] = (
     ("e", lambda: {"e": info.exepath()}),
     ("n", lambda: {"n": info.hostname()}),
@@ -140,10 +140,10 @@ def procinfo(which: str) -> Any: ...
 
 
 def procinfo(which: str | None = None) -> Any:
-    """Return what is known about this process and the system that it runs on.
+    """Return information about this process and the system that it runs on.
 
-    which: None: all of it, as a `ProcInfo`, in which None stands for what the system cannot tell. A letter: that value;
-    several: a tuple. Each system call is made once.
+    which: None: all of it, as a `ProcInfo`, in which None stands for a value that the system does not provide. A
+    letter: that value; several: a tuple. Each system call is made once.
 
     Strings: "e" path of the executable, "n" name of the machine, "T" folder for temporary files, "h" hardware, "k"
     kernel, "v" its release, "V" its version; "$" shell, "H" home and "U" name of the user.
@@ -152,7 +152,7 @@ def procinfo(which: str | None = None) -> Any:
     "<" and ">" messages received and sent.
     Bytes: "r" resident now, "R" at most so far, "=" stack, "d" data, "m" shared; of the machine: "b" all memory, "f"
     free memory, "M" the limit set for it (0: none, or not known).
-    Seconds (float): "c" and "s" spent on the process by its own code and by the system, "t" since the machine started.
+    Seconds (float): "c" and "s" processor time in user mode and in the kernel, "t" since the machine started.
     Load averages (float): "1", "l" and "L" of 1, 5 and 15 minutes.
 
     Raises TypeError, ValueError, or `UVError`. Source: uv_exepath, uv_os_gethostname, uv_os_tmpdir, uv_os_uname,
@@ -161,7 +161,7 @@ def procinfo(which: str | None = None) -> Any:
     letters = _PROCESS if which is None else _checked(which, _PROCESS)
     values: dict[str, Any] = {}
     for known, call in _CALLS:
-        if any(one in known for one in letters):
+        if any(letter in known for letter in letters):
             try:
                 values |= call()
             except UVError:
@@ -169,41 +169,42 @@ def procinfo(which: str | None = None) -> Any:
                     raise
     if which is None:
         return ProcInfo._make(map(values.get, _PROCESS))
-    return values[which] if len(which) == 1 else tuple(values[one] for one in which)
+    return values[which] if len(which) == 1 else tuple(values[letter] for letter in which)
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
 class Information(Sequence[Row]):
-    """A sequence of named tuples as the system had it at one moment: what `cpuinfo` and `netinfo` have in common.
+    """A sequence of named tuples, a snapshot: the base of the results of `cpuinfo` and `netinfo`.
 
-    If letters were given, its items are tuples of the position (from 1) and what the letters select.
+    If letters were given, its items are tuples of the position (from 1) and the values that the letters select.
     """
 
     __slots__ = ("__weakref__", "_rows", "_which")
-    _letters = ""  # that select the fields of the named tuples, in their order
+    _letters = ""  # one for each field of the named tuples, in their order
 
     def __init__(self, rows: Sequence[Row], which: str | None) -> None:
-        """which: the letters, None for the named tuples."""
+        """Take the named tuples. which: the letters that select values; None: the named tuples themselves."""
         self._rows: Sequence[Row] | None = rows
         self._which = which
 
     def get(self, which: str, position: int) -> Any:
-        """Return what the letters `which` select, of the entry at a position (from 1); None if there is none.
+        """Return the values that the letters `which` select from the entry at a position (from 1).
 
-        One letter brings a value, several a tuple. Raises TypeError, ValueError, `Closed`.
+        One letter selects a value, several select a tuple. Returns None if there is no such entry. Raises TypeError,
+        ValueError, `Closed`.
         """
         rows, letters = self._open(), _checked(which, self._letters)
         if isinstance(position, bool) or not isinstance(position, int):
             raise TypeError(f"position must be an int, not {position!r}")
         if not 1 <= position <= len(rows):
             return None
-        found = self._select(rows[position - 1], letters)
-        return found[0] if len(letters) == 1 else found
+        values = self._select(rows[position - 1], letters)
+        return values[0] if len(letters) == 1 else values
 
     def _select(self, row: Row, which: str) -> tuple[Any, ...]:
-        return tuple(row[self._letters.index(one)] for one in which)
+        return tuple(row[self._letters.index(letter)] for letter in which)
 
     def _open(self) -> Sequence[Row]:
         if self._rows is None:
@@ -221,9 +222,10 @@ class Information(Sequence[Row]):
         """Return an entry, counted from 0, or a list of several. Raises IndexError, `Closed`."""
         rows = self._open()
         if isinstance(index, slice):
-            return [self._item(at, rows[at]) for at in range(len(rows))[index]]
-        at = range(len(rows))[index]
-        return self._item(at, rows[at])  # type: ignore[no-any-return]  # a tuple of the selected values, if letters
+            return [self._item(number, rows[number]) for number in range(len(rows))[index]]
+        number = range(len(rows))[index]
+        row: Row = self._item(number, rows[number])  # a tuple of the selected values, if letters were given
+        return row
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the entries."""
@@ -231,7 +233,7 @@ class Information(Sequence[Row]):
             yield self._item(index, row)
 
     def __len__(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
         return len(self._open())
 
     @property
@@ -255,7 +257,7 @@ class Information(Sequence[Row]):
         self.close()
 
     def __repr__(self) -> str:
-        """How many entries."""
+        """The number of entries, or that it is closed."""
         return f"<{type(self).__name__} {'closed' if self._rows is None else f'of {len(self._rows)}'}>"
 
 
@@ -263,7 +265,7 @@ class Information(Sequence[Row]):
 
 
 class CPU(NamedTuple):
-    """A processor: model, clock in MHz, and for how many milliseconds it did what since the system started."""
+    """A processor: model, clock in MHz, and the milliseconds spent in each mode since the system started."""
 
     model: str
     mhz: int
@@ -275,7 +277,7 @@ class CPU(NamedTuple):
 
 
 class CPUInfo(Information[CPU]):
-    """What `cpuinfo` returns."""
+    """The processors: the result of `cpuinfo`."""
 
     __slots__ = ()
     _letters = "mcunsdi"
@@ -284,24 +286,24 @@ class CPUInfo(Information[CPU]):
 def cpuinfo(which: str | None = None) -> CPUInfo:
     """Return a list of the processors of this machine.
 
-    which: None: its entries are `CPU`, named tuples. Letters: tuples of the position (from 1) and of what they select:
-    "m" model, "c" clock (MHz); milliseconds spent on "u" user code, "n" user code of low priority, "s" the system, "d"
-    device interrupts, "i" nothing.
+    which: None: its entries are `CPU`, named tuples. Letters: tuples of the position (from 1) and the values that they
+    select: "m" model, "c" clock (MHz); milliseconds spent on "u" user code, "n" user code of low priority, "s" the
+    kernel, "d" device interrupts, "i" idling.
     Raises TypeError, ValueError, or `UVError`. Source: uv_cpu_info.
     """
     if which is not None:
         _checked(which, CPUInfo._letters)
-    return CPUInfo([CPU._make(one) for one in info.cpus()], which)
+    return CPUInfo([CPU._make(values) for values in info.cpus()], which)
 
 
 # -- network interfaces -----------------------------------------------------------------------------------------------
 
 
 class Interface(NamedTuple):
-    """An address of a network interface; one with several addresses has several entries.
+    """An address of a network interface; an interface with several addresses has several entries.
 
-    internal: it leads nowhere but to this machine. prefix: how many bits of the address are those of the network.
-    mac: hardware address, as text ("00:00:00:00:00:00") and as 6 bytes.
+    internal: whether it leads only to this machine (loopback). prefix: the number of bits of the address that identify
+    the network. mac, mac_binary: hardware address, as text ("00:00:00:00:00:00") and as 6 bytes.
     """
 
     name: str
@@ -316,7 +318,7 @@ class Interface(NamedTuple):
 
 
 class NetInfo(Information[Interface]):
-    """What `netinfo` returns."""
+    """The addresses of network interfaces: the result of `netinfo`."""
 
     __slots__ = ()
     _letters = "nidlmtbTB"
@@ -329,13 +331,13 @@ def netinfo(option: Literal["name", "id"], which: int) -> str: ...
 
 
 def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | str:
-    """Return what is known about network interfaces.
+    """Return information about network interfaces.
 
-    option: "all": a list of the addresses of those that are up. "name": the name of the interface that has the number
-    `which` (1 and up, as the system counts). "id": what stands for it behind the % of an IPv6 address.
-    which: for "all": None: the entries are `Interface`, named tuples. Letters: tuples of the position (from 1) and of
-    what they select: "n" name, "i" whether internal, "d" domain ("ipv4", "ipv6"), "l" bits of the network, "m" mask
-    (bytes), "t" address as text, "b" as bytes, "T" hardware address as text, "B" as bytes.
+    option: "all": a list of the addresses of those that are up. "name": the name of the interface with the number
+    `which` (1 and up, as the system counts). "id": the zone that names the interface after the % of an IPv6 address.
+    which: for "all": None: the entries are `Interface`, named tuples. Letters: tuples of the position (from 1) and the
+    values that they select: "n" name, "i" whether internal, "d" domain ("ipv4", "ipv6"), "l" bits of the network, "m"
+    mask (bytes), "t" address as text, "b" as bytes, "T" hardware address as text, "B" as bytes.
     Raises TypeError, ValueError, or `UVError`: ENXIO (there is no such interface).
     Source: uv_interface_addresses, uv_if_indextoname, uv_if_indextoiid.
     """
@@ -345,7 +347,7 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
         raise ValueError(f'option must be "all", "name" or "id", not {option!r}')
     if option == "all":
         letters = None if which is None else _checked(which, NetInfo._letters)
-        return NetInfo([_interface(one) for one in info.interfaces()], letters)
+        return NetInfo([_interface(entry) for entry in info.interfaces()], letters)
     if isinstance(which, bool) or not isinstance(which, int):
         raise TypeError(f'"{option}" needs the number of an interface (int), not {which!r}')
     if not 1 <= which < 2**32:
@@ -353,10 +355,9 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
     return info.interface_name(which) if option == "name" else info.interface_id(which)
 
 
-def _interface(one: info.Interface) -> Interface:
-    domain: Domain = "ipv6" if len(one.address.binary) == 16 else "ipv4"
-    literal = Address(domain, one.address.binary, 0).literal
-    prefix = int.from_bytes(one.mask).bit_count()
-    return Interface(
-        one.name, one.internal, domain, prefix, one.mask, literal, one.address.binary, one.mac.hex(":"), one.mac
-    )
+def _interface(entry: info.Interface) -> Interface:
+    binary, mac = entry.address.binary, entry.mac
+    domain: Domain = "ipv6" if len(binary) == 16 else "ipv4"
+    literal = Address(domain, binary, 0).literal
+    prefix = int.from_bytes(entry.mask).bit_count()
+    return Interface(entry.name, entry.internal, domain, prefix, entry.mask, literal, binary, mac.hex(":"), mac)

@@ -21,9 +21,9 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
     buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized until the call is over, not
     even if an explicit resume ended the wait before that.
     blocking: stop the whole thread instead of the calling coroutine.
-    Returns `buffer`, or what an explicit resume brings. Suspends unless blocking.
-    Raises TypeError, ValueError (an empty
-    slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes), EIO, … Source: uv_random.
+    Returns `buffer`, or the value of an explicit resume. Suspends unless blocking.
+    Raises TypeError, ValueError (an empty slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes),
+    EIO, … Source: uv_random.
     """
     if not isinstance(blocking, bool):
         raise TypeError(f"blocking must be a bool, not {blocking!r}")
@@ -32,12 +32,12 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
     if blocking:
         check(lib.co_random_block(address, len(view)), "uv_random")
         return buffer
-    own = operation()
-    pointer = own.hub.loop.pointer
+    current = operation()
+    pointer = current.hub.loop.pointer
 
     def begin(slot: int, generation: int) -> int:
         code: int = lib.co_random(pointer, slot, generation, address, len(view))
         return code
 
-    own.request(begin, "random", "uv_random", view)
+    current.request(begin, "random", "uv_random", view)
     return buffer

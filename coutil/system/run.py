@@ -1,4 +1,4 @@
-"""The loop, for programs that want to hold it in their hands. Any waiting call runs it on demand."""
+"""Explicit control of the event loop. It is optional: any waiting call runs the loop on demand."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
     mode: "loop": until nothing is left that could happen, or `halt`. "step": one turn, which waits until something
     happens. "ready": one turn without waiting.
     Returns whether anything is left. KeyboardInterrupt and SystemExit of a coroutine are raised here. A deadline around
-    the caller, or a cancelled scope, cuts it like a wait (`coutil.scopes`), but is nothing that it waits for.
-    Raises TypeError, ValueError, `AlreadyRunning` (called by something that the loop itself resumed).
+    the caller, or a cancelled scope, ends the run as it ends a wait (`coutil.scopes`); but the deadline alone does not
+    keep the run going.
+    Raises TypeError, ValueError, `AlreadyRunning` (the loop itself has resumed the caller).
     Source: uv_run.
     """
     if not isinstance(mode, str):
@@ -29,7 +30,7 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
         raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
     hub, me = this_hub(), running()
     while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
-        suspend()  # a coroutine has resumed the main program, and goes on first
+        suspend()  # a coroutine has resumed the main program, and runs first
     return hub.run(mode)
 
 
@@ -45,14 +46,14 @@ def halt() -> None:
 
 
 def set_excepthook(hook: Callable[[Coroutine | None, BaseException], object] | None) -> None:
-    """Set the function that gets the exceptions which escape from coroutines and have no other receiver.
+    """Set the function that receives an exception which escapes from a coroutine and has no other receiver.
 
-    hook: called with the coroutine and the exception, where the coroutine was resumed: mostly in the hub, where it
-    cannot wait; for one that fails before its first wait, in whoever started it. The coroutine is None if the exception
-    has escaped from none: from a function in the thread pool (`Loop.queue_work`) that nobody waits for any more, or
-    from clean-up that another thread, or the end of one, asked for.
+    hook: called with the coroutine and the exception in the code that resumed the coroutine: usually in the hub, where
+    the hook cannot wait; for a coroutine that fails before its first wait, in the coroutine that started it. The
+    coroutine is None if the exception does not come from a coroutine: it comes from a function in the thread pool
+    (`Loop.queue_work`) that no coroutine waits for, or from clean-up that another thread, or the end of one, requested.
     None restores the default, which prints a traceback on standard error. One hook per thread.
-    Raises TypeError if it cannot be called.
+    Raises TypeError if it is not callable.
     """
     if hook is not None and not callable(hook):
         raise TypeError(f"hook must be callable or None, not {hook!r}")
@@ -60,5 +61,5 @@ def set_excepthook(hook: Callable[[Coroutine | None, BaseException], object] | N
 
 
 def get_excepthook() -> ExceptHook:
-    """Return the function that gets those exceptions in this thread: the last one set, or the default."""
+    """Return the function that receives those exceptions in this thread: the one that was set, or the default."""
     return home().excepthook

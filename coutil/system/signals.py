@@ -19,32 +19,32 @@ Name = TypeVar("Name", bound=str | int)
 
 @waits
 def awaitsig(signal: Name) -> Name:
-    """Wait until the process gets `signal`; return `signal`, or what an explicit resume brings. Suspends.
+    """Wait until the process gets `signal`; return `signal`, or the value of an explicit resume. Suspends.
 
     signal: "interrupt", "terminate", "hangup", "quit", "userdef1", "userdef2", "child", "winresize", "continue",
     "stop", "brokenpipe", "stdinoff", "stdoutoff", "urgentsock", "clocktime", "cputime", "cputotal", "cpulimit",
     "filelimit", "polling", "abort", "trap" or "sysargerr"; or a name or number of Python's `signal` module: "SIGTERM",
     `signal.SIGTERM`, 15. All coroutines that wait for it, in all OS threads, get it.
-    While somebody waits, nothing else is done about the signal: no handler of Python runs, and "interrupt" raises no
-    KeyboardInterrupt. That ends when the caller waits for something else, or ends: who calls it in a loop, and waits
-    for nothing else in between, misses none (several that come together count as one). Then what was set before holds
-    again, which may be the system's default: it ends the process for most signals. Set a handler that does nothing if
-    that must not be.
-    Raises TypeError, ValueError (no such name, or one that no process is told of: "kill", "pause"), `NotYieldable`, or
-    `UVError`: EINVAL (the system has no such signal). Source: uv_signal_start.
+    While a coroutine waits, the signal has no other effect: no handler of Python runs, and "interrupt" raises no
+    KeyboardInterrupt. This lasts until the coroutine waits for something else, or ends: a coroutine that calls this in
+    a loop, and waits for nothing else in between, misses no signal (several that arrive together count as one). After
+    that the previous disposition holds again. It may be the system's default, which ends the process for most signals:
+    set a handler that does nothing if the process must go on.
+    Raises TypeError, ValueError (an unknown name, or "kill" or "pause", of which no process is notified),
+    `NotYieldable`, or `UVError`: EINVAL (the system has no such signal). Source: uv_signal_start.
     """
     number = awaitable_number("signal", signal)
     what = f"signal {signal if isinstance(signal, str) else number}"
-    own = operation()
-    watcher: Any = own.hub.armed
-    if watcher.__class__ is not Watcher or not watcher.waits_again(own, number):
-        own.released(what)
-        watcher = Watcher(own, number)
+    current = operation()
+    watcher: Any = current.hub.armed
+    if watcher.__class__ is not Watcher or not watcher.waits_again(current, number):
+        current.released(what)
+        watcher = Watcher(current, number)
     try:
-        watcher.begin(own)
-        watcher.wait(own, what)
+        watcher.begin(current)
+        watcher.wait(current, what)
     except BaseException:
-        if own.state is FREED:
+        if current.state is FREED:
             watcher.left()
         raise
     return signal
@@ -55,32 +55,32 @@ class Watcher(Awaited):
 
     __slots__ = ("number", "owner")
 
-    def __init__(self, own: Operation, number: int) -> None:
-        """For the operation `own`; see `begin`."""
-        super().__init__(own.hub)
+    def __init__(self, operation: Operation, number: int) -> None:
+        """Make a watcher for `operation`; `begin` starts it."""
+        super().__init__(operation.hub)
         self.number = number
         self.owner: Operation | None = None
 
-    def begin(self, own: Operation) -> None:
-        """Begin to watch, unless we do. Raises `UVError`. Whatever is raised: `left` undoes it."""
+    def begin(self, operation: Operation) -> None:
+        """Begin to watch, unless it has begun. Raises `UVError`; the caller undoes it by `left` after any exception."""
         if self.owner is not None:
             return
         hub = self.hub
         self.slot = hub.take(self)
         self.generation = hub.generation
-        self.owner = own
+        self.owner = operation
         code = lib.co_signal_start(hub.loop.pointer, self.slot, self.generation, self.number)
         if code < 0:
             self.left()
             hub.check()
             raise error(code, "uv_signal_start")
 
-    def waits_again(self, own: Operation, number: int) -> bool:
-        """Return whether `own` was armed by us just now, and is to wait for the same signal."""
-        return self.owner is own and self.number == number and own.state is ARMED
+    def waits_again(self, operation: Operation, number: int) -> bool:
+        """Return whether this watcher has just armed `operation`, which is to wait for the same signal."""
+        return self.owner is operation and self.number == number and operation.state is ARMED
 
     def deliver(self, generation: int, result: int, where: int) -> bool:
-        """Resume the coroutine; then see whether it waits again."""
+        """Resume the coroutine; return whether it has taken the record. `disarm` checks whether it waits again."""
         if generation != self.generation:
             return False
         self.hub.armed = self
@@ -90,23 +90,23 @@ class Watcher(Awaited):
         return True
 
     def disarm(self) -> None:
-        """The coroutine was resumed, and does not run any more."""
+        """Stop, unless the coroutine, which was resumed and no longer runs, waits for the signal again."""
         if not self.operations and self.owner is not None:
             release(self.owner)
             self.left()
 
     def left(self) -> None:
-        """Watch no more."""
+        """Stop watching, and give the slot back."""
         if self.owner is not None:
             self.generation = -1
             lib.co_signal_stop(self.hub.loop.pointer, self.slot)
-            if self.owner is not None:  # a signal handler may have come here as well
+            if self.owner is not None:  # a signal handler may have run this method in between
                 self.owner = None
                 self.hub.owners[self.slot] = NOBODY
                 self.hub.free += (self.slot,)
 
     def lost(self) -> None:
-        """The loop is gone, and with it the watcher in C."""
+        """Free the operation: the loop has ended, and with it the watcher in C."""
         super().lost()
         if self.owner is not None:
             release(self.owner)
@@ -118,7 +118,7 @@ def emitsig(pid: int, signal: str | int) -> bool:
 
     signal: a word, name or number as in `awaitsig`, "kill" (SIGKILL) or "pause" (SIGSTOP), which no process can handle,
     or 0, which only checks whether a signal could be sent.
-    pid: 0 means all processes of the caller's group, less than 0 those of the group -pid, and -1 all that there are.
+    pid: 0: all processes of the caller's group; less than 0: those of the group -pid; -1: all processes.
     Raises TypeError, ValueError (unknown name, out of range), or `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
     number = signal_number("signal", signal)

@@ -1,8 +1,8 @@
 """The standard streams, and terminals.
 
-The objects are on descriptors of their own. Other processes, and `print`, use what is behind the numbers 0, 1 and 2,
-and expect it to block. So terminals and pipes are opened again for the objects, and stream sockets are used without the
-mode in which they do not block. Listeners and datagram sockets need that mode; theirs is restored at exit.
+The objects have their own descriptors. Other processes, and `print`, use the open files of descriptors 0, 1 and 2, and
+expect them to block. So terminals and pipes are opened again for the objects, and stream sockets are used without
+non-blocking mode. Listeners and datagram sockets need that mode; it is reset at exit.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ __all__ = ["Standard", "StandardFile", "Terminal", "standard"]
 _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _WINCH = signal_number("signal", "winresize")
-_HIGHER = 3  # descriptors that are no standard streams
+_HIGHER = 3  # the first descriptor that is not a standard stream
 _here = local()  # of each thread: its hub, and its streams by name
-_blocking: dict[int, int] = {}  # descriptors whose mode will be restored at exit, and the processes that changed it
+_blocking: dict[int, int] = {}  # descriptors whose mode is restored at exit, and the processes that changed it
 
 
 class Terminal(ByteStream):
-    """A terminal: `receive` reads what is typed (a line at a time, unless the mode is another), `send` writes.
+    """A terminal: `receive` reads the input (a line at a time in the normal mode), `send` writes.
 
-    One coroutine at a time may receive; any number may send. `shutdown` raises `UVError`: ENOTSOCK. What cannot be
-    opened again (the other side of a pseudo-terminal, or one of another user) is not made non-blocking, for others use
-    the same open file; it is written to a few bytes at a time, as there is room.
+    One coroutine at a time may receive; any number may send. `shutdown` raises `UVError`: ENOTSOCK. A terminal that
+    cannot be opened again (the other side of a pseudo-terminal, or one of another user) is not made non-blocking,
+    because other programs use the same open file; it is written to a few bytes at a time, as there is room.
     """
 
     __slots__ = ("_told", "_waiting")
 
     def __init__(self, opening: Opening) -> None:
-        """Take a terminal. Raises `UVError`."""
+        """Take over a terminal. Raises `UVError`."""
         self._told: tuple[int, int] | None = None
-        self._waiting: Coroutine | None = None  # for another size
+        self._waiting: Coroutine | None = None  # the one in `awaitwinsize`
         super().__init__("terminal", *opening)
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Terminal(ByteStream):
         return f"<Terminal fd={self.fileno()}{waiting}>"
 
     def close(self) -> bool:
-        """Close the terminal, and restore its mode if it is ours; as `StreamSocket.close`."""
+        """Close the terminal, and restore its mode if this object has set it; as `StreamSocket.close`."""
         super().close()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -83,8 +83,8 @@ class Terminal(ByteStream):
     def setmode(self, mode: Literal["normal", "raw", "binary"] = "normal") -> bool:
         """Set the mode of the terminal, for input and output alike; return True.
 
-        "normal": as it was found. "raw": each key is received at once, without echo, and none is a signal; line ends
-        of the output are still adapted. "binary": nothing at all is done to the bytes.
+        mode: "normal": the mode that the terminal had at first. "raw": each key is received at once, without echo, and
+        no key sends a signal; line ends of the output are still converted. "binary": no byte is converted.
         The mode is restored when this object is closed, at exit, and when a signal ends the process (not SIGKILL).
         Raises TypeError, ValueError, `Closed`, or `UVError`: EIO. Source: POSIX tcsetattr, uv_tty_set_mode.
         """
@@ -105,36 +105,37 @@ class Terminal(ByteStream):
 
     @waits
     def awaitwinsize(self) -> tuple[int, int]:
-        """Wait until the window has another size than we told last; return it, as `winsize`. Suspends.
+        """Wait until the size of the window differs from the one that was returned last; return it as `winsize` does.
 
-        Only the controlling terminal of the process tells (SIGWINCH). One coroutine at a time may wait. An explicit
-        resume ends the wait and is returned. Raises `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, `UVError`.
+        Only the controlling terminal of the process announces new sizes (SIGWINCH). One coroutine at a time may wait.
+        An explicit resume ends the wait, and its value is returned. Suspends.
+        Raises `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, `UVError`.
         """
         if self._told is None:
             self._told = self._size()
         if self._waiting is not None:
             raise BusyError(f"the window size is in use: {self._waiting!r} waits for it")
-        own = operation()
-        self._waiting = own.coroutine
+        current = operation()
+        self._waiting = current.coroutine
         try:
-            return self._await_resize(own)
+            return self._await_resize(current)
         finally:
             self._waiting = None
 
-    def _await_resize(self, own: Operation) -> tuple[int, int]:
-        """Watch first, then look, so that no signal is missed."""
+    def _await_resize(self, operation: Operation) -> tuple[int, int]:
+        """Begin to watch before reading the size, so that no signal is missed."""
         while True:
-            watcher: Any = own.hub.armed
-            if watcher.__class__ is not Watcher or not watcher.waits_again(own, _WINCH):
-                own.released("window size")
-                watcher = Watcher(own, _WINCH)
+            watcher: Any = operation.hub.armed
+            if watcher.__class__ is not Watcher or not watcher.waits_again(operation, _WINCH):
+                operation.released("window size")
+                watcher = Watcher(operation, _WINCH)
             try:
-                watcher.begin(own)
+                watcher.begin(operation)
                 if self._size() != self._told:
                     return self.winsize()
-                watcher.wait(own, "window size")
+                watcher.wait(operation, "window size")
             finally:
-                if own.state is not ARMED:
+                if operation.state is not ARMED:
                     watcher.left()
 
     def _size(self) -> tuple[int, int]:
@@ -144,21 +145,21 @@ class Terminal(ByteStream):
 
 
 class StandardFile(File):
-    """A file, or a device like /dev/null, as a standard stream: with the calls of streams beside those of files."""
+    """A file, or a device like /dev/null, as a standard stream: it has the methods of files and those of streams."""
 
     __slots__ = ()
 
     def receive(self, size: int = SIZE) -> bytes:
-        """Read at most `size` (> 0) bytes from our position on; b"" at the end. As `StreamSocket.receive`."""
+        """Read at most `size` (> 0) bytes from the position on; b"" at the end. As `StreamSocket.receive`."""
         return self.read(checked_size(size))
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
-        """Read into buffer[start:stop], return how many bytes, 0 at the end. As `StreamSocket.receive_into`."""
+        """Read into buffer[start:stop]; return the number of bytes, 0 at the end. As `StreamSocket.receive_into`."""
         return self.read_into(buffer, start, stop)
 
     @waits
     def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
-        """Write all of data[start:stop] at our position; return True, or what an explicit resume brings. Suspends."""
+        """Write all of data[start:stop] at the position; return True, or the value of an explicit resume. Suspends."""
         view, _ = readable(data, start, stop)
         while len(view):
             view = view[self._transfer("write", view, -1, False) :]
@@ -169,15 +170,15 @@ Standard = Terminal | Travelling | StandardFile
 
 
 def standard(name: str) -> Standard | None:
-    """Return the object for "stdin", "stdout" or "stderr", one per thread; made at the first use.
+    """Return the object for "stdin", "stdout" or "stderr". Each thread makes its own, at the first use.
 
-    None, with a RuntimeWarning, for a descriptor that is closed or of a kind that cannot be waited for.
+    Returns None, with a RuntimeWarning, for a descriptor that is closed or of a kind that cannot be waited for.
     """
     hub = this_hub()
-    found = getattr(_here, "streams", None)
-    if found is None or found[0] is not hub:
-        found = _here.streams = hub, {}
-    streams: dict[str, Standard | None] = found[1]
+    entry = getattr(_here, "streams", None)
+    if entry is None or entry[0] is not hub:
+        entry = _here.streams = hub, {}
+    streams: dict[str, Standard | None] = entry[1]
     if name not in streams:
         streams[name] = _made(_NUMBERS[name], name)
     return streams[name]
@@ -214,7 +215,7 @@ def _socket(number: int) -> Travelling | None:
         if blocks:
             try:
                 stream._call(lib.co_stream_share, "fcntl")
-            except OSError:  # no descriptor is left
+            except OSError:  # out of descriptors
                 stream.close()
                 os.set_blocking(number, True)
                 raise
@@ -249,7 +250,7 @@ def _duplicate(number: int) -> int:
 
 
 def _again(number: int) -> int:
-    """Return a descriptor of the same pipe with a mode of its own, if the system can do that; else a duplicate."""
+    """Return a descriptor of the same pipe with its own mode, if the system can open it again; else a duplicate."""
     access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     with suppress(OSError):
         return os.open(f"/proc/self/fd/{number}", access | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -257,7 +258,7 @@ def _again(number: int) -> int:
 
 
 def _restore() -> None:
-    """Make the listeners and datagram sockets block again that did when we found them."""
+    """Set the listeners and datagram sockets that this process has changed back to blocking mode."""
     for number, process in _blocking.items():
         if process == os.getpid():
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Time, and waiting for it."""
+"""Time, and waits for a time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .._libuv.clock import FOREVER
 
 __all__ = ["nanosecs", "suspend", "time"]
 
-_EVER = 2**32  # seconds, 136 years: what is longer, or infinite, waits for ever
+_EVER = 2**32  # seconds, 136 years: a wait of this length, or a longer one, never ends by itself
 _ZERO: Any = 0  # as in `suspend`
-_A_YEAR = 2.0**25  # seconds; a longer sleep of the whole thread is one of several
+_A_YEAR = 2.0**25  # seconds; a longer sleep of the whole thread is split
 
 
 def time(mode: Literal["cached", "updated", "epoch"] = "cached") -> float:
     """Return a time in seconds.
 
-    mode: "cached": the loop's time, which changes only between turns; "updated": the same, refreshed first; their
-    origin is arbitrary. "epoch": the time of day since 1970.
+    mode: "cached": the loop's time, which changes only between turns; "updated": the same, refreshed first. Their
+    origin is arbitrary. "epoch": the time since 1970.
     Raises TypeError, ValueError. Source: uv_hrtime, clock_gettime.
     """
     if not isinstance(mode, str):
@@ -45,7 +45,7 @@ def nanosecs() -> int:
 
 
 def _suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
-    """See `suspend`."""
+    """Suspend in all cases that `suspend` does not handle itself; see there."""
     try:  # in place of `waits`, whose call would take more of the stack
         nanoseconds = 0 if seconds is _ZERO and blocking is False else _checked(seconds, blocking)
         if blocking:

@@ -289,7 +289,7 @@ def test_text_that_is_no_address(domain, bad):
         with pytest.raises(UVError) as caught:
             address(domain, *arguments)
         assert (caught.value.name, caught.value.errno, caught.value.code) == ("EINVAL", errno.EINVAL, -errno.EINVAL)
-        assert f"is no {domain} address" in str(caught.value)
+        assert f"is not an {domain} address" in str(caught.value)
 
 
 def test_ipv6_uri_needs_brackets():

@@ -196,7 +196,7 @@ def test_one_way():
         child.stdin.send(b"words")
         assert child.stdout.receive_stream() == (b"words", None)
     for letters in ("s", "ss", "rwx", "S"):
-        with pytest.raises(ValueError, match='made of "r", "w"'):
+        with pytest.raises(ValueError, match='consist of "r", "w"'):
             system.start("true", stdout=letters)
     assert children() == []
 

@@ -83,8 +83,8 @@ def test_unknown_names(bad, hub):
 
 @pytest.mark.parametrize("bad", ["kill", "pause", "SIGKILL", "sigstop", signal.SIGKILL, 19, 0])
 def test_what_nobody_can_wait_for(bad, hub):
-    """SIG-1: signals that no process is told of can only be sent: a ValueError."""
-    with pytest.raises(ValueError, match=r"invalid signal: no process is told of"):
+    """SIG-1: signals that no process is notified of can only be sent: a ValueError."""
+    with pytest.raises(ValueError, match=r"invalid signal: no process is notified of"):
         system.awaitsig(bad)
     assert hub.in_flight() == 0
     assert system.emitsig(ME, 0) is True

@@ -1,1 +1,1 @@
-"""Files, folders and their names, through libuv's thread pool: nothing here stops the loop unless asked to."""
+"""Files, folders and their names, through libuv's thread pool: no call stops the loop unless `blocking` is true."""

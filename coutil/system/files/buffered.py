@@ -1,8 +1,9 @@
 """Python's buffers and text over a `File`; and lines, of files and of streams.
 
-Rule 1: libuv never sees the memory of a buffer: the buffer would not wait for a call that was given up.
-Rule 2: the position is ours, and moves only when a call was not given up: whoever repeats it reads, or writes, the same
-bytes. A file without positions (a pipe) or one opened to append has no such luck.
+Rule 1: libuv never gets the memory of Python's buffers, which may be freed while an abandoned call still runs.
+Rule 2: each wrapper keeps its own position, and moves it only when a call ends normally: a call that was abandoned can
+be repeated, and reads, or writes, the same bytes. This does not hold for a file without positions (a pipe), and for
+writes to one that was opened to append.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ CHUNK = 65536  # bytes that `Lines` reads at once
 
 
 class Ending:
-    """What a wrapper knows of its own end: nobody waits in a finalizer, which may run anywhere."""
+    """A mix-in that detects finalizers: a finalizer may run anywhere, so it must not suspend."""
 
-    _forgotten = False  # so was what is around us, which tells us before it flushes
+    _forgotten = False  # the wrapper around this object was collected; it says so before it flushes
 
     def _in_finalizer(self) -> bool:
-        """Return whether nobody can wait: we are forgotten (Python sets `_finalizing`), or the coroutine is."""
+        """Return whether the caller cannot wait: this object is being collected, or the coroutine that runs is.
+
+        Python sets `_finalizing` on an object that it collects.
+        """
         me = getcurrent()
         collected = isinstance(me, Runner) and getattr(me, "coroutine", None) is None and me is not home().gate
         return collected or self._is_forgotten()
@@ -46,17 +50,20 @@ class Ending:
         return self._forgotten or self.__dict__.get("_finalizing", False)
 
     def _dealloc_warn(self, source: object) -> None:
-        """Python calls this if the wrapper around us was not closed, before it flushes and closes us."""
+        """Note that the wrapper around this object is collected without `close`; it flushes and closes after this."""
         self._forgotten = True
 
 
 class _Raw(Ending, io.RawIOBase):
-    """A file in the form that Python's buffers want. It has no public methods of its own."""
+    """A file with the interface that Python's buffers need; all its public methods belong to that interface."""
 
-    _unclosed = ""  # what to warn of after the end
+    _unclosed = ""  # the warning to print after `close`
 
     def __init__(self, file: File, at: int | None) -> None:
-        """at: where to begin; None: the file has no positions. Nothing fails here: Python closes what is half made."""
+        """Wrap a file. at: the first position; None: the file has no positions.
+
+        This must not raise: Python would close the half-made object, and with it the file.
+        """
         self._file = file
         self._at = at
 
@@ -64,9 +71,9 @@ class _Raw(Ending, io.RawIOBase):
         return f"<raw {self._file!r}>"
 
     def _run(self, name: str, data: Any) -> int:
-        """Read or write at our position; return how many bytes."""
-        at = -1 if self._at is None else self._at
-        call = self._file._call(name, buffer=memoryview(data), offset=at)
+        """Read or write at the position; return the number of bytes."""
+        offset = -1 if self._at is None else self._at
+        call = self._file._call(name, buffer=memoryview(data), offset=offset)
         try:
             run(call, self._in_finalizer())
         except Resumed:
@@ -130,35 +137,35 @@ class _Raw(Ending, io.RawIOBase):
 
 
 def _position(number: int) -> int | None:
-    """Return where a descriptor reads and writes; None if it has no positions."""
+    """Return the position at which a descriptor reads and writes; None if it has no positions."""
     try:
-        at = os.lseek(number, 0, os.SEEK_CUR)
+        offset = os.lseek(number, 0, os.SEEK_CUR)
     except OSError:
         return None
-    return os.fstat(number).st_size if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND else at
+    return os.fstat(number).st_size if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND else offset
 
 
 def binary(file: File, size: int) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom:
     """Return a buffer over a file, for reading, writing, or both."""
-    kinds = {(True, False): io.BufferedReader, (False, True): io.BufferedWriter, (True, True): io.BufferedRandom}
-    raw: Any = _Raw(file, _position(file.fileno()))
-    made: Any = kinds[file._read, file._write](raw, size)
-    return made  # type: ignore[no-any-return]  # one of the three
+    raw = _Raw(file, _position(file.fileno()))
+    if not file._write:
+        return io.BufferedReader(raw, size)
+    return io.BufferedRandom(raw, size) if file._read else io.BufferedWriter(raw, size)
 
 
 def text(file: File, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
-    """Return text over a buffer over a file; wrong arguments are refused before a buffer owns the file."""
-    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)
+    """Return text over a buffer over a file. Raises what Python's class raises for wrong arguments."""
+    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # checks the arguments before a buffer owns the file
     return io.TextIOWrapper(binary(file, io.DEFAULT_BUFFER_SIZE), encoding, errors, newline)
 
 
 def lines(file: File) -> Lines:
-    """Return the lines of a file from its position on, which stays."""
+    """Return the lines of a file from its position on; that position does not move."""
     return Lines(_Pieces(file))
 
 
 class _Pieces:
-    """What `Lines` asks for more of a file."""
+    """A function that reads the next piece of a file, for `Lines`."""
 
     __slots__ = ("_at", "_file")
 
@@ -169,8 +176,8 @@ class _Pieces:
 
     def __call__(self, size: int) -> bytes:
         data = bytearray(size)
-        at = -1 if self._at is None else self._at
-        call = self._file._call("read", buffer=memoryview(data), offset=at)
+        offset = -1 if self._at is None else self._at
+        call = self._file._call("read", buffer=memoryview(data), offset=offset)
         run(call, False)
         if self._at is not None:
             self._at += call.code
@@ -183,7 +190,7 @@ class Lines:
     __slots__ = ("_lines", "_more", "_rest")
 
     def __init__(self, more: Callable[[int], bytes]) -> None:
-        """more: called with a number of bytes; returns as many or less. No bytes are the end."""
+        """Take the source. more: called with a size; returns at most so many bytes, b"" at the end."""
         self._more = more
         self._lines: list[bytes] = []  # in reverse
         self._rest: list[bytes] = []  # the parts of a line that has no end yet

@@ -1,7 +1,7 @@
-"""Descriptors that calls in the thread pool use, and that are closed only when no call does.
+"""Descriptors that calls in the thread pool use, and that are closed only when no call uses them.
 
-A number that was closed may belong to somebody else a moment later: what is still in the pool then would read from, or
-write to, a stranger's file.
+The system may give the number of a closed descriptor to another file at once: a call that is still in the pool would
+read from, or write to, that file.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["Descriptor", "has_position"]
 
 
 class Descriptor:
-    """An open descriptor of ours. Safe in any thread: it relies on the operations of lists being atomic."""
+    """The owner of an open descriptor. Safe in any thread: it relies on the operations of lists being atomic."""
 
     __slots__ = ("_calls", "_held", "_name", "closed")
 
     def __init__(self, source: int | Call, name: str) -> None:
-        """Take over a number, or the descriptor that a call has opened; `name` is what reports and errors call it."""
-        self._held: list[int] = []  # empty as soon as somebody closes it
+        """Take over a number, or the descriptor that a call has opened. name: its name in reports and errors."""
+        self._held: list[int] = []  # empty as soon as a call to close it has taken the number
         self._calls: list[Any] = []  # the structs of the calls that use it
         self._name = name
         self.closed = False
@@ -52,15 +52,16 @@ class Descriptor:
             raise Closed(f"{self._name} is closed")
 
     def end(self, call: Any) -> None:
-        """Let the descriptor go; if it was closed meanwhile, and nobody else uses it, it is now."""
+        """End the use by a call; close the descriptor if `close` was requested and no other call uses it."""
         self._calls.remove(call)
         if self.closed:
             self.close_unused()
 
     def give_up(self, call: Call) -> bool:
-        """Close for everybody; return whether `call`, which is to close, owns it now. Else the last that uses it will.
+        """Refuse new calls; return whether `call`, which is to close the descriptor, owns it now.
 
-        A signal handler that raises in between leaves the descriptor with one of the two.
+        If calls use it, the last of them closes it. A signal handler that raises in between leaves the descriptor with
+        this object or with the call.
         """
         self.closed = True
         if any(used.busy for used in self._calls):
@@ -69,15 +70,15 @@ class Descriptor:
         return call.owns
 
     def close_unused(self) -> None:
-        """Close it for everybody, now or when the last call that uses it is over."""
+        """Close it, now or when the last call that uses it is over. Errors are dropped."""
         if self._held:
             call = Call("close")
             self.give_up(call)
-            call.drop()  # an error has nobody who could be told
+            call.drop()
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        """Close what nobody refers to any more; at the end of the process, the system does."""
-        if not ending() and hasattr(self, "closed"):  # else a signal handler has raised before it was made
+        """Close it when the last reference is gone; at the end of the process the system does so."""
+        if not ending() and hasattr(self, "closed"):  # without `closed` a signal handler has raised in `__init__`
             self.close_unused()
 
 

@@ -24,9 +24,9 @@ from .transfer import ToFile
 __all__ = ["File", "openfile"]
 
 LARGEST = 2**63 - 1
-SHORT = 64  # bytes: what is read is copied if there may be less; CPython shares bytes of length 1
+SHORT = 64  # bytes: reads of at most this size are copied; CPython shares bytes objects of length 1
 PIECE = 2**30  # bytes that one call reads at most
-CHUNK = 65536  # bytes to ask for where nobody knows how many there are
+CHUNK = 65536  # bytes to ask for where the number is not known
 _DATA = ("read", "write")
 _ACCESS = {(True, False): os.O_RDONLY, (False, True): os.O_WRONLY, (True, True): os.O_RDWR}
 
@@ -48,13 +48,14 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
 ) -> File:
     """Open a file and return it.
 
-    read: True unless something else implies writing. append: every write goes to the end. truncate: empty it first.
-    sync: writes return when the data are on the disk. These three imply `write`.
-    create: make it, with the permissions `perm` (see `grantfile`), if there is none; exclusive: there must be none.
-    cloexec: child processes do not inherit it.
+    read: the default is True unless another argument implies writing. append: every write goes to the end. truncate:
+    remove its contents first. sync: writes return when the data are on the disk. These three imply `write`.
+    create: create it, with the permissions `perm` (see `grantfile`), if it does not exist; exclusive: it must not
+    exist. cloexec: child processes do not inherit the descriptor.
     blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking.
     Raises TypeError (also for a missing `perm`), ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, EEXIST,
-    EISDIR, EMFILE, … A file that was opened after an explicit resume is closed again. Source: uv_fs_open.
+    EISDIR, EMFILE, … After an explicit resume, whose value is returned, a file that is opened is closed again. Source:
+    uv_fs_open.
     """
     flag(write=write, append=append, truncate=truncate, sync=sync, create=create, exclusive=exclusive, cloexec=cloexec)
     write = write or append or truncate or sync
@@ -78,18 +79,18 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
 
 
 class File(Unique):
-    """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is forgotten.
+    """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is collected.
 
     It belongs to no event loop: any thread may use it, and a child process its copy. Many coroutines may use it at the
-    same time; they share its position. What is called after `close` raises `Closed`, what has begun before goes on.
+    same time; they share its position. A call after `close` raises `Closed`; a call that has begun before goes on.
 
-    All methods but `fileno`, `buffered`, `text` and `lines` suspend, unless `blocking` is true: then they stop the
-    whole thread. They raise TypeError, ValueError, `Closed`, `NotYieldable`, and `UVError` as the functions of the
-    system do. An explicit resume ends the wait and is returned; what was asked for may happen nevertheless.
+    All methods except `fileno`, `buffered`, `text` and `lines` suspend, unless `blocking` is true: then they stop the
+    whole thread. They raise TypeError, ValueError, `Closed`, `NotYieldable`, and `UVError` with the errors of the
+    system. An explicit resume ends the wait, and its value is returned; the call may still take effect.
 
-    Pipes and devices that may never bring anything are waited for without the thread pool, on Linux; from one that is
-    read elsewhere at the same time, a thread may have to wait nevertheless. Opening a pipe keeps a thread of the pool
-    until somebody opens its other end.
+    On Linux a call on a pipe or device that may have to wait for data waits outside the thread pool. If another process
+    takes the data first, a thread of the pool may still have to wait. Opening a pipe occupies a thread of the pool
+    until its other end is opened.
     """
 
     __slots__ = ("__weakref__", "_descriptor", "_read", "_waits", "_write")
@@ -97,13 +98,13 @@ class File(Unique):
     def __init__(self, number: int | Call, name: str, read: bool, write: bool, waits: bool = False) -> None:
         """Take over the descriptor `number`, or that of a call, which was opened for reading, writing, or both.
 
-        waits: it may have to be waited for, like a pipe.
+        waits: a call may have to wait until it is ready, as for a pipe.
         """
         self._descriptor = Descriptor(number, f"file {name}")
         self._read, self._write, self._waits = read, write, waits
 
     def __del__(self) -> None:
-        """Close a file that nobody refers to any more."""
+        """Close the file when the last reference is gone."""
         descriptor = getattr(self, "_descriptor", None)
         if descriptor is None or descriptor.closed:
             return
@@ -133,22 +134,22 @@ class File(Unique):
         return self._descriptor.closed
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays ours. Raises `Closed`. Never suspends."""
+        """Return the descriptor, which this object still owns. Raises `Closed`. Never suspends."""
         return self._descriptor.number()
 
     def close(self, *, blocking: bool = False) -> bool:
         """Close the file; return True. Closing twice is no error.
 
-        Calls in progress go on: the descriptor is closed when the last of them is over. Raises also `UVError`: EIO, …;
-        it is closed then, too. Source: uv_fs_close.
+        Calls in progress go on: the descriptor is closed when the last of them is over. Also raises `UVError`: EIO, …;
+        the file is closed then, too. Source: uv_fs_close.
         """
         flag(blocking=blocking)
-        own = None if blocking or self._descriptor.closed else begun()  # not behind a cancelled call
+        operation = None if blocking or self._descriptor.closed else begun()  # not behind a cancelled call
         call = Call("close")
         if not self._descriptor.give_up(call):
             return True
         try:
-            return done(call, blocking, own)
+            return done(call, blocking, operation)
         finally:
             call.drop()  # unless it has begun
 
@@ -156,9 +157,9 @@ class File(Unique):
 
     @waits
     def read(self, size: int = -1, *, offset: int | None = None, blocking: bool = False) -> bytes:
-        """Return at most `size` bytes, those up to the end if it is negative; b"" at the end.
+        """Return at most `size` bytes, or all up to the end if it is negative; b"" at the end.
 
-        offset: where to read; the position of the file is used, and moved, only if it is None.
+        offset: the position to read at; None: use, and move, the position of the file.
         Raises `UVError`: EBADF (not open for reading), EISDIR, … Source: uv_fs_read.
         """
         whole("size", size, -LARGEST, LARGEST)
@@ -168,7 +169,7 @@ class File(Unique):
         return self._read_once(size, at, blocking)
 
     def _read_once(self, size: int, at: int, blocking: bool) -> bytes:
-        """Have libuv write into the bytes object that is returned, so that nothing is copied unless less came."""
+        """Have libuv write into the bytes object that is returned: data are copied only if fewer bytes were read."""
         size = min(size, PIECE)
         data = bytes(size) if size > SHORT else bytearray(size)
         call = self._call("read", buffer=memoryview(data), offset=at)
@@ -202,10 +203,10 @@ class File(Unique):
     def read_into(
         self, buffer: Any, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
     ) -> int:
-        """Read into buffer[start:stop]; return how many bytes, 0 at the end. Otherwise like `read`.
+        """Read into buffer[start:stop]; return the number of bytes, 0 at the end. Otherwise like `read`.
 
         buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized before libuv is done
-        with it, also if the caller was resumed meanwhile.
+        with it, also after a wait that was ended from outside.
         """
         view = writable(buffer, start, stop)
         return self._transfer("read", view, _offset(offset), blocking)
@@ -214,11 +215,11 @@ class File(Unique):
     def write(
         self, data: Bytes, start: int = 0, stop: int | None = None, *, offset: int | None = None, blocking: bool = False
     ) -> int:
-        """Write data[start:stop]; return how many bytes were written, which may be less.
+        """Write data[start:stop]; return the number of bytes that were written, which may be smaller.
 
-        data: bytes or any contiguous buffer; it must not change meanwhile. offset: where to write; the position of the
-        file is used, and moved, only if it is None. A file opened to append ignores it. A pipe or terminal takes what
-        it has room for; no thread waits for its reader.
+        data: bytes or any contiguous buffer; it must not change during the call. offset: the position to write at;
+        None: use, and move, the position of the file. A file opened to append ignores it. A pipe or terminal takes as
+        many bytes as it has room for; no thread waits for its reader.
         Raises `UVError`: EBADF (not open for writing), ENOSPC, EFBIG, EPIPE, … Source: uv_fs_write.
         """
         view, _ = readable(data, start, stop)
@@ -226,10 +227,11 @@ class File(Unique):
 
     @waits
     def write_from(self, source: File, offset: int, count: int, *, blocking: bool = False) -> int:
-        """Copy `count` bytes (> 0) of another file, from `offset` on, to our position; return how many there were.
+        """Copy `count` bytes (> 0) of another file, from `offset` on, to the position; return the number of bytes.
 
-        The system copies, where it can: the data do not come through this process.
-        Raises also `UVError`: EBADF, ENOSPC, … Source: uv_fs_sendfile.
+        The result is smaller if the other file ends before. Where possible the system copies, without moving the data
+        through this process.
+        Also raises `UVError`: EBADF, ENOSPC, … Source: uv_fs_sendfile.
         """
         if not isinstance(source, File):
             raise TypeError(f"source must be a File, not {source!r}")
@@ -240,7 +242,7 @@ class File(Unique):
     # -- the file itself -----------------------------------------------------------------------------------------------
 
     def resize(self, size: int, *, blocking: bool = False) -> bool:
-        """Cut the file to `size` bytes, or extend it with zeros; return True.
+        """Truncate the file to `size` bytes, or extend it with zeros; return True.
 
         Raises `UVError`: EINVAL (not open for writing), EFBIG, … Source: uv_fs_ftruncate.
         """
@@ -249,21 +251,21 @@ class File(Unique):
     def flush(self, *, data_only: bool = False, blocking: bool = False) -> bool:
         """Wait until everything written is on the disk; return True.
 
-        data_only: not the times and other attributes that nobody needs to read the data.
-        Raises `UVError`: EIO, EINVAL (not a file that can be), … Source: uv_fs_fsync, uv_fs_fdatasync.
+        data_only: without the times, and other attributes that are not needed to read the data.
+        Raises `UVError`: EIO, EINVAL (a kind of file that cannot be flushed), … Source: uv_fs_fsync, uv_fs_fdatasync.
         """
         flag(data_only=data_only)
         return self._done("fdatasync" if data_only else "fsync", blocking)
 
     def touch(self, *, atime: float | None = None, mtime: float | None = None, blocking: bool = False) -> bool:
-        """Set the times of access and modification, now unless given (seconds since 1970, less than 0 before).
+        """Set the times of access and modification; return True.
 
-        Returns True. Source: uv_fs_futime, futimens(3).
+        atime, mtime: seconds since 1970, negative before; None: now. Source: uv_fs_futime, futimens(3).
         """
         return self._done("futime", blocking, atime=moment("atime", atime), mtime=moment("mtime", mtime))
 
     def own(self, uid: int, gid: int, *, blocking: bool = False) -> bool:
-        """Give the file to a user and a group, -1: leave it; return True.
+        """Set the owner and the group of the file; return True. uid, gid: numbers; -1: do not change it.
 
         Raises `UVError`: EPERM. Source: uv_fs_fchown.
         """
@@ -288,7 +290,7 @@ class File(Unique):
 
     @waits
     def info(self, *names: str, blocking: bool = False) -> Any:
-        """Return what is known about the file, as `fileinfo` does, but not about its path and its file system.
+        """Return information about the file, as `fileinfo` does, except about its path and its file system.
 
         Source: uv_fs_fstat.
         """
@@ -300,13 +302,12 @@ class File(Unique):
     # -- through buffers -----------------------------------------------------------------------------------------------
 
     def buffered(self, size: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom:
-        """Return a buffered binary file object of Python over this file, which it closes when it is closed.
+        """Return a buffered binary file object of Python over this file. Closing it closes the file.
 
-        It begins at the position of the file, and keeps a position of its own. One coroutine at a time may use it: a
-        second one gets RuntimeError. A wait inside of it that is ended from outside (a timeout, or an explicit resume,
-        which makes it raise `OperationCancelled`) leaves it usable; but Python's buffers forget what they had of an
-        unfinished line or block by then. If that matters, note `tell()` before and `seek` there, or use `lines` or
-        `read`.
+        It begins at the position of the file, and keeps its own position. One coroutine at a time may use it: a second
+        one gets RuntimeError. A wait inside it that is ended from outside (a timeout, or an explicit resume, which
+        makes it raise `OperationCancelled`) leaves it usable; but Python's buffers lose the part of an unfinished line
+        or block that they had read. If that matters, save `tell()` before and `seek` there, or use `lines` or `read`.
         """
         return buffered.binary(self, whole("size", size, 1, 2**31 - 1))
 
@@ -315,10 +316,10 @@ class File(Unique):
         return buffered.text(self, encoding, errors, newline)
 
     def lines(self) -> Iterator[bytes]:
-        """Return an iterator over the lines, from the position on, which stays. It suspends when it has to read."""
+        """Return an iterator over the lines from the position on, which does not move. It suspends when it reads."""
         return buffered.lines(self)
 
-    # -- how -----------------------------------------------------------------------------------------------------------
+    # -- calls ---------------------------------------------------------------------------------------------------------
 
     def _call(self, name: str, **values: Any) -> Call:
         call = Call(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)

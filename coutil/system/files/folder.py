@@ -23,12 +23,13 @@ TYPES = {
 
 @waits
 def listdir(path: Path, *, blocking: bool = False) -> Folder:
-    """Open a folder and return an iterator over its entries: pairs of name and type, in no order.
+    """Open a folder and return an iterator over its entries: pairs of name and type, in no particular order.
 
     type: "file", "directory", "link", "pipe", "socket", "character", "block", or "unknown" (some file systems do not
-    say: see `fileinfo`). "." and ".." are left out. Names are bytes if `path` is, else strings as `os.fsdecode` makes.
-    Entries are read as they are needed, so that a folder may have millions: no more than 256 are held at once, beside
-    the block that the C library reads ahead.
+    return it: see `fileinfo`). "." and ".." are left out. Names are bytes if `path` consists of bytes, else strings as
+    from `os.fsdecode`.
+    Entries are read as they are needed, so a folder may have millions: at most 256 are held at once, and the block that
+    the C library reads ahead.
     blocking: stop the whole thread instead of the calling coroutine, also when the iterator needs more entries.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, ENOTDIR, EACCES, …
     Source: uv_fs_opendir, uv_fs_readdir.
@@ -42,8 +43,8 @@ def listdir(path: Path, *, blocking: bool = False) -> Folder:
 class Folder(Unique):
     """An iterator over the entries of a folder. Made by `listdir`.
 
-    It closes itself at the end, when `close` is called, at the end of a `with` block, or when it is forgotten. A wait
-    that is ended from outside loses no entry; an explicit resume returns its value in place of one.
+    It is closed at its end, by `close`, at the end of a `with` block, or when it is collected. A wait that ends from
+    outside loses no entry; an explicit resume returns its value in place of one.
     """
 
     __slots__ = ("__weakref__", "_blocking", "_entries", "_opened", "_over", "_path", "_waiter")
@@ -76,7 +77,7 @@ class Folder(Unique):
         return self._opened is None
 
     def close(self) -> bool:
-        """Forget the rest; return True. Closing twice is no error. Never suspends. Source: uv_fs_closedir."""
+        """Close it; return True. Closing twice is no error. Never suspends. Source: uv_fs_closedir."""
         opened, self._opened, self._entries = self._opened, None, []
         self._over = False
         _close(opened)
@@ -90,8 +91,8 @@ class Folder(Unique):
     def __next__(self) -> tuple[Any, str]:
         """Return the next entry. Suspends when more have to be read, unless blocking.
 
-        Raises `Closed`, `BusyError` (another coroutine waits here, or the system is still at work for one that was
-        cancelled), `NotYieldable`, or `UVError`: EIO, …
+        Raises `Closed`, `BusyError` (another coroutine waits here, or libuv still reads for a call that was cancelled),
+        `NotYieldable`, or `UVError`: EIO, …
         """
         if not self._entries:
             self._fill()
@@ -116,7 +117,7 @@ class Folder(Unique):
             raise StopIteration
 
     def _read(self, opened: Opened) -> None:
-        """Have libuv read entries, unless there are some that nobody took."""
+        """Have libuv read entries, unless an abandoned call has left some."""
         self._waiter = "a thread" if self._blocking else operation().coroutine
         try:
             run(Call("readdir", folder=opened), self._blocking)
@@ -133,6 +134,6 @@ class Folder(Unique):
 
 
 def _close(opened: Opened | None) -> None:
-    """Close a folder now, or if libuv reads it, as soon as it does no more."""
+    """Close a folder now; if libuv is reading it, its last reference closes it later."""
     if opened is not None and not opened.busy:
         opened.close()

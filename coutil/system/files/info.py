@@ -1,4 +1,4 @@
-"""What is known about files: numbers, times, permissions, and the file system they are on."""
+"""Information about files: numbers, times, permissions, and the file system that they are on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SYSTEMS = {  # statfs(2)
 
 
 class FileInfo(NamedTuple):
-    """What stat(2) tells about a file. Times are seconds since 1970."""
+    """The results of stat(2) for a file. Times are seconds since 1970."""
 
     type: str  # "file", "directory", "link", "pipe", "socket", "character", "block" or "unknown"
     mode: int  # type and permissions, as in `filebits`
@@ -78,14 +78,14 @@ class FileInfo(NamedTuple):
 
 STAT = frozenset((*FileInfo._fields, *PERMISSIONS))
 _STATFS: dict[str, Callable[[Any], Any]] = {
-    "fstype": lambda found: SYSTEMS.get(found.f_type, "unknown"),
-    "fsid": lambda found: int(found.f_type),
-    "fsblocksize": lambda found: int(found.f_bsize),
-    "fsblocks": lambda found: int(found.f_blocks),
-    "fsfree": lambda found: int(found.f_bfree),
-    "fsavailable": lambda found: int(found.f_bavail),
-    "fsinodes": lambda found: int(found.f_files),
-    "fsinodesfree": lambda found: int(found.f_ffree),
+    "fstype": lambda statfs: SYSTEMS.get(statfs.f_type, "unknown"),
+    "fsid": lambda statfs: int(statfs.f_type),
+    "fsblocksize": lambda statfs: int(statfs.f_bsize),
+    "fsblocks": lambda statfs: int(statfs.f_blocks),
+    "fsfree": lambda statfs: int(statfs.f_bfree),
+    "fsavailable": lambda statfs: int(statfs.f_bavail),
+    "fsinodes": lambda statfs: int(statfs.f_files),
+    "fsinodesfree": lambda statfs: int(statfs.f_ffree),
 }
 ALL = STAT | frozenset(_STATFS) | {"realpath", "target"}
 
@@ -107,26 +107,26 @@ def requested(names: tuple[str, ...], known: Collection[str]) -> None:
         if not isinstance(name, str):
             raise TypeError(f"names must be strings, not {name!r}")
         if name not in known:
-            raise ValueError(f"there is no {name!r} to ask for, but {', '.join(sorted(known))}")
+            raise ValueError(f"{name!r} is not one of the names {', '.join(sorted(known))}")
 
 
 def fields(names: tuple[str, ...], info: FileInfo) -> Any:
-    """Return what was asked for out of `info`: all of it, one value, or a tuple."""
+    """Return the fields of `info` that `names` select: all of it, one value, or a tuple."""
     return chosen(names, values_of(info)) if names else info
 
 
 def chosen(names: tuple[str, ...], values: dict[str, Any]) -> Any:
-    """Return one value, or a tuple."""
+    """Return the value of one name, or a tuple for several."""
     return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
 
 
 def values_of(info: FileInfo) -> dict[str, Any]:
-    """Return all that `info` tells, by name."""
+    """Return all values that `info` contains, by name."""
     return info._asdict() | {name: bool(info.mode & getattr(filebits, name)) for name in PERMISSIONS}
 
 
 def of_stat(stat: Any) -> FileInfo:
-    """Return what a uv_stat_t tells."""
+    """Return the fields of a uv_stat_t."""
     mode = stat.st_mode
     return FileInfo(
         TYPES.get(mode & filebits.type, "unknown"),
@@ -166,20 +166,21 @@ def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = Fals
 
 @waits
 def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = False) -> Any:
-    """Return what is known about a file: a `FileInfo`, or if `names` are given one value, or a tuple of several.
+    """Return information about a file: a `FileInfo`; if `names` are given, one value, or a tuple of several.
 
-    names: the fields of `FileInfo`; permissions like "wgroup" as in `filebits`, which are bools; "realpath": the
-    absolute path without links; "target": what a symbolic link contains, else None; and about the file system
-    "fstype" ("ext", "tmpfs", …, "unknown"), "fsid", "fsblocksize", "fsblocks", "fsfree", "fsavailable" (to everybody),
-    "fsinodes", "fsinodesfree".
-    follow: ask for the file that a symbolic link leads to, not for the link.
-    blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking, once for each function
-    of the system that is needed.
+    names: the fields of `FileInfo`; permissions like "wgroup", named as in `filebits`, which are bools; "realpath": the
+    absolute path without links; "target": the path in a symbolic link, otherwise None; and about the file system
+    "fstype" ("ext", "tmpfs", …, "unknown"), "fsid", "fsblocksize", "fsblocks", "fsfree", "fsavailable" (to users
+    without privileges), "fsinodes", "fsinodesfree".
+    follow: examine the target of a symbolic link, not the link.
+    blocking: stop the whole thread instead of the calling coroutine. Suspends unless blocking, once for each system
+    call that is needed.
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ELOOP, ENOTDIR, …
     Source: uv_fs_stat, uv_fs_lstat, uv_fs_statfs, uv_fs_realpath, uv_fs_readlink.
     """
     flag(follow=follow, blocking=blocking)
     requested(names, ALL)
+    # Each of the system calls is made only if a name needs it.
     wanted, values = set(names), {}
     if not names or wanted & STAT:
         call = Call("stat" if follow else "lstat", path)

@@ -1,4 +1,4 @@
-"""What can be done to files and folders by their names."""
+"""Functions on files and folders, which are given by their names."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def linkfile(
 ) -> bool:
     """Make `dest` another name of the file `path`; return True.
 
-    symbolic: make a symbolic link, which contains `path` as it is given. directory, junction: the same, of other kinds
-    on Windows.
+    symbolic: make a symbolic link, which contains `path` unchanged. directory, junction: the same, with other kinds of
+    links on Windows.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EEXIST, ENOENT (not if
     symbolic), EPERM, EXDEV, … Source: uv_fs_link, uv_fs_symlink.
     """
@@ -59,13 +59,13 @@ def copyfile(
 ) -> bool:
     """Copy a file with its permissions; return True.
 
-    It is copied to its end, whatever size the system tells; a pipe, until its last writer closes it. Copying a file to
-    itself does nothing. A copy that fails is removed.
-    exclusive: `dest` must not exist; otherwise it is overwritten. clone: let the two share their blocks until one is
-    changed, if the file system can; "force": do not copy if it cannot.
+    The file is copied to its end, even if the system reports a smaller size; a pipe until its last writer closes it.
+    Copying a file to itself does nothing. A copy that fails is removed.
+    exclusive: `dest` must not exist; otherwise it is overwritten. clone: let the two files share their blocks until one
+    is changed. "try": copy if the file system does not support this; "force": fail then.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EEXIST, EISDIR,
-    ENOTSUP (forced), ENXIO (`dest` is a pipe that nobody reads), … If the wait is ended from outside, the copying stops
-    and what there is of the copy is removed. Source: uv_fs_copyfile, copy_file_range(2), sendfile(2).
+    ENOTSUP (forced), ENXIO (`dest` is a pipe without reader), … If the wait is ended from outside, the copying stops
+    and the incomplete copy is removed. Source: uv_fs_copyfile, copy_file_range(2), sendfile(2).
     """
     flag(exclusive=exclusive)
     if not isinstance(clone, str | None):
@@ -77,7 +77,7 @@ def copyfile(
 
 
 def movefile(path: Path, dest: Path, *, blocking: bool = False) -> bool:
-    """Give a file or folder another name, replacing what has it; return True.
+    """Give a file or folder another name, replacing a file that has that name; return True.
 
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, ENOTDIR, ENOTEMPTY,
     EXDEV (another file system), … Source: uv_fs_rename.
@@ -96,7 +96,7 @@ def removefile(path: Path, *, directory: bool = False, blocking: bool = False) -
 
 
 def makedir(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
-    """Make a folder with the permissions `perm` (see `grantfile`), less the process's umask; return True.
+    """Make a folder with the permissions `perm` (see `grantfile`), without those in the umask; return True.
 
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EEXIST, ENOENT, … Source:
     uv_fs_mkdir.
@@ -108,16 +108,17 @@ def makedir(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
 def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = False) -> Any:
     """Make a folder, or a file, whose name is `prefix` (less than 250 bytes) and six random characters.
 
-    want: nothing: make a folder (mode 0o700) and return its path. "path", "file", or several of them: make a file
-    (mode 0o600) and return its path, the open `File`, or a tuple.
+    want: empty: make a folder (mode 0o700) and return its path. "path", "file", or several of them: make a file (mode
+    0o600) and return its path, the open `File`, or a tuple.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, EMFILE, …
-    After an explicit resume, what was made stays, but not open. Source: uv_fs_mkdtemp, uv_fs_mkstemp.
+    After an explicit resume, whose value is returned, the file or folder remains, but is not open. Source:
+    uv_fs_mkdtemp, uv_fs_mkstemp.
     """
     if not isinstance(want, Iterable):
         raise TypeError(f"want must be a string or several of them, not {want!r}")
     wanted = (want,) if isinstance(want, str) else tuple(want)
-    for one in wanted:
-        if one not in ("path", "file"):
+    for word in wanted:
+        if word not in ("path", "file"):
             raise ValueError(f'want must be "path", "file" or several of them, not {want!r}')
     template = encoded(prefix, "prefix")
     if len(template) > LONGEST_PREFIX:
@@ -127,10 +128,10 @@ def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = F
     path = like(prefix, call.text())
     if not wanted:
         return path
-    found = {"path": path}
+    results = {"path": path}
     if "file" in wanted:
-        found["file"] = File(call, repr(path), read=True, write=True)
-    return found[wanted[0]] if len(wanted) == 1 else tuple(found[one] for one in wanted)
+        results["file"] = File(call, repr(path), read=True, write=True)
+    return results[wanted[0]] if len(wanted) == 1 else tuple(results[word] for word in wanted)
 
 
 def touchfile(
@@ -141,9 +142,10 @@ def touchfile(
     follow: bool = True,
     blocking: bool = False,
 ) -> bool:
-    """Set the times of access and modification, now unless given (seconds since 1970, less than 0 before); return True.
+    """Set the times of access and modification of a file; return True.
 
-    follow: those of the file that a symbolic link leads to, not those of the link.
+    atime, mtime: seconds since 1970, negative before; None: now. follow: change the target of a symbolic link, not the
+    link.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EPERM, … Source:
     uv_fs_utime, uv_fs_lutime, utimensat(2).
     """
@@ -153,9 +155,9 @@ def touchfile(
 
 
 def ownfile(path: Path, uid: int, gid: int, *, follow: bool = True, blocking: bool = False) -> bool:
-    """Give a file to a user and a group, -1: leave it; return True.
+    """Set the owner and the group of a file; return True.
 
-    follow: the file that a symbolic link leads to, not the link.
+    uid, gid: numbers; -1: do not change it. follow: change the target of a symbolic link, not the link.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EPERM, ENOENT, … Source:
     uv_fs_chown, uv_fs_lchown.
     """
@@ -167,8 +169,8 @@ def ownfile(path: Path, uid: int, gid: int, *, follow: bool = True, blocking: bo
 def grantfile(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
     """Set the permissions of a file; return True.
 
-    perm: bits as in `filebits` (0o640), or letters: "rwx" for the owner, "RWX" for the group, "421" for all others, "U"
-    and "G" for setuid and setgid, "S" for sticky ("rwR").
+    perm: bits as in `filebits` (0o640), or letters ("rwR"): "rwx" for the owner, "RWX" for the group, "421" for all
+    others, "U" and "G" for setuid and setgid, "S" for sticky.
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EPERM, … Source:
     uv_fs_chmod.
     """

@@ -1,4 +1,9 @@
-"""How calls of the file system run, and what their arguments may be."""
+"""Calls of the file system: how they run, and the checks of their arguments.
+
+A call takes one of three ways. A blocking call runs in the calling thread. Usually the thread pool runs it, and the
+coroutine waits for the pool. A read or write on a pipe or device, which could occupy a thread of the pool without end,
+first waits until the descriptor is ready, and goes to the pool then.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ _NOTHING: int = lib.UV_EAGAIN
 class filebits:  # noqa: N801  # a namespace of constants, spelled like a module
     """The bits of a file's mode, as the system numbers them: ints to combine, and to compare with.
 
-    `type` masks those that tell what a file is: `socket`, `link`, `file`, `block`, `directory`, `character` or `pipe`.
+    `type` masks the bits of the type: `socket`, `link`, `file`, `block`, `directory`, `character` or `pipe`.
     """
 
     type, socket, link, file = 0o170000, 0o140000, 0o120000, 0o100000
@@ -55,12 +60,12 @@ def bits(perm: int | str) -> int:
 
 
 def identity(name: str, value: int) -> int:
-    """Return the number of a user or group, -1 for none. Raises TypeError or ValueError."""
+    """Return the number of a user or group; -1 means no change. Raises TypeError or ValueError."""
     return whole(name, value, -1, 2**32 - 2)
 
 
 def moment(name: str, value: float | None) -> float:
-    """Return a time in seconds since 1970, less than 0 before; now for None. Raises TypeError or ValueError."""
+    """Return a time in seconds since 1970, negative before; now for None. Raises TypeError or ValueError."""
     if value is None:
         return time.time()
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -72,21 +77,21 @@ def moment(name: str, value: float | None) -> float:
 
 # -- calls -------------------------------------------------------------------------------------------------------------
 
-interruptible(Call.block)  # a signal ends what it calls (EINTR), and has to be heard before that begins anew
+interruptible(Call.block)  # a signal ends the system call (EINTR); its handler has to run before the call is repeated
 
 
-def run(call: Call, blocking: bool, own: Operation | None = None) -> None:
+def run(call: Call, blocking: bool, current: Operation | None = None) -> None:
     """Run a call to its end. Suspends unless blocking.
 
-    Raises TypeError, `NotYieldable`, or what an error means.
+    Raises TypeError, `NotYieldable`, or the `UVError` of the call.
     """
     flag(blocking=blocking)
     if blocking:
         _block(call)
     else:
-        own = own or operation()
+        current = current or operation()
         try:
-            (_request if call.awaits is None else _when_ready)(call, own)
+            (_request if call.awaits is None else _when_ready)(call, current)
         finally:
             if not call.started:
                 call.end()
@@ -94,26 +99,26 @@ def run(call: Call, blocking: bool, own: Operation | None = None) -> None:
     call.result()
 
 
-def _when_ready(call: Call, own: Operation) -> None:
-    """Run a call when a thread of the pool need not wait."""
+def _when_ready(call: Call, operation: Operation) -> None:
+    """Run a call once the descriptor is ready, so that a thread of the pool need not wait."""
     while True:
         try:
-            own.request(partial(call.await_ready, own.hub.loop.pointer), str(call), "epoll_ctl", call)
+            operation.request(partial(call.await_ready, operation.hub.loop.pointer), str(call), "epoll_ctl", call)
         except UVError:
-            if own.state is CLOSE_REQUEST:  # somebody has thrown it
+            if operation.state is CLOSE_REQUEST:  # it was thrown into the coroutine from outside
                 raise
-            call.awaits = None  # nobody can wait for it, or there is no descriptor left for that
+            call.awaits = None  # the descriptor cannot be polled, or the process is out of descriptors
         call.started = False
-        _request(call, own)
+        _request(call, operation)
         if call.code != _NOTHING or call.awaits is None:
             return
 
 
-def _request(call: Call, own: Operation) -> None:
-    begin = partial(call.start, own.hub.loop.pointer)
-    own.request(begin, str(call), call.syscall, call)
+def _request(call: Call, operation: Operation) -> None:
+    begin = partial(call.start, operation.hub.loop.pointer)
+    operation.request(begin, str(call), call.syscall, call)
     while call.code == AGAIN:
-        own.request(begin, str(call), call.syscall, call)
+        operation.request(begin, str(call), call.syscall, call)
 
 
 @interruptible
@@ -124,7 +129,7 @@ def _block(call: Call) -> None:
 
 
 @waits
-def done(call: Call, blocking: bool, own: Operation | None = None) -> bool:
-    """Run a call that brings nothing; return True, or what an explicit resume brought."""
-    run(call, blocking, own)
+def done(call: Call, blocking: bool, operation: Operation | None = None) -> bool:
+    """Run a call that has no result; return True, or the value of an explicit resume."""
+    run(call, blocking, operation)
     return True

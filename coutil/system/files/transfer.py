@@ -1,4 +1,4 @@
-"""Moving the contents of a file elsewhere: by the system where it can, else through our memory."""
+"""Transfers of the contents of a file: by the system where possible, otherwise through memory of this process."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ __all__ = ["ToFile", "Transfer"]
 
 
 class Transfer:
-    """Moves pieces of `source`. Subclasses know where to."""
+    """A transfer of pieces of `source`. Each subclass has another kind of target."""
 
     __slots__ = ("blocking", "source")
-    CHUNK = 1 << 20  # bytes that go through our memory at once
+    CHUNK = 1 << 20  # bytes that go through memory at once
 
     def __init__(self, source: File, blocking: bool) -> None:
         self.source, self.blocking = source, blocking
 
     def by_system(self, offset: int, size: int) -> int:
-        """Return how many bytes the system has moved, 0 if it cannot (now)."""
+        """Have the system move a piece; return the number of bytes, 0 if it cannot do so (now)."""
         raise NotImplementedError
 
     def deliver(self, data: memoryview) -> None:
-        """Write all of `data`."""
+        """Write all of `data` to the target."""
         raise NotImplementedError
 
     def move(self, offset: int, count: int) -> int:
-        """Move up to `count` bytes; return how many there were."""
+        """Move up to `count` bytes; return the number that was moved."""
         left = count
         while left:
             size = self.by_system(offset, left)
-            if not size:  # not so, or nothing is left: some files do not tell the system
+            if not size:  # the system cannot, or the file ends here; for some files (/proc) it does not know
                 size = self._through_memory(offset, min(left, self.CHUNK))
             if not size:
                 break
@@ -55,7 +55,7 @@ class Transfer:
 
 
 class ToFile(Transfer):
-    """To the position of another file."""
+    """A transfer to the position of another file."""
 
     __slots__ = ("able", "target")
 
@@ -64,7 +64,7 @@ class ToFile(Transfer):
         self.target, self.able = target, True
 
     def by_system(self, offset: int, size: int) -> int:
-        """The system refuses files that are opened to append, for instance."""
+        """Have the system move a piece; it refuses some files, for instance those that were opened to append."""
         if not self.able:
             return 0
         source, target = self.source._descriptor, self.target._descriptor
@@ -80,7 +80,7 @@ class ToFile(Transfer):
         return max(call.code, 0)
 
     def deliver(self, data: memoryview) -> None:
-        """Several writes, if need be."""
+        """Write all of `data`, by several calls if necessary."""
         while data:
             call = self.target._call("write", buffer=data)
             run(call, self.blocking)

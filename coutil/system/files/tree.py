@@ -1,6 +1,7 @@
-"""A tree of folders, each watched by a handle of its own, for systems that watch no trees.
+"""A tree of folders, each watched by its own handle, for systems that cannot watch trees.
 
-A folder is watched first and read then, so that whatever is made in it meanwhile is told or found, or both.
+A folder is watched before it is read: an entry that is made in between is reported by the system, found by reading, or
+both.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from .request import filebits, like, run
 
 __all__ = ["Node", "Root", "Tree"]
 
-GONE = ("ENOENT", "ENOTDIR", "ELOOP")  # it is no folder any more
+GONE = ("ENOENT", "ENOTDIR", "ELOOP")  # errors for a path that is no longer a folder
 _FOLDER = ord("0") + lib.UV_DIRENT_DIR
 _UNKNOWN = ord("0") + lib.UV_DIRENT_UNKNOWN
 
 
 class Branch(Slotted):
-    """The handle of a folder below the root. Only its root ever waits."""
+    """The handle of a folder below the root. A waiter waits on the root, never on a branch."""
 
     __slots__ = ("generation", "hub", "number", "slot")
 
     def __init__(self, root: Root) -> None:
-        """For `root`; see `open`."""
+        """Make a branch of `root`; `open` starts it."""
         self.hub: Hub = root.hub
         self.slot = self.generation = self.number = -1
 
     def open(self, root: Root, path: bytes, shown: Path) -> None:
-        """Watch a folder, once. Raises `UVError`."""
+        """Watch a folder. Must be called once only. Raises `UVError`."""
         self.slot = self.hub.take(self)
         self.generation = self.hub.generation
         try:
@@ -49,7 +50,7 @@ class Branch(Slotted):
             raise
 
     def close(self) -> None:
-        """Watch it no more; once."""
+        """Stop watching. Must be called once only."""
         lib.co_close(self.hub.loop.pointer, self.slot)
 
     def deliver(self, generation: int, result: int, where: int) -> None:
@@ -64,23 +65,23 @@ class Node:
     __slots__ = ("branch", "children", "path")
 
     def __init__(self, path: bytes, branch: Branch | None) -> None:
-        """`branch` is None for the root."""
+        """Make a node. branch: its handle, None for the root."""
         self.path, self.branch = path, branch
         self.children: dict[bytes, Node] = {}
 
 
 class Root(Handle):
-    """The handle of what is watched. The handles of the folders below it end together with it."""
+    """The handle of the watched file or folder. The handles of the folders below it are closed together with it."""
 
     __slots__ = ["nodes"]
 
     def __init__(self, title: str) -> None:
-        """As a `Handle`."""
+        """Make a handle that reports call `title`."""
         self.nodes: dict[tuple[int, int], Node] = {}
         super().__init__(title)
 
     def open(self, open_: Callable[[Any, int, int], int], syscall: str) -> None:
-        """See `Handle.open`."""
+        """Open the handle; see `Handle.open`."""
         super().open(open_, syscall)
         self.nodes[self.slot, self.generation] = Node(b"", None)
 
@@ -97,12 +98,12 @@ class Root(Handle):
 
 
 class Tree:
-    """The folders below a root. `found` are paths that were there when a folder was read."""
+    """The folders below a root. found: paths of entries that existed when a new folder was read."""
 
     __slots__ = ("_base", "_path", "_root", "_todo", "_top", "found")
 
     def __init__(self, root: Root, base: bytes, path: Path) -> None:
-        """`base`: the root's absolute path; `path`: as the user gave it. Nothing below is watched before `read`."""
+        """Make a tree. base: the root's absolute path. path: the argument of the user. `read` begins to watch."""
         self._root, self._base, self._path = root, base, path
         (self._top,) = root.nodes.values()
         self._todo: deque[tuple[Node, bool]] = deque([(self._top, False)])
@@ -110,21 +111,21 @@ class Tree:
 
     @property
     def unread(self) -> bool:
-        """Whether there are folders to be read before anything else is done."""
+        """Whether there are folders that have to be read before anything else is done."""
         return bool(self._todo)
 
     def restart(self) -> None:
-        """Forget all folders but the root: changes were lost."""
+        """Drop all folders except the root, because changes were lost."""
         self.drop_children(self._top)
         self._todo.clear()
         self._todo.append((self._top, False))
 
     def read(self) -> None:
-        """Read the next folder, and watch those in it. Suspends.
+        """Read the next folder, and watch the folders in it. Suspends.
 
         Raises `UVError` if one cannot be watched, or read.
         """
-        node, tell = self._todo[0]
+        node, report = self._todo[0]
         entries: list[tuple[bytes, bool]] = []
         if self._is_watched(node):
             try:
@@ -135,20 +136,21 @@ class Tree:
                     return
                 raise
         self._todo.popleft()
-        trouble: UVError | None = None
+        # An error does not stop the loop: all other folders are watched before the last error is raised.
+        failure: UVError | None = None
         for name, is_folder in entries:
-            if tell:
+            if report:
                 self.found.append(joined(node.path, name))
             if is_folder:
                 try:
-                    self._adopt(node, name, tell)
+                    self._adopt(node, name, report)
                 except UVError as error:
-                    trouble = error
-        if trouble is not None:
-            raise trouble
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def look(self, node: Node, name: bytes) -> None:
-        """See what an entry is after it was made, moved or removed. Suspends."""
+        """Examine an entry that was made, moved or removed; watch it, or drop it from the tree. Suspends."""
         call = Call("lstat", self._full(joined(node.path, name)))
         try:
             run(call, False)
@@ -165,7 +167,7 @@ class Tree:
             self._drop(node.children.pop(name))
 
     def _list(self, node: Node, entries: list[tuple[bytes, bool]]) -> None:
-        """Add the name of each entry, and whether it is a folder."""
+        """Add the name of each entry of a folder to `entries`, and whether it is a folder. Suspends."""
         opened = Opened()
         path = self._full(node.path)
         run(Call("opendir", path, folder=opened), False)
@@ -181,14 +183,17 @@ class Tree:
         self._check()
 
     def _is_folder(self, path: bytes, entry: bytes) -> bool:
-        """Some file systems do not tell: then it is looked up at once."""
+        """Return whether an entry is a folder; for file systems that do not return the type, look it up."""
         if entry[0] == _UNKNOWN:
             full = os.path.join(path, entry[1:])
             return os.path.isdir(full) and not os.path.islink(full)
         return bool(entry[0] == _FOLDER)
 
-    def _adopt(self, parent: Node, name: bytes, tell: bool) -> None:
-        """Watch a folder, unless it is watched already. Raises `UVError`, but not if it has gone."""
+    def _adopt(self, parent: Node, name: bytes, report: bool) -> None:
+        """Watch a folder, unless it is watched already; do nothing if it no longer exists. Raises `UVError`.
+
+        report: whether the entries that are found in it are reported as changes.
+        """
         path = joined(parent.path, name)
         full = self._full(path)
         try:
@@ -206,20 +211,20 @@ class Tree:
             self._drop(known)
         node = parent.children[name] = Node(path, branch)
         self._root.nodes[branch.slot, branch.generation] = node
-        self._todo.append((node, tell))
+        self._todo.append((node, report))
 
     def _drop(self, node: Node) -> None:
-        """Watch a folder no more, nor what was in it."""
+        """Stop watching a folder and all folders below it."""
         doomed = [node]
         while doomed:
-            one = doomed.pop()
-            doomed.extend(one.children.values())
-            if one.branch is not None:
-                del self._root.nodes[one.branch.slot, one.branch.generation]
-                one.branch.close()
+            node = doomed.pop()
+            doomed.extend(node.children.values())
+            if node.branch is not None:
+                del self._root.nodes[node.branch.slot, node.branch.generation]
+                node.branch.close()
 
     def drop_children(self, node: Node) -> None:
-        """Watch no folder in this one."""
+        """Stop watching the folders below this one."""
         for child in node.children.values():
             self._drop(child)
         node.children.clear()

@@ -1,4 +1,4 @@
-"""Watching files and folders: one change (`awaitpath`), or all of them, one after the other (`watch`)."""
+"""Changes of files and folders: one change (`awaitpath`), or all of them, one after the other (`watch`)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .tree import Node, Root, Tree, joined
 
 __all__ = ["Change", "PolledChange", "Watch", "awaitpath", "watch"]
 
-LIMIT = 16384  # changes kept for an iterator; it is also what Linux keeps for a process by default
-TAKEN = 1024  # of them at once
-LONGEST = 2**32 - 1  # milliseconds between two looks
+LIMIT = 16384  # changes kept for an iterator; by default Linux keeps as many for a process
+TAKEN = 1024  # changes that are taken from C at once
+LONGEST = 2**32 - 1  # milliseconds, the longest interval of polling
 _EVENTS = [frozenset(), frozenset({"rename"}), frozenset({"change"}), frozenset({"rename", "change"})]
 _LOST = frozenset({"overflow"})
 
 
 class Change(NamedTuple, Generic[AnyStr]):
-    """Something that happened to a watched file, or in a watched folder.
+    """A change of a watched file, or in a watched folder.
 
-    name: of the entry, as bytes if the path was given as bytes; "." for the folder itself. None: no single one.
+    name: the name of the entry, bytes if the path consists of bytes; "." for the folder itself; None: not a single one.
     events: "rename" (it was made, removed, or moved here or away), "change" (of its data, times, owner or permissions),
     "overflow" (changes were lost).
     """
@@ -44,9 +44,10 @@ class Change(NamedTuple, Generic[AnyStr]):
 
 
 class PolledChange(tuple[FileInfo, FileInfo | None]):
-    """What `awaitpath` found by looking: the pair (before, after). after: None if `error` tells why there is nothing.
+    """A change that `awaitpath` found by polling: the pair (before, after).
 
-    All of `before` is 0 if there was nothing.
+    after: None if `error` is set, the reason why there is no information. All fields of `before` are 0 if there was no
+    file.
     """
 
     error: Exception | None = None
@@ -56,25 +57,26 @@ class PolledChange(tuple[FileInfo, FileInfo | None]):
 
 
 def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False) -> Any:
-    """Wait until something happens to a file, or to an entry of a folder; return a `Change`. Suspends.
+    """Wait until a file, or an entry of a folder, changes; return a `Change`. Suspends.
 
-    poll: look every so many seconds, in place of being told by the system; return a `PolledChange`, the pair of what
-    `fileinfo` tells before and after. An error is returned as well, once until it is another one.
-    recursive: what happens in folders below counts, too; the whole tree is visited by each call.
-    What happens between two calls is missed, unless the same coroutine calls again with the same arguments and has
-    waited for nothing else in between (and not `recursive`); see `watch`. An explicit resume ends the watching.
+    poll: examine the file every so many seconds, without notification by the system; return a `PolledChange`, the pair
+    of the results of `fileinfo` before and after. An error is also returned, once until another one occurs.
+    recursive: changes in folders below count, too; each call visits the whole tree.
+    Changes between two calls are missed, unless the same coroutine calls again with the same arguments and has waited
+    for nothing else in between (and not `recursive`); see `watch`. An explicit resume ends the watching, and its value
+    is returned.
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT (unless `poll`), EACCES, ENOSPC (the user watches
     too many paths), EMFILE, … Source: uv_fs_event_start, uv_fs_poll_start.
     """
-    own = operation()
+    current = operation()
     flag(recursive=recursive)
     key = (encoded(path), _milliseconds(poll))
     if recursive:
         return _await_in_tree(path, poll)
-    handle: Any = own.hub.armed
-    if not isinstance(handle, _Once) or not handle.waits_again(own, key):
-        handle = (_Once if poll is None else _Polling)(own, path, *key)
-    handle.path = path  # names are bytes or strings, as this one
+    handle: Any = current.hub.armed
+    if not isinstance(handle, _Once) or not handle.waits_again(current, key):
+        handle = (_Once if poll is None else _Polling)(current, path, *key)
+    handle.path = path  # names will be bytes or strings as in this call
     try:
         handle.begin()
         return handle.wait_once()
@@ -87,11 +89,11 @@ def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False)
 def _await_in_tree(path: Path, poll: float | None) -> Any:
     if poll is not None:
         raise ValueError("poll cannot be recursive")
-    found: Any = watch(path, recursive=True)
-    if found.__class__ is not Watch:
-        return found  # what an explicit resume brought
-    with found:
-        return next(found)
+    changes: Any = watch(path, recursive=True)
+    if changes.__class__ is not Watch:
+        return changes  # the value of an explicit resume
+    with changes:
+        return next(changes)
 
 
 def _milliseconds(poll: object) -> int:
@@ -109,73 +111,73 @@ class _Once(Handle):
 
     __slots__ = ["key", "path", "user"]
 
-    def __init__(self, own: Any, path: Path, name: bytes, milliseconds: int) -> None:
-        """For the operation `own`; see `begin`."""
-        self.user, self.path, self.key = own, path, (name, milliseconds)
+    def __init__(self, operation: Any, path: Path, name: bytes, milliseconds: int) -> None:
+        """Make a handle for `operation`; `begin` opens it."""
+        self.user, self.path, self.key = operation, path, (name, milliseconds)
         super().__init__(f"path {path!r}")
 
     def begin(self) -> None:
-        """Begin to watch, unless we do. Raises `UVError`."""
+        """Begin to watch, unless it has begun. Raises `UVError`."""
         if self.slot == NOWHERE:
             name, milliseconds = self.key
             opener = polling(name, milliseconds) if milliseconds else watching(name, LIMIT, None)
             _named(self.path, self.open, opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
 
-    def waits_again(self, own: Any, key: tuple[bytes, int]) -> bool:
-        """Return whether `own` was resumed by us just now, and is to wait for the same."""
-        return self.user is own and self.key == key and self.state is O_ARMED
+    def waits_again(self, operation: Any, key: tuple[bytes, int]) -> bool:
+        """Return whether this handle has just resumed `operation`, which is to wait for the same path."""
+        return self.user is operation and self.key == key and self.state is O_ARMED
 
     @waits
     def wait_once(self) -> Any:
-        """Return the next change, or what an explicit resume brings. Suspends unless there is one."""
+        """Return the next change, or the value of an explicit resume. Suspends unless there is one."""
         try:
-            while (found := self.found()) is None:
+            while (change := self.found()) is None:
                 self.wait(1, _started)
         except BaseException:
             self.close()
             raise
-        return found
+        return change
 
     def found(self) -> Any:
-        """Return a change that has come; None if there is none."""
+        """Return a change that C has collected; None if there is none."""
         for _, _, kinds, entry in take(self.pointer, self.slot, 1):
             name = entry or os.path.basename(self.key[0].rstrip(b"/"))
             if kinds & ITSELF and kinds & RENAME:
-                self.close()  # nothing more will come
+                self.close()  # no more changes will come
             return _change(self.path, name, kinds)
         return None
 
     def disarm(self) -> None:
-        """The coroutine that was resumed waits for something else, or has ended."""
+        """Close the handle: the coroutine that was resumed waits for something else, or has ended."""
         super().disarm()
         if self.state is O_READY:
             self.close()
 
 
 class _Polling(_Once):
-    """The same, by looking again and again."""
+    """A path that one coroutine watches by polling."""
 
     __slots__ = ()
 
     def found(self) -> Any:
-        """As above."""
+        """Return a change that C has found; None if there is none."""
         stats = polled(self.pointer, self.slot)
         if stats is None:
             return None
         status, before, after = stats
-        made = PolledChange((of_stat(before), of_stat(after) if status >= 0 else None))
+        change = PolledChange((of_stat(before), of_stat(after) if status >= 0 else None))
         if status < 0:
-            made.error = error(status, "uv_fs_stat", self.path)
-        return made
+            change.error = error(status, "uv_fs_stat", self.path)
+        return change
 
 
 def _started(loop: Any, slot: int) -> int:
-    """What is watched is armed as long as it is open."""
+    """Do nothing: the handle watches as long as it is open."""
     return 0
 
 
 def _named(path: Path, call: Any, *arguments: Any) -> Any:
-    """Call something; an error that it raises names the path."""
+    """Call a function; a `UVError` that it raises names the path."""
     try:
         return call(*arguments)
     except UVError as error:
@@ -203,11 +205,11 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[A
     """Watch a file, or a folder and its entries, from now on; return an iterator of all the `Change`s. Suspends.
 
     A file is watched under its name: it may be written, removed, made again or replaced by another one, as editors do.
-    A symbolic link is followed once, now. Of equal changes that come one after the other, one is told.
-    recursive: all folders below, too. Whatever appears in a folder that is made or moved here is told, but may be told
-    twice; links are not followed.
-    limit: how many changes to keep while nobody asks. When there are more, or more than the system keeps, one with the
-    event "overflow" stands for those that are lost: look for yourself what there is.
+    A symbolic link is followed once, at the call. Consecutive equal changes are reported once.
+    recursive: also watch all folders below. Entries that appear in a folder which is made, or moved here, are reported,
+    perhaps twice; links are not followed.
+    limit: the number of changes to keep until the iterator is asked for them. When there are more, or more than the
+    system keeps, one change with the event "overflow" stands for those that are lost: examine the folder then.
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ENOSPC (the user watches too many
     paths), EMFILE, … Source: uv_fs_event_start.
     """
@@ -220,34 +222,34 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[A
     _named(path, run, call, False)
     is_folder = call.stat.st_mode & filebits.type == filebits.directory
     base, only = (real, None) if is_folder else os.path.split(real)
-    made: Watch[Any] = Watch(path, base, only, limit, recursive and is_folder)
-    made._begin()
-    return made
+    changes: Watch[Any] = Watch(path, base, only, limit, recursive and is_folder)
+    changes._begin()
+    return changes
 
 
 class Watch(Unique, Generic[AnyStr]):
     """An iterator of the changes of a file or folder. Made by `watch`.
 
-    It ends, after telling, when the watched folder is removed or renamed, or the one that the watched file is in. It is
-    closed then, by `close`, at the end of a `with` block, or when it is forgotten. Between two steps nothing is lost,
-    and neither by a step that is ended from outside; an explicit resume returns its value in place of a change.
+    It reports the removal or renaming of the watched folder, or of the folder that contains the watched file, and ends.
+    It is closed then, by `close`, at the end of a `with` block, or when it is collected. No change is lost between two
+    steps, or by a step that is ended from outside; an explicit resume returns its value in place of a change.
     """
 
     __slots__ = ("__weakref__", "_changes", "_file", "_handle", "_lost", "_over", "_path", "_raw", "_tree", "_waiter")
 
     def __init__(self, path: Path, base: bytes, only: bytes | None, limit: int, recursive: bool) -> None:
-        """Watch the folder `base`, or one entry of it; those below it not before `_begin`. Raises `UVError`."""
+        """Watch the folder `base`, or its entry `only`; `_begin` watches the folders below it. Raises `UVError`."""
         self._path, self._file = path, only
         self._handle = Root(f"watch of {path!r}")
         _named(path, self._handle.open, watching(base, limit, only), "uv_fs_event_start")
         self._tree = Tree(self._handle, base, path) if recursive else None
-        self._raw: deque[tuple[Raw, bool]] = deque()  # as they came, and whether the entry's last renaming
-        self._changes: deque[Change[Any]] = deque()  # as they are told
+        self._raw: deque[tuple[Raw, bool]] = deque()  # changes in C's form; whether it is the last rename of the entry
+        self._changes: deque[Change[Any]] = deque()  # changes to return
         self._over = self._lost = False
         self._waiter: Any = None
 
     def __del__(self) -> None:
-        """Close what nobody refers to any more; safe in any thread."""
+        """Close the handle when the last reference is gone; safe in any thread."""
         handle = getattr(self, "_handle", None)
         if handle is not None:
             handle.abandon()
@@ -259,7 +261,7 @@ class Watch(Unique, Generic[AnyStr]):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        """Close it. In the child of a fork do nothing: the handle belongs to the parent."""
         with suppress(Forked):
             self.close()
 
@@ -270,11 +272,11 @@ class Watch(Unique, Generic[AnyStr]):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is watched any longer: after `close`, after its end, or because the loop is gone."""
+        """Whether it no longer watches: after `close`, after its end, or when the loop has ended."""
         return self._handle.closed
 
     def close(self) -> bool:
-        """Watch no more, and forget what nobody took; return True. Closing twice is no error.
+        """Stop watching, and drop the changes that were not returned; return True. Closing twice is no error.
 
         A coroutine that waits for a change is resumed first, with `Closed`. Raises `ForeignThread`, `Forked`.
         """
@@ -293,10 +295,10 @@ class Watch(Unique, Generic[AnyStr]):
         """Return the next change. Suspends unless one is there already.
 
         Raises `Closed`, `BusyError` (another coroutine waits here), `ForeignThread`, `Forked`, `NotYieldable`, or, if
-        `recursive` and a new folder cannot be watched, `UVError`: EACCES, ENOSPC, … It can be asked for more then.
+        `recursive` and a new folder cannot be watched, `UVError`: EACCES, ENOSPC, … The iteration may go on after that.
         """
         handle = self._handle
-        handle.take_stash()  # which tells only that something came
+        handle.take_stash()  # a mere notification: the changes are in C
         if self._waiter is not None:
             raise BusyError(f"{self!r} is in use: {self._waiter!r} waits for it")
         if handle.closed and not self._over:
@@ -309,13 +311,13 @@ class Watch(Unique, Generic[AnyStr]):
                 self._more()
             lucky(handle.hub)
             if not self._changes:
-                raise handle.interruption()  # closed meanwhile
+                raise handle.interruption()  # it was closed during the wait
             return self._changes.popleft()
         finally:
             self._waiter = None
 
     def _begin(self) -> None:
-        """Watch all folders below; close everything if that is not possible."""
+        """Watch all folders below; close the iterator if that fails."""
         try:
             while self._tree is not None and self._tree.unread:
                 self._tree.read()
@@ -324,7 +326,7 @@ class Watch(Unique, Generic[AnyStr]):
             raise
 
     def _more(self) -> None:
-        """Do one thing that may bring changes."""
+        """Take one step towards the next change: read a folder, convert a change, take changes from C, or wait."""
         handle, tree = self._handle, self._tree
         if tree is not None and tree.unread:
             self._read(tree)
@@ -346,7 +348,7 @@ class Watch(Unique, Generic[AnyStr]):
             self._changes.extend(Change(like(self._path, name), _EVENTS[RENAME]) for name in found)
 
     def _digest(self, raw: Raw, is_last: bool) -> None:
-        """Make the first of the raw changes one that can be told."""
+        """Convert the first of the raw changes, and update the tree."""
         slot, generation, kinds, name = raw
         node = self._handle.nodes.get((slot, generation))
         if kinds & OVERFLOW:
@@ -354,7 +356,7 @@ class Watch(Unique, Generic[AnyStr]):
             if self._tree is not None:
                 self._tree.restart()
         elif node is None or (kinds & ITSELF and node.branch is not None):
-            pass  # not watched any more; or about a folder below, which the folder that it is in tells as well
+            pass  # no longer watched; or a folder below itself, which its parent folder reports, too
         elif kinds & ITSELF:
             self._digest_itself(kinds)
         else:
@@ -384,13 +386,14 @@ class Watch(Unique, Generic[AnyStr]):
 
 
 def _with_last(raw: list[Raw]) -> list[tuple[Raw, bool]]:
-    """Add to each whether the entry is renamed no more by those after it: one look at it is enough then."""
+    """Return the changes, each with whether no later one renames the entry: it is examined only for the last rename."""
     seen: set[tuple[int, int, bytes]] = set()
-    found = []
-    for one in reversed(raw):
-        key = (one[0], one[1], one[3])
-        found.append((one, key not in seen))
-        if one[2] & RENAME:
+    changes = []
+    for change in reversed(raw):
+        slot, generation, kinds, name = change
+        key = (slot, generation, name)
+        changes.append((change, key not in seen))
+        if kinds & RENAME:
             seen.add(key)
-    found.reverse()
-    return found
+    changes.reverse()
+    return changes

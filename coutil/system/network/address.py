@@ -1,4 +1,4 @@
-"""IP addresses with a port. No libuv here; the text forms are those of inet_pton and inet_ntop."""
+"""IP addresses with a port. This module does not use libuv; the text forms are those of inet_pton and inet_ntop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Address:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, type_: Domain, binary: bytes, port: int, scope: int = 0) -> None:
-        """Use `address()`; this takes values that were checked."""
+        """Take values that are checked already. Use `address()` instead."""
         self._type, self._binary, self._port, self._scope = type_, binary, port, scope
 
     @property
@@ -32,7 +32,7 @@ class Address:
 
     @property
     def literal(self) -> str:
-        """The address as text ("127.0.0.1"). Assigning text that is no literal raises `UVError` (EINVAL)."""
+        """The address as text ("127.0.0.1"). Assigning text that is not a literal address raises `UVError` (EINVAL)."""
         return socket.inet_ntop(_FAMILY[self._type], self._binary)
 
     @literal.setter
@@ -59,7 +59,7 @@ class Address:
 
     @property
     def scope(self) -> int:
-        """The interface of a link-local IPv6 address, as the system numbers them, else 0; it is not compared.
+        """The number of the interface of a link-local IPv6 address, otherwise 0; comparisons ignore it.
 
         Assigning anything but 0 to 2**32 - 1 raises TypeError or ValueError.
         """
@@ -87,10 +87,10 @@ class Address:
 def address(type: Domain, data: str | bytes | None = None, port: int | None = None, *, binary: bool = False) -> Address:
     """Return an address.
 
-    type: "ipv4" or "ipv6". data: nothing (all zero); alone the URI form ("127.0.0.1:80", "[::1]:80"); with `port` a
-    literal ("127.0.0.1"), or 4 or 16 bytes if `binary`. port: 0 to 65535.
+    type: "ipv4" or "ipv6". data: None: all bits are zero; without `port`: the URI form ("127.0.0.1:80", "[::1]:80");
+    with `port`: a literal address ("127.0.0.1"), or 4 or 16 bytes if `binary`. port: 0 to 65535.
     Raises TypeError for wrong types, ValueError for a bad type, form, port or length, `UVError` (EINVAL) for text that
-    is no address of that family.
+    is not an address of that family.
     Source: RFC 3986 (URI form), POSIX inet_pton.
     """
     if not isinstance(type, str):
@@ -106,8 +106,8 @@ def address(type: Domain, data: str | bytes | None = None, port: int | None = No
             raise ValueError("binary data needs a port")
         return _from_uri(type, data)
     number = _checked_port(port)
-    made = _from_binary(type, data) if binary else _from_literal(type, data)
-    return Address(type, made, number)
+    packed = _from_binary(type, data) if binary else _from_literal(type, data)
+    return Address(type, packed, number)
 
 
 def _from_uri(type_: Domain, data: str | bytes) -> Address:
@@ -131,16 +131,16 @@ def _from_literal(type_: Domain, text: str | bytes, name: str = "data") -> bytes
     try:
         return socket.inet_pton(_FAMILY[type_], text)
     except (OSError, ValueError):
-        raise _invalid(f"{text!r} is no {type_} address") from None
+        raise _invalid(f"{text!r} is not an {type_} address") from None
 
 
 def _from_binary(type_: Domain, data: str | bytes) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"binary data must be bytes, not {data!r}")
-    made = bytes(data)
-    if len(made) != _SIZE[type_]:
-        raise ValueError(f"binary data of {type_} must have {_SIZE[type_]} bytes, not {len(made)}")
-    return made
+    packed = bytes(data)
+    if len(packed) != _SIZE[type_]:
+        raise ValueError(f"binary data of {type_} must have {_SIZE[type_]} bytes, not {len(packed)}")
+    return packed
 
 
 def _checked_port(number: int) -> int:

@@ -1,8 +1,9 @@
-"""Buffers and text over a stream, in the form that Python's own have over a file.
+"""Buffers and text over a stream, with the interface of Python's own over a file.
 
-Rule 1: what has come stays here until a call returns it. Python's buffers would forget what they have of an unfinished
-line when a wait inside of them is ended from outside; so reading is ours, and only what does not wait is theirs.
-Rule 2: what was written is sent once: it leaves the buffer in the moment that the system, or libuv, takes it over.
+Rule 1: received data stay in the buffer until a call returns them. Python's buffers would lose the part of an
+unfinished line that they have when a wait inside them is ended from outside. So this module reads itself, and leaves to
+Python only the work that does not wait.
+Rule 2: written data are sent once: they leave the buffer at the moment when the system, or libuv, takes them over.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["binary", "text"]
 
-_ENDS = {None: "\n", "": "\r\n?|\n"}  # of lines, where `newline` does not say it itself
+_ENDS = {None: "\n", "": "\r\n?|\n"}  # patterns for line ends, where `newline` is not one itself
 
 
 def binary(stream: ByteStream, size: int) -> io.BufferedIOBase:
-    """See `ByteStream.buffered`."""
+    """Return a buffer over a stream; see `ByteStream.buffered`."""
     return _Buffered(stream, size)
 
 
 def text(stream: ByteStream, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
-    """See `ByteStream.text`."""
+    """Return text over a stream; see `ByteStream.text`."""
     return _Text(_Buffered(stream, io.DEFAULT_BUFFER_SIZE), encoding, errors, newline)
 
 
@@ -45,10 +46,10 @@ class _Buffered(Ending, io.BufferedIOBase):
     """A buffer for both directions of a stream."""
 
     def __init__(self, stream: ByteStream, size: int) -> None:
-        """size: bytes to ask for at once, and to keep before they are sent."""
+        """Buffer a stream. size: bytes to ask for at once, and to keep before they are sent."""
         self._stream, self._size = stream, size
-        self._came = bytearray()  # and nobody has read it
-        self._written = bytearray()  # and not sent
+        self._came = bytearray()  # received, and not read by the user
+        self._written = bytearray()  # written by the user, and not sent
 
     def __repr__(self) -> str:
         return f"<buffered {self._stream!r}>"
@@ -90,11 +91,11 @@ class _Buffered(Ending, io.BufferedIOBase):
         return self._take(min(end or sys.maxsize, most))
 
     def _more(self, missing: int = 0) -> bool:
-        """Receive, perhaps more than usually if much is missing; return whether there was anything."""
+        """Receive data, more than the usual amount if much is missing; return False at the end of the stream."""
         try:
             data = self._stream._piece(max(self._size, min(missing, SIZE)))
         except Resumed:
-            raise error(lib.UV_ECANCELED, "uv_read_start") from None  # what it brings, nobody expects here
+            raise error(lib.UV_ECANCELED, "uv_read_start") from None  # a file object cannot return the value
         self._came += data
         return bool(data)
 
@@ -125,7 +126,7 @@ class _Buffered(Ending, io.BufferedIOBase):
             self._drop()
         elif sent < 0 and sent != lib.UV_EAGAIN:
             if sent != lib.CO_FOREIGN:
-                self._written.clear()  # nobody will ever take it
+                self._written.clear()  # the connection is broken: it cannot be sent
             raise handle.failed(sent, "uv_write")
         elif not self._written:
             with suppress(Resumed):
@@ -134,7 +135,7 @@ class _Buffered(Ending, io.BufferedIOBase):
             self._queue(handle, sent > 0)
 
     def _queue(self, handle: Any, partly: bool) -> None:
-        """Have libuv send the rest; from the start of that on it does, also if nobody waits any more."""
+        """Have libuv send the rest. Once this has begun libuv sends it also if the wait is ended from outside."""
         pins: list[Any] = []
 
         def start(slot: int, generation: int) -> int:
@@ -144,14 +145,14 @@ class _Buffered(Ending, io.BufferedIOBase):
             pins.append(view)
             return code
 
-        own = begun(handle.hub) if partly else operation_in(handle.hub)
+        operation = begun(handle.hub) if partly else operation_in(handle.hub)
         try:
-            run(own, handle, "send", start, "uv_write", pins=pins, partly=partly)
+            run(operation, handle, "send", start, "uv_write", pins=pins, partly=partly)
         except Resumed:
             raise error(lib.UV_ECANCELED, "uv_write") from None  # as in `_more`
 
     def _drop(self) -> None:
-        """Nobody can wait until the rest of what was written is sent."""
+        """Discard the rest of the written data: a finalizer cannot wait until they are sent."""
         count = len(self._written)
         self._written.clear()
         if count and sys.flags.dev_mode:
@@ -162,7 +163,7 @@ class _Buffered(Ending, io.BufferedIOBase):
     def close(self) -> None:
         if not self.closed:
             try:
-                super().close()  # it flushes
+                super().close()  # which flushes
             finally:
                 self._came.clear()
                 if not self._is_forgotten():
@@ -170,29 +171,31 @@ class _Buffered(Ending, io.BufferedIOBase):
 
 
 class _Text(io.TextIOWrapper):
-    """Text over a buffer. Python encodes and writes it; decoding and reading are ours."""
+    """Text over a buffer. Python's class encodes and writes; this one reads and decodes."""
 
     def __init__(self, buffer: _Buffered, encoding: str, errors: str | None, newline: str | None) -> None:
-        """The arguments are those of `open`, which Python checks."""
-        super().__init__(buffer, encoding, errors, newline)  # type: ignore[arg-type]  # it is a binary file, too
+        """Wrap a buffer; the other arguments are those of `open`, which Python's class checks."""
+        super().__init__(buffer, encoding, errors, newline)  # type: ignore[arg-type]  # a buffer is a binary file, too
         decoder = codecs.getincrementaldecoder(self.encoding)(self.errors or "strict")
-        self._any = not newline  # any end of a line will do
-        plain = newline in ("\n", "\r")  # else "\r" is kept until what follows it has come
+        self._any = not newline  # any line end is accepted
+        plain = newline in ("\n", "\r")  # otherwise a "\r" is held until the next character has come
         self._decoder = decoder if plain else io.IncrementalNewlineDecoder(decoder, newline is None)
         self._end = re.compile(_ENDS.get(newline) or newline or "")
-        self._rest: list[str] = []  # the parts of a line that has no end yet
-        self._held = 0  # characters in these
-        self._came, self._at = "", 0  # what comes next begins there
+        # The text that was decoded and not returned: the parts in `_rest`, which contain no line end, then `_came` from
+        # `_at` on. So a long line is joined once, not at each receive.
+        self._rest: list[str] = []
+        self._held = 0  # characters in `_rest`
+        self._came, self._at = "", 0
 
     @property
-    def newlines(self) -> Any:  # type: ignore[override]  # nobody sets it
-        """The ends of lines that were met, if any of them will do; as that of Python."""
+    def newlines(self) -> Any:  # type: ignore[override]  # it is read-only
+        """The line ends that were met, if any line end is accepted; as the attribute of Python's class."""
         return getattr(self._decoder, "newlines", None) if self._any else None
 
     def reconfigure(
         self, *, line_buffering: bool | None = None, write_through: bool | None = None, **others: Any
     ) -> None:
-        """As that of Python, but for what has to do with reading."""
+        """Change options for writing, as the method of Python's class. Options for reading cannot be changed."""
         if others:
             raise io.UnsupportedOperation(f"{', '.join(others)} cannot be changed: make another text")
         super().reconfigure(line_buffering=line_buffering, write_through=write_through)
@@ -200,7 +203,7 @@ class _Text(io.TextIOWrapper):
     def read(self, size: int | None = -1) -> str:
         most, ended = _most(size), False
         while not ended and (missing := most - self._held - len(self._came) + self._at) > 0:
-            data = bytes(self.buffer.read(missing))  # no character takes less than a byte
+            data = bytes(self.buffer.read(missing))  # each character takes at least one byte
             text, ended = self._decode(data), not data
             self._join()
             self._came += text
@@ -213,13 +216,13 @@ class _Text(io.TextIOWrapper):
         return self._take(min(end or self._line() or sys.maxsize, most))
 
     def _line(self) -> int:
-        """Return how long the next line is, 0 if its end has not come."""
-        found = self._end.search(self._came, self._at)
-        return self._held + found.end() - self._at if found else 0
+        """Return the length of the next line, 0 if its end has not come."""
+        match = self._end.search(self._came, self._at)
+        return self._held + match.end() - self._at if match else 0
 
     def _more(self) -> bool:
-        """Decode what comes after a part that has no end of a line; return whether there was anything."""
-        data = self.buffer.read1(-1)  # type: ignore[attr-defined]  # ours has it
+        """Keep a part without line end, and decode more data; return False at the end of the stream."""
+        data = self.buffer.read1(-1)  # type: ignore[attr-defined]  # the buffer has it
         text = self._decode(data)
         self._rest.append(self._came[self._at :])
         self._held += len(self._rest[-1])
@@ -230,7 +233,7 @@ class _Text(io.TextIOWrapper):
         return self._decoder.decode(data, not data)
 
     def _join(self) -> None:
-        """Make one of all parts."""
+        """Join all parts."""
         self._came, self._at = "".join((*self._rest, self._came[self._at :])), 0
         self._rest.clear()
         self._held = 0

@@ -1,4 +1,4 @@
-"""The two halves of every stream and listener, whatever it is on: bytes in and out, and connections that come in."""
+"""The base classes of all streams and listeners: bytes in and out, and incoming connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _try_write, _read_start = lib.co_try_write, lib.co_read_start
 
 
 class ByteStream(Handled):
-    """What bytes can be received from and sent to.
+    """A stream of bytes in both directions.
 
     One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
     """
@@ -50,7 +50,7 @@ class ByteStream(Handled):
     def receive(self, size: int = SIZE) -> bytes:
         """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.
 
-        An explicit resume ends the wait and is returned in place of the data, none of which are lost. Suspends.
+        An explicit resume ends the wait, and its value is returned; no data are lost. Suspends.
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
@@ -62,7 +62,8 @@ class ByteStream(Handled):
         try:
             handle.wait(size, _read_start)
         except Resumed as resumed:
-            return resumed.value  # type: ignore[no-any-return]  # what an explicit resume brought
+            value: bytes = resumed.value  # whatever the resumer has passed
+            return value
         count = handle.result
         if 0 < count <= size:
             where = handle.where
@@ -71,10 +72,10 @@ class ByteStream(Handled):
 
     @waits
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
-        """Wait for data and write them into buffer[start:stop]; return how many bytes, 0 at the end of the stream.
+        """Wait for data, write them into buffer[start:stop]; return the number of bytes, 0 at the end of the stream.
 
-        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
-        Suspends and raises as `receive`; an empty slice is a ValueError.
+        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized during the call.
+        Suspends and raises as `receive`; also raises ValueError for an empty slice.
         """
         view = writable(buffer, start, stop)
         try:
@@ -85,7 +86,7 @@ class ByteStream(Handled):
             view.release()
 
     def _piece(self, size: int) -> bytes:
-        """Wait for at most `size` bytes; return them."""
+        """Wait for data; return at most `size` bytes."""
         handle = self._handle
         if handle.stash is not None:
             return self._take_stash(size)
@@ -93,7 +94,7 @@ class ByteStream(Handled):
         return self._arrived(size)
 
     def _arrived(self, size: int) -> bytes:
-        """Return what the wait that is over brought."""
+        """Return the data that ended the last wait."""
         handle = self._handle
         count, where = handle.result, handle.where
         if 0 < count <= size:
@@ -101,7 +102,10 @@ class ByteStream(Handled):
         return self._unusual(count, size)
 
     def _unusual(self, count: int, size: int) -> bytes:
-        """Tell the end, or return `size` bytes of the more that came for a coroutine which has left in this turn."""
+        """Handle the end of the stream, and a chunk of more than `size` bytes.
+
+        Such a chunk was read for a coroutine that asked for more and has left in this turn; the rest is kept.
+        """
         handle = self._handle
         if count <= 0:
             return self._ended(count)
@@ -109,7 +113,7 @@ class ByteStream(Handled):
         return self._take_stash(size)
 
     def _take_stash(self, size: int) -> bytes:
-        """Return what came while nobody waited."""
+        """Return at most `size` bytes of the data that came while no coroutine waited."""
         data = take(self._handle, size)
         return self._ended(data) if data.__class__ is int else data
 
@@ -121,12 +125,13 @@ class ByteStream(Handled):
     def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
         """Send data[start:stop]; return True when the system has taken all of it.
 
-        data: bytes or any contiguous buffer; it must not change meanwhile. Suspends unless the system takes everything
-        at once. A call that is cut (by a deadline, `throw`, an explicit resume) has begun: the rest of the data is sent
-        in the background, before what is sent later; only `close` ends that. The buffer must not change until then. A
-        coroutine may leave 16 calls behind in this way; while they last, the next wait after one more waits for that.
-        Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, ECANCELED (closed
-        meanwhile). Source: send(2), uv_write.
+        data: bytes or any contiguous buffer; it must not change during the call. Suspends unless the system takes
+        everything at once. When a wait is ended from outside (by a deadline, `throw`, an explicit resume), the rest of
+        the data is sent in the background, before the data of later calls; only `close` ends that. The buffer must not
+        change until then. A coroutine may leave 16 such calls behind; after one more, its next wait first waits for
+        that call.
+        Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, ECANCELED (the
+        stream was closed during the wait). Source: send(2), uv_write.
         """
         handle = self._handle
         if data.__class__ is not bytes or stop is not None or start is not _ZERO:
@@ -157,10 +162,10 @@ class ByteStream(Handled):
 
     @waits
     def send_file(self, file: File, offset: int = 0, count: int | None = None) -> int:
-        """Send `count` bytes of an open file from `offset` on, or all to its end; return how many there were.
+        """Send `count` bytes of an open file from `offset` on, or all up to its end; return the number that was sent.
 
-        The system sends them without their coming through this process. The file's position stays. It goes piece by
-        piece: what other coroutines send meanwhile gets in between. Suspends.
+        The system sends them without copying them through this process. The file's position stays. The file is sent in
+        pieces: data that other coroutines send at the same time get in between. Suspends.
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF
         (not open for reading), … Source: uv_fs_sendfile.
         """
@@ -168,7 +173,7 @@ class ByteStream(Handled):
 
     @waits
     def shutdown(self) -> bool:
-        """End the sending side, after everything sent before; the peer reads the end of the stream. Suspends.
+        """End the sending side after all data that were sent before; the peer reads the end of the stream. Suspends.
 
         Returns True. Raises `Closed`, or `UVError`: ENOTCONN. Source: uv_shutdown.
         """
@@ -178,15 +183,15 @@ class ByteStream(Handled):
     # -- through buffers -----------------------------------------------------------------------------------------------
 
     def buffered(self, size: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedIOBase:
-        """Return a buffered binary file object of Python over this stream, which it closes when it is closed.
+        """Return a buffered binary file object of Python over this stream. Closing it closes the stream.
 
         size: bytes (> 0) that it asks for at once, and that it keeps before it sends; `flush` sends all. It reads and
         writes; `read(count)` waits for all of `count`, up to the end, and `readline(limit)` for a line. A wait inside
-        of it that is ended from outside (a timeout, or an explicit resume, which makes it raise `OperationCancelled`)
-        loses nothing: what has come is there for the next call, and what has not begun to be sent for the next `flush`.
-        One coroutine may read while another one writes; a second reader gets `BusyError`. What it has received and
-        nobody has read is lost to `receive`. If it is forgotten, the stream stays open, and what was not flushed is
-        sent as far as the system takes it at once.
+        it that is ended from outside (a timeout, or an explicit resume, which makes it raise `OperationCancelled`)
+        loses nothing: the next call returns the data that were received, and the next `flush` sends the data that libuv
+        has not begun to send. One coroutine may read while another one writes; a second reader gets `BusyError`.
+        `receive` does not return data that the buffer has received. If the buffer is collected without `close`, the
+        stream stays open, and the data that were not flushed are sent as far as the system takes them at once.
         Raises TypeError, ValueError. Its methods raise as `receive` and `send` do.
         """
         return buffered.binary(self, whole("size", size, 1, LARGEST))
@@ -194,28 +199,28 @@ class ByteStream(Handled):
     def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
         """Return a text file object of Python over this stream; the arguments are those of `open`. See `buffered`.
 
-        Iterating yields lines. It has neither positions nor, once it is made, another encoding.
+        Iterating yields lines. It has no positions, and its encoding cannot be changed.
         Raises TypeError, ValueError, LookupError (no such encoding).
         """
         return buffered.text(self, encoding, errors, newline)
 
     def lines(self) -> Iterator[bytes]:
-        """Return an iterator over the lines that come, as bytes with their ends. It suspends when it has to receive.
+        """Return an iterator over the received lines, as bytes with their ends. It suspends when it has to receive.
 
-        An explicit resume ends the wait and is returned in place of a line; no part of one is lost.
+        An explicit resume ends the wait, and its value is returned in place of a line; no part of a line is lost.
         """
         return Lines(self._piece)
 
 
 class Listener(Handled):
-    """What connections come in at."""
+    """The base of sockets that accept connections."""
 
     __slots__ = ()
-    _listening: bool  # a slot of the classes that we are part of
-    _bound: Any  # that, too
+    _listening: bool  # a slot of each subclass
+    _bound: Any  # a slot of `Socket`, the other base of each subclass
 
     def listen(self, backlog: int) -> bool:
-        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections kept by the system; return True.
+        """Begin to listen, with up to `backlog` (1 to 2**31 - 1) connections in the system's queue; return True.
 
         A socket that is not bound gets a free port. Nothing is accepted before `accept`: connections wait in the
         system's queue, which other processes that listen on the same socket share.
@@ -233,11 +238,11 @@ class Listener(Handled):
         with naming(self._bound, "listen"):
             self._call(lib.co_listen, "listen", backlog)
         self._handle.remember()
-        self._listening = True  # type: ignore[misc]  # a slot of the whole class
+        self._listening = True  # type: ignore[misc]  # a slot of the subclass
         return True
 
     def _accept(self) -> None:
-        """Wait for a connection, until C holds one for us."""
+        """Wait until C holds a connection for this listener."""
         handle = self._handle
         if not self._listening and not handle.closed:
             raise ValueError(f"{self!r} is not listening")
@@ -245,6 +250,9 @@ class Listener(Handled):
 
 
 def accepted(listener: Handle, share: bool = False) -> Opening:
-    """Return what makes a stream of the connection that C holds for `listener`. share: of a Unix socket."""
-    at = listener.slot
-    return lambda loop, slot, generation: lib.co_accept(loop, at, slot, generation, share), "accept", listener.hub
+    """Return the opening of a stream for the connection that C holds for `listener`.
+
+    share: open a share stream of a Unix socket.
+    """
+    source = listener.slot
+    return lambda loop, slot, generation: lib.co_accept(loop, source, slot, generation, share), "accept", listener.hub

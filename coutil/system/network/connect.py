@@ -1,8 +1,8 @@
-"""Connect to a host by its name: its addresses are tried as RFC 8305 (Happy Eyeballs) says.
+"""Connect to a host by its name. The addresses are tried in the order of RFC 8305 (Happy Eyeballs).
 
-Both families are looked up at once. IPv6 goes first if its answer comes first, or soon after; then the families take
-turns. An attempt that has not succeeded within a quarter of a second goes on while the next one begins; one that fails
-lets the next one begin at once. The first connection wins, all others are closed.
+Both families are looked up at once. IPv6 is tried first if its answer comes first, or soon after; then the families
+alternate. If an attempt has not succeeded after a quarter of a second it goes on while the next one begins; if it
+fails the next one begins at once. The first connection wins, all others are closed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
     """Return a stream that is connected to a service of a host.
 
     host: name or literal address. service: its name, or a port (0 to 65535). timeout: in seconds, for the look-up and
-    all attempts together; None: none but the system's.
-    Returns the stream, or what an explicit resume brings; then nothing is left of the attempts. Suspends.
+    all attempts together; None: only the timeouts of the system apply.
+    Returns the stream, or the value of an explicit resume; then all attempts are closed. Suspends.
     Raises TypeError, ValueError (see `findaddr`; host "*"), `NotYieldable`, `Timeout`, or `UVError`: EAI_NONAME, … if
-    there is no address; else what the first attempt failed with (ECONNREFUSED, …), with the others as notes.
+    there is no address; otherwise the error of the first attempt (ECONNREFUSED, …), with the other errors as notes.
     Source: RFC 8305.
     """
     if host in ("*", b"*"):
@@ -45,46 +45,50 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
     race = _Race(checked_host(host).decode(), checked_service(service).decode())
     try:
         with limit(timeout):
-            woken = race.hold()
+            outcome = race.hold()
     except BaseException:
         race.give_up()
         raise
-    if woken is not race:
+    if outcome is not race:
         race.give_up()
-        return woken  # type: ignore[no-any-return]  # what an explicit resume brought
-    return race.winner  # type: ignore[no-any-return]  # there is one
+    result: StreamSocket = race.winner if outcome is race else outcome  # the latter is what the resumer has passed
+    return result
 
 
 class _Race:
-    """The attempts of one call. The caller decides what to do next each time that something has happened.
+    """The attempts of one call. The caller decides the next step each time that something has happened.
 
-    Look-ups and attempts are children of a scope of the caller: they write down here what came out, and emit the race.
+    Look-ups and attempts are children of a scope of the caller: they store their results here, and emit the race.
     """
 
     def __init__(self, host: str, service: str) -> None:
-        """What to connect to."""
+        """Prepare a race for a connection to a service of a host, which are checked already."""
         self.host, self.service = host, service
-        self.looking: set[Domain] = set()  # families whose addresses are looked up still
+        self.looking: set[Domain] = set()  # families whose look-up has not ended
         self.left: dict[Domain, deque[Address]] = {domain: deque() for domain in get_args(Domain)}  # not tried yet
-        self.trying = 0  # attempts that go on
-        self.latest: Address | None = None  # whose attempt began last
-        self.not_before = 0.0  # when the next one may begin
+        self.trying = 0  # attempts in progress
+        self.latest: Address | None = None  # the address of the attempt that began last
+        self.not_before = 0.0  # the time when the next attempt may begin
         self.winner: StreamSocket | None = None
-        self.unknown: dict[Domain, UVError] = {}  # what look-ups failed with
-        self.failures: list[UVError] = []  # what attempts failed with
+        self.unknown: dict[Domain, UVError] = {}  # errors of look-ups
+        self.failures: list[UVError] = []  # errors of attempts
 
     def __repr__(self) -> str:
-        """What the caller waits for, in reports."""
+        """The connection that the caller waits for, as reports show it."""
         return f"<connection to {self.host} {self.service}>"
 
     def hold(self) -> Any:
-        """Return or raise as `run`, when no attempt is left. For callers, there is no scope, and no group of errors."""
-        woken: Any = None
+        """Call `run` in a scope; return or raise its result when no attempt is left.
+
+        The scope is not visible to the caller: an error is not wrapped in an exception group.
+        """
+        outcome: Any = None
         failure: BaseException | None = None
+        # The attempts are cancelled and have ended before anything is raised.
         try:
             with scope() as children:
                 try:
-                    woken = self.run(children)
+                    outcome = self.run(children)
                 except BaseException as error:  # noqa: BLE001  # raised after the attempts
                     failure = error
                 children.cancel()
@@ -95,10 +99,13 @@ class _Race:
                 raise_again(failure)
             finally:
                 del failure  # the traceback refers to this frame
-        return woken
+        return outcome
 
     def run(self, children: Scope) -> Any:
-        """Return the race when there is a winner, or what an explicit resume brings. Raises `UVError` if all failed."""
+        """Return the race when there is a winner, or the value of an explicit resume.
+
+        Raises `UVError` if all attempts have failed.
+        """
         self._look_up(children)
         while self.winner is None:
             delay = self.delay(time("updated"))
@@ -106,21 +113,21 @@ class _Race:
                 self._try_next(children)
             elif delay == inf and not self.looking and not self.trying:
                 raise self._failed()
-            elif (woken := self._news(delay)) is not self:
-                return woken
+            elif (outcome := self._news(delay)) is not self:
+                return outcome
         return self
 
     def give_up(self) -> None:
-        """Close the stream that nobody will get."""
+        """Close the stream, which the caller will not get."""
         if self.winner is not None:
             self.winner.close()
 
     def delay(self, now: float) -> float:
-        """Return after how many seconds the next attempt is to begin: inf if there is no address for it."""
+        """Return the seconds until the next attempt begins: inf if there is no address for one."""
         return max(self.not_before - now, 0.0) if any(self.left.values()) else inf
 
     def _news(self, seconds: float) -> Any:
-        """Wait until something has happened, at most `seconds`; return the race, or what an explicit resume brings."""
+        """Wait until something has happened, at most `seconds`; return the race, or the value of an explicit resume."""
         with move_on_after(seconds):
             return event.await_(self)
         return self  # the time is up
@@ -136,29 +143,29 @@ class _Race:
 
     def _find(self, domain: Domain) -> None:
         try:
-            found = findaddr(self.host, self.service, ipv4=domain == "ipv4", ipv6=domain == "ipv6", stream=True)
-            self.left[domain].extend(address for address, _ in found)
+            entries = findaddr(self.host, self.service, ipv4=domain == "ipv4", ipv6=domain == "ipv6", stream=True)
+            self.left[domain].extend(address for address, _ in entries)
         except UVError as error:
-            self.unknown[domain] = error.with_traceback(None)  # which refers to us
+            self.unknown[domain] = error.with_traceback(None)  # the traceback refers to this race
         self.looking.discard(domain)
         if self.latest is None:
             self.not_before = time("updated") + RESOLUTION_DELAY if "ipv6" in self.looking else 0.0
         event.emitall(self)
 
     def _try_next(self, children: Scope) -> None:
-        """Begin an attempt, with the other family than the last if that has an address left."""
+        """Begin an attempt, with the other family than the last one's if an address of that family is left."""
         domain: Domain = "ipv6" if self.latest is None else _OTHER[self.latest.type]
         left = self.left[domain] or self.left[_OTHER[domain]]
-        self.latest = found = left.popleft()
+        self.latest = target = left.popleft()
         self.not_before = time("updated") + ATTEMPT_DELAY
         self.trying += 1
-        children.spawn(self._attempt, found, name=f"connect {found}")
+        children.spawn(self._attempt, target, name=f"connect {target}")
 
     def _attempt(self, to: Address) -> None:
         try:
             stream = _connected(to)
         except UVError as error:
-            error.filename = str(to)  # what its text ends with
+            error.filename = str(to)  # the end of its text
             self.failures.append(error.with_traceback(None))
             if self.latest is to:
                 self.not_before = 0.0
@@ -171,7 +178,7 @@ class _Race:
         event.emitall(self)
 
     def _failed(self) -> UVError:
-        """Return what to raise when all is over."""
+        """Return the error to raise when all attempts have failed."""
         if not self.failures:
             literal = self.unknown["ipv4"].name == "EAI_ADDRFAMILY"  # of IPv6, in an unknown zone
             return self.unknown["ipv6" if literal else "ipv4"]
@@ -193,7 +200,7 @@ def _connected(to: Address) -> StreamSocket:
 
 
 def _literal(host: str, service: str) -> Address | None:
-    """Return the address if nothing has to be looked up; then a busy thread pool is no obstacle."""
+    """Return the address if both names are numeric: then the call does not depend on the thread pool."""
     if not service.isdigit():
         return None
     for domain in get_args(Domain):

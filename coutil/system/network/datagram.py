@@ -1,8 +1,8 @@
 """UDP: datagram sockets.
 
-C takes several datagrams at once when many are waiting. They come as one block of heads, each followed by its data.
-Those behind the one that somebody waited for are kept in the handle's stash, where the next receive finds them: as a
-list, the next one last; or as a whole block if the waiter had left.
+C receives several datagrams at once when many are queued. They come as one block of heads, each followed by its data.
+The waiter gets the first one; the others are kept in the handle's stash, where the next receive finds them: as a list
+in reverse order; or as a whole block if the waiter had left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["DatagramSocket"]
 _EAGAIN = lib.UV_EAGAIN
 _ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _try_send, _receive_start = lib.co_udp_try_send, lib.co_udp_receive_start
-SIZE = 65536  # bytes that receive() takes at most unless told otherwise: more than a datagram has
+SIZE = 65536  # bytes, the default of receive(): more than a datagram can have
 _HEADS = {"ipv4": Struct("=IHHI4s12x"), "ipv6": Struct("=IHHI16s")}  # size, cut, and the sender's port, scope and bytes
 _HEAD: int = lib.CO_DATAGRAM_HEAD
 _SWITCHES = {
@@ -38,9 +38,9 @@ _DISTANCES = {
     "ttl": (lib.co_udp_ttl, "uv_udp_set_ttl"),
     "mcastttl": (lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl"),
 }
-Destination = tuple[Any, int, int]  # an address as C wants it: its bytes, port and scope
+Destination = tuple[Any, int, int]  # an address in the form that C takes: its bytes, port and scope
 _PEER: Destination = (NULL, 0, 0)
-Datagram = tuple[bytes, bool, int, int, bytes]  # data, whether the system has cut them, the sender's port, scope, bytes
+Datagram = tuple[bytes, bool, int, int, bytes]  # data, whether they were truncated, the sender's port, scope and bytes
 
 
 class DatagramSocket(IPSocket):
@@ -63,7 +63,7 @@ class DatagramSocket(IPSocket):
         settimeout = Elsewhere("with coutil.scopes.timeout(seconds)")
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         self._unpack = _HEADS[domain].unpack_from
         super().__init__(domain, *(opening or _new(domain)))
         self._connected = opening is not None and self._name("peer") is not None
@@ -71,7 +71,7 @@ class DatagramSocket(IPSocket):
     def bind(self, address: Address, *, reuse: bool = False) -> bool:
         """Bind to a local address of the socket's family; return True.
 
-        reuse: share the address with other sockets that want it, too, as several receivers of one multicast group do.
+        reuse: share the address with other sockets that set this option, as several receivers of a multicast group do.
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound
         already). Source: uv_udp_bind.
         """
@@ -86,7 +86,7 @@ class DatagramSocket(IPSocket):
     def connect(self, address: Address | None = None) -> bool:
         """Send to, and receive from, this peer only; None: any peer again. Returns True; does not suspend.
 
-        With the peer goes a local port, or address, that the system had chosen because `bind` named none.
+        Disconnecting also drops a local port, or address, that the system had chosen because `bind` named none.
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EISCONN (disconnect first), ENOTCONN (not
         connected), ENETUNREACH, … Source: uv_udp_connect.
         """
@@ -100,12 +100,13 @@ class DatagramSocket(IPSocket):
     # -- receiving --------------------------------------------------------------------------------------------------
 
     def receive(self, size: int = SIZE) -> tuple[bytes, Address]:
-        """Wait for a datagram; return it and the address of its sender. What is longer than `size` (> 0) is cut off.
+        """Wait for a datagram; return its first `size` (> 0) bytes, and the address of its sender.
 
-        An explicit resume ends the wait and is returned in place of the datagram, which is not lost. Suspends, unless
-        there is one that came along with an earlier one: up to 15 are taken from the system ahead of their time.
+        The rest of a longer datagram is lost. An explicit resume ends the wait, and its value is returned; no datagram
+        is lost. Suspends, unless one was received together with an earlier one: up to 15 more are taken from the system
+        at once.
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ECONNREFUSED
-        (nobody received what was sent to the connected peer), … Source: recvmmsg(2), uv_udp_recv_start.
+        (the connected peer has refused an earlier datagram), … Source: recvmmsg(2), uv_udp_recv_start.
         """
         if size.__class__ is not int or size <= 0:
             size = checked_size(size)
@@ -114,17 +115,18 @@ class DatagramSocket(IPSocket):
             try:
                 handle.wait(1, _receive_start, "uv_udp_recv_start")
             except Resumed as resumed:
-                return resumed.value  # type: ignore[no-any-return]  # what an explicit resume brought
+                value: tuple[bytes, Address] = resumed.value  # whatever the resumer has passed
+                return value
         data, _, port, scope, binary = self._next()
         return (data if len(data) <= size else data[:size]), Address(self._domain, binary, port, scope)
 
     @waits
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> tuple[int, Address, bool]:
-        """Wait for a datagram and write it into buffer[start:stop]; return its size there, its sender, and whether it
-        was cut to fit.
+        """Wait for a datagram, write it into buffer[start:stop]; return the bytes written, the sender, and whether the
+        datagram was truncated.
 
-        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized meanwhile.
-        Suspends and raises as `receive`; an empty slice is a ValueError.
+        buffer: writable and contiguous (bytearray, memoryview, array, …); it cannot be resized during the call.
+        Suspends and raises as `receive`; also raises ValueError for an empty slice.
         """
         view = writable(buffer, start, stop)
         try:
@@ -139,16 +141,16 @@ class DatagramSocket(IPSocket):
             view.release()
 
     def _next(self) -> Datagram:
-        """Return the next datagram that is here."""
+        """Return the next datagram that has been received."""
         handle = self._handle
         stash = handle.stash
         if stash is None:
             block, at, result = handle.arena, handle.where, handle.result
         elif stash.__class__ is list and get_ident() == handle.thread and not handle.hub.forked:
-            found: Datagram = stash.pop()
+            datagram: Datagram = stash.pop()
             if not stash:
                 handle.stash = None
-            return found
+            return datagram
         else:
             block, at = handle.take_stash(), 0
             result = block if block.__class__ is int else len(block)
@@ -162,17 +164,17 @@ class DatagramSocket(IPSocket):
         return block[begin:behind], cut, port, scope, binary
 
     def _keep(self, block: Any, at: int, end: int) -> None:
-        """Keep what is behind a datagram for the next receives."""
-        found: list[Datagram] = []
+        """Keep the datagrams in block[at:end] for the next receives."""
+        datagrams: list[Datagram] = []
         while at < end:
             size, cut, port, scope, binary = self._unpack(block, at)
             begin = at + _HEAD
             at = begin + size
-            found.append((block[begin:at], cut, port, scope, binary))
-        found.reverse()
+            datagrams.append((block[begin:at], cut, port, scope, binary))
+        datagrams.reverse()
         handle = self._handle
-        handle.stash = found
-        if handle.closed:  # by a signal handler
+        handle.stash = datagrams
+        if handle.closed:  # a signal handler has closed it in between
             handle.stash = None
 
     # -- sending ----------------------------------------------------------------------------------------------------
@@ -180,12 +182,12 @@ class DatagramSocket(IPSocket):
     def send(self, data: Bytes, address: Address | None = None, start: int = 0, stop: int | None = None) -> bool:
         """Send data[start:stop], which may be empty, as one datagram; return True when the system has taken it.
 
-        address: where to; not needed, and not looked at, if the socket is connected.
-        data: bytes or any contiguous buffer; it must not change meanwhile. After an explicit resume it is sent in the
-        background. Suspends unless the system takes it at once.
+        address: the destination; ignored if the socket is connected.
+        data: bytes or any contiguous buffer; it must not change during the call. If an explicit resume ends the wait,
+        the datagram is sent in the background. Suspends unless the system takes it at once.
         Raises TypeError (no address), ValueError (wrong family), `Closed`, `ForeignThread`, `NotYieldable`, or
-        `UVError`: EMSGSIZE, EACCES (a broadcast without the option), ECONNREFUSED (nobody received what was sent to the
-        connected peer before), ECANCELED (closed meanwhile), … Source: uv_udp_try_send, uv_udp_send.
+        `UVError`: EMSGSIZE, EACCES (a broadcast without the option), ECONNREFUSED (the connected peer has refused an
+        earlier datagram), ECANCELED (the socket was closed during the wait), … Source: uv_udp_try_send, uv_udp_send.
         """
         handle = self._handle
         if self._connected:
@@ -205,7 +207,7 @@ class DatagramSocket(IPSocket):
         return self._send_rest(*readable(data, 0, None), (binary, port, scope), sent)
 
     def _destination(self, address: Address | None) -> Destination:
-        """Return where to send, in the rarer cases."""
+        """Return the destination for an argument that is not an `Address` itself. Raises TypeError, ValueError."""
         if not isinstance(address, Address):
             if address is None:
                 raise TypeError(f"address is needed: {self!r} is not connected")
@@ -250,15 +252,15 @@ class DatagramSocket(IPSocket):
     def setoption(self, name: str, value: Any, iface: str | None = None, source: str | None = None) -> bool:
         """Set an option; return True.
 
-        "broadcast": True allows to send to broadcast addresses. "ttl": how many hops (1 to 255) datagrams may go,
-        "mcastttl": how many those to multicast groups may go (1 unless it is set). "mcastloop": whether those are
-        received on this machine, too (True unless it is set). "mcastiface": the address of the interface by which those
-        leave, an IPv6 one with its zone ("fe80::1%eth0"); None leaves the choice to the system.
-        "mcastjoin", "mcastleave": begin or end to receive what is sent to the group `value`, by the interface with the
-        address `iface` (None: the system's choice), from the address `source` only (None: from everybody).
-        Addresses are literals; hops, here, are called limit in IPv6.
-        Raises TypeError, ValueError, `Closed`, or `UVError`: EINVAL (no literal), ENOPROTOOPT (an IPv6 group on an IPv4
-        socket), EADDRNOTAVAIL (not joined), ENODEV (no such interface), EADDRINUSE (joined already), …
+        "broadcast": True allows sending to broadcast addresses. "ttl": the number of hops (1 to 255) that datagrams may
+        travel; "mcastttl": the same for those to multicast groups (default: 1). "mcastloop": whether this machine
+        receives the datagrams that it sends to multicast groups (default: True). "mcastiface": the address of the
+        interface through which those are sent, an IPv6 one with its zone ("fe80::1%eth0"); None: the system's choice.
+        "mcastjoin", "mcastleave": begin or end to receive datagrams to the group `value`, through the interface with
+        the address `iface` (None: the system's choice), from the address `source` only (None: from all).
+        Addresses are literals. IPv6 calls the number of hops the hop limit.
+        Raises TypeError, ValueError, `Closed`, or `UVError`: EINVAL (not a literal address), ENOPROTOOPT (an IPv6 group
+        on an IPv4 socket), EADDRNOTAVAIL (not joined), ENODEV (no such interface), EADDRINUSE (joined already), …
         Source: uv_udp_set_broadcast, _ttl, _multicast_ttl, _multicast_loop, _multicast_interface, _membership and
         _source_membership.
         """
@@ -285,9 +287,9 @@ class DatagramSocket(IPSocket):
 
     def _set_membership(self, join: bool, group: str, iface: str | None, source: str | None) -> None:
         syscall = "uv_udp_set_membership" if source is None else "uv_udp_set_source_membership"
-        where = NULL if iface is None else literal("iface", iface)
-        whose = NULL if source is None else literal("source", source)
-        self._call(lib.co_udp_membership, syscall, join, literal("value", group), where, whose)
+        interface = NULL if iface is None else literal("iface", iface)
+        sender = NULL if source is None else literal("source", source)
+        self._call(lib.co_udp_membership, syscall, join, literal("value", group), interface, sender)
 
 
 def _new(domain: Domain) -> Opening:

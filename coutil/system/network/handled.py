@@ -1,4 +1,4 @@
-"""What holds a handle of the loop: sockets, pipes, terminals."""
+"""The base of the objects that own a handle of the loop: sockets, pipes, terminals."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ...errors import Forked
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
 Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation; returns libuv's code
-Opening = tuple[Opener, str, Hub | None]  # the function of libuv that errors name; the hub, None: the caller's
+Opening = tuple[Opener, str, Hub | None]  # the second: the C function that errors name; the hub, None: the caller's
 
 
 class Handled(Unique):
-    """An object on a handle."""
+    """An object that owns a handle, and closes it."""
 
     __slots__ = ("__weakref__", "_handle")
 
     def __init__(self, title: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
-        """Open the handle; reports call it `title`. hub: None: the caller's. Raises `UVError` naming `syscall`."""
+        """Open the handle, which reports call `title`. hub: None: the caller's. Raises `UVError` naming `syscall`."""
         self._handle = Handle(title, hub)
         self._handle.open(open_, syscall)
 
     def __del__(self) -> None:
-        """Close the handle that nobody refers to any more; safe in any thread."""
+        """Close the handle when the last reference is gone; safe in any thread."""
         handle = getattr(self, "_handle", None)
         if handle is not None:
             handle.abandon()
 
     def __dir__(self) -> list[str]:
-        """What is documented."""
+        """Return the documented names."""
         return documented(self)
 
     def __enter__(self) -> Self:
@@ -48,13 +48,13 @@ class Handled(Unique):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it. In the child of a fork nothing is done: it is the parent's."""
+        """Close it. In the child of a fork do nothing: the handle belongs to the parent."""
         with suppress(Forked):
             self.close()
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called, or the loop is gone."""
+        """Whether `close` was called, or the loop has ended."""
         return self._handle.closed
 
     def close(self) -> bool:
@@ -68,15 +68,15 @@ class Handled(Unique):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays ours. Raises `Closed`. Source: uv_fileno."""
+        """Return the descriptor, which this object still owns. Raises `Closed`. Source: uv_fileno."""
         return self._call(lib.co_fileno, "uv_fileno")
 
     def _call(self, function: Any, syscall: str, *arguments: Any) -> int:
-        """Call C on our handle; raise what its code means."""
+        """Call a C function on the handle; return its code. Raises `UVError` or `Closed` if it is an error."""
         return call(self._handle, function, syscall, *arguments)
 
     def _request(self, what: str, function: Any, syscall: str, *arguments: Any, **options: Any) -> None:
-        """Run a request on our handle to its end."""
+        """Run a request on the handle to its end; return True. Suspends."""
         request(self._handle, what, function, syscall, *arguments, **options)
 
 

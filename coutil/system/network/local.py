@@ -25,14 +25,14 @@ __all__ = [
 
 LocalDomain = Literal["local", "share"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-_PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a listener that has no room: first, last
+_PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a full listener: first, longest
 
 
 class LocalSocket(Socket):
-    """What Unix sockets have in common.
+    """The base of Unix sockets.
 
     An address is a path (str, bytes or os.PathLike), or on Linux an abstract name, which begins with a null character
-    and may hold more of them.
+    and may contain more of them.
     """
 
     __slots__ = ()
@@ -43,7 +43,7 @@ class LocalSocket(Socket):
         return self._domain
 
     def bind(self, address: Path) -> bool:
-        """Bind to a path or an abstract name; return True. A path must not exist; it is removed when we are closed.
+        """Bind to a path or an abstract name; return True. A path must not exist; closing the socket removes it.
 
         Raises TypeError, ValueError (empty, or a path with a null character), `Closed`, or `UVError`: ENAMETOOLONG
         (more than 107 bytes on Linux), EADDRINUSE, EACCES, ENOENT, EINVAL (bound already). Source: bind(2).
@@ -55,26 +55,26 @@ class LocalSocket(Socket):
         return True
 
     def getaddress(self, site: Literal["self", "peer"] | None = "self") -> str:
-        """Return our own address or the peer's, "" if it has none (whoever connects usually has not).
+        """Return the local address, or the peer's; "" if it has none, as usually on the side that has connected.
 
         Raises TypeError, ValueError (bad site), `Closed`, or `UVError`: ENOTCONN. Source: getsockname(2).
         """
         peer = checked_site(site) == "peer"
-        found = self._bytes(peer)
-        if not isinstance(found, bytes):
-            raise self._handle.failed(found, "getpeername" if peer else "getsockname")
-        return os.fsdecode(found)
+        name = self._bytes(peer)
+        if not isinstance(name, bytes):
+            raise self._handle.failed(name, "getpeername" if peer else "getsockname")
+        return os.fsdecode(name)
 
     def setoption(self, name: Literal["permission"], value: Literal["r", "w", "rw"]) -> bool:
         """Set an option; return True.
 
-        "permission": let everybody read ("r"), write ("w") or both ("rw") the path that the socket is bound to.
+        "permission": let all users read ("r"), write ("w") or both ("rw") the path that the socket is bound to.
         Raises TypeError, ValueError, `Closed`, or `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
         """
         given: tuple[tuple[str, object], ...] = (("name", name), ("value", value))
-        for what, word in given:
+        for argument, word in given:
             if not isinstance(word, str):
-                raise TypeError(f"{what} must be a string, not {word!r}")
+                raise TypeError(f"{argument} must be a string, not {word!r}")
         if name != "permission":
             raise ValueError(f'name must be "permission", not {name!r}')
         if value not in ("r", "w", "rw", "wr"):
@@ -83,16 +83,16 @@ class LocalSocket(Socket):
         return True
 
     def _name(self, site: str) -> str | None:
-        found = self._bytes(site == "peer")
-        return os.fsdecode(found) if isinstance(found, bytes) else None
+        name = self._bytes(site == "peer")
+        return os.fsdecode(name) if isinstance(name, bytes) else None
 
     def _bytes(self, peer: bool) -> bytes | int:
         """Return a name, or libuv's code."""
         handle = self._handle
 
-        def fill(into: Any, size: int) -> int:
-            found: int = lib.co_local_name(handle.pointer, handle.slot, peer, into, size)
-            return found
+        def fill(memory: Any, size: int) -> int:
+            code: int = lib.co_local_name(handle.pointer, handle.slot, peer, memory, size)
+            return code
 
         return filled(fill, lib.CO_SUN_PATH + 1)
 
@@ -107,18 +107,18 @@ class LocalStreamSocket(LocalSocket, ByteStream):
     _kind = "stream"
 
     def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         super().__init__(domain, *(opening or _new(domain)))
         if opening is not None:
             self._handle.remember()
 
     @waits
     def connect(self, address: Path) -> bool:
-        """Connect to `address`; return True, or what an explicit resume brings. Suspends.
+        """Connect to `address`; return True, or the value of an explicit resume. Suspends.
 
-        A listener that has no room for another connection is asked again and again.
+        While the queue of the listener is full the call tries again, first after 1 ms, finally every 50 ms.
         Raises TypeError, ValueError, `Closed`, or `UVError`: ENAMETOOLONG, ENOENT, ECONNREFUSED, EACCES, EISCONN,
-        ECANCELED (closed meanwhile), … Source: connect(2).
+        ECANCELED (closed during the wait), … Source: connect(2).
         """
         name, handle = _checked(address, "connect"), self._handle
         what = f"connect to {os.fsdecode(name)!r}"
@@ -146,7 +146,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
     _kind = "passive"
 
     def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         self._listening = False
         super().__init__(domain, *(opening or _new("local")))  # libuv's share handles cannot listen
 
@@ -154,8 +154,8 @@ class LocalPassiveSocket(LocalSocket, Listener):
     def accept(self) -> LocalStreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
-        While the process is out of descriptors or memory, accept goes on waiting, and connections wait in the system's
-        queue; it tries again every 100 ms. What is wrong with one connection is passed over.
+        While the process is out of descriptors or memory, the caller waits, and connections wait in the system's
+        queue; accepting is retried every 100 ms. An error of a single connection is ignored.
         Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
@@ -169,7 +169,7 @@ def _new(domain: LocalDomain) -> Opening:
 
 
 def _checked(address: Path, syscall: str) -> bytes:
-    """Return the bytes of a path or abstract name that a socket can bear."""
+    """Return the bytes of a path or abstract name. Raises TypeError, ValueError, or `UVError`: ENAMETOOLONG."""
     if not isinstance(address, str | bytes | os.PathLike):
         raise TypeError(f"address must be a path (str, bytes or os.PathLike), not {address!r}")
     name = os.fsencode(address)
@@ -184,8 +184,8 @@ def _checked(address: Path, syscall: str) -> bytes:
 
 
 def _named(handle: Handle, code: int, syscall: str, name: bytes) -> Exception:
-    """Return the exception for `code` of a call about the address `name`; it names our own as well, if there is one."""
+    """Return the exception for `code` of a call about the address `name`; it also names the local one, if any."""
     if code == lib.CO_FOREIGN or handle.closed:
         return handle.failed(code, syscall)
-    own = texts(handle.addresses())[0] if syscall == "connect" else None
-    return error(code, syscall, *((os.fsdecode(name),) if own is None else (own, os.fsdecode(name))))
+    local = texts(handle.addresses())[0] if syscall == "connect" else None
+    return error(code, syscall, *((os.fsdecode(name),) if local is None else (local, os.fsdecode(name))))

@@ -1,4 +1,4 @@
-"""Names of hosts and services: from names to addresses, and back. The thread pool looks them up, nothing blocks."""
+"""Names of hosts and services: from names to addresses, and back. The thread pool looks them up."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class FoundAddress(NamedTuple):
 
 
 class Addresses(Sequence[FoundAddress]):
-    """What `findaddr` found, in the order of preference: a sequence of `FoundAddress`.
+    """The result of `findaddr`, in the order of preference: a sequence of `FoundAddress`.
 
-    Beside that it has a pointer, which begins at the first address, and which the sequence does not use. Every use
-    raises `Closed` after `close`.
+    It also has a pointer, which begins at the first address, and which the sequence does not use. After `close` every
+    use raises `Closed`.
     """
 
     __slots__ = ("__weakref__", "_at", "_entries", "_passive")
 
     def __init__(self, entries: list[tuple[bool, Plain]], passive: bool) -> None:
-        """Made by `findaddr`. entries: whether for streams, and the address; at least one. passive: for listening."""
+        """Take at least one entry: whether it is for streams, and the address. passive: they are for listening."""
         self._entries: list[tuple[bool, Plain]] | None = entries
         self._passive = passive
         self._at = 0
@@ -77,16 +77,16 @@ class Addresses(Sequence[FoundAddress]):
     def getaddress(self, into: Address | None = None) -> Address:
         """Return the address at the pointer; written into `into` if that is given.
 
-        Raises TypeError, ValueError (`into` is of the other family), `Closed`.
+        Raises TypeError, ValueError (`into` has the other family), `Closed`.
         """
         plain = self._open()[self._at][1]
-        found = Address(_domain(plain), *plain)
+        address = Address(_domain(plain), *plain)
         if into is None:
-            return found
+            return address
         if not isinstance(into, Address):
             raise TypeError(f"into must be an Address, not {into!r}")
-        if into.type != found.type:
-            raise ValueError(f"into has the wrong domain: {into!r} for an address of {found.type}")
+        if into.type != address.type:
+            raise ValueError(f"into has the wrong domain: {into!r} for an address of {address.type}")
         into.binary, into.port, into.scope = plain
         return into
 
@@ -95,7 +95,7 @@ class Addresses(Sequence[FoundAddress]):
         return _domain(self._open()[self._at][1])
 
     def getsocktype(self) -> SockType:
-        """Return what the address at the pointer is for: "stream" ("passive" for name "*") or "datagram".
+        """Return the use of the address at the pointer: "stream" ("passive" for name "*") or "datagram".
 
         Raises `Closed`.
         """
@@ -139,7 +139,7 @@ class Addresses(Sequence[FoundAddress]):
         return map(self._found, self._open())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of addresses."""
         return len(self._open())
 
     def __enter__(self) -> Self:
@@ -153,7 +153,7 @@ class Addresses(Sequence[FoundAddress]):
         self.close()
 
     def __repr__(self) -> str:
-        """How many, and the one at the pointer."""
+        """The number of addresses, and the one at the pointer."""
         if self._entries is None:
             return "<Addresses closed>"
         return f"<Addresses {self._at + 1} of {len(self._entries)}: {self.getsocktype()} {self.getaddress()}>"
@@ -177,15 +177,16 @@ def findaddr(
 ) -> Addresses:
     """Look up the addresses of a host and service.
 
-    name: of the host, or a literal address; None is this machine (loopback), "*" any address, to listen on. Names in
-    other alphabets are encoded as IDNA. service: its name, or a port (0 to 65535, also as text); None is port 0.
-    ipv4, ipv6: families that are wanted; both: all; none: those that this machine is connected by. mapped: IPv6
-    only, IPv4 addresses are written as such ("::ffff:1.2.3.4"): those too if `ipv4` and `ipv6` are set, else if there
-    are no others. datagram, stream: what for; none: both. numeric: only literals, nothing is looked up.
-    Returns `Addresses`, or what an explicit resume brings. Suspends.
+    name: the name of the host, or a literal address; None: this machine (loopback); "*": any address, to listen on.
+    Names in other alphabets are encoded as IDNA. service: its name, or a port (0 to 65535, also as text); None: port 0.
+    ipv4, ipv6: the families to return; both: all; neither: those for which this machine has an address. mapped: return
+    IPv6 addresses only, with IPv4 addresses mapped into them ("::ffff:1.2.3.4"): always if `ipv4` and `ipv6` are set,
+    otherwise only if there are no IPv6 addresses. datagram, stream: the use; neither: both. numeric: accept only
+    literal addresses, without a look-up.
+    Returns `Addresses`, or the value of an explicit resume. Suspends.
     Raises TypeError, ValueError (a name or service that is empty, has a NUL, is too long, or cannot be encoded; neither
     name nor service; "*" without service; `mapped` with `ipv4` only), `NotYieldable`, or `UVError`: EAI_NONAME,
-    EAI_AGAIN, EAI_SERVICE, … which are `socket.gaierror`, too; EAFNOSUPPORT. Source: uv_getaddrinfo.
+    EAI_AGAIN, EAI_SERVICE, …, which are also `socket.gaierror`; EAFNOSUPPORT. Source: uv_getaddrinfo.
     """
     flags = _flags((mapped, "mapped", AI_V4MAPPED), (numeric, "numeric", AI_NUMERICHOST))
     _flags((ipv4, "ipv4", 0), (ipv6, "ipv6", 0), (datagram, "datagram", 0), (stream, "stream", 0))
@@ -214,7 +215,7 @@ def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes |
 
 
 def _flags(*given: tuple[object, str, int]) -> int:
-    """Return the bits of those that are True. Raises TypeError for what is no bool."""
+    """Return the bits of the values that are True. Raises TypeError for one that is not a bool."""
     for value, name, _ in given:
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be a bool, not {value!r}")
@@ -258,14 +259,15 @@ def nameaddr(
 ) -> tuple[str, str] | str:
     """Look up the names of an address, a port or a host.
 
-    what: an `Address` brings its host's name and its service's; a port (int, 0 to 65535) the service's name, or the
-    number as text; the name of a host its canonical name.
-    local: of hosts of this domain, only the name in it. datagram: the service's name for datagrams, not streams.
-    idn: names in other alphabets are decoded; those of them that have code points which IDNA leaves unassigned only if
-    `unassigned`, and those with ASCII that is no letter, digit or inner hyphen only if not `std3`.
-    Returns names, or what an explicit resume brings. Suspends.
-    Raises TypeError, ValueError (see `findaddr`), `NotYieldable`, or `UVError`: EAI_NONAME (the address has no name), …
-    which are `socket.gaierror`, too. Source: uv_getnameinfo, uv_getaddrinfo.
+    what: for an `Address` return the names of its host and its service; for a port (int, 0 to 65535) the name of the
+    service, or the number as text; for the name of a host its canonical name.
+    local: for a host of the local domain, return only the name within it. datagram: return the name of the service for
+    datagrams, not the one for streams.
+    idn: decode names in other alphabets; a name with code points that IDNA leaves unassigned only if `unassigned`, a
+    name with ASCII characters other than letters, digits and inner hyphens only if not `std3`.
+    Returns names, or the value of an explicit resume. Suspends.
+    Raises TypeError, ValueError (see `findaddr`), `NotYieldable`, or `UVError`: EAI_NONAME (the address has no name),
+    …, which are also `socket.gaierror`. Source: uv_getnameinfo, uv_getaddrinfo.
     """
     options = ((unassigned, "unassigned", 0), (std3, "std3", 0), (idn, "idn", 0))
     chosen = _flags((local, "local", NI_NOFQDN), (datagram, "datagram", NI_DGRAM), *options)
@@ -287,7 +289,7 @@ def nameaddr(
 
 
 def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
-    """Decode the parts of a host name that are encoded, and may be decoded."""
+    """Decode the encoded labels of a host name, if the options allow it."""
     return ".".join(_label_from_idna(label, unassigned, std3) for label in name.split("."))
 
 
@@ -318,10 +320,11 @@ def _find(
         _request(lookup)
     except UVError as error:
         unknown = port if host is None or error.name == "EAI_SERVICE" else host
-        error.filename = unknown.decode() if unknown is not None else None  # what its text ends with
+        error.filename = unknown.decode() if unknown is not None else None  # the end of its text
         raise
     found, canonical = lookup.found()
-    entries = [(one.socktype == SOCK_STREAM, one.plain()) for one in found if one.socktype in (SOCK_STREAM, SOCK_DGRAM)]
+    known = (entry for entry in found if entry.socktype in (SOCK_STREAM, SOCK_DGRAM))
+    entries = [(entry.socktype == SOCK_STREAM, entry.plain()) for entry in known]
     if not entries:
         raise _error(lib.UV_EAFNOSUPPORT, "uv_getaddrinfo", host.decode() if host is not None else None)
     return entries, canonical
@@ -335,5 +338,5 @@ def _name(plain: Plain, flags: int) -> tuple[str, str]:
 
 
 def _request(call: Lookup | Naming) -> None:
-    own = operation()
-    own.request(partial(call.start, own.hub.loop.pointer), str(call), call.syscall, call)
+    current = operation()
+    current.request(partial(call.start, current.hub.loop.pointer), str(call), call.syscall, call)

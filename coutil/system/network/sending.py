@@ -1,8 +1,8 @@
-"""Files sent to streams without coming through this process.
+"""Files sent to streams without a copy through this process.
 
-The system sends from the thread pool, on a duplicate of the stream's descriptor, so that a stream which is closed
-meanwhile keeps its number until the pool is done with it. What a full stream does not take at once is read and sent
-like other data; by the time that this is through there is room again. So nothing waits in the pool for the peer.
+The system call runs in the thread pool, on a duplicate of the stream's descriptor: if the stream is closed in between,
+the duplicate stays open until the pool is done with it. When a stream is full, the next piece is read and sent like
+other data; after that there is room again. So no thread of the pool waits for the peer.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PIECE = 1 << 22  # bytes that the pool sends in one call
 
 
 def send_file(stream: Any, file: File, offset: int, count: int | None) -> int:
-    """See `ByteStream.send_file`."""
+    """Send a file to a stream; see `ByteStream.send_file`."""
     if not isinstance(file, File):
         raise TypeError(f"file must be a File, not {file!r}")
     whole("offset", offset, 0, LARGEST)
     if count is not None:
         whole("count", count, 0, LARGEST)
-    _queue_is_empty(stream._handle)  # raises if it cannot send
+    _queue_is_empty(stream._handle)  # raises if nothing can be sent
     with _duplicate(stream) as output:
         return _ToStream(file, stream, output).move(offset, LARGEST - offset if count is None else count)
 
 
 def _queue_is_empty(handle: Any) -> bool:
-    """Return whether nothing that was sent before waits in libuv; raise why nothing can be sent."""
+    """Return whether libuv has no unsent data of this stream. Raises `UVError` or `Closed` if nothing can be sent."""
     code: int = lib.co_try_write(handle.pointer, handle.slot, b"", 0)
     if code < 0 and code != lib.UV_EAGAIN:
         raise handle.failed(code, "uv_write")
@@ -59,18 +59,18 @@ def _duplicate(stream: Any) -> Iterator[Descriptor]:
 
 
 class _ToStream(Transfer):
-    """To the peer of a stream."""
+    """A transfer to the peer of a stream."""
 
     __slots__ = ("able", "output", "stream")
     CHUNK = 1 << 16
 
     def __init__(self, source: File, stream: Any, output: Descriptor) -> None:
         super().__init__(source, False)
-        blocks = os.get_blocking(output.number())  # others use it, too: the pool would wait for the peer
+        blocks = os.get_blocking(output.number())  # other processes use it, too: the pool would wait for the peer
         self.stream, self.output, self.able = stream, output, not blocks
 
     def by_system(self, offset: int, size: int) -> int:
-        """Nothing, if the stream is full, or if this is no file that the system sends."""
+        """Have the system send a piece; 0 if the stream is full, or if the system cannot send this file."""
         if not _queue_is_empty(self.stream._handle) or not self.able:
             return 0
         output, source = self.output, self.source._descriptor
@@ -93,5 +93,5 @@ class _ToStream(Transfer):
         return call.code
 
     def deliver(self, data: memoryview) -> None:
-        """Through libuv's queue, which waits for the stream."""
+        """Send through libuv's queue, which waits until the stream has room."""
         write_rest(self.stream._handle, "send", *readable(data, 0, None), 0)

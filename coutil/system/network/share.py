@@ -1,4 +1,4 @@
-"""Sockets that travel between processes, and the share sockets through which they do."""
+"""Sockets that are passed between processes, and the share sockets that pass them."""
 
 from __future__ import annotations
 
@@ -22,36 +22,39 @@ __all__ = ["SharePassiveSocket", "ShareStreamSocket", "Sharing", "Travelling", "
 _read_start = lib.co_read_start
 _STREAMS: dict[int, Domain] = {lib.CO_FD_IPV4: "ipv4", lib.CO_FD_IPV6: "ipv6"}
 _DATAGRAMS: dict[int, Domain] = {lib.CO_FD_UDP4: "ipv4", lib.CO_FD_UDP6: "ipv6"}
-_WAITING = 64  # descriptors that came with data, and that nobody has asked for
+_WAITING = 64  # descriptors that were received with data, and that `receive_stream` has not returned
 
 
 class Sharing(ByteStream):
-    """What streams, listeners and datagram sockets travel through, together with data, to another process.
+    """A stream that passes streams, listeners and datagram sockets to another process, together with data.
 
-    What travels is the descriptor: the sender has the socket still, and closes it or not. What a stream has received
-    but not handed out stays where it is; a datagram goes to whoever of both takes it.
+    It passes a descriptor of the socket: the sender still has its own, and may close it. Data that the passed stream
+    has received and not returned stay with the sender; a datagram goes to the process that receives it first.
     """
 
     __slots__ = ()
 
     def receive(self, size: int = SIZE) -> bytes:
-        """As `StreamSocket.receive`. What comes along waits for `receive_stream`: at most 64, older ones are closed."""
+        """Receive data as `StreamSocket.receive`. Sockets that come with them are kept for `receive_stream`.
+
+        At most 64 are kept; older ones are closed.
+        """
         data = super().receive(size)
         self._limit()
         return data
 
     def _piece(self, size: int) -> bytes:
-        found = super()._piece(size)
+        data = super()._piece(size)
         self._limit()
-        return found
+        return data
 
     @waits
     def receive_stream(self, size: int = SIZE) -> tuple[bytes, Travelling | None]:
-        """Wait for data; return them, and the stream, listener or datagram socket that came along, or None.
+        """Wait for data; return them, and the stream, listener or datagram socket that came with them, or None.
 
-        What came before is returned first, with b""; (b"", None) is the end of the stream. A listener begins to accept
-        with `listen`. What comes along that is none of them (a file, a datagram socket that is not of UDP) is closed.
-        An explicit resume ends the wait and is returned as it is. Suspends and raises as `StreamSocket.receive`.
+        Sockets that came earlier are returned first, with b""; (b"", None) is the end of the stream. A listener begins
+        to accept with `listen`. A descriptor of another kind (a file, a datagram socket that is not UDP) is closed. An
+        explicit resume ends the wait, and its value is returned. Suspends and raises as `StreamSocket.receive`.
         Source: uv_read_start, uv_accept.
         """
         size, handle = min(checked_size(size), LARGEST), self._handle
@@ -66,7 +69,7 @@ class Sharing(ByteStream):
         return self._arrived(size), self._taken()
 
     def _taken(self) -> Travelling | None:
-        """Return the next socket that has come; descriptors of other kinds are closed."""
+        """Return the next socket that was received; close descriptors of other kinds."""
         handle = self._handle
         while (fd := lib.co_share_take(handle.pointer, handle.slot, 1)) >= 0:
             taken = adopted(fd, hub=handle.hub)
@@ -75,19 +78,19 @@ class Sharing(ByteStream):
         return None
 
     def _limit(self) -> None:
-        """Close what came long ago."""
+        """Close the oldest descriptors above the limit."""
         handle = self._handle
         while (fd := lib.co_share_take(handle.pointer, handle.slot, _WAITING + 1)) >= 0:
             os.close(fd)
 
     @waits
     def send(self, data: Bytes, start: int = 0, stop: int | None = None, stream: Travelling | None = None) -> bool:
-        """Send data[start:stop], and a `stream`, listener or datagram socket along with the first byte; return True.
+        """Send data[start:stop], with the first byte also `stream`: a stream, listener or datagram socket; return True.
 
-        The receiver gets another descriptor of the same socket; ours may be closed as soon as we have begun to wait.
-        The path that a socket is bound to is not removed any more when we close it.
-        A passive socket travels after `listen`: before that, the system does not tell it from a stream.
-        Without `stream` the same as `StreamSocket.send`. With one it always suspends, and raises also TypeError (not a
+        The receiver gets another descriptor of the same socket; the sender may close its own as soon as the wait has
+        begun. From then on closing it does not remove the path that the socket is bound to.
+        Call `listen` before a passive socket is passed: until then the system cannot distinguish it from a stream.
+        Without `stream` this is `StreamSocket.send`. With `stream` it always suspends, and also raises TypeError (not a
         socket), ValueError (no data; it does not listen), `Closed` or `ForeignThread` for the `stream`, and `UVError`:
         EBADF (it was never bound or connected), EMFILE. Source: uv_write2.
         """
@@ -97,7 +100,7 @@ class Sharing(ByteStream):
             raise TypeError(f"stream must be a stream, passive or datagram socket, not {stream!r}")
         view, at = readable(data, start, stop)
         if not len(view):
-            raise ValueError("data[start:stop] is empty: a stream travels with one byte at least")
+            raise ValueError("data[start:stop] is empty: a stream is passed with at least one byte")
         handle, passed = self._handle, stream._handle
         if passed.closed:
             raise passed.unusable()
@@ -110,22 +113,22 @@ class Sharing(ByteStream):
 
 
 class ShareStreamSocket(Sharing, LocalStreamSocket):
-    """One end of a connection through which sockets travel. See `Sharing`."""
+    """One end of a connection that passes sockets. See `Sharing`."""
 
     __slots__ = ()
 
     def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         super().__init__(domain, opening)
 
 
 class SharePassiveSocket(LocalPassiveSocket):
-    """A socket that listens for connections through which sockets travel."""
+    """A socket that listens for connections that pass sockets."""
 
     __slots__ = ()
 
     def __init__(self, domain: LocalDomain = "share", opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         super().__init__(domain, opening)
 
     @waits
@@ -139,17 +142,19 @@ Travelling = StreamSocket | PassiveSocket | DatagramSocket | LocalStreamSocket |
 
 
 def adopted(fd: int, share: bool = False, hub: Hub | None = None) -> Travelling | None:
-    """Return a socket, or a pipe, that owns the descriptor from now on; None for what is neither, which is closed.
+    """Return a socket, or a pipe, that owns the descriptor from now on.
 
-    share: make a share stream of a Unix socket. hub: whose it is; None: the caller's.
-    Raises `UVError`; the descriptor is closed then, too.
+    Returns None for a descriptor of another kind, and closes it. share: make a share stream of a Unix socket. hub: the
+    hub to which it will belong; None: the caller's.
+    Raises `UVError`; then the descriptor is closed, too.
     """
-    found = lib.co_kind_of(fd)
-    kind, passive = found & ~lib.CO_FD_LISTENS, found != found & ~lib.CO_FD_LISTENS
-    shares = share and found == lib.CO_FD_LOCAL
+    flags = lib.co_kind_of(fd)
+    kind = flags & ~lib.CO_FD_LISTENS
+    passive = kind != flags
+    shares = share and flags == lib.CO_FD_LOCAL
 
     def open_(loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_adopt(loop, slot, generation, fd, found, shares)
+        code: int = lib.co_adopt(loop, slot, generation, fd, flags, shares)
         return code
 
     if kind in _DATAGRAMS:

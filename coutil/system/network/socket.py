@@ -1,4 +1,4 @@
-"""What the sockets have in common, and what those of IP have."""
+"""The base classes of all sockets, and of IP sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["IPSocket", "Socket", "checked_site"]
 
 
 class Socket(Handled):
-    """What all sockets have in common. Made by `system.socket`."""
+    """The base of all sockets. Made by `system.socket`."""
 
     __slots__ = ("_bound", "_domain")
     _kind = "socket"
@@ -28,9 +28,9 @@ class Socket(Handled):
         getpeername = Elsewhere('getaddress("peer")')
 
     def __init__(self, domain: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError` naming `syscall`."""
+        """Open a socket, or take over one that exists. Raises `UVError` naming `syscall`."""
         self._domain = domain
-        self._bound: Any = None  # what `bind` was given: some of its errors come later
+        self._bound: Any = None  # the argument of `bind`: some of its errors come later
         super().__init__(f"{self._kind} {domain}", open_, syscall, hub)
 
     def __repr__(self) -> str:
@@ -44,16 +44,16 @@ class Socket(Handled):
         return f"<{' '.join(filter(None, words))}>"
 
     def _name(self, site: str) -> object:
-        """Return our own or the peer's name, None if there is none."""
+        """Return the local name or the peer's, None if there is none."""
         raise NotImplementedError
 
 
 class IPSocket(Socket):
-    """What all IP sockets have in common."""
+    """The base of all IP sockets."""
 
     __slots__ = ()
-    _family = "uv_tcp"  # what libuv's functions begin with
-    _getname: Any = lib.co_name  # called with loop, slot, whether it is the peer's name, and where to write it
+    _family = "uv_tcp"  # the prefix of libuv's functions
+    _getname: Any = lib.co_name  # called with loop, slot, whether to return the peer's name, and memory for the name
 
     def getdomain(self) -> Domain:
         """Return "ipv4" or "ipv6"."""
@@ -81,18 +81,18 @@ class IPSocket(Socket):
         end = checked_site(site)
         if into is not None:
             self._packed(into, "into")
-        found = self._found(end)
-        if not isinstance(found, Address):
+        address = self._found(end)
+        if not isinstance(address, Address):
             name = "getpeername" if end == "peer" else "getsockname"
-            raise self._handle.failed(found, f"{self._family}_{name}")
+            raise self._handle.failed(address, f"{self._family}_{name}")
         if into is None:
-            return found
-        into.binary, into.port, into.scope = found.binary, found.port, found.scope
+            return address
+        into.binary, into.port, into.scope = address.binary, address.port, address.scope
         return into
 
     def _name(self, site: str) -> Address | None:
-        found = self._found(site)
-        return found if isinstance(found, Address) else None
+        address = self._found(site)
+        return address if isinstance(address, Address) else None
 
     def _found(self, site: str) -> Address | int:
         """Return an address, or libuv's code."""
@@ -110,7 +110,7 @@ class IPSocket(Socket):
 
 
 def checked_site(site: object) -> str:
-    """Return which end of a connection an address is asked of: "self" or "peer"."""
+    """Return the end of a connection whose address is requested: "self" or "peer". Raises TypeError, ValueError."""
     site = "self" if site is None else site
     if not isinstance(site, str):
         raise TypeError(f"site must be a string, not {site!r}")

@@ -16,7 +16,7 @@ from .socket import IPSocket
 
 __all__ = ["PassiveSocket", "StreamSocket"]
 
-LONGEST = 32767  # seconds of silence that Linux can wait for before it probes a peer
+LONGEST = 32767  # seconds, the longest silence that Linux accepts before it probes a peer
 
 
 class StreamSocket(IPSocket, ByteStream):
@@ -32,8 +32,8 @@ class StreamSocket(IPSocket, ByteStream):
         setsockopt = Elsewhere("setoption()")
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
-        self._unsure = False  # whether it is connected: `connect` is at work, or has failed
+        """Open a socket, or take over one that exists. Raises `UVError`."""
+        self._unsure = False  # it may not be connected: `connect` is in progress, or has failed
         super().__init__(domain, *(opening or _new(domain)))
         if opening is not None:
             self._handle.remember()
@@ -43,8 +43,8 @@ class StreamSocket(IPSocket, ByteStream):
         """Connect to `address`; return True. Suspends.
 
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: ECONNREFUSED, ETIMEDOUT, EISCONN, EALREADY,
-        ECANCELED (closed meanwhile), …, which name the address. After an explicit resume the attempt goes on in the
-        background. Source: uv_tcp_connect.
+        ECANCELED (closed during the wait), …, which name the address. After an explicit resume, whose value is
+        returned, the attempt goes on in the background. Source: uv_tcp_connect.
         """
         packed = self._packed(address)
         before, self._unsure = self._unsure, True
@@ -55,14 +55,17 @@ class StreamSocket(IPSocket, ByteStream):
             self._unsure = before if error.name == "EISCONN" else True
             raise
         except BaseException:
-            self._unsure = False  # it goes on in the background, and nobody will know
+            self._unsure = False  # the attempt goes on in the background, and its result is not reported
             raise
         self._unsure = False
         self._handle.remember()
         return True
 
     def _ended(self, code: int) -> bytes:
-        """Tell the end of a connection from there being none: after one was refused Linux brings an end as well."""
+        """Return b"" at the end of a connection; raise ENOTCONN if there was none.
+
+        After a refused connection Linux reports the end of the stream, too.
+        """
         if code == lib.UV_EOF and self._unsure:
             self._unsure = self._name("peer") is None
             code = lib.UV_ENOTCONN if self._unsure else code
@@ -71,7 +74,7 @@ class StreamSocket(IPSocket, ByteStream):
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
 
-        "keepalive": seconds of silence (int, 1 to 32767) before the peer is probed; False or None switches it off.
+        "keepalive": seconds of silence (int, 1 to 32767) before the peer is probed; False or None disables it.
         "nodelay": True sends small packets at once.
         Raises TypeError, ValueError, `Closed`, or `UVError`. Source: uv_tcp_keepalive, uv_tcp_nodelay.
         """
@@ -96,7 +99,7 @@ class PassiveSocket(IPSocket, Listener):
     _kind = "passive"
 
     def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
-        """Open a socket, or take one that exists. Raises `UVError`."""
+        """Open a socket, or take over one that exists. Raises `UVError`."""
         self._listening = False
         super().__init__(domain, *(opening or _new(domain)))
 
@@ -104,8 +107,8 @@ class PassiveSocket(IPSocket, Listener):
     def accept(self) -> StreamSocket:
         """Wait for a connection and return it. Suspends unless one is there already.
 
-        While the process is out of descriptors or memory, accept goes on waiting, and connections wait in the system's
-        queue; it tries again every 100 ms. What is wrong with one connection is passed over.
+        While the process is out of descriptors or memory, the caller waits, and connections wait in the system's
+        queue; accepting is retried every 100 ms. An error of a single connection is ignored.
         Raises `Closed`, ValueError (not listening), `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: EINVAL
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """

@@ -1,1 +1,1 @@
-"""Other programs: started, talked to, waited for."""
+"""Other programs: start, communication, end."""

@@ -1,4 +1,4 @@
-"""Running a program to its end in one call."""
+"""Run a program to its end in one call."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def execute(
     stdout: StandardStream = None,
     stderr: StandardStream = None,
 ) -> tuple[str, int]:
-    """Run a program and wait for its end; return how it ended, or what an explicit resume brings. Suspends.
+    """Run a program and wait for its end; return how it ended, or the value of an explicit resume. Suspends.
 
-    Everything is as in `start` and `Process.wait`. Pipes need an `ExecSpec`, which tells them, and the number of the
-    process, to other coroutines while the caller waits. However the wait ends, the program runs on; `start` is for
-    those who want to kill it.
+    The arguments are those of `start`. Pipes need an `ExecSpec`, from which other coroutines get them, and the number
+    of the process, while the caller waits. If the wait is ended from outside, the program goes on; use `start` to be
+    able to kill it.
     Returns ("exit", status), or the name and the number of a signal. Raises as `start` and `Process.wait` do.
     """
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     spec = spec_of(command, arguments, {"environment": environment, "runpath": runpath, **streams})
     if spec is not command and any(map(is_pipe, spec._streams())):
-        raise ValueError("a pipe needs an ExecSpec, or start(): nobody could use it")
-    program_of(spec)  # raises
-    own = operation()
-    own.released("execute")
-    lucky(own.hub)  # programs that cannot be started leave pipes for the loop to close
-    if own.coroutine.cancelled is not None:
-        own.coroutine.cancelled._refuse_start(own.coroutine, "execute")
+        raise ValueError("a pipe needs an ExecSpec, or start(): no coroutine could use it")
+    program_of(spec)  # checks the values before anything suspends
+    current = operation()
+    current.released("execute")
+    lucky(current.hub)  # programs that cannot be started leave pipes for the loop to close
+    if current.coroutine.cancelled is not None:
+        current.coroutine.cancelled._refuse_start(current.coroutine, "execute")
     return Process(spec).wait()

@@ -1,4 +1,4 @@
-"""Our end of a pipe to a child."""
+"""The parent's end of a pipe to a child."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ __all__ = ["Pipe", "SharePipe"]
 
 
 class Pipe(ByteStream):
-    """A stream to or from a child, or both; it receives, sends and shuts down as sockets do.
+    """A stream to a child, from it, or both; it receives, sends and shuts down as sockets do.
 
-    In one direction it is a true pipe, else a pair of sockets; see `start`. If the input of a child is a true pipe,
-    `shutdown` closes our end when everything has been sent; then `fileno` raises `UVError`: EBADF.
+    A stream in one direction is a true pipe, otherwise a pair of sockets; see `start`. If the input of a child is a
+    true pipe, `shutdown` closes this end when everything has been sent; then `fileno` raises `UVError`: EBADF.
     """
 
     __slots__ = ("_title",)
     _shares = False
 
     def __init__(self, title: str) -> None:
-        """Open our end, which is connected when the child is started. Raises `UVError`."""
+        """Open this end; starting the child connects it. Raises `UVError`."""
         self._title = title
         shares = self._shares
         super().__init__(f"pipe {title}", lambda *place: lib.co_child_pipe(*place, shares), "uv_pipe_init")
 
     def __repr__(self) -> str:
-        """Which stream of the child it is, and who waits."""
+        """The stream of the child, and the waiting coroutine."""
         waiter = self._handle.waiter
         state = " closed" if self._handle.closed else f" awaited by {waiter.name}" if waiter is not None else ""
         return f"<{type(self).__name__} {self._title}{state}>"
 
 
 class SharePipe(Sharing, Pipe):
-    """A pipe through which sockets travel to the child, or from it, together with data.
+    """A pipe that passes sockets to the child, or from it, together with data.
 
     A child that uses coutil has the other end as `system.stdin`, `stdout` or `stderr`, a `ShareStreamSocket`.
     """

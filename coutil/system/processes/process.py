@@ -28,14 +28,14 @@ __all__ = ["Process", "spec_of", "start"]
 
 
 class _Exit(Awaited, Entry):
-    """The end of a child. The hub keeps it until then, so that the child is reaped although nobody refers to it."""
+    """The end of a child. The hub keeps it until then, so the child is reaped even if its `Process` is collected."""
 
     __slots__ = ("number", "pid", "status", "title")
 
     def __init__(self, hub: Hub, program: Program) -> None:
         """Start the child. Raises `UVError`."""
         super().__init__(hub)
-        self.status: int | None = None  # not ended; negative if nobody knows
+        self.status: int | None = None  # None: it runs; negative: other code has reaped it, the status is unknown
         self.number = 0  # of the signal that ended it
         packed, keep = pack(program)
         self.slot = hub.take(self)
@@ -55,7 +55,7 @@ class _Exit(Awaited, Entry):
         self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
 
     def __str__(self) -> str:
-        """What a coroutine waits for."""
+        """The event that a coroutine waits for."""
         return f"end of {self.title}"
 
     def check(self) -> None:
@@ -67,22 +67,22 @@ class _Exit(Awaited, Entry):
         if operation().hub is not self.hub:
             raise foreign(self.title, self.hub.home.thread)
 
-    def wait(self, own: Operation, what: object) -> None:
+    def wait(self, operation: Operation, what: object) -> None:
         """Wait for the end."""
         try:
             self.hub.loop.want[self.slot] = 1
-            super().wait(own, what)
+            super().wait(operation, what)
         except BaseException:
             self.left()
             raise
 
     def left(self) -> None:
-        """Nobody waits, so the loop need not go on for us."""
+        """Let the loop end: no coroutine waits for this child."""
         if not self.operations:
             self.hub.loop.want[self.slot] = -1
 
     def deliver(self, generation: int, result: int, where: int) -> bool:
-        """Take the status and tell those who wait; or give the slot back, when libuv has closed its part."""
+        """Store the status and resume the waiters; or give the slot back, when libuv has closed the handle."""
         if generation != self.generation:
             return False
         if result == lib.CO_CLOSED:
@@ -95,13 +95,13 @@ class _Exit(Awaited, Entry):
         try:
             del self.hub.records[0]
             self.fire()
-        except BaseException:  # raised by a signal handler: the others in the next turn
+        except BaseException:  # raised by a signal handler: the other waiters are resumed in the next turn
             self.hub.ready.append(self)
             raise
         return True
 
     def fire(self) -> None:
-        """Resume all who wait."""
+        """Resume all waiters."""
         while self.operations:
             release(self.wake_first())
 
@@ -110,14 +110,14 @@ class _Exit(Awaited, Entry):
         status = self.status
         assert status is not None
         if status < 0:
-            raise ECHILD(errno.ECHILD, f"somebody else has taken the status of {self.title}")
+            raise ECHILD(errno.ECHILD, f"other code has taken the status of {self.title}")
         return (signal_word(self.number), self.number) if self.number else ("exit", status)
 
 
 class Process(Unique):
-    """A program that was started by `start`, and perhaps has ended since.
+    """A program that was started by `start`, and may have ended since.
 
-    A process that nobody refers to runs on, and is no zombie when it has ended. As a context manager it closes its
+    When this object is collected the program goes on, and is reaped when it ends. As a context manager it closes its
     pipes at the end of the block and waits for the program's end; if the block fails, it kills the program (SIGKILL),
     and does not wait.
     """
@@ -131,37 +131,38 @@ class Process(Unique):
         self._pipes = pipes
         spec.pid = self.pid
         spec.stdin, spec.stdout, spec.stderr = (
-            made or given for made, given in zip(pipes, spec._streams(), strict=True)
+            pipe or given for pipe, given in zip(pipes, spec._streams(), strict=True)
         )
 
     @property
     def pid(self) -> int:
-        """The number of the process; after its end it may be that of another one."""
+        """The number of the process; after its end another process may have it."""
         return self._exit.pid
 
     @property
     def stdin(self) -> Pipe | None:
-        """Our end of the pipe to the standard input, a `SharePipe` if "s" was asked for; None if that is no pipe."""
+        """The parent's end of the pipe to the standard input, a `SharePipe` if `start` got an "s"; None: no pipe."""
         return self._pipes[0]
 
     @property
     def stdout(self) -> Pipe | None:
-        """Our end of the pipe from the standard output; None if that is no pipe."""
+        """The parent's end of the pipe from the standard output; None if that is not a pipe."""
         return self._pipes[1]
 
     @property
     def stderr(self) -> Pipe | None:
-        """Our end of the pipe from the standard error; None if that is no pipe, or comes by `stdout`, too."""
+        """The parent's end of the pipe from the standard error; None if that is not a pipe, or is `stdout`."""
         return self._pipes[2]
 
     @waits
     def wait(self, *, timeout: float | None = None) -> tuple[str, int]:
-        """Wait until the program ends; return how, or what an explicit resume brings. Suspends unless it has ended.
+        """Wait until the program ends; return how it ended. Suspends unless it has ended.
 
-        How: ("exit", status), or the name and the number of the signal that killed it: ("kill", 9); a signal
-        without a name is called "signal". Any number of coroutines may wait.
+        Returns ("exit", status), or the name and the number of the signal that killed it: ("kill", 9); a signal
+        without a name is called "signal". An explicit resume ends the wait, and its value is returned. Any number of
+        coroutines may wait.
         timeout: seconds to wait at most. Raises TypeError, ValueError, `Timeout`, `ForeignThread`, `Forked`, `Closed`
-        (the event loop has ended), `NotYieldable`, or `UVError`: ECHILD (somebody else has waited for the process, or
+        (the event loop has ended), `NotYieldable`, or `UVError`: ECHILD (other code has waited for the process, or
         SIGCHLD is ignored).
         """
         if timeout is not None:
@@ -170,10 +171,10 @@ class Process(Unique):
         exit_ = self._exit
         if exit_.status is None:
             exit_.check()
-            own = operation()
-            own.released(str(exit_))
+            current = operation()
+            current.released(str(exit_))
         if exit_.status is None:
-            exit_.wait(own, exit_)
+            exit_.wait(current, exit_)
         return exit_.outcome()
 
     def kill(self, signal: str | int = "terminate") -> bool:
@@ -195,14 +196,14 @@ class Process(Unique):
 
     @property
     def closed(self) -> bool:
-        """Whether none of our ends of the pipes is open; also true if there are no pipes."""
-        return all(one is None or one.closed for one in self._pipes)
+        """Whether all the parent's ends of the pipes are closed; also true if there are no pipes."""
+        return all(pipe is None or pipe.closed for pipe in self._pipes)
 
     def close(self) -> bool:
-        """Close our ends of the pipes and return True. The program goes on. Raises `ForeignThread`."""
-        for one in self._pipes:
-            if one is not None:
-                one.close()
+        """Close the parent's ends of the pipes and return True. The program goes on. Raises `ForeignThread`."""
+        for pipe in self._pipes:
+            if pipe is not None:
+                pipe.close()
         return True
 
     def __enter__(self) -> Self:
@@ -212,7 +213,7 @@ class Process(Unique):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the pipes, and wait; or kill. See the class. In the child of a fork nothing is done."""
+        """Close the pipes, and wait; or kill: see the class. In the child of a fork do nothing."""
         with suppress(Forked):
             if raised is not None:
                 with suppress(ProcessLookupError, Closed):
@@ -229,15 +230,15 @@ class Process(Unique):
 
 
 def spec_of(command: Path | ExecSpec, arguments: tuple[Path, ...], options: dict[str, Any]) -> ExecSpec:
-    """Return what `command` and the rest say, as one `ExecSpec`. Raises TypeError."""
+    """Return `command` if it is an `ExecSpec`, else one that is made of all the arguments. Raises TypeError."""
     if not isinstance(command, ExecSpec):
         return ExecSpec(command, arguments, **options)
     if arguments or any(value is not None for value in options.values()):
-        raise TypeError("an ExecSpec says everything: neither arguments nor options can be given as well")
+        raise TypeError("an ExecSpec is complete: neither arguments nor options may follow it")
     return command
 
 
-def start(  # noqa: PLR0913  # so much can be said about a program
+def start(  # noqa: PLR0913  # one keyword for each property of a program
     command: Path | ExecSpec,
     *arguments: Path,
     environment: Any = None,
@@ -251,21 +252,22 @@ def start(  # noqa: PLR0913  # so much can be said about a program
 ) -> Process:
     """Start a program and return its `Process`. Does not suspend; the thread stops until the program has been loaded.
 
-    command, arguments: strings, bytes or paths; there is no shell; without "/" the command is looked for in PATH (of
-    `environment`, if that is given). Or an `ExecSpec` in place of everything.
-    environment: a mapping or a `PackedEnv`; the program has these variables only. None: ours.
-    runpath: the directory to start in. detached: start a new session. user, group: their numbers, to change to.
-    stdin, stdout, stderr: None: ours. False: the null device. Something with fileno(): a file, or a socket, which
-    blocks from then on, as programs expect (streams of this OS thread can still be used; those of other libraries would
-    stop their thread). A string: a new pipe, an attribute of the process: "r" we can receive from it, "w" we can send
-    to it, "rw" both; an "s" beside them makes it a `SharePipe`, through which sockets travel, too. stderr="stdout": the
-    error output goes wherever the output goes, into one pipe if that is one.
-    "r" and "w" make true pipes: after `shutdown` of the program's input our end is closed, and has no descriptor. "rw"
-    and "s" make pairs of sockets, which a program cannot open again as /dev/stdin, and bash takes for a remote login.
-    The program has no other descriptors of ours; `coutil.uv.spawn` gives it more. It ignores the signals that this
-    process ignores, except SIGPIPE and SIGXFSZ, and blocks those that the calling OS thread blocks, as with
-    `subprocess`. (Where libuv starts the programs, it ignores and blocks none: before Linux 5.4, in sandboxes without
-    pidfds, and on other systems.)
+    command, arguments: strings, bytes or paths; they are not passed through a shell. A command without "/" is searched
+    in PATH (of `environment`, if that is given). command: may also be an `ExecSpec`, in place of all other arguments.
+    environment: a mapping or a `PackedEnv`; the program has these variables only. None: those of this process.
+    runpath: the directory to start in. detached: start a new session. user, group: the numbers to change to.
+    stdin, stdout, stderr: None: the stream of this process. False: the null device. An object with fileno(): a file, or
+    a socket, which is set to blocking mode, as programs expect (streams of this OS thread can still be used; those of
+    other libraries would block their thread). A string: a new pipe; its other end is an attribute of the process. "r":
+    the caller receives from it; "w": sends to it; "rw": both; an additional "s" makes it a `SharePipe`, which also
+    passes sockets. stderr="stdout": the error output goes to the same file or pipe as the output.
+    "r" and "w" make true pipes: `shutdown` of the program's input closes the caller's end, which then has no
+    descriptor. "rw" and "s" make pairs of sockets: a program cannot open them again as /dev/stdin, and bash treats one
+    as a remote login.
+    The program inherits no other descriptors; `coutil.uv.spawn` can pass more. It ignores the signals that this process
+    ignores, except SIGPIPE and SIGXFSZ, and blocks those that the calling OS thread blocks, as with `subprocess`.
+    (Where libuv starts the programs, it ignores and blocks none: before Linux 5.4, in sandboxes without pidfds, and on
+    other systems.)
     Raises TypeError, ValueError (a NUL, a bad name of a variable, …), or `UVError`: ENOENT (no such program, or no
     `runpath`), EACCES, E2BIG, EPERM, EMFILE, … Source: uv_spawn.
     """

@@ -1,4 +1,4 @@
-"""What a child shall be: checked, and turned into what C takes."""
+"""The specification of a child: checks, and conversion to the form that C takes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .pipe import Pipe, SharePipe
 __all__ = ["ExecSpec", "HasFileno", "StandardStream", "is_pipe", "opened", "program_of"]
 
 STREAMS = ("stdin", "stdout", "stderr")
-_SAME = "stdout"  # what `stderr` may be: where the standard output goes
+_SAME = "stdout"  # a value of `stderr`: the same stream as the standard output
 _HIGHEST = 2**32 - 2  # user and group; the number above means "no change"
 
 
 class HasFileno(Protocol):
-    """A file, a socket, …"""
+    """An object that has a descriptor: a file, a socket, …"""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -30,14 +30,15 @@ StandardStream = HasFileno | str | bool | None
 
 @dataclass(slots=True, weakref_slot=True)
 class ExecSpec:
-    """A program to start, with everything that may be said about it: the arguments of `start`, by the same names.
+    """A program to start, with all its properties: the arguments of `start`, with the same names.
 
-    execfile: what `start` calls `command`. arguments: a sequence of strings, bytes or paths, without the program's own
-    name. environment: a mapping or a `PackedEnv`; None: ours. runpath: the directory to start in; None: ours.
-    stdin, stdout, stderr: None, False, something with fileno(), or "r", "w", "rw", each with an "s" or not; `stderr`
-    also "stdout". detached: whether it starts a new session. user, group: numbers; None: ours.
-    pid: the number of the process; is set when the program has started, and so are `stdin`, `stdout` and `stderr` where
-    they asked for a pipe, to our end of it. What is wrong with a value is told by `start` and `execute`.
+    execfile: the argument `command` of `start`. arguments: a sequence of strings, bytes or paths, without the name of
+    the program. environment: a mapping or a `PackedEnv`; None: that of this process. runpath: the directory to start
+    in; None: the current one. stdin, stdout, stderr: None, False, an object with fileno(), or "r", "w", "rw", each with
+    or without "s"; `stderr` also "stdout". detached: whether it starts a new session. user, group: numbers; None: those
+    of this process.
+    pid: the number of the process. The start of the program sets it; where `stdin`, `stdout` or `stderr` ask for a
+    pipe, it sets them to the parent's end. `start` and `execute` check the values.
     """
 
     execfile: Path
@@ -58,7 +59,7 @@ class ExecSpec:
 
 
 def program_of(spec: ExecSpec) -> Program:
-    """Return the program in plain values, whose pipes are still to be opened. Raises TypeError, ValueError."""
+    """Return the program in plain values; its pipes are not open yet. Raises TypeError, ValueError."""
     if isinstance(spec.arguments, str | bytes) or not isinstance(spec.arguments, Sequence):
         raise TypeError(f"arguments must be a sequence of strings, not {spec.arguments!r}")
     command = encoded("command", spec.execfile)
@@ -69,7 +70,7 @@ def program_of(spec: ExecSpec) -> Program:
     streams = spec._streams()
     stdio = [_stdio(number, value) for number, value in enumerate(streams)]
     return Program(
-        arguments=[command, *(encoded("argument", one) for one in spec.arguments)],
+        arguments=[command, *(encoded("argument", argument) for argument in spec.arguments)],
         environment=None if spec.environment is None else packed_lines(spec.environment),
         directory=None if spec.runpath is None else encoded("runpath", spec.runpath),
         stdio=stdio,
@@ -80,7 +81,7 @@ def program_of(spec: ExecSpec) -> Program:
 
 
 def is_pipe(stream: Any) -> bool:
-    """Return whether what was said about a standard stream asks for a pipe."""
+    """Return whether the value for a standard stream asks for a pipe."""
     return isinstance(stream, str) and stream != _SAME
 
 
@@ -105,15 +106,11 @@ def _stdio(number: int, value: Any) -> Stdio:
             return SAME
         if not set(value) <= set("rws") or not set(value) & set("rw"):
             also = ', or "stdout"' * (name == "stderr")
-            raise ValueError(
-                f'{name} must be made of "r", "w", and "s" beside them{also}, if it is a string, not {value!r}'
-            )
+            raise ValueError(f'{name} must consist of "r", "w" and an additional "s"{also}, not {value!r}')
         return pipe(0, "w" in value, "r" in value)
     fileno = getattr(value, "fileno", None)
     if not callable(fileno):
-        raise TypeError(
-            f'{name} must be None, False, made of "r", "w" and "s", or have a method fileno(), not {value!r}'
-        )
+        raise TypeError(f'{name} must be None, False, a string of "r", "w", "s", or have fileno(), not {value!r}')
     fd = fileno()
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"fileno() of {name} must return an int, not {fd!r}")
@@ -124,18 +121,18 @@ def _stdio(number: int, value: Any) -> Stdio:
 
 @contextmanager
 def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, list[Pipe | None]]]:
-    """Open the pipes that `streams` ask for by a string; close them again if the block fails. Raises OSError."""
+    """Open the pipes that `streams` ask for; close them again if the block fails. Raises OSError."""
     pipes: list[Pipe | None] = [None, None, None]
     stdio = list(program.stdio)
     try:
         for number, value in enumerate(streams):
             if is_pipe(value):
                 kind = SharePipe if "s" in value else Pipe
-                made = pipes[number] = kind(STREAMS[number])
-                stdio[number] = stdio[number]._replace(slot=made._handle.slot)
+                pipe = pipes[number] = kind(STREAMS[number])
+                stdio[number] = stdio[number]._replace(slot=pipe._handle.slot)
         yield program._replace(stdio=stdio), pipes
     except BaseException:
-        for one in pipes:
-            if one is not None:
-                one.close()
+        for opened_pipe in pipes:
+            if opened_pipe is not None:
+                opened_pipe.close()
         raise
