@@ -1,4 +1,4 @@
-"""Pipes: Unix sockets and pipes, and handles that travel through them between processes."""
+"""Pipe handles: Unix sockets and pipes, and the transfer of handles between processes through them."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _MODES = {"r": (True, False), "w": (False, True), "rw": (True, True), "wr": (Tru
 
 
 class Pipe(Stream):
-    """A Unix socket, or a pipe. Handlers: those of `Stream`.
+    """A Unix socket or a pipe. Handlers: those of `Stream`.
 
-    A name is a path, or on Linux an abstract name: bytes or str that begin with a null character. Names are never cut
-    short. A path that `bind` made is removed when the handle is closed.
+    A name is a path, or on Linux an abstract name: bytes or str that begin with a null character. Names are never
+    truncated. The close of the handle removes a path that `bind` made.
     """
 
     _kind = "pipe"
-    _makers: ClassVar[dict[str, Callable[[Loop], Handle]]] = {"tcp": TCP}  # of what `accept_pending` returns
+    _makers: ClassVar[dict[str, Callable[[Loop], Handle]]] = {"tcp": TCP}  # for `accept_pending`
 
     def __init__(self, loop: Loop | None = None, ipc: bool = False) -> None:
-        """Make a pipe handle of `loop`; see `Timer`. ipc: handles travel through it. Source: uv_pipe_init."""
+        """Make a pipe handle of `loop`; see `Timer`. ipc: handles can be sent through it. Source: uv_pipe_init."""
         share = bool(ipc)
         super().__init__(
             loop, lambda pointer, slot, gen: lib.co_raw_pipe_new(pointer, slot, gen, share), "uv_pipe_init"
         )
 
     def open(self, file: Any) -> None:
-        """Use a pipe or a Unix socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
+        """Take ownership of a pipe or a Unix socket. file: a descriptor, or an object with `fileno`.
 
-        It no longer blocks, for all processes that share its open file description: `print` to such a pipe, or a child
-        that has it, may find no room. Nothing else may use, or close, the descriptor. A socket object is detached. A
-        file object is flushed and closed, and the handle has a duplicate of its descriptor; what the object has read
-        ahead is lost. An object that does not close its descriptor, such as `sys.stdin`, stays as it is. If this
-        raises, the object is the caller's still.
-        Raises TypeError, ValueError, `Closed`, what flushing raises, and `UVError`: EBADF, EEXIST (a handle owns it, or
-        polls it), EBUSY (this handle is open), EINVAL (a file of a disk). Source: uv_pipe_open.
+        The descriptor becomes non-blocking for all processes that share its open file description: `print` to such a
+        pipe, or a child that has inherited it, may get EAGAIN. Nothing else may use or close the descriptor. A socket
+        object is detached. A file object is flushed and closed, and the handle gets a duplicate of its descriptor; data
+        in the object's read buffer are lost. An object that does not close its descriptor, such as `sys.stdin`, is left
+        as it is. If this raises, the caller keeps the object.
+        Raises TypeError, ValueError, `Closed`, the errors of flushing, and `UVError`: EBADF, EEXIST (a handle owns or
+        polls it), EBUSY (this handle is open), EINVAL (a regular file). Source: uv_pipe_open.
         """
 
         def take(number: int) -> None:
@@ -58,10 +58,11 @@ class Pipe(Stream):
         hand_over(file, descriptor(file), "uv_pipe_open", take)
 
     def bind(self, name: Path, no_truncate: bool = True) -> None:
-        """Bind to a path that does not exist, or to an abstract name; "": Linux chooses one.
+        """Bind to a path that does not exist yet, or to an abstract name; "": Linux chooses an abstract name.
 
-        no_truncate: always so. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE, EACCES (also if the
-        folder does not exist), EINVAL (bound already), ENAMETOOLONG. Source: uv_pipe_bind, uv_pipe_bind2.
+        no_truncate: ignored, names are never truncated. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE,
+        EACCES (also if the folder does not exist), EINVAL (bound already), ENAMETOOLONG.
+        Source: uv_pipe_bind, uv_pipe_bind2.
         """
         found = _checked(name, "uv_pipe_bind")
         own = self._own
@@ -71,10 +72,11 @@ class Pipe(Stream):
 
     @waits
     def connect(self, name: Path, no_truncate: bool = True) -> Any:
-        """Connect to a name; return True. Suspends.
+        """Connect to a name; return True. Suspends. no_truncate: ignored.
 
-        Raises TypeError, ValueError, `Closed`, `UVError`: ENOENT, ECONNREFUSED, EAGAIN (the listener has no room),
-        EINVAL (""), EISCONN, ENAMETOOLONG, ECANCELED (closed meanwhile), … Source: uv_pipe_connect, uv_pipe_connect2.
+        Raises TypeError, ValueError, `Closed`, `UVError`: ENOENT, ECONNREFUSED, EAGAIN (the listener's queue is full),
+        EINVAL (""), EISCONN, ENAMETOOLONG, ECANCELED (the handle was closed), … Source: uv_pipe_connect,
+        uv_pipe_connect2.
         """
         found = _checked(name, "uv_pipe_connect")
         if not found:
@@ -94,14 +96,14 @@ class Pipe(Stream):
         return error(code, syscall, os.fsdecode(name))
 
     def getsockname(self) -> str | bytes:
-        """Return the name that the handle is bound to, "" if it has none; an abstract one as bytes.
+        """Return the name that the handle is bound to: a path, an abstract name as bytes, or "" for no name.
 
         Raises `Closed`, `UVError`: EBADF (not open). Source: uv_pipe_getsockname.
         """
         return self._name(False, "uv_pipe_getsockname")
 
     def getpeername(self) -> str | bytes:
-        """Return the peer's name; see `getsockname`. Raises `UVError` ENOTCONN, too. Source: uv_pipe_getpeername."""
+        """Return the peer's name; see `getsockname`. Also raises `UVError`: ENOTCONN. Source: uv_pipe_getpeername."""
         return self._name(True, "uv_pipe_getpeername")
 
     def _name(self, peer: bool, syscall: str) -> str | bytes:
@@ -117,7 +119,7 @@ class Pipe(Stream):
         return found if found.startswith(b"\0") else os.fsdecode(found)
 
     def chmod(self, mode: str) -> None:
-        """Let everybody read ("r"), write ("w") or both ("rw") what the handle is bound to. Blocks for a moment.
+        """Let all users read ("r"), write ("w") or both ("rw") the path of the handle. Blocks for a moment.
 
         Raises TypeError, ValueError, `Closed`, `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
         """
@@ -128,16 +130,16 @@ class Pipe(Stream):
         self._c(lib.co_local_permit, "uv_pipe_chmod", *_MODES[mode])
 
     def pending_instances(self, count: int) -> None:
-        """Nothing, but on Windows. Source: uv_pipe_pending_instances."""
+        """Do nothing: this is an option of Windows. Source: uv_pipe_pending_instances."""
         self._own.usable()
 
-    # -- handles that travel ------------------------------------------------------------------------------------------
+    # -- handles that are sent ----------------------------------------------------------------------------------------
 
     @waits
     def write2(self, data: Data, send_handle: Handle) -> Any:
-        """Write `data`, at least one byte, and send a handle along; return True. Suspends.
+        """Write `data`, at least one byte, and send a handle with them; return True. Suspends.
 
-        send_handle: a TCP, pipe or UDP handle of the same loop. The receiver gets another descriptor of what it is on.
+        send_handle: a TCP, pipe or UDP handle of the same loop. The receiver gets a duplicate of its descriptor.
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not an ipc pipe), EBADF (send_handle is not open),
         EPIPE, … Source: uv_write2.
         """
@@ -147,9 +149,9 @@ class Pipe(Stream):
         return True
 
     def try_write2(self, data: Data, send_handle: Handle) -> int:
-        """As `write2`, as far as the system takes the data at once; return how many bytes: 0 if none.
+        """As `write2`, but only the data that the system takes at once; return the number of bytes.
 
-        The handle has been sent unless that is 0. Source: uv_try_write2.
+        The handle has been sent unless the result is 0. Never suspends. Raises as `write2`. Source: uv_try_write2.
         """
         view, at = self._sendable(data, send_handle)
         own = self._own
@@ -166,17 +168,17 @@ class Pipe(Stream):
             raise TypeError(f"send_handle must be a TCP, pipe or UDP handle, not {other!r}")
         view, at = readable(joined(data), 0, None)
         if not len(view):
-            raise ValueError("data must not be empty: a handle travels with one byte at least")
+            raise ValueError("data must not be empty: a handle is sent with at least one byte")
         return view, at
 
     @property
     def pending_count(self) -> int:
-        """How many handles have come, and wait to be accepted. Source: uv_pipe_pending_count."""
+        """The number of handles that were received and not accepted yet. Source: uv_pipe_pending_count."""
         return self._pending()[0]
 
     @property
     def pending_type(self) -> str | None:
-        """What the next one is: "tcp", "pipe" or "udp"; None if there is none. Source: uv_pipe_pending_type."""
+        """The type of the next one: "tcp", "pipe" or "udp"; None: there is none. Source: uv_pipe_pending_type."""
         return self._pending()[1]
 
     def _pending(self) -> tuple[int, str | None]:
@@ -185,9 +187,9 @@ class Pipe(Stream):
         return count, _KINDS.get(found[0]) if count else None
 
     def accept_pending(self) -> Handle:
-        """Return a new handle for the next one that has come.
+        """Return a new handle for the next one that was received. Never suspends.
 
-        Raises `Closed`, `UVError`: EAGAIN (none has come), EINVAL (of another type). Source: uv_accept.
+        Raises `Closed`, `UVError`: EAGAIN (none was received), EINVAL (of another type). Source: uv_accept.
         """
         count, found = self._pending()
         maker = self._makers.get(found or "")
@@ -209,7 +211,7 @@ def _checked(name: Path, syscall: str) -> bytes:
     found = os.fsencode(name)
     abstract = found.startswith(b"\0")
     if b"\0" in found and not abstract:
-        raise ValueError(f"name has a null character inside a path: {name!r}")
+        raise ValueError(f"name must be a path without null characters, not {name!r}")
     if len(found) > lib.CO_SUN_PATH + abstract:
         raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(found))
     return found
@@ -221,7 +223,7 @@ def new_pipe(loop: Loop | None = None, ipc: bool = False) -> Pipe:
 
 
 def pipe(read_flags: int = 0, write_flags: int = 0) -> tuple[int, int]:
-    """Return the descriptors of a new pipe, for reading and for writing; they are the caller's.
+    """Return the descriptors of a new pipe, for reading and for writing. The caller owns them.
 
     read_flags, write_flags: `NONBLOCK_PIPE`, or 0. Raises TypeError, ValueError, `UVError`: EMFILE. Source: uv_pipe.
     """

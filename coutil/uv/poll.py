@@ -1,4 +1,4 @@
-"""Polling descriptors that belong to somebody else."""
+"""Polling of descriptors that other code owns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _ALL = sum(_BITS.values())
 
 
 class Poll(Handle):
-    """Tells when a descriptor can be read or written. Handler: `onpoll(poll, err, events)`.
+    """A handle that reports when a descriptor is ready. Handler: `onpoll(poll, err, events)`.
 
-    Events are letters: "r", "w", "d" (the peer has closed its half) and "p" (urgent data). A handler that leaves what
-    it was told of as it was is called in every turn. err: EBADF, … if the descriptor cannot be polled any more, or
-    was another file's at the start; that is stopped then, and events is "".
-    The descriptor stays its owner's, who closes it when the handle is stopped or closed, not before.
+    Events are letters: "r" (readable), "w" (writable), "d" (the peer has closed its half) and "p" (urgent data).
+    Polling is level-triggered: while the descriptor stays ready, the handler is called in every turn. err: EBADF, … if
+    the descriptor can no longer be polled, or belonged to another file at the start; the handle is stopped then, and
+    events is "".
+    The owner of the descriptor closes it after the handle was stopped or closed, not before.
     """
 
     _kind = "poll"
@@ -32,13 +33,13 @@ class Poll(Handle):
     def __init__(self, loop: Loop | None, fd: Any) -> None:
         """Make a handle of `loop`; see `Timer`.
 
-        fd: a descriptor, or an object with `fileno`, which is kept as long as the handle is; it does not block from now
-        on. A handle may rest while another one polls the same descriptor.
-        Raises TypeError, ValueError (negative), and `UVError`: EBADF, EPERM (a file, for which there is nothing to wait
-        for), EEXIST (another handle of the loop is polling it, or reading from it). Source: uv_poll_init.
+        fd: a descriptor, or an object with `fileno`, which the handle keeps alive. The descriptor becomes non-blocking.
+        Several handles may have one descriptor, if only one is started at a time.
+        Raises TypeError, ValueError (negative), and `UVError`: EBADF, EPERM (a regular file, which is always ready),
+        EEXIST (another handle of the loop is polling it, or reading from it). Source: uv_poll_init.
         """
         number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
-        self._file = fd  # or a forgotten one would be closed
+        self._file = fd  # an object that is forgotten would close its descriptor
         super().__init__(
             loop, lambda pointer, slot, generation: lib.co_poll_new(pointer, slot, generation, number), "uv_poll_init"
         )
@@ -49,21 +50,21 @@ class Poll(Handle):
         return self._call("onpoll", None, _letters(result))
 
     def start(self, events: str | int = "r") -> None:
-        """Have the handler called when something of `events` happens; letters, or their bits as libuv has them.
+        """Have the handler called when one of `events` occurs: letters, or libuv's bits (UV_READABLE, …).
 
-        A handle that is started already looks for these events from now on. While a coroutine waits, what that one
-        waits for is looked for, and the handler is called afterwards.
-        Raises TypeError, ValueError, `Closed`, `UVError` EEXIST (another handle of the loop is polling it).
+        A handle that is started already polls for these events from now on. While a coroutine is in `wait`, its events
+        are polled for; those of the handler again afterwards.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EEXIST (another handle of the loop is polling it).
         Source: uv_poll_start.
         """
         self._look("uv_poll_start", _mask(events))
 
     def stop(self) -> None:
-        """Have it called no more; twice is no error. Raises `Closed`. Source: uv_poll_stop."""
+        """Stop calling the handler; a second call is no error. Raises `Closed`. Source: uv_poll_stop."""
         self._look("uv_poll_stop", 0)
 
     def _look(self, syscall: str, mask: int) -> None:
-        """Poll for the handler. The generation stays while somebody waits, whose record may be under way."""
+        """Poll for the handler. While a coroutine waits the generation is kept: its record may be in the queue."""
         own = self._own
         if own.waiter is None:
             self._restart(lib.co_poll_start, syscall, mask)
@@ -72,9 +73,9 @@ class Poll(Handle):
 
     @waits
     def wait(self, events: str | int = "r") -> Any:
-        """Wait until one or more of `events` happen; return their letters. Suspends.
+        """Wait until one or more of `events` occur; return their letters. Suspends.
 
-        The handler is not called meanwhile. An explicit resume ends the wait and is returned.
+        The handler is not called during the wait. An explicit resume ends the wait; its value is returned.
         Raises TypeError, ValueError, `Closed`, `BusyError`, `NotYieldable`, and `UVError`: EEXIST, EBADF, …
         Source: uv_poll_start, uv_poll_stop.
         """
@@ -92,7 +93,7 @@ class Poll(Handle):
         return _letters(own.result)
 
     def _left(self) -> None:
-        """Look for the handler's events again."""
+        """Poll for the handler's events again."""
         own = self._own
         if not own.closed:
             lib.co_poll_left(own.pointer, own.slot, own.renew())

@@ -1,9 +1,9 @@
 """Child processes.
 
-While a child of a process handle runs, SIGCHLD is libuv's: no handler of Python runs for it; what was set before holds
-again when the last one has ended. libuv takes the status of its own children only, once: those of `os.fork`,
-`subprocess` and `coutil.system` are left to whoever waits for them. Who waits for all children (`os.wait()`) takes
-libuv's, too.
+While a child of a process handle runs, libuv handles SIGCHLD, and no handler in Python runs for it. The previous
+disposition is restored when the last one has ended. libuv takes the status of its own children only: those of
+`os.fork`, `subprocess` and `coutil.system` are left to their waiters. A wait for all children (`os.wait()`) also takes
+the status of libuv's.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _DIRECTIONS = {
 class Process(Handle):
     """A child process. Handler: `onexit(process, status, signal)`, called when it has ended.
 
-    status: what it ended with; `-errno.ECHILD` if somebody else has taken that, so that nobody knows. signal: the
-    number of the signal that killed it, else 0. In place of the handler, or besides, coroutines may `wait`. A child
-    whose handle is closed, or forgotten together with its loop, runs on, and is no zombie when it has ended.
+    status: the exit status; `-errno.ECHILD` if other code of the process has taken it, so that it is unknown. signal:
+    the number of the signal that killed it, else 0. Coroutines may `wait`, with or without a handler. A child whose
+    handle is closed, or forgotten together with its loop, goes on, and becomes no zombie.
     """
 
     _kind = "process"
     onexit: Any = None
 
-    def __init__(  # noqa: PLR0913  # so much can be said about a program
+    def __init__(  # noqa: PLR0913  # the options of libuv
         self,
         loop: Loop | None,
         file: Text,
@@ -73,18 +73,18 @@ class Process(Handle):
         detached: bool = False,
         flags: int = 0,
     ) -> None:
-        """Start a program, as a child that `loop` waits for. The thread stops until the program has been loaded.
+        """Start a program as a child of this process. The thread blocks until the program has been loaded.
 
-        file: the program; without "/" it is looked for in PATH (of `env`, if that is given). args: its arguments,
-        without its own name. env: a mapping, or strings like "NAME=value": its variables; None: ours. cwd: the
-        directory to start in. uid, gid: user and group to change to, by number. detached: start a new session. flags:
-        UV_PROCESS_ bits. stdio: what the child has for descriptors 0, 1, 2, …; None, and what is missing: the null
-        device (from the fourth on: nothing). An int, a file, a socket, or a handle with a descriptor: a copy of that,
-        which blocks if it becomes 0, 1 or 2. A `Pipe` that is not open: a new pipe, connected to it: the child reads
-        from descriptor 0, writes to 1 and 2, and does both with others; or (pipe, "r"), (pipe, "w"), (pipe, "rw"): the
-        child reads, writes, does both. In one direction that is a true pipe, unlike libuv's: `shutdown` closes our end.
-        In both, or of a `Pipe` with `ipc`, it is a pair of sockets. If the start fails, the pipes are as before.
-        The child has no other descriptors of ours, and, as libuv does it, ignores and blocks no signals.
+        file: the program; a name without "/" is searched in PATH (of `env`, if that is given). args: the arguments,
+        without the program's name. env: its variables, a mapping or strings "NAME=value"; None: those of this process.
+        cwd: the directory to start in. uid, gid: numbers of the user and group to change to. detached: start a new
+        session. flags: UV_PROCESS_ bits. stdio: the child's descriptors 0, 1, 2, …; None, or a missing item: the null
+        device (from the fourth on: no descriptor). An int, a file, a socket, or a handle with a descriptor: a duplicate
+        of it, which is blocking if it becomes 0, 1 or 2. A `Pipe` that is not open: a new pipe, connected to it. The
+        child reads from descriptor 0, writes to 1 and 2, and does both with others; (pipe, "r"), (pipe, "w"), (pipe,
+        "rw"): the child reads, writes, does both. A pipe in one direction is a true pipe, unlike libuv's: `shutdown`
+        closes the end in this process. One in both directions, or a `Pipe` with `ipc`, is a pair of sockets. If the
+        start fails, the pipes are unchanged. The child inherits no other descriptors; it ignores and blocks no signals.
         Raises TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`,
         `UVError`: ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
         """
@@ -122,21 +122,21 @@ class Process(Handle):
         return self._call("onexit", result, where)
 
     def _tell(self) -> None:
-        """Have those who wait look again."""
+        """Wake the waiters, which look at the state again."""
         self._own.hub.ready.extend(self._waiting)
 
     @property
     def active(self) -> bool:
-        """Whether it runs still, as far as the loop knows. Source: uv_is_active."""
+        """Whether it still runs, as far as the loop knows. Source: uv_is_active."""
         return self._ended is None and super().active
 
     @property
     def pid(self) -> int:
-        """The number of the process; after its end it may be that of another one. Source: uv_process_get_pid."""
+        """The number of the process; after its end the system may use it again. Source: uv_process_get_pid."""
         return self._pid
 
     def kill(self, signum: int | str = "SIGTERM") -> None:
-        """Send it a signal, by name, number or word (see `Signal.start`); 0 only looks whether that is possible.
+        """Send it a signal, by name, number or word (see `Signal.start`); 0 only checks whether that is possible.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: ESRCH (it has ended), EPERM,
         EINVAL. Source: uv_process_kill.
@@ -145,17 +145,17 @@ class Process(Handle):
 
     @waits
     def wait(self) -> tuple[int, int]:
-        """Wait until it has ended; return (status, signal), see the class, or what an explicit resume brings. Suspends.
+        """Wait until it has ended; return (status, signal) or the value of an explicit resume. Suspends.
 
-        Any number of coroutines may wait, also after the end; while somebody waits, the loop counts as alive.
-        Raises `Closed` (the handle was closed before the end), `ForeignThread`, `Forked`, `NotYieldable`, `UVError`
-        ECHILD: somebody else has taken the status.
+        Any number of coroutines may wait, also after the end. While a coroutine waits, the loop counts as alive.
+        Raises `Closed` (the handle was closed before the end), `ForeignThread`, `Forked`, `NotYieldable`, `UVError`:
+        ECHILD (other code of the process has taken the status).
         """
         self._await_end()
         if self._ended is None:
             raise self._own.unusable()
         if self._ended[0] < 0:
-            raise ECHILD(errno.ECHILD, f"somebody else has taken the status of {self._own.title}")
+            raise ECHILD(errno.ECHILD, f"other code has taken the status of {self._own.title}")
         return self._ended
 
     def _await_end(self) -> None:
@@ -171,24 +171,24 @@ class Process(Handle):
             try:
                 park(me, what)
             finally:
-                me.waiting_on = None  # so that nobody wakes it, although a signal handler may have raised
+                me.waiting_on = None  # an entry left in the ready queue wakes no coroutine
                 self._waiting.remove(entry)
                 if not self._waiting and not own.closed:
                     own.want[own.slot] = -1
 
     @waits
     def close(self, force: bool = False) -> Any:
-        """Wait until the program has ended, then close the handle, and wait for that; return True. Suspends.
+        """Wait until the program has ended, then close the handle and wait for that; return True. Suspends.
 
-        force: do not wait for the end of the program, which runs on. Who waits for it gets `Closed`. What an explicit
-        resume brings is returned. Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
+        force: do not wait for the end of the program, which goes on. Its waiters get `Closed`. An explicit resume ends
+        the wait; its value is returned. Raises `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_close.
         """
         if not force:
             self._await_end()
         return super().close()
 
     def close_soon(self) -> None:
-        """Close the handle without waiting, for anything; the program runs on. See `Handle.close_soon`."""
+        """Close the handle without waiting; the program goes on. See `Handle.close_soon`."""
         super().close_soon()
         self._tell()
 
@@ -255,7 +255,7 @@ def _container(loop: Loop, name: str, number: int, one: Any) -> Container:
 
 
 def _created(loop: Loop, name: str, pipe: Handle, direction: int) -> Container:
-    """Return what creates a pipe. Raises ValueError."""
+    """Return the container that creates a pipe. Raises ValueError."""
     if pipe._kind != "pipe" or pipe.loop is not loop:
         raise ValueError(f"{name} must be a pipe of {loop!r}, not {pipe!r}")
     if _descriptor(pipe) is not None:
@@ -264,7 +264,7 @@ def _created(loop: Loop, name: str, pipe: Handle, direction: int) -> Container:
 
 
 def _descriptor(handle: Handle) -> int | None:
-    """Return the descriptor of a handle, None if it has none. Raises what `usable` does."""
+    """Return the descriptor of a handle; None: it has none. Raises as `usable`."""
     handle._own.usable()
     try:
         return handle.fileno()
@@ -275,9 +275,9 @@ def _descriptor(handle: Handle) -> int | None:
 
 
 def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = None) -> tuple[Process, int]:
-    """Start a program; return its `Process` and its number.
+    """Start a program; return its `Process` and the number of the process.
 
-    options: what `Process` takes by name: args, env, cwd, stdio, uid, gid, detached, flags. Raises as `Process` does.
+    options: arguments of `Process` by name: args, env, cwd, stdio, uid, gid, detached, flags. Raises as `Process`.
     Source: uv_spawn.
     """
     if options is not None and not isinstance(options, Mapping):
@@ -285,24 +285,24 @@ def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = Non
     given = dict(options or {})
     unknown = [name for name in given if name not in _OPTIONS]
     if unknown:
-        raise TypeError(f"unknown options: {', '.join(map(repr, unknown))}; there are {', '.join(_OPTIONS)}")
+        raise TypeError(f"unknown options: {', '.join(map(repr, unknown))}; options are {', '.join(_OPTIONS)}")
     made = Process(loop, file, **given)
     return made, made.pid
 
 
 def kill(pid: int, signum: int | str) -> None:
-    """Send a signal to a process, by name, number or word (see `Signal.start`); 0 only looks whether that is possible.
+    """Send a signal to a process, by name, number or word (see `Signal.start`); 0 only checks whether that is possible.
 
-    pid: 0: all processes of our group; -1: all that there are; less: those of the group -pid.
+    pid: 0: all processes of the caller's group; -1: all processes; less than -1: those of the group -pid.
     Raises TypeError, ValueError, `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
     check(lib.uv_kill(whole("pid", pid, -(2**31), 2**31 - 1), signal_number("signum", signum)), "uv_kill")
 
 
 def disable_stdio_inheritance() -> None:
-    """Have programs that are started from now on inherit none of the descriptors that this process was started with.
+    """Keep programs that are started from now on from inheriting the descriptors that this process has inherited.
 
-    It marks what is open now as close-on-exec, as far as there is no gap; call it first of all.
+    It marks all open descriptors up to the first gap as close-on-exec; call it at the start of the program.
     Source: uv_disable_stdio_inheritance.
     """
     lib.uv_disable_stdio_inheritance()

@@ -1,8 +1,8 @@
-"""Requests: calls that libuv works on while others run.
+"""Requests: calls that libuv works on while other coroutines run.
 
-Rule 1: a call suspends the coroutine that makes it; `…_nowait` returns a `Request` instead; without a loop it stops the
-thread. One `Job` describes all three.
-Rule 2: what a job uses is kept until libuv's callback, and what it brings is released if nobody takes it.
+Rule 1: a call suspends the coroutine that makes it; `…_nowait` returns a `Request` instead; without a loop the call
+blocks the thread. One `Job` describes all three.
+Rule 2: a job keeps its buffers until libuv's callback, and releases a result that no coroutine takes.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ Self = TypeVar("Self")
 
 
 class Job:
-    """What a request does: how it starts, and what is made of what it brings."""
+    """The work of a request: its start, and the conversion of its result."""
 
     type: ClassVar[str] = "unknown"  # libuv's name of the request's type
-    pooled: ClassVar[bool] = True  # done by the thread pool: it can be cancelled before it begins
-    over: bool = False  # it was done without libuv
+    pooled: ClassVar[bool] = True  # done by the thread pool: it can be cancelled until a thread starts it
+    over: bool = False  # already done, without libuv
 
     def __init__(self, call: Any) -> None:
-        """call: has `start` and `block` as they are here, `syscall`, and a `str` for reports."""
+        """call: an object with `start` and `block` as here, `syscall`, and a `str` for reports."""
         self.call = call
         self.syscall: str = call.syscall
 
     def __str__(self) -> str:
-        """What it does, for reports."""
+        """The call, for reports."""
         return str(self.call)
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
-        """Hand it to libuv; return libuv's code."""
+        """Pass it to libuv; return libuv's code."""
         code: int = self.call.start(loop, slot, generation)
         return code
 
@@ -57,22 +57,22 @@ class Job:
         return code
 
     def again(self) -> bool:
-        """Return whether it has to begin anew: a signal has interrupted it."""
+        """Return whether it has to be repeated, because a signal has interrupted it."""
         return False
 
     def value(self, code: int) -> Any:
-        """Return what it brought, once; `code` is libuv's. Raises what an error means."""
+        """Return the result; called once. code: libuv's. Raises the error for a negative code."""
         raise NotImplementedError
 
     def code(self, result: int) -> int:
-        """Return what the call returned; `result` is what the callback said."""
+        """Return the code of the call. result: the code that the callback got."""
         return result
 
     def let_go(self) -> None:
-        """Forget what libuv has used: it needs that no more."""
+        """Release the memory that libuv has used: it no longer needs that."""
 
     def give_up(self) -> None:
-        """Nobody will take what it brings."""
+        """Discard the result: no coroutine will take it."""
 
 
 # -- three ways to do it ----------------------------------------------------------------------------------------------
@@ -80,14 +80,14 @@ class Job:
 
 @waits
 def wait(hub: Hub, job: Job) -> Any:
-    """Do it, and return its value, or what an explicit resume brought. Suspends."""
+    """Run a job and return its value, or that of an explicit resume. Suspends."""
     own = operation_in(hub)
     start = partial(job.start, hub.loop.pointer)
     while True:
         try:
             own.request(start, str(job), job.syscall, job)
         except UVError as failure:
-            if own.state is not FREED or failure.code != own.result:  # it has not ended, or not begun
+            if own.state is not FREED or failure.code != own.result:  # it has not ended, or has not started
                 job.give_up()
                 raise
         except BaseException:
@@ -98,7 +98,7 @@ def wait(hub: Hub, job: Job) -> Any:
 
 
 def begin(hub: Hub, job: Job) -> Request:
-    """Begin it, and return its request. Raises `UVError` if it cannot begin."""
+    """Start a job and return its request. Raises `UVError` if it cannot start."""
     made = Request(_Flight(hub, job))
     made._flight.begin()
     return made
@@ -106,7 +106,7 @@ def begin(hub: Hub, job: Job) -> Request:
 
 @interruptible
 def block(job: Job) -> Any:
-    """Do it now, and return its value. Stops the thread."""
+    """Run a job now and return its value. Blocks the thread."""
     code = job.block()
     while job.again():
         code = job.block()
@@ -114,7 +114,7 @@ def block(job: Job) -> Any:
 
 
 class Requests:
-    """Base of what makes requests: `_do` is one of the three ways."""
+    """Base of objects that make requests: `_do` runs a job and suspends the caller."""
 
     _hub: Hub
 
@@ -127,7 +127,7 @@ class Requests:
 
 
 class Later:
-    """In place of a loop: does not wait."""
+    """A stand-in for a loop whose `_do` starts a job and does not wait."""
 
     __slots__ = ("_loop",)
 
@@ -140,7 +140,7 @@ class Later:
 
 
 class Blocking:
-    """In place of a loop: there is none."""
+    """A stand-in for a loop whose `_do` blocks the thread."""
 
     __slots__ = ()
     _loop = None
@@ -153,7 +153,7 @@ class Blocking:
 
 
 class _Flight(Slotted):
-    """A request that no coroutine owns. The loop knows it until libuv's callback."""
+    """A request in progress that no coroutine owns. The slot table keeps it until libuv's callback."""
 
     __slots__ = ("code", "done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
 
@@ -161,14 +161,14 @@ class _Flight(Slotted):
         """See `begin`."""
         self.hub, self.job = hub, job
         self.code = 0
-        self.done: Any = None  # not yet; then a function that returns the value, or raises
+        self.done: Any = None  # None until the end; then a function that returns the value, or raises
         self.waiters: list[Wake] = []
         self.value: Any = None
         self.failure: BaseException | None = None
         self.slot = self.generation = -1
 
     def begin(self) -> None:
-        """Begin. Raises what the start of the job fails with."""
+        """Start the job. Raises the error if it cannot start."""
         if self.job.over:
             self._end(0)
             return
@@ -191,7 +191,7 @@ class _Flight(Slotted):
         return code
 
     def _take_back(self) -> None:
-        """Undo a start that failed, or that a signal handler has cut short, unless libuv has begun. May be repeated."""
+        """Undo a start that failed, or that a signal handler interrupted, unless libuv has started. May be repeated."""
         if self.generation >= 0 and lib.co_under_way(self.hub.loop.pointer, self.slot, self.generation) <= 0:
             self._give_back()
 
@@ -202,7 +202,7 @@ class _Flight(Slotted):
             self.hub.free += (self.slot,)
 
     def __str__(self) -> str:
-        """What it does, for reports."""
+        """The call, for reports."""
         return str(self.job)
 
     def deliver(self, generation: int, result: int, where: int) -> None:
@@ -230,11 +230,11 @@ class _Flight(Slotted):
 
     @property
     def waiter(self) -> Coroutine | None:
-        """Somebody who waits for it."""
+        """One of the coroutines that wait for it."""
         return next((one.waiter for one in self.waiters if one.waiter.waiting_on is one.what), None)
 
     def lost(self) -> None:
-        """The loop is gone; nobody who waits is resumed."""
+        """Forget libuv: the loop is gone. No waiter is resumed."""
         self.generation = -1
         self.done = self.done or self._closed
         self.waiters = []
@@ -243,12 +243,12 @@ class _Flight(Slotted):
         raise Closed(f"the event loop was closed during {self.job}")
 
     def result(self) -> Any:
-        """Return the value, the same each time, or raise."""
+        """Return the value or raise the error, the same each time."""
         done, self.done = self.done, self._known
         if done != self._known:
             try:
                 self.value = done()
-            except BaseException as failure:  # noqa: BLE001  # kept for all who ask
+            except BaseException as failure:  # noqa: BLE001  # kept for all callers
                 self.failure = failure
         return self._known()
 
@@ -262,9 +262,9 @@ class _Flight(Slotted):
 
 
 class Request:
-    """A call in progress, made by a method `…_nowait`. Nothing has to be done with it: what nobody takes is released.
+    """A call in progress, made by a method `…_nowait`. It may be forgotten: a result that is not taken is released.
 
-    As long as it is in progress it keeps its loop alive.
+    While it is in progress it keeps its loop alive.
     """
 
     __slots__ = ("__weakref__", "_flight")
@@ -274,12 +274,12 @@ class Request:
         self._flight: _Flight = flight
 
     def __del__(self) -> None:
-        """Nobody can ask for its result any more."""
+        """Discard the result: no reference to the request is left."""
         if hasattr(self, "_flight"):  # else a signal handler has raised before it was made
             self._flight.job.give_up()
 
     def __repr__(self) -> str:
-        """What it does, and its state."""
+        """The call, and its state."""
         code = self._flight.code
         state = "in progress" if not self.done else "done" if code >= 0 else f"failed: {_name(code)}"
         return f"<Request {self._flight.job} {state}>"
@@ -291,15 +291,15 @@ class Request:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, with a result or an error."""
         return self._flight.done is not None
 
     def cancel(self) -> None:
-        """Cancel it, if the thread pool has not begun with it; its result is then `OperationCancelled` (ECANCELED).
+        """Cancel it if the thread pool has not started it; its result then raises `OperationCancelled` (ECANCELED).
 
-        `fs.copyfile` and `fs.sendfile` stop also if they have begun.
-        Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, or has ended, or closes something, which
-        must go on), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.
+        `fs.copyfile` and `fs.sendfile` also stop after their start.
+        Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, has ended, or closes a descriptor, which
+        must be completed), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.
         """
         flight = self._flight
         flight.hub.check()
@@ -311,10 +311,10 @@ class Request:
 
     @waits
     def result(self) -> Any:
-        """Return what the call returns, once it has ended; again and again. Suspends until then.
+        """Return the result of the call, the same each time. Suspends until the call has ended.
 
-        Any number of coroutines may wait; one that is cut, or resumed explicitly, does not end the request.
-        Raises what the call raises, `ForeignThread`, `Forked`, `NotYieldable`, and `Closed` if the loop was closed.
+        Any number of coroutines may wait. A deadline or an explicit resume ends the wait, not the request.
+        Raises the errors of the call, `ForeignThread`, `Forked`, `NotYieldable`, and `Closed` (the loop was closed).
         """
         flight = self._flight
         if flight.done is None:
@@ -335,11 +335,11 @@ def _name(code: int) -> str:
     return name
 
 
-# -- what the methods are made by -------------------------------------------------------------------------------------
+# -- decorators that make the methods ---------------------------------------------------------------------------------
 
 
 def nowait(method: Callable[Concatenate[Self, Arguments], Any]) -> Callable[Concatenate[Self, Arguments], Request]:
-    """Return the method that begins what `method` does, and does not wait."""
+    """Return the method that starts the call of `method` and does not wait."""
 
     @wraps(method)
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -347,14 +347,14 @@ def nowait(method: Callable[Concatenate[Self, Arguments], Any]) -> Callable[Conc
 
     name = method.__name__
     call.__name__, call.__qualname__ = f"{name}_nowait", f"{method.__qualname__}_nowait"
-    call.__doc__ = f"Begin what `{name}` does, and return a `Request`, whose `result()` waits."
+    call.__doc__ = f"Start `{name}` and return a `Request`, whose `result()` waits."
     return cast("Callable[Concatenate[Self, Arguments], Request]", call)
 
 
 def on_loop(method: Function, of: Callable[[Any], Any] | None = None, blocking: bool = False) -> Function:
-    """Return the flat function of a method of a loop, or of what of(loop) returns.
+    """Return the flat function of a method of a loop, or of the object of(loop).
 
-    blocking: without a loop (None) it stops the thread. The function raises TypeError for what is no loop.
+    blocking: without a loop (None) the function blocks the thread. It raises TypeError for any other first argument.
     """
     name = method.__name__
 

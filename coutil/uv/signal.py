@@ -1,9 +1,9 @@
 """Signals.
 
-While a signal handle is started, in whatever loop and thread, its signal is libuv's: no handler of Python runs for it,
-and SIGINT raises no KeyboardInterrupt. When the last one has stopped, what was set for the signal before holds again,
-be it a handler of Python or the system's default. A handler that somebody sets meanwhile, by `signal.signal`, takes the
-signal from the handles.
+While a signal handle is started, in any loop and thread, libuv handles its signal: no handler in Python runs for it,
+and SIGINT raises no KeyboardInterrupt. When the last handle has stopped, the previous disposition is restored, be it a
+handler in Python or the system's default. A handler that is set in between, by `signal.signal`, takes the signal from
+the handles.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Signal", "new_signal"]
 
 
 class Signal(Handle):
-    """Calls its handler whenever the process gets a signal. Handler: `onsignal(signal, signum)`.
+    """A watch of a signal. Handler: `onsignal(signal, signum)`, called when the process gets the signal.
 
-    Every handle that is started gets the signal, in all loops of all threads; signals that come in one turn of the loop
-    count as one. In place of the handler a coroutine may `wait`, or iterate over the handle. Without a handler, one
-    signal that comes when nobody waits is kept for the next wait.
+    Every handle that is started gets the signal, in all loops of all threads. Signals within one turn of the loop count
+    as one. Without a handler, a coroutine may `wait`, or iterate over the handle; one signal that arrives while no
+    coroutine waits is kept for the next wait.
     """
 
     _kind = "signal"
@@ -45,17 +45,17 @@ class Signal(Handle):
         return call
 
     def start(self, signum: int | str) -> None:
-        """Have the handler called whenever the process gets the signal; another one is watched no more.
+        """Have the handler called when the process gets the signal, in place of one watched before.
 
         signum: a number, a name ("SIGINT") or a word of `system.awaitsig` ("interrupt").
-        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: nothing can watch it (0,
-        SIGKILL, SIGSTOP, one that the system does not have).
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: EINVAL (0, SIGKILL, SIGSTOP,
+        or a signal that the system does not have).
         Source: uv_signal_start.
         """
         self._begin(signum, False, "uv_signal_start")
 
     def start_oneshot(self, signum: int | str) -> None:
-        """Like `start`, but stop at the first signal. Source: uv_signal_start_oneshot."""
+        """As `start`, but stop at the first signal. Source: uv_signal_start_oneshot."""
         self._begin(signum, True, "uv_signal_start_oneshot")
 
     def _begin(self, signum: int | str, once: bool, syscall: str) -> None:
@@ -64,9 +64,9 @@ class Signal(Handle):
         self._own.stash = None
 
     def stop(self) -> None:
-        """Watch no more; a signal that nobody was told of yet is dropped. Who waits gets `UVError` ECANCELED.
+        """Stop watching, and drop a signal that was not delivered yet. A waiter gets `UVError`: ECANCELED.
 
-        Twice is no error. Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_signal_stop.
+        A second call is no error. Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_signal_stop.
         """
         own = self._own
         self._restart(lib.co_raw_signal_stop, "uv_signal_stop")
@@ -76,10 +76,10 @@ class Signal(Handle):
 
     @waits
     def wait(self) -> int:
-        """Wait for the next signal; return its number, or what an explicit resume brings. Suspends.
+        """Wait for the next signal; return its number, or the value of an explicit resume. Suspends.
 
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EINVAL (not started),
-        ECANCELED (stopped meanwhile).
+        ECANCELED (stopped during the wait).
         """
         own = self._own
         own.usable()
@@ -97,7 +97,7 @@ class Signal(Handle):
         return self
 
     def __next__(self) -> int:
-        """Wait for the next signal. Raises as `wait` does, except when the handle is stopped, or was before."""
+        """Wait for the next signal. Suspends. Raises as `wait`; the iteration ends when the handle is stopped."""
         own = self._own
         own.usable()
         if own.stash is None and not self.active:
@@ -109,7 +109,7 @@ class Signal(Handle):
 
 
 class _Stopped(Entry):
-    """Tell who waits for a signal handle that it was stopped, unless it is started again by then."""
+    """An entry of the ready queue that ends the wait for a handle which was stopped, and not started again since."""
 
     __slots__ = ("generation", "own")
 
@@ -117,7 +117,7 @@ class _Stopped(Entry):
         self.own, self.generation = own, own.generation
 
     def fire(self) -> None:
-        """Tell, like a record of libuv; nobody else can have come to wait since."""
+        """Deliver ECANCELED like a record of libuv. The waiter is still the one that the stop was meant for."""
         own = self.own
         if own.waiter is not None and not own.closed:
             own.hub.deliver(own.slot, self.generation, lib.UV_ECANCELED)

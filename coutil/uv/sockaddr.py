@@ -1,4 +1,4 @@
-"""Addresses between text and bytes, and the names of network interfaces."""
+"""Conversion of addresses between text and bytes, and names of network interfaces."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def inet_pton(family: str | int, text: str) -> bytes:
 
 
 def if_indextoname(index: int) -> str:
-    """Return the name of the network interface of a number. Raises TypeError, ValueError, `UVError`: ENXIO.
+    """Return the name of a network interface by its number. Raises TypeError, ValueError, `UVError`: ENXIO.
 
     Source: uv_if_indextoname.
     """
@@ -84,7 +84,7 @@ def if_indextoname(index: int) -> str:
 
 
 def if_indextoiid(index: int) -> str:
-    """Return what a scoped IPv6 address has behind its % for an interface; see `if_indextoname`.
+    """Return the zone of an interface, as in a scoped IPv6 address behind the %; see `if_indextoname`.
 
     Source: uv_if_indextoiid.
     """

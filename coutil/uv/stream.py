@@ -1,10 +1,11 @@
-"""Streams: what TCP, pipe and TTY handles have in common.
+"""Streams: the base of TCP, pipe and TTY handles.
 
-Rule 1: data go to the coroutine that waits in `read`, else to `onread` if `read_start` was called. What comes while
-there is neither is kept, at most one chunk, and no more is read until somebody takes it.
-Rule 2: what came before `read_stop` and was not told yet belongs to whoever reads next: it is neither lost nor late.
-Rule 3: a write first tries, and suspends for what the system does not take. The data of several writes follow one
-another in the order of the calls.
+Rule 1: data go to the coroutine that waits in `read`, else to `onread` if `read_start` was called. Data that arrive
+without either are kept, at most one chunk; reading stops until the chunk is taken.
+Rule 2: data that arrived before `read_stop` and were not delivered go to the next reader, or to the handler after the
+next `read_start`.
+Rule 3: a write first tries, and suspends for the data that the system does not take. The data of several writes are
+sent in the order of the calls.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ Data = Bytes | list[Bytes] | tuple[Bytes, ...]
 
 
 class _Own(Own):
-    """The kernel's half of a stream."""
+    """The kernel's half of a stream, with a shorter path for its most frequent event."""
 
     __slots__ = ()
 
     def call(self, generation: int, result: int, where: int) -> Any:
-        """As the others; data for a handler that was assigned, which is what comes most, take a shorter way."""
+        """Take a record as the base class does, with a direct path for data to an assigned `onread`."""
         public: Any = self.public
         if result > 0 and self.waiter is None and public is not None and public._reading:
             handler = public.__dict__.get("onread")
@@ -50,9 +51,9 @@ class _Own(Own):
 class Stream(Handle):
     """Base of the streams. Handlers: `onread(stream, err, data)`, `onconnection(server, err)`.
 
-    onread: `data` is None and `err` an exception if reading failed; both are None at the end of the stream. Reading has
-    stopped then. A handler that waits does not keep the next chunk from being read: stop reading, or use `read`.
-    onconnection: a connection waits for `accept`, unless `err` is an exception: the process is short of something.
+    onread: `data` is None and `err` an exception if reading failed; both are None at the end of the stream. Either ends
+    the reading. While a handler waits, the next chunk is read all the same: stop reading first, or use `read`.
+    onconnection: a connection is ready for `accept`; or `err` is an exception: the process lacks a resource.
     """
 
     _kernels = _Own
@@ -63,7 +64,7 @@ class Stream(Handle):
 
     @property
     def onread(self) -> Any:
-        """The handler for what is read. It gets what has come since `read_start`, also if it is assigned later."""
+        """The handler for data. If it is assigned after `read_start`, it gets the data since then."""
         return self.__dict__.get("onread")
 
     @onread.setter
@@ -74,7 +75,7 @@ class Stream(Handle):
 
     @property
     def onconnection(self) -> Any:
-        """The handler for connections. It is told of one that waits already, too."""
+        """The handler for connections. It is also called for one that is pending when it is assigned."""
         return self.__dict__.get("onconnection")
 
     @onconnection.setter
@@ -96,13 +97,13 @@ class Stream(Handle):
         return self._told(self._own.arena[where : where + result] if result > 0 else result)
 
     def _connected(self, result: int) -> Call | None:
-        """Accept a connection for the handler; return the call that tells it. None: there is none, or no handler."""
+        """Accept a connection for the handler; return its call. None: no connection, or no handler."""
         own = self._own
         if self.__dict__.get("onconnection") is None and self.onconnection is None:
             lib.co_listener_push(own.pointer, own.slot, False)
             return None
         code = result if result < 0 else lib.co_listener_take(own.pointer, own.slot)
-        if code in (0, lib.UV_EAGAIN):  # the handler knows of it; or it is gone, and perhaps elsewhere
+        if code in (0, lib.UV_EAGAIN):  # the handler was called for it already; or another process has taken it
             return None
         return self._call("onconnection", None if code > 0 else error(code, "uv_accept"))
 
@@ -110,26 +111,26 @@ class Stream(Handle):
         return self.__dict__.get("onread") is None and self.onread is None
 
     def _told(self, what: Any) -> Call | None:
-        """Return the call of `onread` with data, or with libuv's code for their end."""
+        """Return the call of `onread` with data, or with libuv's code for the end."""
         if what.__class__ is bytes:
             return self._call("onread", None, what)
         self._reading = False
         return self._call("onread", None if what == _EOF else error(what, "uv_read"), None)
 
     def _keep(self, result: int, where: int) -> None:
-        """Keep what nobody takes now, and read no more."""
+        """Keep data or a code that has no receiver now, and stop reading."""
         own = self._own
         data = own.arena[where : where + result] if result > 0 else result
         if own.stash is None:
             own.stash = data
         elif own.stash.__class__ is bytes and data.__class__ is bytes:
             own.stash += data  # of the same turn
-        # else it is the end, which comes again when somebody reads on
+        # else it is the end, which the next read reports again
         if self._reading:
             lib.co_raw_read_stop(own.pointer, own.slot)
 
     def _drained(self) -> None:
-        """Nothing is kept any more: read on if a handler wants it."""
+        """Read on for the handler, if the kept data have been taken."""
         own = self._own
         if self._reading and own.stash is None:
             code = lib.co_raw_read_start(own.pointer, own.slot, True)
@@ -142,7 +143,7 @@ class Stream(Handle):
         self._own.hub.ready.append(_Flush(self))
 
     def _flush(self) -> None:
-        """Call the handler, from the hub, for what came before there was one."""
+        """Call the handler, from the hub, for the event that arrived before it was assigned."""
         own = self._own
         if own.closed:
             return
@@ -164,7 +165,7 @@ class Stream(Handle):
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def read_start(self) -> None:
-        """Have `onread` called with what arrives.
+        """Have `onread` called with the data that arrive.
 
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EALREADY (started), ENOTCONN (not connected or not
         readable). Source: uv_read_start.
@@ -181,7 +182,7 @@ class Stream(Handle):
             self._flush_later()
 
     def read_stop(self) -> None:
-        """Have `onread` called no more; twice is no error. Raises `Closed`, `ForeignThread`, `Forked`.
+        """Stop calling `onread`; a second call is no error. Raises `Closed`, `ForeignThread`, `Forked`.
 
         Source: uv_read_stop.
         """
@@ -204,7 +205,7 @@ class Stream(Handle):
         return self._ended(count)
 
     def _left(self) -> None:
-        """A reader has left: nothing is to be read for it."""
+        """Stop reading after a wait that was undone, unless a handler or another waiter reads."""
         own = self._own
         if not self._reading and not own.closed and own.waiter is None:
             lib.co_raw_read_stop(own.pointer, own.slot)
@@ -226,9 +227,10 @@ class Stream(Handle):
 
     @waits
     def read(self, n: int = SIZE) -> bytes:
-        """Wait for data and return them: at least 1 and at most `n` (> 0) bytes; b"" at the end of the stream.
+        """Wait for data and return at least 1 and at most `n` (> 0) bytes; b"" at the end of the stream. Suspends.
 
-        Suspends. One coroutine at a time may read. It gets the data in place of `onread`.
+        One coroutine at a time may read. It gets the data in place of `onread`. An explicit resume ends the wait; its
+        value is returned.
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
@@ -236,9 +238,9 @@ class Stream(Handle):
 
     @waits
     def read_into(self, buffer: Any) -> int:
-        """Wait for data and write them into a buffer; return how many bytes, 0 at the end of the stream. Suspends.
+        """Wait for data and write them into a buffer; return their number, 0 at the end of the stream. Suspends.
 
-        buffer: writable and contiguous, not empty; it cannot be resized meanwhile. Raises as `read`.
+        buffer: writable, contiguous, not empty; it cannot be resized during the call. Raises as `read`.
         Source: uv_read_start.
         """
         with writable(buffer, 0, None) as view:
@@ -251,10 +253,10 @@ class Stream(Handle):
     def write(self, data: Data) -> Any:
         """Write all of `data`; return True when the system has taken them. Suspends unless it does so at once.
 
-        data: bytes or any contiguous buffer, or a list of them; they must not change meanwhile. What an explicit resume
-        leaves unwritten is written in the background.
+        data: bytes, a contiguous buffer, or a list of them; they must not change before the data are written. After an
+        explicit resume, whose value is returned, the rest is written in the background.
         Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF (not open),
-        ECANCELED (closed meanwhile). Source: uv_write, uv_try_write.
+        ECANCELED (the stream was closed). Source: uv_write, uv_try_write.
         """
         own = self._own
         if data.__class__ is bytes:
@@ -277,9 +279,9 @@ class Stream(Handle):
         return True
 
     def write_nowait(self, data: Data) -> Request:
-        """Write `data`, and return a request that tells when the system has taken them, without waiting for it.
+        """Start to write `data`; return a `Request` that ends when the system has taken them. Never suspends.
 
-        As `write` otherwise, `data` must not change before that. Source: uv_write.
+        `data` must not change before that. Raises as `write`. Source: uv_write.
         """
         own = self._own
         view, at = readable(joined(data), 0, None)
@@ -287,7 +289,7 @@ class Stream(Handle):
         return begin(own.hub, _Write(own, view, None if sent == len(view) else queued(own, view, at, sent)))
 
     def try_write(self, data: Data) -> int:
-        """Write what the system takes at once; return how many bytes: 0 if none, or others are queued before.
+        """Write the data that the system takes at once; return the number of bytes: 0 also if other writes are queued.
 
         Raises TypeError, `Closed`, `ForeignThread`, `UVError`: EPIPE, ECONNRESET, EBADF. Source: uv_try_write.
         """
@@ -300,9 +302,9 @@ class Stream(Handle):
 
     @waits
     def shutdown(self) -> Any:
-        """End the writing side, after everything written before; return True. The peer reads the end. Suspends.
+        """End the writing side after all data written before; return True. The peer reads the end. Suspends.
 
-        Raises `Closed`, `UVError`: ENOTCONN (not writable, or shut down already), ECANCELED (closed meanwhile).
+        Raises `Closed`, `UVError`: ENOTCONN (not writable, or shut down already), ECANCELED (the stream was closed).
         Source: uv_shutdown.
         """
         self._request(lib.co_shutdown, "uv_shutdown")
@@ -313,32 +315,32 @@ class Stream(Handle):
         what = syscall.rpartition("_")[2]
         request(self._own, what, function, syscall, *arguments, pins=pins, failed=failed)
 
-    # -- what it is able to -------------------------------------------------------------------------------------------
+    # -- properties ---------------------------------------------------------------------------------------------------
 
     def _state(self) -> int:
         return self._c(lib.co_stream_state, "uv_stream")
 
     @property
     def readable(self) -> bool:
-        """Whether it can be read. Source: uv_is_readable."""
+        """Whether the stream can be read. Source: uv_is_readable."""
         return not self._own.closed and bool(self._state() & lib.CO_READABLE)
 
     @property
     def writable(self) -> bool:
-        """Whether it can be written. Source: uv_is_writable."""
+        """Whether the stream can be written. Source: uv_is_writable."""
         return not self._own.closed and bool(self._state() & lib.CO_WRITABLE)
 
     @property
     def write_queue_size(self) -> int:
-        """How many bytes wait for the system to take them. Source: uv_stream_get_write_queue_size."""
+        """The number of bytes queued for writing. Source: uv_stream_get_write_queue_size."""
         own = self._own
         own.usable()
         return number(lib.co_stream_queue, "uv_stream_get_write_queue_size", own.pointer, own.slot)
 
     def set_blocking(self, on: bool) -> None:
-        """Have the descriptor block, or not, for all that use the same open file. Writes of this handle never stop the
-        thread: they suspend, also on a descriptor that blocks.
+        """Make the descriptor blocking, or non-blocking, for all users of its open file description.
 
+        Writes of this handle never block the thread: they suspend, also on a blocking descriptor.
         Raises `Closed`, `UVError`: EBADF, EBUSY (writes are in progress). Source: uv_stream_set_blocking.
         """
         self._c(lib.co_stream_blocking, "uv_stream_set_blocking", bool(on))
@@ -348,8 +350,8 @@ class Stream(Handle):
     def listen(self, backlog: int = 128) -> None:
         """Listen: `onconnection` is called, or `accept` returns, for each connection.
 
-        backlog: how many the system keeps. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE (of `bind`,
-        too), EINVAL (not bound, connected, or a terminal), ENOTSUP. Source: uv_listen.
+        backlog: length of the system's queue. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE (also that
+        of `bind`), EINVAL (not bound, connected, or a terminal), ENOTSUP. Source: uv_listen.
         """
         self._c(lib.co_listen, "uv_listen", whole("backlog", backlog, 0, 2**31 - 1))
         self._own.remember()
@@ -357,13 +359,13 @@ class Stream(Handle):
 
     @waits
     def accept(self, client: Handle | None = None) -> Any:
-        """Take a connection over.
+        """Accept a connection; return the stream. Suspends without `client`.
 
-        client: a stream of the same type and loop that is not open yet gets the connection that waits, and is returned.
-        None: wait for a connection, in place of `onconnection`, and return a new stream. Suspends then.
-        Raises TypeError, ValueError (client of another loop), `Closed`, `BusyError`, `NotYieldable`, `UVError`: EAGAIN
-        (none waits), EBUSY (client is open), EBADF (it is no stream), EINVAL (a stream of another type; without client:
-        not listening). Source: uv_accept.
+        client: a stream of the same type and loop that is not open yet gets the pending connection, and is returned.
+        None: wait for a connection, in place of `onconnection`, and return a new stream or the value of an explicit
+        resume. Raises TypeError, ValueError (client of another loop), `Closed`, `BusyError`, `NotYieldable`, `UVError`:
+        EAGAIN (no connection is pending), EBUSY (client is open), EBADF (it is no stream), EINVAL (a stream of another
+        type; without client: not listening). Source: uv_accept.
         """
         own = self._own
         if client is not None:
@@ -390,7 +392,7 @@ class Stream(Handle):
         return client
 
     def _same_loop(self, name: str, other: Handle) -> None:
-        """Raise unless `other` is an open handle of our loop."""
+        """Raise unless `other` is an open handle of the same loop."""
         if not isinstance(other, Handle):
             raise TypeError(f"{name} must be a handle, not {other!r}")
         if other.loop is not self.loop:
@@ -399,7 +401,7 @@ class Stream(Handle):
 
 
 class _Write(Job):
-    """What `write_nowait` leaves to libuv."""
+    """The job of `write_nowait`: the part that libuv writes."""
 
     type, pooled, syscall = "write", False, "uv_write"
 
@@ -409,7 +411,7 @@ class _Write(Job):
         self.view: memoryview | None = view
 
     def __str__(self) -> str:
-        """What it does, for reports."""
+        """The stream and the call, for reports."""
         return f"{self.own.title} write"
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
@@ -422,14 +424,14 @@ class _Write(Job):
         self.view = self.begin = None
 
     def value(self, code: int) -> bool:
-        """Return True. Raises what an error means."""
+        """Return True. Raises the error for a negative code."""
         if code < 0:
             raise self.own.failure(code, self.syscall)
         return True
 
 
 class _Flush(Entry):
-    """Have a stream tell its handler what came before there was one."""
+    """An entry of the ready queue: call the handler of a stream for an event from before it was assigned."""
 
     __slots__ = ("stream",)
 
@@ -437,7 +439,7 @@ class _Flush(Entry):
         self.stream = stream
 
     def fire(self) -> None:
-        """In the hub."""
+        """Call the handler, from the hub."""
         self.stream._flush()
 
 

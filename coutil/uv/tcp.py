@@ -26,8 +26,8 @@ _TYPES = {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM}
 class TCP(Stream):
     """A TCP connection or listener. Handlers: those of `Stream`.
 
-    The socket is made by `bind` or `connect`, unless there is a family. Addresses are numeric; `Loop.getaddrinfo` finds
-    those of a name.
+    `bind` or `connect` makes the socket, unless a family was given. Addresses are numeric; `Loop.getaddrinfo` looks up
+    names.
     """
 
     _kind = "tcp"
@@ -46,12 +46,12 @@ class TCP(Stream):
         super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tcp_new(pointer, slot, gen, number), "uv_tcp_init")
 
     def open(self, sock: Any) -> None:
-        """Use a socket: a descriptor, or an object with `fileno`. The handle owns it from now on.
+        """Take ownership of a socket. sock: a descriptor, or an object with `fileno`.
 
-        It no longer blocks, for all processes that share its open file description. Nothing else may use, or close, the
-        descriptor. A socket object is detached; another object that closes its
-        descriptor is closed, and the handle has a duplicate. If this raises, the socket is the caller's still.
-        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle owns it, or polls it), EBUSY (this
+        The socket becomes non-blocking for all processes that share its open file description. Nothing else may use or
+        close the descriptor. A socket object is detached. Another object that closes its descriptor is closed, and the
+        handle gets a duplicate. If this raises, the caller keeps the socket.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBADF, EEXIST (a handle owns or polls it), EBUSY (this
         handle is open), EINVAL, ENOTSOCK. Source: uv_tcp_open.
         """
 
@@ -61,14 +61,14 @@ class TCP(Stream):
         hand_over(sock, descriptor(sock), "uv_tcp_open", take)
 
     def nodelay(self, on: bool = True) -> None:
-        """Send small packets at once, or not. Raises `Closed`, `UVError`. Source: uv_tcp_nodelay."""
+        """Set TCP_NODELAY: send small packets at once, or not. Raises `Closed`, `UVError`. Source: uv_tcp_nodelay."""
         self._c(lib.co_nodelay, "uv_tcp_nodelay", bool(on))
 
     def keepalive(self, on: bool, idle: int = 60, interval: int | None = None, count: int | None = None) -> None:
         """Probe a silent peer, or not.
 
-        idle: seconds of silence before that. interval: seconds between probes. count: how many are unanswered before
-        the connection fails. None: libuv's choice. Without a socket they are kept, and set as soon as there is one.
+        idle: seconds of silence before the first probe. interval: seconds between probes. count: unanswered probes
+        before the connection fails. None: libuv's choice. A handle without a socket keeps them for its future socket.
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (on Linux: more than 32,767 seconds or 127 probes, or
         an `idle` of 0). Source: uv_tcp_keepalive, uv_tcp_keepalive_ex.
         """
@@ -87,7 +87,8 @@ class TCP(Stream):
     def bind(self, host: str, port: int, ipv6only: bool = False, reuseport: bool = False) -> None:
         """Bind to a numeric address.
 
-        ipv6only: no IPv4 connections. reuseport: several listeners may have it, and the system spreads connections.
+        ipv6only: no IPv4 connections. reuseport: several listeners may share the address; the system distributes
+        connections.
         Raises TypeError, ValueError, `Closed`, `UVError`: EADDRNOTAVAIL, EACCES, EINVAL (bound already, or ipv6only for
         IPv4). EADDRINUSE comes from `listen` or `connect`. Source: uv_tcp_bind.
         """
@@ -98,9 +99,9 @@ class TCP(Stream):
     def connect(self, host: str, port: int) -> Any:
         """Connect to a numeric address; return True. Suspends.
 
-        After an explicit resume the attempt goes on in the background.
+        After an explicit resume, whose value is returned, the attempt goes on in the background.
         Raises TypeError, ValueError, `Closed`, `UVError`: ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EALREADY, EISCONN,
-        EADDRINUSE (of `bind`), ECANCELED (closed meanwhile), … Source: uv_tcp_connect.
+        EADDRINUSE (of `bind`), ECANCELED (the handle was closed), … Source: uv_tcp_connect.
         """
         packed = pack(numeric(host, port))
         with naming(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "uv_tcp_connect", self._own):
@@ -116,7 +117,7 @@ class TCP(Stream):
         return self._name(False, "uv_tcp_getsockname")
 
     def getpeername(self) -> Name:
-        """Return the peer's address; see `getsockname`. Raises `UVError` ENOTCONN, too. Source: uv_tcp_getpeername."""
+        """Return the peer's address; see `getsockname`. Also raises `UVError`: ENOTCONN. Source: uv_tcp_getpeername."""
         return self._name(True, "uv_tcp_getpeername")
 
     def _name(self, peer: bool, syscall: str) -> Name:
@@ -128,9 +129,9 @@ class TCP(Stream):
         return found
 
     def close_reset(self) -> Any:
-        """Close the handle, and reset the connection; return True. Suspends, like `close`.
+        """Close the handle and reset the connection; return True. Suspends, as `close`.
 
-        Raises `Closed`, `UVError`: EINVAL (a shutdown is in progress), EBADF (no socket); the handle is open then.
+        Raises `Closed`, `UVError`: EINVAL (a shutdown is in progress), EBADF (no socket). The handle remains open then.
         Source: uv_tcp_close_reset.
         """
         self._c(lib.co_reset, "uv_tcp_close_reset")
@@ -146,7 +147,7 @@ def new_tcp(loop: Loop | None = None, family: str | None = None) -> TCP:
 
 
 def socketpair(type: str | int = "stream", protocol: int = 0, flags0: int = 0, flags1: int = 0) -> tuple[int, int]:
-    """Return two descriptors of sockets that are connected to each other; they are the caller's.
+    """Return the descriptors of two sockets that are connected to each other. The caller owns them.
 
     type: "stream", "dgram" or a number of `socket`. flags0, flags1: `NONBLOCK_PIPE`, or 0, for each end.
     Raises TypeError, ValueError, `UVError`: EMFILE, EPROTONOSUPPORT, … Source: uv_socketpair.

@@ -1,6 +1,6 @@
-"""UTF-16 as other systems have it, with surrogates that have no partner, and WTF-8, the UTF-8 for such text.
+"""Conversion between UTF-16 that may have unpaired surrogates, as on Windows, and WTF-8, its generalised UTF-8.
 
-Python's codecs do what libuv's functions do, with every libuv; UTF-16 is in the byte order of the machine.
+Python's codecs do the work of libuv's functions, with every libuv. UTF-16 is in the byte order of the machine.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def wtf8_to_utf16(wtf8: Data) -> bytes:
 
 
 def utf16_length_as_wtf8(utf16: Data) -> int:
-    """Return how many bytes `utf16_to_wtf8` would; raises as it. Source: uv_utf16_length_as_wtf8."""
+    """Return the length of the result of `utf16_to_wtf8` in bytes; raises as that. Source: uv_utf16_length_as_wtf8."""
     return len(utf16_to_wtf8(utf16))
 
 
 def wtf8_length_as_utf16(wtf8: Data) -> int:
-    """Return how many units, of two bytes each, `wtf8_to_utf16` would; raises as it.
+    """Return the length of the result of `wtf8_to_utf16` in units of two bytes; raises as that.
 
     Source: uv_wtf8_length_as_utf16.
     """

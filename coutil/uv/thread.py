@@ -1,8 +1,8 @@
 """Threads.
 
-Rule 1: a thread runs one function of Python's; loops and coroutines that it makes end with it.
-Rule 2: a `Thread` that runs is kept; the memory of one that has ended goes with it, joined or not. When the interpreter
-ends, it waits for those that were not detached.
+Rule 1: a thread runs one Python function. The loops and coroutines that it makes end with it.
+Rule 2: a `Thread` is kept alive while its function runs. The memory of a thread that has ended is freed with its
+object, joined or not. At its end the interpreter waits for the threads that were not detached.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _SMALLEST = 1 << 17  # bytes of a stack that the interpreter needs
 _LARGEST = 1 << 40
 
 _here = local()
-_running: dict[int, Thread] = {}  # started by us, by id, until their functions have ended
-_unjoined: list[Any] = []  # what C knows threads by that dropped the last reference to themselves
+_running: dict[int, Thread] = {}  # by id, until their functions have ended
+_unjoined: list[Any] = []  # C's structs of threads that dropped the last reference to themselves
 
 
 class Thread:
-    """A thread. Comparing two tells whether they are the same."""
+    """A thread. Objects of the same thread are equal."""
 
     __slots__ = ("__weakref__", "_c", "_call", "_done", "_pid", "_state", "ident")
-    ident: int  # as `threading.get_ident` has it, once it runs
+    ident: int  # as from `threading.get_ident`, set when it runs
 
     def __init__(self, function: Callable[..., object], *arguments: Any, stack_size: int = 0) -> None:
         """Call function(*arguments) in a new thread.
 
-        An exception that escapes from it is given to `threading.excepthook`. stack_size: bytes; 0: as usual.
+        An exception that escapes is passed to `threading.excepthook`. stack_size: bytes; 0: the system's default.
         Raises TypeError, ValueError, `UVError`: EAGAIN, ENOMEM. Source: uv_thread_create_ex.
         """
         self._state = "not started"
@@ -72,14 +72,14 @@ class Thread:
         return made
 
     def _run(self) -> None:
-        threads.renew(self._c)  # it may not have been told yet
+        threads.renew(self._c)  # uv_thread_create may not have stored it yet
         _here.thread, self.ident = self, get_ident()
         function, arguments = self._call
         try:
             function(*arguments)
         except SystemExit:
             pass
-        except BaseException as escaped:  # noqa: BLE001  # handed over
+        except BaseException as escaped:  # noqa: BLE001  # passed to the hook
             threading.excepthook(threading.ExceptHookArgs((type(escaped), escaped, escaped.__traceback__, None)))
         finally:
             del function, arguments, self._call, _here.thread
@@ -88,7 +88,7 @@ class Thread:
             self._done.release()
 
     def __del__(self) -> None:
-        """Let C forget a thread that has ended."""
+        """Release C's struct of a thread that has ended."""
         if getattr(self, "_state", "") != "joinable" or self._pid != os.getpid():  # "": its arguments were refused
             return
         if lib.co_thread_equal(self._c, threads.current()):
@@ -102,20 +102,20 @@ class Thread:
         return f"<Thread {self._state}{running}>"
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same thread. Source: uv_thread_equal."""
+        """Return whether it is the same thread. Source: uv_thread_equal."""
         if not isinstance(other, Thread):
             return NotImplemented
         if self is other or "joined" in (self._state, other._state):
-            return self is other  # its number may be that of another one now
+            return self is other  # the system may have given its number to another thread
         return bool(lib.co_thread_equal(self._c, other._c))
 
     def __hash__(self) -> int:
-        """Equal threads have the same."""
+        """Return a hash that is equal for equal threads."""
         return hash(int(lib.co_thread_number(self._c))) if hasattr(self, "_c") else id(self)
 
     @joins
     def join(self) -> bool:
-        """Wait until it has ended; return True. Blocks the calling thread: `Loop.queue_work(thread.join)` does not.
+        """Wait until it has ended; return True. Blocks the calling thread; `Loop.queue_work(thread.join)` suspends.
 
         Raises `Deadlock` (it is the caller itself), `Forked`, `UVError`: EINVAL (joined already, detached, or not
         started by `Thread`). Source: uv_thread_join.
@@ -124,13 +124,13 @@ class Thread:
         if getattr(_here, "thread", None) is self:
             raise Deadlock("a thread cannot wait for its own end")
         _wait_for(self._done)
-        self._needs("joinable", "uv_thread_join")  # somebody else may have joined it meanwhile
+        self._needs("joinable", "uv_thread_join")  # another thread may have joined it during the wait
         self._state = "joined"
         check(lib.co_thread_join(self._c), "uv_thread_join")
         return True
 
     def detach(self) -> None:
-        """Let the system forget it when it ends; the interpreter does not wait for it, either.
+        """Detach it: the system frees it at its end, and the interpreter does not wait for it.
 
         Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.50). Source: uv_thread_detach.
         """
@@ -146,7 +146,7 @@ class Thread:
             raise error(lib.UV_EINVAL, syscall)
 
     def _usable(self, syscall: str) -> Any:
-        """Return what C knows a thread by that certainly exists."""
+        """Return C's struct of a thread that certainly exists. Raises as `_needs`."""
         if self._state != "not ours" or self != thread_self():
             self._needs("joinable", syscall)
         return self._c
@@ -168,7 +168,7 @@ class Thread:
         return threads.affinity(self._usable("uv_thread_getaffinity"))
 
     def set_affinity(self, cpus: Iterable[int]) -> set[int]:
-        """Set the processors that it may run on; return those before. Raises TypeError, ValueError, as `get_affinity`.
+        """Set the processors that it may run on; return the previous ones. Raises as `get_affinity`, and ValueError.
 
         Source: uv_thread_setaffinity.
         """
@@ -183,7 +183,7 @@ class Thread:
         return threads.priority(self._usable("uv_thread_getpriority"))
 
     def set_priority(self, priority: int) -> None:
-        """Set its priority, -2 (lowest) to 2. Raises TypeError, ValueError, as `get_priority`, EPERM.
+        """Set its priority, -2 (lowest) to 2. Raises TypeError, ValueError, `UVError`: EPERM, also as `get_priority`.
 
         Source: uv_thread_setpriority.
         """
@@ -203,7 +203,7 @@ def new_thread(function: Callable[..., object], *arguments: Any, stack_size: int
 
 
 def thread_self() -> Thread:
-    """Return the calling thread, which need not have been made by `Thread`. Source: uv_thread_self."""
+    """Return the calling thread, made by `Thread` or not. Source: uv_thread_self."""
     found: Thread | None = getattr(_here, "thread", None)
     if found is None or found._pid != os.getpid():
         _here.thread = found = Thread._of_caller()

@@ -19,8 +19,8 @@ _start, _stop = lib.co_raw_timer_start, lib.co_raw_timer_stop
 class Timer(Handle):
     """A timer. Handler: `ontimeout(timer)`.
 
-    All times are whole milliseconds, from 0 to 2**64 - 1, which no loop lives to see. They count from the call,
-    whatever was computed before, and the wait is never shorter; those of an interval count from expiry to expiry.
+    All times are whole milliseconds, from 0 to 2**64 - 1 (in effect for ever). They count from the call, not from the
+    loop's cached time, and the wait is never shorter. An interval counts from expiry to expiry.
     """
 
     _kind = "timer"
@@ -38,9 +38,9 @@ class Timer(Handle):
         return self._call("ontimeout") if handler is None else (self, handler, (self,))
 
     def start(self, timeout: int, repeat: int = 0) -> None:
-        """Have the handler called in `timeout` milliseconds, then every `repeat` ones unless that is 0.
+        """Have the handler called in `timeout` milliseconds, then every `repeat` milliseconds unless that is 0.
 
-        A timer that is started already begins anew. Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`.
+        A timer that is started already is restarted. Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`.
         Source: uv_timer_start.
         """
         if timeout.__class__ is not int or repeat.__class__ is not int or not 0 <= timeout | repeat < 2**64:
@@ -49,14 +49,14 @@ class Timer(Handle):
         self._restart(_start, "uv_timer_start", timeout, repeat)
 
     def stop(self) -> None:
-        """Stop the timer; an expiry that nobody was told of yet is dropped. Raises `Closed`, `ForeignThread`, `Forked`.
+        """Stop the timer, and drop an expiry that was not delivered yet. Raises `Closed`, `ForeignThread`, `Forked`.
 
         Source: uv_timer_stop.
         """
         self._restart(_stop, "uv_timer_stop")
 
     def again(self) -> None:
-        """Begin the interval `repeat` anew; nothing happens if that is 0.
+        """Restart the interval `repeat`; do nothing if that is 0.
 
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: never started. Source: uv_timer_again.
         """
@@ -67,7 +67,7 @@ class Timer(Handle):
 
     @property
     def repeat(self) -> int:
-        """The interval in milliseconds; 0: none. Assignment counts from the next expiry on.
+        """The interval in milliseconds; 0: none. An assignment takes effect after the next expiry.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`. Source: uv_timer_get_repeat, uv_timer_set_repeat.
         """
@@ -80,7 +80,7 @@ class Timer(Handle):
 
     @property
     def due_in(self) -> int:
-        """In how many milliseconds, by the loop's time, it expires; 0 if it is stopped. Source: uv_timer_get_due_in."""
+        """Milliseconds until it expires, by the loop's cached time; 0: stopped. Source: uv_timer_get_due_in."""
         return self._times()[2]
 
     def _times(self) -> tuple[int, int, int]:
@@ -97,7 +97,7 @@ def new_timer(loop: Loop | None = None) -> Timer:
 
 
 def timer_set_repeat(timer: Timer, repeat: int) -> None:
-    """Set `Timer.repeat`, and raise what that raises. Source: uv_timer_set_repeat."""
+    """Set `Timer.repeat`. Raises as that. Source: uv_timer_set_repeat."""
     if not isinstance(timer, Timer):
         raise TypeError(f"the first argument must be a Timer, not {timer!r}")
     timer.repeat = repeat

@@ -20,18 +20,19 @@ _STATES = ("unsupported", "supported")
 
 
 class TTY(Stream):
-    """A terminal. Handlers: those of `Stream`. `shutdown` ends neither half of it: it raises `UVError`.
+    """A terminal. Handlers: those of `Stream`. `shutdown` is not possible: it raises `UVError`.
 
-    One that cannot be opened again (the other side of a pseudo-terminal, or one of another user) is not made
-    non-blocking, for others use the same open file; it is written to a few bytes at a time, as there is room.
+    A terminal that cannot be opened again (the other side of a pseudo-terminal, or that of another user) is not made
+    non-blocking, because other programs use the same open file description. It is written in small pieces, as it has
+    room.
     """
 
     _kind = "tty"
 
     def __init__(self, loop: Loop | None, fd: Any, readable: bool = False) -> None:
-        """Make a handle of `loop` for the terminal that a descriptor belongs to; the descriptor stays the caller's.
+        """Make a handle of `loop` for the terminal of a descriptor, which the caller keeps.
 
-        fd: a descriptor, or an object with `fileno`. readable: of no effect, as in libuv.
+        fd: a descriptor, or an object with `fileno`. readable: without effect, as in libuv.
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no terminal), EBADF. Source: uv_tty_init.
         """
         found = descriptor(fd)
@@ -40,9 +41,9 @@ class TTY(Stream):
     def set_mode(self, mode: str) -> None:
         """Set the mode of the terminal, for all its handles.
 
-        mode: "normal": as it was found. "raw", "raw_vt": each key is read at once, without echo, and none is a signal.
-        "io": nothing at all is done to the bytes. The mode is restored when this handle is closed, and when the process
-        ends. Raises TypeError, ValueError, `Closed`, `UVError`: EIO. Source: uv_tty_set_mode.
+        mode: "normal": the original mode. "raw", "raw_vt": each key is read at once, without echo or signals. "io": all
+        processing of input and output is off. The close of this handle, and the end of the process, restore the mode.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EIO. Source: uv_tty_set_mode.
         """
         if not isinstance(mode, str):
             raise TypeError(f"mode must be a string, not {mode!r}")
@@ -68,26 +69,29 @@ def new_tty(loop: Loop | None, fd: Any, readable: bool = False) -> TTY:
 
 
 def tty_reset_mode() -> None:
-    """Restore all terminals; may be called again and again, and at exit. Source: uv_tty_reset_mode."""
+    """Restore all terminals. May be called repeatedly, also at exit. Source: uv_tty_reset_mode."""
     lib.co_terminals_restore()
 
 
 def tty_set_vterm_state(state: str) -> None:
-    """Nothing, but on Windows. state: "supported" or "unsupported". Source: uv_tty_set_vterm_state."""
+    """Do nothing, except on Windows. state: "supported" or "unsupported". Raises ValueError.
+
+    Source: uv_tty_set_vterm_state.
+    """
     if state not in _STATES:
         raise ValueError(f'state must be "supported" or "unsupported", not {state!r}')
     lib.co_vterm_set(state == "supported")
 
 
 def tty_get_vterm_state() -> str:
-    """Return what Windows says; raises `UVError` ENOTSUP elsewhere. Source: uv_tty_get_vterm_state."""
+    """Return the state on Windows. Raises `UVError`: ENOTSUP (any other system). Source: uv_tty_get_vterm_state."""
     found = integers(1)
     check(lib.co_vterm_state(found), "uv_tty_get_vterm_state")
     return _STATES[found[0]]
 
 
 def guess_handle(fd: Any) -> str:
-    """Return which handle fits a descriptor: "tty", "pipe", "tcp", "udp", "file" or "unknown".
+    """Return the type of handle for a descriptor: "tty", "pipe", "tcp", "udp", "file" or "unknown".
 
     fd: a descriptor, or an object with `fileno`. Raises TypeError, ValueError. Source: uv_guess_handle.
     """

@@ -1,7 +1,7 @@
 """UDP: datagram sockets.
 
-C takes several datagrams at once when many are waiting; those that nobody took yet are kept here, up to a limit: the
-system drops what it has no room for just so.
+C receives several datagrams at once if the system has them. Those that were not taken yet are kept here, up to a limit;
+beyond it they are dropped, as the system drops datagrams when its buffer is full.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .pipes import Pipe
 
 __all__ = ["UDP", "new_udp"]
 
-KEPT = 256  # datagrams that wait for `recv`, at most
+KEPT = 256  # limit of the datagrams that are kept for `recv`
 _FAMILIES = {None: lib.AF_UNSPEC, "inet": lib.AF_INET, "inet6": lib.AF_INET6}
 _EAGAIN: int = lib.UV_EAGAIN
 _try_send = lib.co_raw_udp_try_send
@@ -38,9 +38,9 @@ class UDP(Handle):
     """A UDP socket. Handler: `onrecv(udp, err, data, addr, flags)`.
 
     data: bytes. addr: the sender's, (host, port), for IPv6 (host, port, flow, scope). flags: a frozenset, of "partial"
-    (the datagram was cut) and "mmsg_chunk" (it came by a call that may bring several). All but `flags` is None if there
-    is an error: ECONNREFUSED (nobody received what was sent to the connected peer), …
-    In place of the handler, a coroutine may wait with `recv`. Hosts are literals, those of IPv6 perhaps with a zone.
+    (the datagram was truncated) and "mmsg_chunk" (received by a call that may return several). With an error, `data`
+    and `addr` are None: ECONNREFUSED (the connected peer has no socket at the address), …
+    Without a handler, a coroutine may wait with `recv`. Hosts are literals; those of IPv6 may have a zone.
     """
 
     _kind = "udp"
@@ -49,8 +49,8 @@ class UDP(Handle):
     def __init__(self, loop: Loop | None = None, family: str | None = None, mmsgs: int = 1) -> None:
         """Make a handle of `loop`; see `Timer`.
 
-        family: "inet" or "inet6" has a socket made at once; None: by the first call that needs one. mmsgs: more than
-        one asks libuv to receive several datagrams with one call.
+        family: "inet" or "inet6" makes the socket at once; None: the first call that needs one does. mmsgs: more than 1
+        asks libuv to receive several datagrams with one call.
         Raises TypeError, ValueError, and `UVError`: EMFILE, EAFNOSUPPORT, … Source: uv_udp_init_ex.
         """
         if family is not None and not isinstance(family, str):
@@ -70,16 +70,16 @@ class UDP(Handle):
     # -- addresses ----------------------------------------------------------------------------------------------------
 
     def open(self, fd: Any) -> None:
-        """Take a datagram socket that exists: a descriptor, or an object with `fileno`, as `TCP.open`.
+        """Take ownership of a datagram socket: a descriptor, or an object with `fileno`; see `TCP.open`.
 
-        Its address is shared with others from now on (SO_REUSEADDR). It belongs to the handle if nothing is raised.
-        Raises TypeError, ValueError, `Closed`, `UVError`: EBUSY (there is a socket already), EEXIST (a handle owns it,
-        or polls it), EBADF, ENOTSOCK, EINVAL (no datagrams of IP). Source: uv_udp_open.
+        Sets SO_REUSEADDR: other sockets may share its address. If this raises, the caller keeps the socket.
+        Raises TypeError, ValueError, `Closed`, `UVError`: EBUSY (the handle has a socket), EEXIST (a handle owns or
+        polls it), EBADF, ENOTSOCK, EINVAL (no datagram socket of IP). Source: uv_udp_open.
         """
         self._open(fd, "uv_udp_open", False, False, False)
 
     def open_ex(self, fd: Any, reuseaddr: bool = False, reuseport: bool = False) -> None:
-        """Take a socket, as `open` does; its options stay as they are, but for those that are asked for.
+        """Take ownership of a socket, as `open`, without changing its options, except for those given here.
 
         Source: uv_udp_open_ex, which libuv has since 1.52; here it is uv_udp_open and setsockopt(2).
         """
@@ -99,10 +99,10 @@ class UDP(Handle):
         reuseport: bool = False,
         recverr: bool = False,
     ) -> None:
-        """Bind to a local address; port 0: any that is free.
+        """Bind to a local address. port: 0: any free one.
 
-        ipv6only: do not receive from IPv4. reuseaddr: share the address; the last one gets the datagrams. reuseport:
-        share it; they are distributed (Linux). recverr: be told of all errors that other machines report (Linux).
+        ipv6only: receive no IPv4. reuseaddr: share the address; the socket bound last gets the datagrams. reuseport:
+        share it; the system distributes them (Linux). recverr: receive all errors that other machines report (Linux).
         Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already), ENOTSUP.
         Source: uv_udp_bind.
         """
@@ -114,7 +114,7 @@ class UDP(Handle):
         self._own.remember()
 
     def connect(self, host: str, port: int) -> None:
-        """Send to, and receive from, this peer only. Does not suspend.
+        """Send to, and receive from, this peer only. Never suspends.
 
         Raises TypeError, ValueError, `Closed`, `UVError`: EISCONN (disconnect first), ENETUNREACH, …
         Source: uv_udp_connect.
@@ -123,7 +123,7 @@ class UDP(Handle):
         self._own.remember()
 
     def disconnect(self) -> None:
-        """Have no peer any more. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
+        """Remove the peer. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
         self._c(lib.co_udp_connect, "uv_udp_connect", NULL)
         self._own.remember()
 
@@ -155,7 +155,7 @@ class UDP(Handle):
         self._c(lib.co_udp_membership, "uv_udp_set_membership", join, literal("group", group), where, NULL)
 
     def set_source_membership(self, group: str, iface: str | None, source: str, join: bool = True) -> None:
-        """Join or leave a multicast group, for what comes from the address `source` only; see `set_membership`.
+        """Join or leave a multicast group, for datagrams of the address `source` only; see `set_membership`.
 
         Source: uv_udp_set_source_membership.
         """
@@ -165,7 +165,7 @@ class UDP(Handle):
         self._c(lib.co_udp_membership, "uv_udp_set_source_membership", *arguments)
 
     def multicast_loop(self, on: bool) -> None:
-        """Let what is sent to groups be received on this machine, too, or not. Raises TypeError, `Closed`, `UVError`.
+        """Have datagrams to groups received also on this machine, or not. Raises TypeError, `Closed`, `UVError`.
 
         Source: uv_udp_set_multicast_loop.
         """
@@ -173,13 +173,15 @@ class UDP(Handle):
         self._c(lib.co_udp_mcast_loop, "uv_udp_set_multicast_loop", on)
 
     def multicast_ttl(self, ttl: int) -> None:
-        """Set how many hops what is sent to groups may go. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL
-        (more than 255), EBADF (no socket yet). Source: uv_udp_set_multicast_ttl.
+        """Set the maximum number of hops of datagrams to groups.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (more than 255), EBADF (no socket yet).
+        Source: uv_udp_set_multicast_ttl.
         """
         self._c(lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl", whole("ttl", ttl, 0, 2**31 - 1))
 
     def multicast_interface(self, addr: str | None) -> None:
-        """Set the address of the interface by which it leaves; None: the system's choice.
+        """Set the interface, by its address, for datagrams to groups; None: the system's choice.
 
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no literal), EADDRNOTAVAIL, EBADF.
         Source: uv_udp_set_multicast_interface.
@@ -188,7 +190,7 @@ class UDP(Handle):
         self._c(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", where)
 
     def broadcast(self, on: bool) -> None:
-        """Allow to send to broadcast addresses, or not. Raises TypeError, `Closed`, `UVError` EBADF (no socket yet).
+        """Allow sending to broadcast addresses, or not. Raises TypeError, `Closed`, `UVError` EBADF (no socket yet).
 
         Source: uv_udp_set_broadcast.
         """
@@ -196,8 +198,10 @@ class UDP(Handle):
         self._c(lib.co_udp_broadcast, "uv_udp_set_broadcast", on)
 
     def ttl(self, ttl: int) -> None:
-        """Set how many hops what is sent may go. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not 1 to
-        255), EBADF (no socket yet). Source: uv_udp_set_ttl.
+        """Set the maximum number of hops of datagrams.
+
+        Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not 1 to 255), EBADF (no socket yet).
+        Source: uv_udp_set_ttl.
         """
         self._c(lib.co_udp_ttl, "uv_udp_set_ttl", whole("ttl", ttl, 0, 2**31 - 1))
 
@@ -207,10 +211,11 @@ class UDP(Handle):
     def send(self, data: Message, host: str | None = None, port: int | None = None) -> Any:
         """Send a datagram, to an address or to the connected peer; return True when the system has taken it.
 
-        data: bytes-like, or a list of such, which are joined; it must not change meanwhile. An explicit resume ends the
-        wait, not the sending. Suspends unless the system takes it at once.
+        data: bytes-like, or a list of bytes-like objects, which are joined; it must not change before it is sent. An
+        explicit resume, whose value is returned, ends the wait, not the sending. Suspends unless the system takes the
+        datagram at once.
         Raises TypeError, ValueError, `Closed`, `NotYieldable`, `UVError`: EISCONN (an address, and a peer),
-        EDESTADDRREQ (neither), EMSGSIZE, EACCES, ECONNREFUSED, ECANCELED (closed meanwhile), …
+        EDESTADDRREQ (neither), EMSGSIZE, EACCES, ECONNREFUSED, ECANCELED (the handle was closed), …
         Source: uv_udp_try_send, uv_udp_send.
         """
         own = self._own
@@ -226,7 +231,7 @@ class UDP(Handle):
         return True
 
     def try_send(self, data: Message, host: str | None = None, port: int | None = None) -> int | None:
-        """Send a datagram if the system takes it at once; return its size, or None if not. See `send`.
+        """Send a datagram if the system takes it at once; return its size; None: it does not. See `send`.
 
         Source: uv_udp_try_send.
         """
@@ -239,11 +244,11 @@ class UDP(Handle):
         return None if sent < 0 else sent
 
     def try_send_many(self, messages: Any) -> int:
-        """Send as many datagrams as the system takes at once, in their order; return how many.
+        """Send as many datagrams as the system takes at once, in their order; return their number. Never suspends.
 
-        messages: each is the data, or (data, host, port). What keeps the first one from being sent is raised; what
-        keeps a later one, by the next call. Raises what `send` does, and `UVError` EBADF (neither bound nor connected).
-        Source: sendmmsg(2), as uv_udp_try_send2, which libuv has since 1.50, but loses datagrams in.
+        messages: each is the data, or (data, host, port). An error of the first one is raised; an error of a later one
+        is raised by the next call, which begins with it. Raises as `send`, and `UVError`: EBADF (neither bound nor
+        connected). Source: sendmmsg(2), in place of uv_udp_try_send2 (since libuv 1.50), which loses datagrams.
         """
         own = self._own
         sent = try_send_many(own.pointer, own.slot, [_message(one) for one in messages])
@@ -253,19 +258,19 @@ class UDP(Handle):
 
     @property
     def send_queue_size(self) -> int:
-        """Bytes that wait to be sent. Source: uv_udp_get_send_queue_size."""
+        """The number of bytes queued for sending. Source: uv_udp_get_send_queue_size."""
         return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_size", 1)
 
     @property
     def send_queue_count(self) -> int:
-        """Datagrams that wait to be sent. Source: uv_udp_get_send_queue_count."""
+        """The number of datagrams queued for sending. Source: uv_udp_get_send_queue_count."""
         return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_count", 0)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     @property
     def using_recvmmsg(self) -> bool:
-        """Whether libuv was asked to receive several with one call, and can. Source: uv_udp_using_recvmmsg."""
+        """Whether libuv receives several datagrams with one call. Source: uv_udp_using_recvmmsg."""
         return bool(self._c(lib.co_raw_udp_using_recvmmsg, "uv_udp_using_recvmmsg"))
 
     def recv_start(self) -> None:
@@ -280,7 +285,7 @@ class UDP(Handle):
             self._own.later(len(self._kept))
 
     def recv_stop(self) -> None:
-        """Have it called no more; twice is no error. What was received is kept for `recv`, or the next start.
+        """Stop calling the handler; a second call is no error. Kept datagrams go to `recv`, or to the next start.
 
         Raises `Closed`. Source: uv_udp_recv_stop.
         """
@@ -289,10 +294,10 @@ class UDP(Handle):
 
     @waits
     def recv(self) -> Any:
-        """Wait for a datagram; return (data, addr, flags), as the handler gets them. `recv_start` is not needed.
+        """Wait for a datagram; return (data, addr, flags), as for the handler. `recv_start` is not needed.
 
-        An explicit resume ends the wait and is returned in place of the datagram, which is not lost. Suspends, unless
-        there is one already. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`: ECONNREFUSED, …
+        Suspends unless a datagram is kept already. An explicit resume ends the wait; its value is returned, and no
+        datagram is lost. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`: ECONNREFUSED, …
         Source: uv_udp_recv_start.
         """
         own = self._own
@@ -310,12 +315,12 @@ class UDP(Handle):
         return found
 
     def _left(self) -> None:
-        """Read no more, unless somebody else waits or the handler is to be called."""
+        """Stop receiving, unless another coroutine waits or the handler is started."""
         own = self._own
         lib.co_raw_udp_left(own.pointer, own.slot)
 
     def _take(self, result: int, where: int) -> None:
-        """Keep what a record brings: a block of datagrams, an error, or nothing."""
+        """Keep the content of a record: a block of datagrams, an error, or nothing."""
         if result > 0 and len(self._kept) < KEPT:
             own = self._own
             if self._ipv6 is None:
@@ -343,23 +348,23 @@ class UDP(Handle):
 
 
 def _destination(host: str | None, port: int | None) -> Any:
-    """Return what C sends to. Raises TypeError, ValueError."""
+    """Return the packed address; NULL: the connected peer. Raises TypeError, ValueError."""
     if host is None:
         if port is not None:
             raise TypeError(f"port needs a host: {port!r}")
         return NULL
-    return pack(numeric(host, port))  # type: ignore[arg-type]  # it looks
+    return pack(numeric(host, port))  # type: ignore[arg-type]  # checked by `numeric`
 
 
 def _payload(data: Message) -> tuple[memoryview, Any]:
-    """Return the data of a datagram, and where they are."""
+    """Return a view of the data of a datagram, and its address in memory."""
     if isinstance(data, list):
         data = b"".join(readable(part, 0, None)[0] for part in data)
     return readable(data, 0, None)
 
 
 def _message(one: Any) -> tuple[memoryview, Any, Any]:
-    """Return one of the messages of `try_send_many`."""
+    """Return view, memory address and packed destination of a message. Raises TypeError, ValueError."""
     if not isinstance(one, tuple):
         return (*_payload(one), NULL)
     if len(one) != 3:

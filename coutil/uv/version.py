@@ -1,4 +1,4 @@
-"""Which libuv this is, and the numbers and names of its errors."""
+"""The version of libuv, and the codes and names of its errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ version_info = (version() >> 16, version() >> 8 & 255, version() & 255)
 
 
 def strerror(code: int) -> str:
-    """Return libuv's text for an error. code: negative, as in `errno`. Raises TypeError, ValueError.
+    """Return libuv's text for an error. code: negative, as in `uv.errno`. Raises TypeError, ValueError.
 
     Source: uv_strerror_r.
     """
@@ -56,7 +56,7 @@ def err_name(code: int) -> str:
 
 
 def translate_sys_error(number: int) -> int:
-    """Return libuv's number of an error of the system (an errno). Raises TypeError, ValueError.
+    """Return libuv's code for an errno of the system. Raises TypeError, ValueError.
 
     Source: uv_translate_sys_error.
     """

@@ -1,7 +1,7 @@
-"""Functions in libuv's thread pool, random bytes, and waiting for nothing.
+"""Functions in libuv's thread pool, random bytes, and sleeping.
 
-Rule: at the end of the process functions that have not begun are refused, and those that run are waited for: a thread
-of the pool that wanted the interpreter afterwards would hang, and the process with it.
+Rule: at its end the process refuses functions that have not started, and waits for those that run: a thread of the pool
+that wanted the interpreter afterwards would hang, and the process with it.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class _Work(Job):
     def __init__(
         self, hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> None:
-        self.hub = hub  # no super().__init__: we are the call ourselves
+        self.hub = hub  # no super().__init__: a job of this class is its own call
         self.name = getattr(function, "__qualname__", None) or repr(function)
         self.call: Any = (copy_context(), function, arguments, named)
         self.result: Any = None
-        self.failures: list[BaseException] = []  # at most one; whoever pops it has it
+        self.failures: list[BaseException] = []  # at most one; the code that pops it raises or reports it
         self.given_up = False
 
     def __str__(self) -> str:
@@ -55,11 +55,11 @@ class _Work(Job):
         return code
 
     def run(self) -> None:
-        """In a thread of the pool."""
+        """Call the function, in a thread of the pool."""
         (context, function, arguments, named), self.call = self.call, None
         try:
             self.result = context.run(function, *arguments, **named)
-        except BaseException as failure:  # noqa: BLE001  # handed to whoever waits
+        except BaseException as failure:  # noqa: BLE001  # passed to the waiter
             self.failures.append(failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next))
         finally:
             del context, function, arguments, named
@@ -83,12 +83,12 @@ class _Work(Job):
         self.report()
 
     def report(self) -> None:
-        """Report an exception that nobody will take; in any thread, and only once."""
+        """Report an exception that no waiter will take. In any thread, and only once."""
         try:
             failure = self.failures.pop()
         except IndexError:
             return
-        failure.add_note(f"raised by {self}, which nobody waits for any more")
+        failure.add_note(f"raised by {self}, for which no coroutine waits")
         hub = self.hub
         try:
             if get_ident() == hub.home.thread:
@@ -99,13 +99,13 @@ class _Work(Job):
             hub.home.report(None, failure)
 
     def __del__(self) -> None:
-        """Its loop is gone."""
+        """Report an exception that was not taken."""
         if hasattr(self, "failures"):  # else a signal handler has raised before it was made
             self.report()
 
 
 def at_work(hub: Hub) -> bool:
-    """Return whether the thread pool has functions that were begun for this loop."""
+    """Return whether the thread pool has functions of this loop."""
     return any(isinstance(getattr(one, "pins", getattr(one, "job", None)), _Work) for one in hub.owners)
 
 
@@ -133,7 +133,7 @@ class _Random(Job):
 
 
 class Work(Requests):
-    """The part of a loop that uses the thread pool."""
+    """The methods of a loop that use the thread pool, and `sleep`."""
 
     def queue_work(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -141,12 +141,12 @@ class Work(Requests):
         """Call function(*args, **kwargs) in a thread of libuv's pool, and return its result. Suspends.
 
         The function runs in a copy of the caller's context. It may use loops that it makes, and `Async.send` and
-        `call_threadsafe` of others, but nothing else of the caller's loop. The pool has 4 threads unless
-        UV_THREADPOOL_SIZE says otherwise; file and name requests stand in the same line.
-        If the call is given up it does not begin, or its result is dropped and its exception reported. The end of the
-        process waits for functions that have begun, and refuses others.
-        Returns what the function does, or what an explicit resume brings.
-        Raises TypeError, what the function raises, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and
+        `call_threadsafe` of other loops, but nothing else of the caller's loop. The pool has 4 threads unless
+        UV_THREADPOOL_SIZE is set; requests for files and names share its queue.
+        If the caller gives the call up, the function does not start, or its result is dropped and its exception
+        reported. The end of the process waits for functions that have started, and refuses others.
+        Returns the result of the function, or the value of an explicit resume.
+        Raises TypeError, the exception of the function, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and
         `OperationCancelled` (the loop is being closed, or the process ends). Source: uv_queue_work.
         """
         result: Result = self._do(_work(self._hub, function, args, kwargs))
@@ -155,25 +155,25 @@ class Work(Requests):
     def queue_work_nowait(
         self, function: Callable[Arguments, object], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Request:
-        """Begin what `queue_work` does, and return a `Request`, whose `result()` waits."""
+        """Start `queue_work` and return a `Request`, whose `result()` waits."""
         return Later(self)._do(_work(self._hub, function, args, kwargs))
 
     def random(self, size: int) -> bytes:
-        """Return so many random bytes, fit for cryptography. Suspends; `uv.random(size)` does not.
+        """Return `size` random bytes, fit for cryptography, or the value of an explicit resume. Suspends.
 
-        Returns them, or what an explicit resume brings. Raises TypeError, ValueError, `Closed`, `ForeignThread`,
+        Raises TypeError, ValueError, `Closed`, `ForeignThread`,
         `Forked`, `NotYieldable`, `UVError`: E2BIG (more than 2**31 - 1), EIO, ENOSYS. Source: uv_random.
         """
         data: bytes = self._do(_random(size))
         return data
 
     def random_nowait(self, size: int) -> Request:
-        """Begin what `random` does, and return a `Request`, whose `result()` waits."""
+        """Start `random` and return a `Request`, whose `result()` waits."""
         return Later(self)._do(_random(size))
 
     @waits
     def sleep(self, milliseconds: int) -> Any:
-        """Wait until some whole milliseconds have passed since the call; return True. Suspends.
+        """Wait until a whole number of milliseconds has passed since the call; return True. Suspends.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
         """
@@ -196,7 +196,7 @@ def _random(size: int) -> _Random:
 
 
 def random(size: int) -> bytes:
-    """Return so many random bytes, fit for cryptography; stops the thread for that. See `Loop.random`.
+    """Return `size` random bytes, fit for cryptography. Blocks the thread; see `Loop.random`.
 
     Raises TypeError, ValueError, `UVError`: E2BIG, EIO, ENOSYS. Source: uv_random.
     """
@@ -205,7 +205,7 @@ def random(size: int) -> bytes:
 
 
 def sleep_blocking(milliseconds: int) -> None:
-    """Stop the thread, and every coroutine in it, for some whole milliseconds. `Loop.sleep` does not.
+    """Block the thread, with every coroutine in it, for a whole number of milliseconds. `Loop.sleep` suspends.
 
     Raises TypeError, ValueError. Source: uv_sleep.
     """

@@ -130,7 +130,7 @@ def test_flat_functions(loop):
     assert uv.process_get_pid(process) == pid
     with pytest.raises(TypeError, match=r"options must be a mapping or None, not \['-l'\]"):
         uv.spawn(loop, "ls", ["-l"])
-    with pytest.raises(TypeError, match=r"unknown options: 'arguments'; there are args, env, "):
+    with pytest.raises(TypeError, match=r"unknown options: 'arguments'; options are args, env, "):
         uv.spawn(loop, "true", {"arguments": []})
 
 
@@ -190,7 +190,7 @@ def test_end_that_somebody_else_has_taken(loop):
     loop.run()
     assert log == [(-errno.ECHILD, 0)]
     assert not process.active
-    with pytest.raises(ChildProcessError, match="somebody else has taken the status of process"):
+    with pytest.raises(ChildProcessError, match="other code has taken the status of process"):
         process.wait()
     with pytest.raises(ProcessLookupError):
         process.kill()

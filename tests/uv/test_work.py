@@ -296,7 +296,7 @@ def test_given_up_while_it_runs(loop, fails_too, escaped):
     loop.run()
     assert [(of, type(error)) for of, error in escaped] == [(None, KeyError)] * fails_too
     if fails_too:
-        assert "job in the thread pool, which nobody waits for" in escaped[0][1].__notes__[0]
+        assert "job in the thread pool, for which no coroutine waits" in escaped[0][1].__notes__[0]
     escaped.clear()
 
 
