@@ -22,7 +22,7 @@ LAYERS = (
     ("coutil",),  # the package itself: its version, nothing else
     ("_uv_errors",),
     ("errors",),
-    ("_report",),
+    ("_report", "_closeable"),
     ("_libuv",),
     ("_host",),
     ("_coroutines",),

@@ -1,8 +1,13 @@
-"""Checks of plain arguments."""
+"""Checks of plain arguments. Each raises an error that names the argument and its value.
+
+`kind` is the description of the allowed values in the TypeError.
+"""
 
 from __future__ import annotations
 
-__all__ = ["flag", "whole"]
+from collections.abc import Iterable
+
+__all__ = ["choice", "flag", "integer", "number", "string", "whole"]
 
 
 def flag(**values: object) -> None:
@@ -12,10 +17,43 @@ def flag(**values: object) -> None:
             raise TypeError(f"{name} must be a bool, not {value!r}")
 
 
-def whole(name: str, value: int, least: int = 0, largest: int = 2**64 - 1) -> int:
+def integer(name: str, value: object, kind: str = "an int") -> int:
+    """Return an integer argument of any size. Raises TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be {kind}, not {value!r}")
+    return value
+
+
+def whole(name: str, value: object, least: int = 0, largest: int = 2**64 - 1, kind: str = "an int") -> int:
     """Return an integer argument; `least` and `largest` are allowed. Raises TypeError, or ValueError (out of range)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
+        raise TypeError(f"{name} must be {kind}, not {value!r}")
     if not least <= value <= largest:
         raise ValueError(f"{name} is out of range ({least} to {largest}): {value}")
     return value
+
+
+def number(name: str, value: object, kind: str = "a number") -> float:
+    """Return an int or a float. Raises TypeError, or ValueError (NaN)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be {kind}, not {value!r}")
+    if value != value:  # noqa: PLR0124  # NaN
+        raise ValueError(f"{name} must not be NaN")
+    return value
+
+
+def string(name: str, value: object, kind: str = "a string") -> str:
+    """Return a string argument. Raises TypeError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {kind}, not {value!r}")
+    return value
+
+
+def choice(name: str, value: object, allowed: Iterable[str], kind: str = "a string") -> str:
+    """Return a string argument that is one of `allowed`. Raises TypeError, or ValueError with all of them."""
+    word = string(name, value, kind)
+    words = tuple(allowed)
+    if word not in words:
+        *first, last = (f'"{each}"' for each in words)
+        raise ValueError(f"{name} must be {', '.join(first)}{' or ' * bool(first)}{last}, not {value!r}")
+    return word

@@ -33,7 +33,7 @@ def encoded(path: Path, name: str = "path") -> bytes:
     except TypeError:
         raise TypeError(f"{name} must be a str, bytes or os.PathLike, not {path!r}") from None
     if b"\0" in data:
-        raise ValueError(f"{name} has a NUL character: {path!r}")
+        raise ValueError(f"{name} has a null character: {path!r}")
     return data
 
 

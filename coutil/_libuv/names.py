@@ -9,6 +9,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from . import NULL, lib
+from .arguments import string, whole
 from .out import out, take_memory
 from .sockaddr import Plain, pack
 
@@ -114,10 +115,9 @@ def checked_host(name: object) -> bytes:
     """Return a host name in ASCII. Raises TypeError, ValueError."""
     if isinstance(name, bytes):
         name = name.decode()  # UnicodeDecodeError is a ValueError
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, bytes or None, not {name!r}")
+    name = string("name", name, "a string, bytes or None")
     if "\0" in name:
-        raise ValueError(f"name contains NUL: {name!r:.80}")
+        raise ValueError(f"name has a null character: {name!r:.80}")
     if not name:
         raise ValueError("name is empty")
     # The length is checked before the name is encoded, which takes long for long names.
@@ -135,12 +135,8 @@ def checked_host(name: object) -> bytes:
 
 def checked_service(service: object, name: str = "service") -> bytes:
     """Return a service in ASCII; a port as its digits. Raises TypeError, ValueError, which name the argument `name`."""
-    if isinstance(service, bool) or not isinstance(service, int | str):
-        raise TypeError(f"{name} must be a string, an int or None, not {service!r}")
-    if isinstance(service, int):
-        if not 0 <= service <= 65535:
-            raise ValueError(f"{name} must be 0 to 65535, not {service}")
-        return b"%d" % service
+    if not isinstance(service, str):
+        return b"%d" % whole(name, service, 0, 65535, "a string, an int or None")
     if not 0 < len(service) <= _LONGEST_SERVICE or not service.isascii() or "\0" in service:
         raise ValueError(f"{name} must be 1 to {_LONGEST_SERVICE} ASCII characters without NUL, not {service!r:.80}")
     try:
@@ -148,5 +144,5 @@ def checked_service(service: object, name: str = "service") -> bytes:
     except ValueError:
         return service.encode()
     if not (service.isdigit() and number <= 65535):  # the system would use a part of it
-        raise ValueError(f"{name} must be 0 to 65535, not {service!r}")
+        raise ValueError(f"{name} is out of range (0 to 65535): {service!r}")
     return service.encode()

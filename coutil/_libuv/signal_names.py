@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from signal import SIGKILL, SIGSTOP, Signals
 
+from .arguments import whole
+
 __all__ = ["awaitable_number", "signal_number", "signal_word"]
 
 _WORDS = {
@@ -52,11 +54,7 @@ def signal_number(argument: str, signal: object) -> int:
         if number is None:
             raise ValueError(f"invalid {argument}: {signal!r}; {_ACCEPTED}")
         return int(number)
-    if isinstance(signal, bool) or not isinstance(signal, int):
-        raise TypeError(f"{argument} must be a string or an int, not {signal!r}")
-    if not 0 <= signal <= _HIGHEST:
-        raise ValueError(f"{argument} is out of range (0 to {_HIGHEST}): {signal}")
-    return int(signal)
+    return int(whole(argument, signal, 0, _HIGHEST, "a string or an int"))
 
 
 def awaitable_number(argument: str, signal: object) -> int:

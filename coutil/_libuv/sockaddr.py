@@ -6,6 +6,7 @@ import socket
 from typing import Any, NamedTuple
 
 from . import check, ffi, lib
+from .arguments import string, whole
 
 __all__ = [
     "Name",
@@ -99,12 +100,8 @@ def numeric(host: str, port: int) -> Plain:
     host: an IPv6 address may have a zone ("fe80::1%eth0").
     Raises TypeError, or ValueError: `host` is not a literal address, or `port` is out of range.
     """
-    if not isinstance(host, str):
-        raise TypeError(f"host must be a string, not {host!r}")
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port must be an int, not {port!r}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port must be 0 to 65535, not {port}")
+    string("host", host)
+    whole("port", port, 0, 65535)
     text, percent, zone = host.partition("%")
     try:
         if ":" in host:
@@ -133,8 +130,7 @@ def named(binary: bytes, port: int, scope: int) -> Name:
 
 def literal(name: str, text: object) -> bytes:
     """Return text that libuv will parse as an address, and refuse if it is not ASCII. Raises TypeError, ValueError."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, not {text!r}")
-    if "\0" in text:
-        raise ValueError(f"{name} contains a NUL: {text!r}")
-    return text.encode("ascii", "replace")
+    literal = string(name, text)
+    if "\0" in literal:
+        raise ValueError(f"{name} has a null character: {text!r}")
+    return literal.encode("ascii", "replace")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._libuv import error, lib
+from .._libuv.arguments import choice
 from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
 from .files.file import File, openfile
 from .files.folder import Folder, listdir
@@ -172,23 +173,14 @@ def socket(type: Literal["stream", "passive", "datagram"], domain: Domain | Loca
     Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
     "share"). Source: uv_tcp_init_ex, uv_udp_init_ex, uv_pipe_init.
     """
-    for name, value in (("type", type), ("domain", domain)):
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, not {value!r}")
-    for name, value, known in (("type", type, _TYPES), ("domain", domain, _DOMAINS)):
-        if value not in known:
-            raise ValueError(f"{name} must be {_listed(known)}, not {value!r}")
+    choice("type", type, _TYPES)
+    choice("domain", domain, _DOMAINS)
     if (type, domain) not in _SOCKETS:
         raise error(lib.UV_EAI_SOCKTYPE, "uv_udp_init")
     return _SOCKETS[type, domain](domain)
 
 
 _TYPES, _DOMAINS = ("stream", "passive", "datagram"), ("ipv4", "ipv6", "local", "share")
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    *first, last = (f'"{word}"' for word in words)
-    return f"{', '.join(first)} or {last}"
 
 
 if TYPE_CHECKING:

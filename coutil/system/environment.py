@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
 from .._libuv import check, error, lib
+from .._libuv.arguments import string, whole
+from .._libuv.files import Path, encoded
 from .._libuv.spawning import current_directory, priority
 from .._uv_errors import error_class
 from ..errors import UVError
@@ -15,19 +17,8 @@ from .signals import checked_pid
 
 __all__ = ["PackedEnv", "getdir", "getenv", "getpriority", "packenv", "setdir", "setenv", "setpriority", "unpackenv"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PRIORITIES = {"highest": -20, "high": -14, "above": -7, "normal": 0, "below": 10, "low": 19}
 _names = {value: name for name, value in _PRIORITIES.items()}
-
-
-def encoded(name: str, value: object) -> bytes:
-    """Return a path or argument in the encoding of the system. Raises TypeError, ValueError (NUL, not encodable)."""
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise TypeError(f"{name} must be a str, bytes or PathLike, not {value!r}")
-    data = os.fsencode(value)
-    if b"\0" in data:
-        raise ValueError(f"{name} has a null character: {value!r}")
-    return data
 
 
 # -- priority ----------------------------------------------------------------------------------------------------------
@@ -55,10 +46,7 @@ def setpriority(pid: int, value: str | int) -> bool:
         if value not in _PRIORITIES:
             raise ValueError(f"value must be one of {', '.join(_PRIORITIES)}, or a number, not {value!r}")
         value = _PRIORITIES[value]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"value must be a string or an int, not {value!r}")
-    if not -20 <= value <= 19:
-        raise ValueError(f"value must be -20 to 19, not {value}")
+    whole("value", value, -20, 19, "a string or an int")
     check(lib.uv_os_setpriority(pid, value), "uv_os_setpriority")
     return True
 
@@ -79,7 +67,7 @@ def setdir(path: Path) -> bool:
 
     Raises TypeError, ValueError (a NUL), or `UVError`: ENOENT, ENOTDIR, EACCES, ENAMETOOLONG. Source: uv_chdir.
     """
-    code = lib.uv_chdir(encoded("path", path))
+    code = lib.uv_chdir(encoded(path))
     if code < 0:
         raise error(code, "uv_chdir", path)
     return True
@@ -132,10 +120,8 @@ def setenv(name: str, value: str | None) -> bool:
     return True
 
 
-def _string(what: str, value: object) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be a string, not {value!r}")
-    return encoded(what, value)
+def _string(name: str, value: object) -> bytes:
+    return encoded(string(name, value), name)
 
 
 def _failure(name: str, syscall: str, variable: str) -> UVError:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
+from .._closeable import Closeable
 from .._libuv import info
+from .._libuv.arguments import choice, integer, string, whole
 from ..errors import Closed, UVError
 from .network.address import Address, Domain
 
@@ -21,12 +22,11 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 def _checked(which: object, letters: str) -> str:
     """Return `which`, a string of `letters`. Raises TypeError, ValueError."""
-    if not isinstance(which, str):
-        raise TypeError(f"which must be a string, not {which!r}")
-    for letter in which:
+    selection = string("which", which)
+    for letter in selection:
         if letter not in letters:
             raise ValueError(f"which must consist of {letters!r}, not {letter!r}")
-    return which
+    return selection
 
 
 # -- the process ------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def procinfo(which: str | None = None) -> Any:
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
-class Information(Sequence[Row]):
+class Information(Closeable, Sequence[Row]):
     """A sequence of named tuples, a snapshot: the base of the results of `cpuinfo` and `netinfo`.
 
     If letters were given, its items are tuples of the position (from 1) and the values that the letters select.
@@ -196,9 +196,7 @@ class Information(Sequence[Row]):
         ValueError, `Closed`.
         """
         rows, letters = self._open(), _checked(which, self._letters)
-        if isinstance(position, bool) or not isinstance(position, int):
-            raise TypeError(f"position must be an int, not {position!r}")
-        if not 1 <= position <= len(rows):
+        if not 1 <= integer("position", position) <= len(rows):
             return None
         values = self._select(rows[position - 1], letters)
         return values[0] if len(letters) == 1 else values
@@ -245,16 +243,6 @@ class Information(Sequence[Row]):
         """Forget the entries; return True. Closing twice is no error."""
         self._rows = None
         return True
-
-    def __enter__(self) -> Self:
-        """Return the list; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __repr__(self) -> str:
         """The number of entries, or that it is closed."""
@@ -341,18 +329,11 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
     Raises TypeError, ValueError, or `UVError`: ENXIO (there is no such interface).
     Source: uv_interface_addresses, uv_if_indextoname, uv_if_indextoiid.
     """
-    if not isinstance(option, str):
-        raise TypeError(f"option must be a string, not {option!r}")
-    if option not in ("all", "name", "id"):
-        raise ValueError(f'option must be "all", "name" or "id", not {option!r}')
-    if option == "all":
+    if choice("option", option, ("all", "name", "id")) == "all":
         letters = None if which is None else _checked(which, NetInfo._letters)
         return NetInfo([_interface(entry) for entry in info.interfaces()], letters)
-    if isinstance(which, bool) or not isinstance(which, int):
-        raise TypeError(f'"{option}" needs the number of an interface (int), not {which!r}')
-    if not 1 <= which < 2**32:
-        raise ValueError(f"the number of an interface must be 1 to 2**32 - 1, not {which}")
-    return info.interface_name(which) if option == "name" else info.interface_id(which)
+    index = whole("which", which, 1, 2**32 - 1, "the number of an interface (int)")
+    return info.interface_name(index) if option == "name" else info.interface_id(index)
 
 
 def _interface(entry: info.Interface) -> Interface:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from .._coroutines.outcomes import waits
 from .._kernel.operation import operation
 from .._libuv import check, lib
+from .._libuv.arguments import flag
 from .._libuv.buffers import address_of, writable
 
 __all__ = ["random"]
@@ -25,8 +26,7 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
     Raises TypeError, ValueError (an empty slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes),
     EIO, … Source: uv_random.
     """
-    if not isinstance(blocking, bool):
-        raise TypeError(f"blocking must be a bool, not {blocking!r}")
+    flag(blocking=blocking)
     view = writable(buffer, start, stop)
     address = address_of(view)
     if blocking:

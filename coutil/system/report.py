@@ -8,6 +8,7 @@ from typing import Protocol
 
 from .. import _host, _report
 from .._coroutines.coroutine import Coroutine
+from .._libuv.arguments import flag
 
 __all__ = ["report"]
 
@@ -41,8 +42,7 @@ def report(file: Writable | None = None, *, stacks: bool = False) -> None:
     """
     if file is not None and not callable(getattr(file, "write", None)):
         raise TypeError(f"file must have a method write(), not {file!r}")
-    if not isinstance(stacks, bool):
-        raise TypeError(f"stacks must be a bool, not {stacks!r}")
+    flag(stacks=stacks)
     text = _report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)], stacks)
     if file is not None:
         file.write(text)

@@ -9,6 +9,7 @@ from .._coroutines.books import ExceptHook, print_exception
 from .._coroutines.coroutine import Coroutine, home, running
 from .._coroutines.switching import Outside, suspend
 from .._kernel.hub import this_hub
+from .._libuv.arguments import choice
 
 __all__ = ["get_excepthook", "halt", "isrunning", "run", "set_excepthook"]
 
@@ -24,10 +25,7 @@ def run(mode: Literal["loop", "step", "ready"] = "loop") -> bool:
     Raises TypeError, ValueError, `AlreadyRunning` (the loop itself has resumed the caller).
     Source: uv_run.
     """
-    if not isinstance(mode, str):
-        raise TypeError(f"mode must be a string, not {mode!r}")
-    if mode not in ("loop", "step", "ready"):
-        raise ValueError(f'mode must be "loop", "step" or "ready", not {mode!r}')
+    choice("mode", mode, ("loop", "step", "ready"))
     hub, me = this_hub(), running()
     while hub.caller is None and me.gate.__class__ is Outside and me.resumer is not me.gate:
         suspend()  # a coroutine has resumed the main program, and runs first

@@ -9,6 +9,7 @@ from .._coroutines.states import ARMED, FREED
 from .._kernel.entries import NOBODY
 from .._kernel.operation import Operation, operation
 from .._libuv import check, error, lib
+from .._libuv.arguments import whole
 from .._libuv.signal_names import awaitable_number, signal_number
 from .awaited import Awaited, release
 
@@ -129,8 +130,4 @@ def emitsig(pid: int, signal: str | int) -> bool:
 
 def checked_pid(pid: object) -> int:
     """Return `pid` if it can be the number of a process. Raises TypeError, ValueError."""
-    if isinstance(pid, bool) or not isinstance(pid, int):
-        raise TypeError(f"pid must be an int, not {pid!r}")
-    if not -(2**31) <= pid < 2**31:
-        raise ValueError(f"pid is out of range: {pid}")
-    return pid
+    return whole("pid", pid, -(2**31), 2**31 - 1)

@@ -24,6 +24,7 @@ from .._kernel.hub import this_hub
 from .._kernel.operation import Operation, operation
 from .._kernel.requests import SIZE
 from .._libuv import lib
+from .._libuv.arguments import choice
 from .._libuv.buffers import Bytes, integers, readable
 from .._libuv.signal_names import signal_number
 from ..errors import BusyError
@@ -88,11 +89,7 @@ class Terminal(ByteStream):
         The mode is restored when this object is closed, at exit, and when a signal ends the process (not SIGKILL).
         Raises TypeError, ValueError, `Closed`, or `UVError`: EIO. Source: POSIX tcsetattr, uv_tty_set_mode.
         """
-        if not isinstance(mode, str):
-            raise TypeError(f"mode must be a string, not {mode!r}")
-        if mode not in _MODES:
-            raise ValueError(f'mode must be "normal", "raw" or "binary", not {mode!r}')
-        self._call(lib.co_terminal_mode, "tcsetattr", _MODES[mode])
+        self._call(lib.co_terminal_mode, "tcsetattr", _MODES[choice("mode", mode, _MODES)])
         return True
 
     def winsize(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from .._interpreter import Time
 from .._kernel.hub import this_hub
 from .._kernel.operation import operation
 from .._libuv import lib
+from .._libuv.arguments import choice, flag, number
 from .._libuv.clock import FOREVER
 
 __all__ = ["nanosecs", "suspend", "time"]
@@ -29,12 +30,9 @@ def time(mode: Literal["cached", "updated", "epoch"] = "cached") -> float:
     origin is arbitrary. "epoch": the time since 1970.
     Raises TypeError, ValueError. Source: uv_hrtime, clock_gettime.
     """
-    if not isinstance(mode, str):
-        raise TypeError(f"mode must be a string, not {mode!r}")
-    if mode == "epoch":
-        return _time.time()
     if mode not in ("cached", "updated"):
-        raise ValueError(f'mode must be "cached", "updated" or "epoch", not {mode!r}')
+        choice("mode", mode, ("cached", "updated", "epoch"))
+        return _time.time()
     clock = this_hub().clock
     return (clock.now() if mode == "cached" else clock.update()) / 1e9
 
@@ -73,14 +71,9 @@ def _block(seconds: float) -> None:
 
 def _checked(seconds: float | None, blocking: bool) -> int:
     """Return `seconds` in nanoseconds, rounded up."""
-    if not isinstance(blocking, bool):
-        raise TypeError(f"blocking must be a bool, not {blocking!r}")
+    flag(blocking=blocking)
     if seconds is None:
         return 0
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"seconds must be a number or None, not {seconds!r}")
-    if seconds != seconds:  # noqa: PLR0124  # NaN
-        raise ValueError("seconds must not be NaN")
-    if seconds >= _EVER:
+    if number("seconds", seconds, "a number or None") >= _EVER:
         return FOREVER
     return math.ceil(seconds * 1e9) if seconds > 0 else 0

@@ -140,7 +140,9 @@ def test_wrong_options():
             with pytest.raises(TypeError, match="name must be a string"):
                 made.setoption(name, True)
         for name in ("", "TTL", "MCastTTL", "Broadcast", "mcastttl ", "keepalive", "nodelay", "ttl\0"):
-            with pytest.raises(ValueError, match="name must be one of broadcast, mcastloop, ttl, mcastttl, mcastiface"):
+            with pytest.raises(
+                ValueError, match='name must be "broadcast", "mcastloop", "ttl", "mcastttl", "mcastiface"'
+            ):
                 made.setoption(name, True)
         for name in ("broadcast", "mcastloop"):
             for value in (1, 0, None, "on"):
@@ -153,7 +155,7 @@ def test_wrong_options():
             with pytest.raises(TypeError, match="must be a string"):
                 made.setoption(*arguments)
         for arguments in (("mcastiface", "127.0.0.1\0"), ("mcastjoin", "239.1.1.1", None, "\0")):
-            with pytest.raises(ValueError, match="contains a NUL"):
+            with pytest.raises(ValueError, match="has a null character"):
                 made.setoption(*arguments)
 
 
@@ -192,7 +194,7 @@ def test_distances(domain, name, is_bound):
             assert made.setoption(name, hops) is True
             assert asked(made, domain, *options[name]) == hops
         for hops in (-1, 0, 256, 257, 1 << 31, 1 << 64):
-            with pytest.raises(ValueError, match=f"value of {name} must be 1 to 255"):
+            with pytest.raises(ValueError, match=f"value of {name} is out of range"):
                 made.setoption(name, hops)
         for hops in (True, 1.0, "1", None):
             with pytest.raises(TypeError, match=f"value of {name} must be an int"):

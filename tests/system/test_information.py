@@ -301,13 +301,13 @@ def test_names_of_interfaces(option):
     """INF-5: by the number that the system gave them; others are errors."""
     for number, name in socket.if_nameindex():
         assert system.netinfo(option, number) == name
-    with pytest.raises(TypeError, match="needs the number of an interface"):
+    with pytest.raises(TypeError, match="which must be the number of an interface"):
         system.netinfo(option)
     for wrong in ("1", 1.0, True):
-        with pytest.raises(TypeError, match="needs the number of an interface"):
+        with pytest.raises(TypeError, match="which must be the number of an interface"):
             system.netinfo(option, wrong)
     for wrong in (0, -1, 1 << 32, 1 << 70):
-        with pytest.raises(ValueError, match="must be 1 to"):
+        with pytest.raises(ValueError, match="which is out of range"):
             system.netinfo(option, wrong)
     with pytest.raises(errors.UVError) as caught:
         system.netinfo(option, (1 << 32) - 1)

@@ -298,7 +298,7 @@ def test_names_of_ports():
     assert (system.nameaddr(0), system.nameaddr(64999)) == ("0", "64999")
     assert system.nameaddr(69, datagram=True) == socket.getservbyport(69, "udp")
     for wrong in (-1, 65536, 1 << 40):
-        with pytest.raises(ValueError, match="a port must be 0 to 65535"):
+        with pytest.raises(ValueError, match="a port is out of range"):
             system.nameaddr(wrong)
 
 

@@ -55,7 +55,7 @@ def test_bad_paths(name, path, blocking, hub):
 @pytest.mark.parametrize("name", ON_TWO_PATHS)
 def test_bad_second_paths(name, blocking, tmp_path):
     """B66: the same for both; the message says which of them it is."""
-    with pytest.raises(ValueError, match="dest has a NUL"):
+    with pytest.raises(ValueError, match="dest has a null"):
         ON_TWO_PATHS[name](tmp_path / "a", "b\0c", blocking=blocking)
     with pytest.raises(TypeError, match="path must be"):
         ON_TWO_PATHS[name](None, tmp_path / "a", blocking=blocking)
@@ -388,7 +388,7 @@ def test_bad_times(name, wrong, tmp_path):
             with pytest.raises(TypeError, match=f"{name} must be a number"):
                 touch(**{name: wrong})
             for bad in (float("nan"), float("inf"), -float("inf"), 1e300):
-                with pytest.raises(ValueError, match=f"{name} must be a time in seconds since 1970"):
+                with pytest.raises(ValueError, match=f"{name} must (not be NaN|be a time in seconds since 1970)"):
                     touch(**{name: bad})
             with pytest.raises(TypeError, match="unexpected keyword"):
                 touch(ctime=1)

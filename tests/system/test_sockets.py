@@ -176,9 +176,9 @@ def test_ports_are_checked_by_their_addresses():
         (True, TypeError),
         (80.0, TypeError),
     ):
-        with pytest.raises(error, match="port must be"):
+        with pytest.raises(error, match=r"port (must be|is out of range)"):
             system.address("ipv4", "127.0.0.1", port)
-        with pytest.raises(error, match="port must be"):
+        with pytest.raises(error, match=r"port (must be|is out of range)"):
             place.port = port
         assert place.port == 80
 
@@ -233,7 +233,7 @@ def test_keepalive(domain):
             assert stream.setoption("keepalive", off) is True
             assert options(plain) == (0, False)
         for wrong in (-1, 0, 32768, 2**31, 2**32, 2**100):
-            with pytest.raises(ValueError, match="value of keepalive must be 1 to 32767 seconds, not"):
+            with pytest.raises(ValueError, match="value of keepalive is out of range"):
                 stream.setoption("keepalive", wrong)
         for wrong in (True, 1.0, "1", b"1"):
             with pytest.raises(TypeError, match="value of keepalive must be seconds"):

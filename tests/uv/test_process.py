@@ -729,7 +729,7 @@ def arguments_refused(pipe, other, opened):
     """Yield options that are refused, with the class and the text of the error."""
     yield {"args": "one"}, TypeError, "args must be a sequence of strings, not 'one'"
     yield {"args": [1]}, TypeError, r"args\[0\] must be a str, bytes or os.PathLike, not 1"
-    yield {"args": ["a", "b\0"]}, ValueError, r"args\[1\] has a NUL character: 'b\\x00'"
+    yield {"args": ["a", "b\0"]}, ValueError, r"args\[1\] has a null character: 'b\\x00'"
     yield {"cwd": "\0"}, ValueError, "cwd has a NUL"
     yield {"cwd": 3}, TypeError, "cwd must be a str"
     yield {"env": "A=b"}, TypeError, "env must be a sequence of strings"

@@ -447,7 +447,7 @@ def test_try_send_many(loop):
         for wrong in ([(b"x", "127.0.0.1")], [(b"x",)]):
             with pytest.raises(TypeError, match="a message must be its data"):
                 client.try_send_many(wrong)
-        with pytest.raises(ValueError, match="port must be 0 to 65535"):
+        with pytest.raises(ValueError, match="port is out of range"):
             client.try_send_many([(b"x", "127.0.0.1", 65536)])
 
 
@@ -583,7 +583,7 @@ def test_arguments(loop):
     """Types and ranges, before anything happens."""
     with uv.UDP(loop) as udp:
         for port in (-1, 65536):
-            with pytest.raises(ValueError, match=f"port must be 0 to 65535, not {port}"):
+            with pytest.raises(ValueError, match=f"port is out of range .*: {port}"):
                 udp.bind("127.0.0.1", port)
         for port in ("1", 1.0, None, True):
             with pytest.raises(TypeError, match="port must be an int"):
@@ -771,7 +771,7 @@ def test_multicast_arguments(loop):
         ):
             with pytest.raises(TypeError, match=r"must be a (string|bool)"):
                 call()
-        with pytest.raises(ValueError, match="contains a NUL"):
+        with pytest.raises(ValueError, match="has a null character"):
             udp.set_membership("239.255.0.1\0")
         try:
             udp.set_membership("239.255.0.1")

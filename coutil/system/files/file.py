@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
+from ..._closeable import Closeable
 from ..._coroutines.books import Unique, warn_in_finalizer
 from ..._coroutines.outcomes import waits
 from ..._kernel.operation import begun
@@ -78,7 +78,7 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     return file
 
 
-class File(Unique):
+class File(Closeable, Unique):
     """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is collected.
 
     It belongs to no event loop: any thread may use it, and a child process its copy. Many coroutines may use it at the
@@ -112,13 +112,7 @@ class File(Unique):
         if sys.flags.dev_mode:
             warn_in_finalizer(f"unclosed {descriptor}", self)
 
-    def __enter__(self) -> Self:
-        """Return the file; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """Close the file; an exception that leaves the block does not wait for the thread pool."""
         self.close(blocking=kind is not None)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..._closeable import Closeable
 from ..._coroutines.books import Unique
 from ..._coroutines.outcomes import waits
 from ..._kernel.operation import operation
@@ -40,7 +40,7 @@ def listdir(path: Path, *, blocking: bool = False) -> Folder:
     return Folder(path, opened, blocking)
 
 
-class Folder(Unique):
+class Folder(Closeable, Unique):
     """An iterator over the entries of a folder. Made by `listdir`.
 
     It is closed at its end, by `close`, at the end of a `with` block, or when it is collected. A wait that ends from
@@ -56,16 +56,6 @@ class Folder(Unique):
         self._entries: list[tuple[Any, str]] = []  # in reverse
         self._over = False
         self._waiter: Any = None
-
-    def __enter__(self) -> Self:
-        """Return the iterator; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __repr__(self) -> str:
         """Path and state."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..._coroutines.outcomes import waits
 from ..._libuv import lib
+from ..._libuv.arguments import choice
 from ..._libuv.files import Call, encoded
 from .file import File
 from .request import Path, bits, done, flag, identity, like, moment, run
@@ -68,10 +69,8 @@ def copyfile(
     and the incomplete copy is removed. Source: uv_fs_copyfile, copy_file_range(2), sendfile(2).
     """
     flag(exclusive=exclusive)
-    if not isinstance(clone, str | None):
-        raise TypeError(f"clone must be a string or None, not {clone!r}")
-    if clone not in _CLONE:
-        raise ValueError(f'clone must be "try", "force" or None, not {clone!r}')
+    if clone is not None:
+        choice("clone", clone, ("try", "force"), "a string or None")
     flags = _CLONE[clone] | (lib.UV_FS_COPYFILE_EXCL if exclusive else 0)
     return _done(Call("copyfile", path, dest, flags=flags), blocking)
 

@@ -7,7 +7,6 @@ first waits until the descriptor is ready, and goes to the pool then.
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 
@@ -16,7 +15,7 @@ from ..._coroutines.states import CLOSE_REQUEST
 from ..._host import interruptible
 from ..._kernel.operation import Operation, operation
 from ..._libuv import lib
-from ..._libuv.arguments import flag, whole
+from ..._libuv.arguments import flag, integer, number, whole
 from ..._libuv.files import AGAIN, Call, Path, like
 from ...errors import UVError
 
@@ -52,9 +51,7 @@ def bits(perm: int | str) -> int:
             if letter not in _LETTERS:
                 raise ValueError(f"perm has an invalid character: {letter!r} in {perm!r}")
         return sum({_LETTERS[letter] for letter in perm})
-    if isinstance(perm, bool) or not isinstance(perm, int):
-        raise TypeError(f"perm must be an int or a str, not {perm!r}")
-    if not 0 <= perm <= 0o7777:
+    if not 0 <= integer("perm", perm, "an int or a str") <= 0o7777:
         raise ValueError(f"perm is out of range (0 to 0o7777): {perm}")
     return perm
 
@@ -68,9 +65,7 @@ def moment(name: str, value: float | None) -> float:
     """Return a time in seconds since 1970, negative before; now for None. Raises TypeError or ValueError."""
     if value is None:
         return time.time()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number or None, not {value!r}")
-    if not math.isfinite(value) or abs(value) >= 2**63:
+    if abs(number(name, value, "a number or None")) >= 2**63:
         raise ValueError(f"{name} must be a time in seconds since 1970, not {value!r}")
     return float(value)
 

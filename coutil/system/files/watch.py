@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from contextlib import suppress
-from types import TracebackType
 from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
+from ..._closeable import Closeable
 from ..._coroutines.books import Unique
 from ..._coroutines.outcomes import waits
 from ..._coroutines.states import O_ARMED, O_READY
 from ..._kernel.handle import NOWHERE, Handle
 from ..._kernel.operation import lucky, operation
 from ..._libuv import error
+from ..._libuv.arguments import number
 from ..._libuv.files import Call, encoded
 from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, Raw, polled, polling, take, watching
-from ...errors import BusyError, Closed, Forked, UVError
+from ...errors import BusyError, Closed, UVError
 from .info import FileInfo, of_stat
 from .request import Path, filebits, flag, like, run, whole
 from .tree import Node, Root, Tree, joined
@@ -99,11 +99,10 @@ def _await_in_tree(path: Path, poll: float | None) -> Any:
 def _milliseconds(poll: object) -> int:
     if poll is None:
         return 0
-    if isinstance(poll, bool) or not isinstance(poll, int | float):
-        raise TypeError(f"poll must be a number of seconds or None, not {poll!r}")
-    if not 0 < poll <= LONGEST / 1000:
+    seconds = number("poll", poll, "a number of seconds or None")
+    if not 0 < seconds <= LONGEST / 1000:
         raise ValueError(f"poll must be more than 0 and at most {LONGEST / 1000} seconds, not {poll!r}")
-    return math.ceil(poll * 1000)
+    return math.ceil(seconds * 1000)
 
 
 class _Once(Handle):
@@ -227,7 +226,7 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[A
     return changes
 
 
-class Watch(Unique, Generic[AnyStr]):
+class Watch(Closeable, Unique, Generic[AnyStr]):
     """An iterator of the changes of a file or folder. Made by `watch`.
 
     It reports the removal or renaming of the watched folder, or of the folder that contains the watched file, and ends.
@@ -253,17 +252,6 @@ class Watch(Unique, Generic[AnyStr]):
         handle = getattr(self, "_handle", None)
         if handle is not None:
             handle.abandon()
-
-    def __enter__(self) -> Self:
-        """Return the iterator; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it. In the child of a fork do nothing: the handle belongs to the parent."""
-        with suppress(Forked):
-            self.close()
 
     def __repr__(self) -> str:
         """Path and state."""

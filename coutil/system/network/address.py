@@ -1,4 +1,4 @@
-"""IP addresses with a port. This module does not use libuv; the text forms are those of inet_pton and inet_ntop."""
+"""IP addresses with a port. The text forms are those of inet_pton and inet_ntop; libuv does not convert them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import socket
 from typing import Literal
 
+from ..._libuv.arguments import choice, flag, string, whole
 from ...errors import EINVAL
 
 __all__ = ["Address", "Domain", "address"]
@@ -67,7 +68,7 @@ class Address:
 
     @scope.setter
     def scope(self, number: int) -> None:
-        self._scope = _checked("scope", number, 2**32 - 1)
+        self._scope = whole("scope", number, 0, 2**32 - 1)
 
     def __str__(self) -> str:
         """The URI form: "127.0.0.1:80" or "[::1]:80"."""
@@ -93,12 +94,8 @@ def address(type: Domain, data: str | bytes | None = None, port: int | None = No
     is not an address of that family.
     Source: RFC 3986 (URI form), POSIX inet_pton.
     """
-    if not isinstance(type, str):
-        raise TypeError(f"type must be a string, not {type!r}")
-    if type not in _FAMILY:
-        raise ValueError(f'type must be "ipv4" or "ipv6", not {type!r}')
-    if not isinstance(binary, bool):
-        raise TypeError(f"binary must be a bool, not {binary!r}")
+    choice("type", type, _FAMILY)
+    flag(binary=binary)
     if data is None:
         return Address(type, bytes(_SIZE[type]), 0 if port is None else _checked_port(port))
     if port is None:
@@ -111,9 +108,7 @@ def address(type: Domain, data: str | bytes | None = None, port: int | None = No
 
 
 def _from_uri(type_: Domain, data: str | bytes) -> Address:
-    if not isinstance(data, str):
-        raise TypeError(f"data must be a string, not {data!r}")
-    host, colon, port = data.rpartition(":")
+    host, colon, port = string("data", data).rpartition(":")
     if not colon or not port:
         raise ValueError(f"data needs a port: {data!r}")
     if not (port.isascii() and port.isdigit() and len(port) <= 5):
@@ -126,10 +121,9 @@ def _from_uri(type_: Domain, data: str | bytes) -> Address:
 
 
 def _from_literal(type_: Domain, text: str | bytes, name: str = "data") -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, not {text!r}")
+    literal = string(name, text)
     try:
-        return socket.inet_pton(_FAMILY[type_], text)
+        return socket.inet_pton(_FAMILY[type_], literal)
     except (OSError, ValueError):
         raise _invalid(f"{text!r} is not an {type_} address") from None
 
@@ -144,15 +138,7 @@ def _from_binary(type_: Domain, data: str | bytes) -> bytes:
 
 
 def _checked_port(number: int) -> int:
-    return _checked("port", number, 65535)
-
-
-def _checked(name: str, number: int, most: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"{name} must be an int, not {number!r}")
-    if not 0 <= number <= most:
-        raise ValueError(f"{name} must be 0 to {most}, not {number}")
-    return number
+    return whole("port", number, 0, 65535)
 
 
 def _invalid(message: str) -> OSError:

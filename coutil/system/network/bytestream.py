@@ -227,10 +227,7 @@ class Listener(Handled):
         Raises TypeError, ValueError (out of range, listening already), `Closed`, or `UVError`: EADDRINUSE, which names
         the address. Source: listen(2).
         """
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if not 0 < backlog < 2**31:
-            raise ValueError(f"backlog is out of range (1 to 2**31 - 1): {backlog}")
+        whole("backlog", backlog, 1, 2**31 - 1)
         if self._handle.closed:
             raise self._handle.unusable()
         if self._listening:

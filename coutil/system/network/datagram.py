@@ -16,6 +16,7 @@ from ..._interpreter import get_ident
 from ..._kernel.operation import lucky
 from ..._kernel.requests import naming
 from ..._libuv import NULL, lib
+from ..._libuv.arguments import choice, flag, whole
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.sockaddr import literal
 from .address import Address, Domain
@@ -38,6 +39,7 @@ _DISTANCES = {
     "ttl": (lib.co_udp_ttl, "uv_udp_set_ttl"),
     "mcastttl": (lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl"),
 }
+_OPTIONS = (*_SWITCHES, *_DISTANCES, "mcastiface", "mcastjoin", "mcastleave")
 Destination = tuple[Any, int, int]  # an address in the form that C takes: its bytes, port and scope
 _PEER: Destination = (NULL, 0, 0)
 Datagram = tuple[bytes, bool, int, int, bytes]  # data, whether they were truncated, the sender's port, scope and bytes
@@ -75,8 +77,7 @@ class DatagramSocket(IPSocket):
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound
         already). Source: uv_udp_bind.
         """
-        if not isinstance(reuse, bool):
-            raise TypeError(f"reuse must be a bool, not {reuse!r}")
+        flag(reuse=reuse)
         packed = self._packed(address)
         with naming(address, "uv_udp_bind"):
             self._call(lib.co_udp_bind, "uv_udp_bind", packed, reuse)
@@ -264,9 +265,7 @@ class DatagramSocket(IPSocket):
         Source: uv_udp_set_broadcast, _ttl, _multicast_ttl, _multicast_loop, _multicast_interface, _membership and
         _source_membership.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
-        if name in ("mcastjoin", "mcastleave"):
+        if choice("name", name, _OPTIONS) in ("mcastjoin", "mcastleave"):
             self._set_membership(name == "mcastjoin", value, iface, source)
             return True
         if iface is not None or source is not None:
@@ -275,14 +274,10 @@ class DatagramSocket(IPSocket):
             interface = NULL if value is None else literal("value", value)
             self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", interface)
         elif name in _SWITCHES:
-            if not isinstance(value, bool):
-                raise TypeError(f"value of {name} must be a bool, not {value!r}")
+            flag(**{f"value of {name}": value})
             self._call(*_SWITCHES[name], value)
-        elif name in _DISTANCES:
-            self._call(*_DISTANCES[name], _checked_distance(name, value))
         else:
-            known = ", ".join((*_SWITCHES, *_DISTANCES, "mcastiface", "mcastjoin", "mcastleave"))
-            raise ValueError(f"name must be one of {known}, not {name!r}")
+            self._call(*_DISTANCES[name], whole(f"value of {name}", value, 1, 255))
         return True
 
     def _set_membership(self, join: bool, group: str, iface: str | None, source: str | None) -> None:
@@ -295,11 +290,3 @@ class DatagramSocket(IPSocket):
 def _new(domain: Domain) -> Opening:
     ipv6 = domain == "ipv6"
     return lambda loop, slot, generation: lib.co_udp_new(loop, slot, generation, ipv6), "uv_udp_init", None
-
-
-def _checked_distance(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"value of {name} must be an int, not {value!r}")
-    if not 0 < value < 256:
-        raise ValueError(f"value of {name} must be 1 to 255, not {value}")
-    return int(value)

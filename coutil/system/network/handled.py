@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..._closeable import Closeable
 from ..._coroutines.attributes import documented
 from ..._coroutines.books import Unique
 from ..._kernel.handle import Handle
 from ..._kernel.hub import Hub
 from ..._kernel.requests import call, request
 from ..._libuv import lib
-from ...errors import Forked
+from ..._libuv.arguments import integer
 
 __all__ = ["Handled", "Opener", "Opening", "checked_size"]
 
@@ -21,7 +20,7 @@ Opener = Callable[[Any, int, int], int]  # called with loop, slot and generation
 Opening = tuple[Opener, str, Hub | None]  # the second: the C function that errors name; the hub, None: the caller's
 
 
-class Handled(Unique):
+class Handled(Closeable, Unique):
     """An object that owns a handle, and closes it."""
 
     __slots__ = ("__weakref__", "_handle")
@@ -40,17 +39,6 @@ class Handled(Unique):
     def __dir__(self) -> list[str]:
         """Return the documented names."""
         return documented(self)
-
-    def __enter__(self) -> Self:
-        """Return the object itself; it is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it. In the child of a fork do nothing: the handle belongs to the parent."""
-        with suppress(Forked):
-            self.close()
 
     @property
     def closed(self) -> bool:
@@ -82,8 +70,7 @@ class Handled(Unique):
 
 def checked_size(size: object) -> int:
     """Return `size` if it is a number of bytes to ask for. Raises TypeError, or ValueError unless it is positive."""
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"size must be an int, not {size!r}")
-    if size <= 0:
+    count = int(integer("size", size))
+    if count <= 0:
         raise ValueError(f"size must be positive, not {size}")
-    return int(size)
+    return count

@@ -9,22 +9,18 @@ from ..._coroutines.outcomes import waits
 from ..._kernel.handle import Handle
 from ..._kernel.operation import operation
 from ..._libuv import error, lib
+from ..._libuv.arguments import choice
 from ..._libuv.buffers import filled
 from ..._libuv.ends import texts
+from ..._libuv.files import Path
 from .bytestream import ByteStream, Listener, accepted
 from .handled import Opening
 from .socket import Socket, checked_site
 
-__all__ = [
-    "LocalDomain",
-    "LocalPassiveSocket",
-    "LocalSocket",
-    "LocalStreamSocket",
-    "Path",
-]
+__all__ = ["LocalDomain", "LocalPassiveSocket", "LocalSocket", "LocalStreamSocket"]
 
 LocalDomain = Literal["local", "share"]
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
 _PAUSES = (1_000_000, 50_000_000)  # nanoseconds between attempts to connect to a full listener: first, longest
 
 
@@ -71,14 +67,8 @@ class LocalSocket(Socket):
         "permission": let all users read ("r"), write ("w") or both ("rw") the path that the socket is bound to.
         Raises TypeError, ValueError, `Closed`, or `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
         """
-        given: tuple[tuple[str, object], ...] = (("name", name), ("value", value))
-        for argument, word in given:
-            if not isinstance(word, str):
-                raise TypeError(f"{argument} must be a string, not {word!r}")
-        if name != "permission":
-            raise ValueError(f'name must be "permission", not {name!r}')
-        if value not in ("r", "w", "rw", "wr"):
-            raise ValueError(f'value of permission must be "r", "w" or "rw", not {value!r}')
+        choice("name", name, ("permission",))
+        choice("value of permission", value, ("r", "w", "rw", "wr"))
         self._call(lib.co_local_permit, "uv_pipe_chmod", "r" in value, "w" in value)
         return True
 

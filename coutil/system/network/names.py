@@ -22,13 +22,14 @@ from socket import (
     SOCK_DGRAM,
     SOCK_STREAM,
 )
-from types import TracebackType
-from typing import Literal, NamedTuple, Self, overload
+from typing import Literal, NamedTuple, overload
 
+from ..._closeable import Closeable
 from ..._coroutines.outcomes import waits
 from ..._kernel.operation import operation
 from ..._libuv import error as _error
 from ..._libuv import lib
+from ..._libuv.arguments import flag, whole
 from ..._libuv.names import Lookup, Naming, checked_host, checked_service
 from ..._libuv.sockaddr import Plain
 from ...errors import Closed, UVError
@@ -46,7 +47,7 @@ class FoundAddress(NamedTuple):
     socktype: SockType
 
 
-class Addresses(Sequence[FoundAddress]):
+class Addresses(Closeable, Sequence[FoundAddress]):
     """The result of `findaddr`, in the order of preference: a sequence of `FoundAddress`.
 
     It also has a pointer, which begins at the first address, and which the sequence does not use. After `close` every
@@ -142,16 +143,6 @@ class Addresses(Sequence[FoundAddress]):
         """Return the number of addresses."""
         return len(self._open())
 
-    def __enter__(self) -> Self:
-        """Return the addresses; they are closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close them."""
-        self.close()
-
     def __repr__(self) -> str:
         """The number of addresses, and the one at the pointer."""
         if self._entries is None:
@@ -216,9 +207,7 @@ def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes |
 
 def _flags(*given: tuple[object, str, int]) -> int:
     """Return the bits of the values that are True. Raises TypeError for one that is not a bool."""
-    for value, name, _ in given:
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be a bool, not {value!r}")
+    flag(**{name: value for value, name, _ in given})
     return sum(bit for value, _, bit in given if value)
 
 
@@ -280,9 +269,7 @@ def nameaddr(
         host, service = _name(plain, chosen | NI_NAMEREQD)
         return decoded(host), service
     if isinstance(what, int) and not isinstance(what, bool):
-        if not 0 <= what <= 65535:
-            raise ValueError(f"a port must be 0 to 65535, not {what}")
-        return _name(Plain(bytes(4), what, 0), chosen | NI_NUMERICHOST)[1]
+        return _name(Plain(bytes(4), whole("a port", what, 0, 65535), 0), chosen | NI_NUMERICHOST)[1]
     if isinstance(what, bool) or not isinstance(what, str | bytes):
         raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
     return decoded(_find(checked_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)[1])

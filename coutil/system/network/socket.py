@@ -8,6 +8,7 @@ from ..._coroutines.attributes import Elsewhere
 from ..._kernel.hub import Hub
 from ..._kernel.requests import naming
 from ..._libuv import lib
+from ..._libuv.arguments import choice
 from ..._libuv.ends import shown
 from ..._libuv.sockaddr import Plain, pack, room, unpack
 from .address import Address, Domain
@@ -111,9 +112,4 @@ class IPSocket(Socket):
 
 def checked_site(site: object) -> str:
     """Return the end of a connection whose address is requested: "self" or "peer". Raises TypeError, ValueError."""
-    site = "self" if site is None else site
-    if not isinstance(site, str):
-        raise TypeError(f"site must be a string, not {site!r}")
-    if site not in ("self", "peer"):
-        raise ValueError(f'site must be "self" or "peer", not {site!r}')
-    return site
+    return "self" if site is None else choice("site", site, ("self", "peer"))

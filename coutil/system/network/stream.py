@@ -8,6 +8,7 @@ from ..._coroutines.attributes import Elsewhere
 from ..._coroutines.outcomes import waits
 from ..._kernel.requests import naming
 from ..._libuv import lib
+from ..._libuv.arguments import choice, flag, whole
 from ...errors import UVError
 from .address import Address, Domain
 from .bytestream import ByteStream, Listener, accepted
@@ -78,17 +79,12 @@ class StreamSocket(IPSocket, ByteStream):
         "nodelay": True sends small packets at once.
         Raises TypeError, ValueError, `Closed`, or `UVError`. Source: uv_tcp_keepalive, uv_tcp_nodelay.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
-        if name == "nodelay":
-            if not isinstance(value, bool):
-                raise TypeError(f"value of nodelay must be a bool, not {value!r}")
+        if choice("name", name, ("keepalive", "nodelay")) == "nodelay":
+            flag(**{"value of nodelay": value})
             self._call(lib.co_nodelay, "uv_tcp_nodelay", value)
-        elif name == "keepalive":
+        else:
             seconds = _checked_keepalive(value)
             self._call(lib.co_keepalive, "uv_tcp_keepalive", seconds > 0, seconds)
-        else:
-            raise ValueError(f'name must be "keepalive" or "nodelay", not {name!r}')
         return True
 
 
@@ -124,8 +120,4 @@ def _new(domain: Domain) -> Opening:
 def _checked_keepalive(value: object) -> int:
     if value is None or value is False:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"value of keepalive must be seconds (int), False or None, not {value!r}")
-    if not 0 < value <= LONGEST:
-        raise ValueError(f"value of keepalive must be 1 to {LONGEST} seconds, not {value}")
-    return value
+    return whole("value of keepalive", value, 1, LONGEST, "seconds (int), False or None")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..._coroutines.outcomes import waits
 from ..._kernel.operation import lucky, operation
-from ..environment import Path
+from ..._libuv.files import Path
 from .process import Process, spec_of
 from .spec import ExecSpec, StandardStream, is_pipe, program_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..._closeable import Closeable
 from ..._coroutines.books import Unique, foreign
 from ..._coroutines.outcomes import waits
 from ..._kernel.entries import NOBODY, Entry
@@ -15,12 +15,12 @@ from ..._kernel.hub import Hub, this_hub
 from ..._kernel.operation import Operation, operation
 from ..._libuv import error, lib
 from ..._libuv.command import culprit
+from ..._libuv.files import Path
 from ..._libuv.signal_names import signal_number, signal_word
 from ..._libuv.spawning import Program, pack
 from ...errors import ECHILD, Closed, Forked
 from ...scopes.deadline import limit
 from ..awaited import Awaited, release
-from ..environment import Path
 from .pipe import Pipe
 from .spec import ExecSpec, StandardStream, opened, program_of
 
@@ -114,7 +114,7 @@ class _Exit(Awaited, Entry):
         return (signal_word(self.number), self.number) if self.number else ("exit", status)
 
 
-class Process(Unique):
+class Process(Closeable, Unique):
     """A program that was started by `start`, and may have ended since.
 
     When this object is collected the program goes on, and is reaped when it ends. As a context manager it closes its
@@ -206,13 +206,7 @@ class Process(Unique):
                 pipe.close()
         return True
 
-    def __enter__(self) -> Self:
-        """Return the process."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, raised: object, traceback: object) -> None:
         """Close the pipes, and wait; or kill: see the class. In the child of a fork do nothing."""
         with suppress(Forked):
             if raised is not None:

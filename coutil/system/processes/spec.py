@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..._libuv.arguments import integer, whole
+from ..._libuv.files import Path, encoded
 from ..._libuv.spawning import IGNORE, SAME, Program, Stdio, inherit, pipe
-from ..environment import PackedEnv, Path, encoded, packed_lines
+from ..environment import PackedEnv, packed_lines
 from .pipe import Pipe, SharePipe
 
 __all__ = ["ExecSpec", "HasFileno", "StandardStream", "is_pipe", "opened", "program_of"]
@@ -62,7 +64,7 @@ def program_of(spec: ExecSpec) -> Program:
     """Return the program in plain values; its pipes are not open yet. Raises TypeError, ValueError."""
     if isinstance(spec.arguments, str | bytes) or not isinstance(spec.arguments, Sequence):
         raise TypeError(f"arguments must be a sequence of strings, not {spec.arguments!r}")
-    command = encoded("command", spec.execfile)
+    command = encoded(spec.execfile, "command")
     if not command:
         raise ValueError("command must not be empty")
     if not isinstance(spec.detached, bool | None):
@@ -70,9 +72,9 @@ def program_of(spec: ExecSpec) -> Program:
     streams = spec._streams()
     stdio = [_stdio(number, value) for number, value in enumerate(streams)]
     return Program(
-        arguments=[command, *(encoded("argument", argument) for argument in spec.arguments)],
+        arguments=[command, *(encoded(argument, "argument") for argument in spec.arguments)],
         environment=None if spec.environment is None else packed_lines(spec.environment),
-        directory=None if spec.runpath is None else encoded("runpath", spec.runpath),
+        directory=None if spec.runpath is None else encoded(spec.runpath, "runpath"),
         stdio=stdio,
         detached=bool(spec.detached),
         user=_identity("user", spec.user),
@@ -86,13 +88,7 @@ def is_pipe(stream: Any) -> bool:
 
 
 def _identity(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a number or None, not {value!r}")
-    if not 0 <= value <= _HIGHEST:
-        raise ValueError(f"{name} is out of range: {value}")
-    return value
+    return None if value is None else whole(name, value, 0, _HIGHEST, "a number or None")
 
 
 def _stdio(number: int, value: Any) -> Stdio:
@@ -111,9 +107,7 @@ def _stdio(number: int, value: Any) -> Stdio:
     fileno = getattr(value, "fileno", None)
     if not callable(fileno):
         raise TypeError(f'{name} must be None, False, a string of "r", "w", "s", or have fileno(), not {value!r}')
-    fd = fileno()
-    if isinstance(fd, bool) or not isinstance(fd, int):
-        raise TypeError(f"fileno() of {name} must return an int, not {fd!r}")
+    fd = integer(f"the result of fileno() of {name}", fileno())
     if not 0 <= fd < 2**31:
         raise ValueError(f"{name} has no descriptor: {fd}")
     return inherit(fd, given=True)
