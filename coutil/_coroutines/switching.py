@@ -89,12 +89,13 @@ def enter(coroutine: Coroutine, value: Any) -> Any:
 
 def _enter_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
     """Do the switch of `enter` for code that runs in the hub: it comes back at once, without a hand-over to others."""
-    hub.resuming += 1
-    hub.tune()
+    before = hub.resuming
     try:
+        hub.resuming = before + 1
+        hub.tune()
         return coroutine._greenlet.switch(value)
     finally:
-        hub.resuming -= 1
+        hub.resuming = before
         hub.tune()
 
 
@@ -289,6 +290,7 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
         home = coroutine.home
     coroutine.told = None
     coroutine.waiting_on = turn
+    turn.home = home
     waits[turn] = [turn, coroutine, None]  # a line: see coutil.event
     if turn.done is not None:  # by a signal handler or a finalizer, before it was registered
         waits.pop(turn, None)
@@ -297,8 +299,12 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
     hub, heir = home.hub, None
     if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collector.runs:
         ready = hub.ready
-        if ready and (any(hub.relay) or hub.polled_lately()):
+        for _ in hub.relay if ready else ():
             heir = ready[0].claim()
+            break
+        else:
+            if ready and hub.polled_lately():
+                heir = ready[0].claim()
     if heir is None:  # it has to go through the hub
         del me, coroutine
         woken = rest()

@@ -77,27 +77,29 @@ class Queue(Primitive, Generic[T]):
         `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
         item has been put all the same.
         """
-        if not any(self._luck):
+        for _ in self._luck:  # takes one, which a call of `any` would take longer for
+            break
+        else:
             try:
                 self._let_others_run()
             except Resumed as resumed:
                 return resumed.value
         if self._thread == get_ident() and not self._closed:
-            if self._getting:
+            if getting := self._getting:
                 try:
-                    turn = self._getting[0]  # as in _hand_over(), which would be one more call
-                    del self._getting[0]
+                    turn = getting[0]  # as in _hand_over(), which would be one more call
+                    del getting[0]
                 except IndexError:
                     return self.put(item, timeout=timeout)
                 turn.item, turn.done = item, True
-                waits = self._waits
-                if turn in waits:
-                    home = waits[turn][1].home
-                    hub = home.hub
-                    ready = home.pending if hub is None else hub.ready
-                    ready += (turn,)
-                    if hub is not None and hub.polling:
-                        hub.rouse()
+                if (home := turn.home) is not None:  # else the waiter has not suspended yet and will look
+                    if (hub := home.hub) is not None and not hub.polling:
+                        hub.ready.append(turn)  # the last step: nothing looks for signals before it
+                    else:
+                        ready = home.pending if hub is None else hub.ready
+                        ready += (turn,)
+                        if hub is not None:
+                            hub.rouse()
                 return True
             if len(self._items) < self._limit:
                 self._items.append(item)
@@ -113,9 +115,7 @@ class Queue(Primitive, Generic[T]):
         except IndexError:  # a signal handler, or a finalizer, has put an item in since the caller looked
             return False
         turn.item, turn.done = item, done
-        waits = self._waits
-        if turn in waits:
-            home = waits[turn][1].home
+        if (home := turn.home) is not None:
             hub = home.hub
             ready = home.pending if hub is None else hub.ready
             ready += (turn,)
@@ -140,7 +140,9 @@ class Queue(Primitive, Generic[T]):
         and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
         and `ForeignThread`.
         """
-        if not any(self._luck):
+        for _ in self._luck:
+            break
+        else:
             try:
                 self._let_others_run()
             except Resumed as resumed:
@@ -154,7 +156,7 @@ class Queue(Primitive, Generic[T]):
             self._check_open()
         turn = _Get()
         turn.at = self
-        turn.item, turn.done = _NOTHING, None
+        turn.item, turn.done, turn.home = _NOTHING, None, None
         try:
             self._getting.append(turn)
             if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now

@@ -37,13 +37,14 @@ class Turn(Wait, Entry):
     coroutine, not even in the ready queue: the registry alone does, and forgets it when the thread ends.
     """
 
-    __slots__ = ("at", "done")
+    __slots__ = ("at", "done", "home")
     verb = "wait"
     owner: Coroutine | None = None  # who must act first, if anybody in particular
 
     def __init__(self, at: Primitive) -> None:
         self.at = at
         self.done: bool | None = None
+        self.home: Any = None  # the waiter's, once it is registered
 
     @property
     def keys(self) -> tuple[Turn]:  # an attribute would make a cycle
@@ -61,7 +62,11 @@ class Turn(Wait, Entry):
     def claim(self) -> Coroutine | None:
         """Take itself out and return the waiter, which the caller enters. None: its wait has ended in another way."""
         waits = self.at._waits
-        if self not in waits or (waiter := waits[self][1]).resumer is not None:
+        try:
+            waiter = waits[self][1]
+        except KeyError:
+            return None
+        if waiter.resumer is not None:
             return None
         hub = waiter.home.hub
         del waits[self]  # from here on nothing looks for signals: see _kernel/deliveries.py
@@ -138,9 +143,7 @@ def serve(line: Line, done: bool = True) -> Any:
         return None
     del line[turn]
     turn.done = done
-    waits = turn.at._waits
-    if turn in waits:  # else the waiter has not suspended yet and will look, or the thread is ending
-        home = waits[turn][1].home
+    if (home := turn.home) is not None:  # else the waiter has not suspended yet and will look
         hub = home.hub
         ready = home.pending if hub is None else hub.ready
         ready += (turn,)  # and not a call
