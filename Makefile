@@ -23,7 +23,7 @@ NATIVE := $(wildcard coutil/_libuv/c/*.[ch]) coutil/_libuv/build.py
 # uvloop's source distributions carry libuv's source: 0.21.0 that of 1.48.0, 0.23.0 that of 1.52.1.
 UVLOOP ?= 0.23.0
 LIBUV  := $(CURDIR)/build/libuv-of-uvloop-$(UVLOOP)
-LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test_heir.py tests/kernel/test_hub.py tests/kernel/test_shim.py
+LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test_direct_switch.py tests/kernel/test_hub.py tests/kernel/test_shim.py
 
 export PYTHON COUTIL_LIBUV
 
@@ -89,7 +89,7 @@ sanitized: install
 LIBRARY_address   := asan
 LIBRARY_undefined := ubsan
 LIBRARY_thread    := tsan
-TESTS_address     := tests/kernel/test_shim.py tests/kernel/test_every_moment.py tests/kernel/test_handle_life.py \
+TESTS_address     := tests/kernel/test_shim.py tests/kernel/test_bytecode_points.py tests/kernel/test_handle_life.py \
     tests/system/test_receive.py tests/system/test_send.py tests/system/test_datagram.py tests/system/test_local.py \
     tests/system/test_files.py tests/system/test_names.py tests/system/test_random.py tests/system/test_watch.py \
     tests/uv/test_request.py tests/uv/test_stream.py tests/uv/test_udp.py tests/uv/test_fs.py tests/uv/test_process.py

@@ -11,18 +11,18 @@ from collections.abc import Hashable, Iterable
 from reprlib import Repr
 from typing import Any, Self
 
-__all__ = ["BY_VALUE", "key_of", "keys_of", "short"]
+__all__ = ["BY_VALUE", "key_of", "keys_of", "short_repr"]
 
-_short = Repr()
-_short.maxstring = _short.maxother = 60
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 60
 _hash: Any = object.__hash__  # of what is compared by identity anyway
 _eq: Any = object.__eq__
 BY_VALUE: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
 
 
-def short(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value, or the beginning of it."""
-    return _short.repr(value)
+    return _repr.repr(value)
 
 
 def key_of(event: object) -> Hashable:
@@ -38,7 +38,7 @@ def key_of(event: object) -> Hashable:
             if value != value:  # noqa: PLR0124  # NaN
                 raise ValueError("NaN is no event")
             return value
-    return _Same(event)
+    return _IdentityKey(event)
 
 
 def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
@@ -46,7 +46,7 @@ def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
     return dict.fromkeys([key_of(event) for event in events if event is not None])
 
 
-class _Same(tuple[int]):
+class _IdentityKey(tuple[int]):
     """Key of a value that is compared by identity although its class compares in another way, or cannot be hashed.
 
     It is a tuple so that a look at a dictionary calls no function of Python, in which a signal handler would run.
@@ -61,4 +61,4 @@ class _Same(tuple[int]):
         return made
 
     def __repr__(self) -> str:
-        return short(self.value)
+        return short_repr(self.value)

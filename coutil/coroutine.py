@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._coroutines.coroutine import Coroutine, inside
+from ._coroutines.callables import check_function
+from ._coroutines.coroutine import Coroutine, is_yieldable
 from ._coroutines.coroutine import running as _running
-from ._coroutines.functions import check_function
 from ._coroutines.switching import yield_ as _yield
 from .errors import NotYieldable
 
@@ -31,7 +31,7 @@ def running() -> Coroutine:
 
 def isyieldable() -> bool:
     """Return whether the caller runs in a coroutine, so that it may call `yield_`."""
-    return inside()
+    return is_yieldable()
 
 
 def yield_(*values: Any) -> Any:
@@ -41,7 +41,7 @@ def yield_(*values: Any) -> Any:
     While it is suspended here it keeps alive the coroutine that resumed it last; close() chains that are given up.
     Lua: coroutine.yield.
     """
-    if not inside():
+    if not is_yieldable():
         raise NotYieldable("yield_() needs a coroutine; the main program and the hub are none")
     return _yield(values[0] if len(values) == 1 else values or None)
 

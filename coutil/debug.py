@@ -1,7 +1,7 @@
 """Tools that show what coroutines do. Each is made of hooks (`coutil.hooks`), and works for a block of the program:
 
     with Blocked(0.1), Trace():
-        serve()
+        grant_first()
 
 Both are of the event loop of the thread that enters the block.
 """
@@ -15,9 +15,9 @@ from os import getpid
 from os.path import dirname
 from typing import Self
 
-from ._coroutines.coroutine import Coroutine, home
+from ._coroutines.coroutine import Coroutine, current_context
 from ._interpreter import Time, allocate_lock, get_ident, start_new_thread
-from ._kernel.wakers import ignored, outermost
+from ._kernel.wakers import ignored, outermost_frame
 from .hooks import Hooks, install, uninstall
 
 __all__ = ["Blocked", "Trace"]
@@ -97,7 +97,7 @@ class Blocked(Hooks):
     def __enter__(self) -> Self:
         """Begin to look. Raises ValueError: it looks already; RuntimeError: no thread can be started."""
         install(self)
-        self._home, self._process = home(), getpid()
+        self._context, self._process = current_context(), getpid()
         self._end, self._ended = allocate_lock(), allocate_lock()
         self._end.acquire()
         self._ended.acquire()
@@ -141,7 +141,7 @@ class Blocked(Hooks):
 
     def _watch(self, thread: int) -> None:
         """Look at the loop of a thread now and then, in another one."""
-        ignored[get_ident()] = outermost(sys._getframe())  # it wakes no coroutine: see errors.Deadlock
+        ignored[get_ident()] = outermost_frame(sys._getframe())  # it wakes no coroutine: see errors.Deadlock
         while not self._end.acquire(timeout=min(self._limit / 2, 1)):
             try:
                 since, running = self._since, self._running[-1:]
@@ -149,6 +149,6 @@ class Blocked(Hooks):
                 if running and since == self._since:  # the lines are those of this stretch
                     self._look(running[0], since, lines)
             except BaseException as error:  # noqa: BLE001  # reported
-                self._home.call_threadsafe(self._home.report, None, error)
+                self._context.call_threadsafe(self._context.report, None, error)
         ignored.pop(get_ident(), None)
         self._ended.release()

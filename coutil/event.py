@@ -25,18 +25,18 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from ._asynchronous import alerts, asynchronous
-from ._coroutines.books import foreign
-from ._coroutines.coroutine import Coroutine, home, running, thread_has_home
-from ._coroutines.switching import notify, rest
+from ._coroutines.books import foreign_thread_error
+from ._coroutines.coroutine import Coroutine, current_context, running, thread_has_context
+from ._coroutines.switching import park_unowned, wake_now
+from ._diagnostics import WaitRegistry
 from ._interpreter import local
-from ._keys import BY_VALUE, key_of, keys_of, short
-from ._report import Known
+from ._keys import BY_VALUE, key_of, keys_of, short_repr
+from ._switch_guard import needs_check, switch_forbidden
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
 
 
-class _End:
+class _ThreadExitCleanup:
     """Forgets the waits of a thread when the thread ends, although primitives of `coutil.sync` still refer to them."""
 
     __slots__ = ("waits",)
@@ -49,13 +49,13 @@ class _End:
 
 
 class _Registry(local):
-    """The waits of this OS thread. `waits` maps the key of an event to its line: see `_line_up`."""
+    """The waits of this OS thread. `waits` maps the key of an event to its line: see `_append_waiter`."""
 
     def __init__(self) -> None:
         self.waits: dict[Hashable, Any] = {}
-        self.end = _End(self.waits)
-        self.known = Known(partial(_coroutines, self.waits))
-        self.waits_here = ThreadWaits(self.waits)
+        self.end = _ThreadExitCleanup(self.waits)
+        self.known = WaitRegistry(partial(_coroutines, self.waits))
+        self.thread_waits = ThreadWaits(self.waits)
 
 
 class ThreadWaits:
@@ -65,27 +65,27 @@ class ThreadWaits:
 
     def __init__(self, waits: dict[Hashable, Any]) -> None:
         self.waits = waits
-        _threads.add(ref(self, _threads.discard))
+        _thread_registries.add(ref(self, _thread_registries.discard))
 
 
-_threads: set[ref[ThreadWaits]] = set()
+_thread_registries: set[ref[ThreadWaits]] = set()
 
 
 def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
     """Return who waits, for reports, which may be made in another thread: each step here is one for the interpreter."""
     found: list[Coroutine] = []
     for line in tuple(waits.values()):
-        found += _of_line(line)
+        found += _coroutines_in(line)
     return found
 
 
-def _of_line(line: list[Any]) -> list[Coroutine]:
-    """Return the coroutines of a line: see `_line_up`."""
+def _coroutines_in(line: list[Any]) -> list[Coroutine]:
+    """Return the coroutines of a line: see `_append_waiter`."""
     _, first, others = line
     return [first] * (first is not None) + (list(others.values()) if others is not None else [])
 
 
-here = _Registry()
+registry = _Registry()
 Line = OrderedDict["Wait", Coroutine]
 
 
@@ -97,11 +97,11 @@ def await_(event: Any) -> Any:
     Lua: event.await.
     """
     try:
-        enter(Wait((key_of(event),)))
+        register(Wait((key_of(event),)))
         del event
-        return outcome(suspend())
+        return result_of(park_waiting())
     except BaseException:
-        leave()
+        deregister()
         raise
 
 
@@ -114,11 +114,11 @@ def awaitany(*events: Any) -> Any:
     if not keys:
         raise ValueError("at least one event is needed that is not None")
     try:
-        enter(WaitAny(keys))
+        register(WaitAny(keys))
         del events, keys
-        return outcome(suspend())
+        return result_of(park_waiting())
     except BaseException:
-        leave()
+        deregister()
         raise
 
 
@@ -132,11 +132,11 @@ def awaitall(*events: Any) -> Any:
     if not keys:
         return running() is not None
     try:
-        enter(WaitAll(keys))
+        register(WaitAll(keys))
         del events, keys
-        woken = suspend()
+        woken = park_waiting()
     except BaseException:
-        leave()
+        deregister()
         raise
     return True if woken.__class__ is Emission else woken
 
@@ -152,13 +152,13 @@ def emitall(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    if alerts and asynchronous():
-        return schedule(emitall, key, event, arguments)
-    waits = here.waits
+    if needs_check and switch_forbidden():
+        return emit_later(emitall, key, event, arguments)
+    waits = registry.waits
     if key in waits:
-        return _emit_to_line(waits, key, Emission((event, *arguments)))
-    if len(_threads) > 1:
-        refuse_waiters_elsewhere(event, key)
+        return _emit_to_queue(waits, key, Emission((event, *arguments)))
+    if len(_thread_registries) > 1:
+        check_other_threads(event, key)
     return False
 
 
@@ -167,87 +167,89 @@ def emitone(event: Any, *arguments: Any) -> bool:
     if event is None:
         return False
     key = key_of(event)
-    if alerts and asynchronous():
-        return schedule(emitone, key, event, arguments)
+    if needs_check and switch_forbidden():
+        return emit_later(emitone, key, event, arguments)
     emission = Emission((event, *arguments))
-    while (first := _take_first(key)) is not None:
+    while (first := _pop_first_waiter(key)) is not None:
         try:
-            if deliver((first,), key, emission):
+            if resume_waiters((first,), key, emission):
                 return True
         except BaseException:
-            _deliver_later((first,), key, emission)
+            _finish_later((first,), key, emission)
             raise
-    if len(_threads) > 1:
-        refuse_waiters_elsewhere(event, key)
+    if len(_thread_registries) > 1:
+        check_other_threads(event, key)
     return False
 
 
-def _emit_to_line(waits: dict[Hashable, Any], key: Hashable, emission: Emission) -> bool:
+def _emit_to_queue(waits: dict[Hashable, Any], key: Hashable, emission: Emission) -> bool:
     """Detach the line of an event, if there is one still, and resume its waiters; return whether there are any."""
     if key not in waits:  # a signal handler has emitted since the caller looked
         return False
     line = waits[key]
     del waits[key]  # since the look nothing looks for signals: a handler that raises does so below
     try:
-        return deliver(((line[0], line[1]),) if line[2] is None else _detached(line), key, emission)
+        return resume_waiters(((line[0], line[1]),) if line[2] is None else _waiters_in(line), key, emission)
     except BaseException:
-        _deliver_later(_detached(line), key, emission)
+        _finish_later(_waiters_in(line), key, emission)
         raise
 
 
-def _detached(line: list[Any]) -> tuple[Any, ...]:
+def _waiters_in(line: list[Any]) -> tuple[Any, ...]:
     """Return the pairs of wait and coroutine in a line."""
     return ((line[0], line[1]), *(line[2] or {}).items())
 
 
-def _deliver_later(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
+def _finish_later(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
     """Have the hub finish a delivery that an exception of a signal handler has interrupted."""
     if any(coroutine is not None and coroutine.waiting_on is wait for wait, coroutine in detached):
-        home().call_soon(_finish, detached, key, emission)
+        current_context().call_soon(_finish, detached, key, emission)
 
 
 def _finish(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
     try:
-        deliver(detached, key, emission)
+        resume_waiters(detached, key, emission)
     except BaseException:
-        _deliver_later(detached, key, emission)
+        _finish_later(detached, key, emission)
         raise
 
 
-def schedule(emit: Callable[..., bool], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
+def emit_later(emit: Callable[..., bool], key: Hashable, event: Any, arguments: tuple[Any, ...]) -> bool:
     """Have the hub call `emit` if a coroutine waits; return whether one does."""
-    if key not in here.waits:
+    if key not in registry.waits:
         return False
-    home().call_soon(emit, event, *arguments)
+    current_context().call_soon(emit, event, *arguments)
     return True
 
 
 def pending(event: Any) -> bool:
     """Return whether anybody waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
-    return event is not None and key_of(event) in here.waits
+    return event is not None and key_of(event) in registry.waits
 
 
 # -- other threads ----------------------------------------------------------------------------------------------------
 
 
-def waiting_elsewhere(key: Hashable) -> list[Coroutine]:
+def waiters_in_other_threads(key: Hashable) -> list[Coroutine]:
     """Return the coroutines of other OS threads that wait for the event which has `key`.
 
     Those threads go on meanwhile. So each step here is one for the interpreter, as in `_coroutines`.
     """
-    mine = here.waits_here
+    mine = registry.thread_waits
     found: list[Coroutine] = []
-    for thread in [one() for one in tuple(_threads)]:
+    for thread in [one() for one in tuple(_thread_registries)]:
         if thread is not None and thread is not mine and (line := thread.waits.get(key)) is not None:
-            found += _of_line(line)
+            found += _coroutines_in(line)
     return found
 
 
-def refuse_waiters_elsewhere(event: object, key: Hashable) -> None:
+def check_other_threads(event: object, key: Hashable) -> None:
     """Raise `ForeignThread` if the emission of an event was meant for another OS thread: see rule 6."""
-    waiting = waiting_elsewhere(key)
-    if waiting and (key.__class__ not in BY_VALUE or not thread_has_home()):
-        raise foreign(f"{waiting[0].name}, which waits for event {short(event)},", waiting[0].home.thread)
+    waiting = waiters_in_other_threads(key)
+    if waiting and (key.__class__ not in BY_VALUE or not thread_has_context()):
+        raise foreign_thread_error(
+            f"{waiting[0].name}, which waits for event {short_repr(event)},", waiting[0].context.thread
+        )
 
 
 def emit_in_every_thread(event: Any, *arguments: Any) -> None:
@@ -255,22 +257,22 @@ def emit_in_every_thread(event: Any, *arguments: Any) -> None:
 
     Those hubs are woken; a thread that has no hub yet emits as soon as it has one.
     """
-    key, mine = key_of(event), here.waits_here  # made now, if it is this thread's first use
-    if _threads != {ref(mine)}:
-        for home in dict.fromkeys(one.home for one in waiting_elsewhere(key)):
-            home.call_threadsafe(_emit_here, event, *arguments)
-    _emit_here(event, *arguments)
+    key, mine = key_of(event), registry.thread_waits  # made now, if it is this thread's first use
+    if _thread_registries != {ref(mine)}:
+        for context in dict.fromkeys(one.context for one in waiters_in_other_threads(key)):
+            context.call_threadsafe(_emit_in_this_thread, event, *arguments)
+    _emit_in_this_thread(event, *arguments)
 
 
-def _emit_here(event: Any, *arguments: Any) -> bool:
+def _emit_in_this_thread(event: Any, *arguments: Any) -> bool:
     """Do what `emitall` does, but do not look at other threads: the waiters here may have gone on meanwhile."""
     key = key_of(event)
-    if alerts and asynchronous():
-        return schedule(_emit_here, key, event, arguments)
-    return _emit_to_line(here.waits, key, Emission((event, *arguments)))
+    if needs_check and switch_forbidden():
+        return emit_later(_emit_in_this_thread, key, event, arguments)
+    return _emit_to_queue(registry.waits, key, Emission((event, *arguments)))
 
 
-# -- waiting: `enter`, drop what the frame refers to, `suspend` --------------------------------------------------------
+# -- waiting: `register`, drop what the frame refers to, `park_waiting` ------------------------------------------------
 
 
 class Emission(tuple[Any, ...]):
@@ -293,7 +295,7 @@ class Wait:
         """`keys` are those of the events."""
         self.keys: Any = keys
 
-    def over(self, key: Hashable) -> bool:
+    def matches(self, key: Hashable) -> bool:
         """Return whether the emission of the event that has `key` ends the wait."""
         return True
 
@@ -303,7 +305,7 @@ class Wait:
 
     def names(self) -> str:
         """Return the short reprs of the events."""
-        return ", ".join(map(short, self.keys))
+        return ", ".join(map(short_repr, self.keys))
 
 
 class WaitAny(Wait):
@@ -312,9 +314,9 @@ class WaitAny(Wait):
     __slots__ = ()
     kind = "any of the events"
 
-    def over(self, key: Hashable) -> bool:
+    def matches(self, key: Hashable) -> bool:
         """Leave the lists of the other events; return True."""
-        _withdraw(self)
+        _remove_wait(self)
         return True
 
 
@@ -324,25 +326,25 @@ class WaitAll(Wait):
     __slots__ = ()
     kind = "all of the events"
 
-    def over(self, key: Hashable) -> bool:
+    def matches(self, key: Hashable) -> bool:
         """Return whether the event was the last one."""
         self.keys.pop(key, None)
         return not self.keys
 
 
-def enter(wait: Wait) -> None:
+def register(wait: Wait) -> None:
     """Put the running coroutine at the end of the lists of the events of `wait`. Raises `NotYieldable`."""
     me = running()
-    me.told = None
+    me.pending_wakeup = None
     me.waiting_on = wait
-    waits = here.waits
+    waits = registry.waits
     for key in tuple(wait.keys):
         made = [wait, me, None]
         line = waits.setdefault(key, made)
         if line is not made:
-            _line_up(key, line, made)
+            _append_waiter(key, line, made)
     if me.waiting_on is not wait:  # it is over: a signal handler, or a finalizer, has emitted
-        _withdraw(wait)
+        _remove_wait(wait)
 
 
 # A line is [wait, coroutine, further waits with their coroutines in the order of their arrival]. The first two are None
@@ -351,25 +353,25 @@ def enter(wait: Wait) -> None:
 # never replaced by another one: each step that changes the registry is one for the interpreter.
 
 
-def _line_up(key: Hashable, line: list[Any], made: list[Any]) -> None:
+def _append_waiter(key: Hashable, line: list[Any], made: list[Any]) -> None:
     """Put the wait of a line that was `made` at the end of the line of an event, which others wait for.
 
     If an emission has detached that line too early, do so once more.
     """
-    waits, wait, coroutine = here.waits, made[0], made[1]
+    waits, wait, coroutine = registry.waits, made[0], made[1]
     while line is not made:
         others: Line = OrderedDict()
         if line[2] is None:
             line[2] = others
         line[2][wait] = coroutine
-        if waits.get(key) is line or not _waits(wait, coroutine, key):
+        if waits.get(key) is line or not _still_waits(wait, coroutine, key):
             return
         line = waits.setdefault(key, made)
 
 
-def _take_first(key: Hashable) -> tuple[Wait, Coroutine] | None:
+def _pop_first_waiter(key: Hashable) -> tuple[Wait, Coroutine] | None:
     """Take the wait that is first in the line of an event. A signal handler that raises takes none."""
-    waits = here.waits
+    waits = registry.waits
     while key in waits:  # from here on nothing looks for signals
         line = waits[key]
         if line[2] is None:
@@ -377,15 +379,15 @@ def _take_first(key: Hashable) -> tuple[Wait, Coroutine] | None:
             line[0] = line[1] = None
             del waits[key]
         else:
-            wait, coroutine = _take_first_of(key, line)
+            wait, coroutine = _pop_first_of(key, line)
         if wait is not None:
             return wait, coroutine
     return None
 
 
-def _take_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
+def _pop_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
     """Take the wait that is first in a line which has had several; None twice if a signal handler has taken it."""
-    waits, others = here.waits, line[2]
+    waits, others = registry.waits, line[2]
     second = next(iter(others), None)  # from here on nothing looks for signals
     wait, coroutine = line[0], line[1]
     if wait is not None:
@@ -398,46 +400,46 @@ def _take_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
     return wait, coroutine
 
 
-def _drop_if_empty(key: Hashable, line: list[Any]) -> None:
+def _remove_if_empty(key: Hashable, line: list[Any]) -> None:
     """Take a line out of the registry unless a wait is in it. From its first step on nothing looks for signals."""
-    waits = here.waits
+    waits = registry.waits
     if line[0] is None and not line[2] and key in waits and waits[key] is line:
         del waits[key]
 
 
-def _waits(wait: Wait, coroutine: Coroutine, key: Hashable) -> bool:
+def _still_waits(wait: Wait, coroutine: Coroutine, key: Hashable) -> bool:
     """Return whether a wait goes on, and waits for the event that has `key`."""
     return coroutine.waiting_on is wait and key in wait.keys
 
 
-def suspend() -> Any:
+def park_waiting() -> Any:
     """Suspend the running coroutine, which has entered a wait; return an `Emission`, or what an explicit resume brings.
 
     The wait is in no list any more when this returns or raises. No frame here keeps the coroutine or the event.
     """
     try:
-        woken = rest()
+        woken = park_unowned()
     except BaseException:
-        leave()
+        deregister()
         raise
     if woken.__class__ is not Emission:
-        leave()
+        deregister()
     return woken
 
 
-def leave() -> None:
+def deregister() -> None:
     """End the wait of the running coroutine, which was resumed by something else than an emission."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
     if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
         wait = coroutine.waiting_on
         if isinstance(wait, Wait):  # else it was emitted just now, by a signal handler or a finalizer
-            _withdraw(wait)
-        coroutine.waiting_on = coroutine.told = None
+            _remove_wait(wait)
+        coroutine.waiting_on = coroutine.pending_wakeup = None
 
 
-def _withdraw(wait: Wait) -> None:
+def _remove_wait(wait: Wait) -> None:
     """Remove a wait from the lists that it is in; not from detached ones, whose emission skips it."""
-    waits = here.waits
+    waits = registry.waits
     for key in wait.keys:
         line = waits.get(key)
         if line is not None:
@@ -445,10 +447,10 @@ def _withdraw(wait: Wait) -> None:
                 line[0] = line[1] = None
             elif line[2] is not None:
                 line[2].pop(wait, None)
-            _drop_if_empty(key, line)
+            _remove_if_empty(key, line)
 
 
-def deliver(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
+def resume_waiters(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
     """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
 
     detached: waits with their coroutines; None is ignored. Returns whether the emission has reached any of them. See
@@ -461,19 +463,19 @@ def deliver(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
             if wait is None or coroutine.waiting_on is not wait:
                 continue
             reached = True
-            if wait.__class__ is Wait or wait.over(key):
+            if wait.__class__ is Wait or wait.matches(key):
                 try:
-                    notify(coroutine, emission)
+                    wake_now(coroutine, emission)
                 except BaseException as error:  # KeyboardInterrupt, SystemExit: raised below
-                    if coroutine.waiting_on is wait or coroutine.told is emission:
+                    if coroutine.waiting_on is wait or coroutine.pending_wakeup is emission:
                         raise  # a signal handler has raised before the coroutine was entered
                     if leaving is not None:
-                        coroutine.home.report(coroutine, error)
+                        coroutine.context.report(coroutine, error)
                     else:
                         leaving = error
     except BaseException:
         if leaving is not None:
-            home().told(leaving)
+            current_context().report_or_raise(leaving)
         raise
     if leaving is not None:
         try:
@@ -483,8 +485,8 @@ def deliver(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
     return reached
 
 
-def outcome(woken: Any) -> Any:
-    """Return what `await_` does for what `suspend` returned."""
+def result_of(woken: Any) -> Any:
+    """Return what `await_` does for what `park_waiting` returned."""
     if woken.__class__ is not Emission:
         return woken
     return woken[0] if len(woken) == 1 else tuple(woken)

@@ -21,7 +21,7 @@ Rule 4: without hooks each place costs one comparison. With them, coroutines do 
 
 from __future__ import annotations
 
-from ._coroutines.coroutine import Coroutine, Home, home
+from ._coroutines.coroutine import Coroutine, LoopContext, current_context
 from ._coroutines.hooks import Hooks
 
 __all__ = ["Hooks", "install", "uninstall"]
@@ -34,47 +34,47 @@ def install(hooks: Hooks) -> None:
     """
     if not isinstance(hooks, Hooks):
         raise TypeError(f"hooks must be an instance of coutil.hooks.Hooks, not {hooks!r}")
-    where = home()
-    tools = _installed(where)
+    context = current_context()
+    tools = _installed(context)
     if hooks in tools:
         raise ValueError(f"{hooks!r} is installed already")
-    _set(where, (*tools, hooks))
+    _set(context, (*tools, hooks))
 
 
 def uninstall(hooks: Hooks) -> None:
     """Have them called no longer. Never suspends. Raises ValueError: they are not installed in the caller's loop."""
-    where = home()
-    tools = _installed(where)
+    context = current_context()
+    tools = _installed(context)
     if hooks not in tools:
         raise ValueError(f"{hooks!r} is not installed in this event loop")
-    _set(where, tuple(one for one in tools if one is not hooks))
+    _set(context, tuple(one for one in tools if one is not hooks))
 
 
 class _Several(Hooks):
     """Hooks that call others, one after another, whatever they raise."""
 
-    def __init__(self, where: Home, tools: tuple[Hooks, ...]) -> None:
-        self.home, self.tools = where, tools
+    def __init__(self, context: LoopContext, tools: tuple[Hooks, ...]) -> None:
+        self.context, self.tools = context, tools
 
     def resumed(self, coroutine: Coroutine) -> None:
         for one in self.tools:
-            self.home.tell(one.resumed, coroutine)
+            self.context.call_hook(one.resumed, coroutine)
 
     def parked(self, coroutine: Coroutine) -> None:
         for one in self.tools:
-            self.home.tell(one.parked, coroutine)
+            self.context.call_hook(one.parked, coroutine)
 
     def turn(self, count: int) -> None:
         for one in self.tools:
-            self.home.tell(one.turn, count)
+            self.context.call_hook(one.turn, count)
 
 
-def _installed(where: Home) -> tuple[Hooks, ...]:
-    hooks = where.hooks
+def _installed(context: LoopContext) -> tuple[Hooks, ...]:
+    hooks = context.hooks
     if isinstance(hooks, _Several):
         return hooks.tools
     return () if hooks is None else (hooks,)
 
 
-def _set(where: Home, tools: tuple[Hooks, ...]) -> None:
-    where.hooks = _Several(where, tools) if len(tools) > 1 else tools[0] if tools else None
+def _set(context: LoopContext, tools: tuple[Hooks, ...]) -> None:
+    context.hooks = _Several(context, tools) if len(tools) > 1 else tools[0] if tools else None

@@ -13,11 +13,11 @@ from weakref import WeakValueDictionary, ref
 
 from greenlet import getcurrent
 
-from ._coroutines.books import foreign
-from ._coroutines.coroutine import Coroutine, home, running
+from ._coroutines.books import foreign_thread_error
+from ._coroutines.coroutine import Coroutine, current_context, running
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of
-from .event import Wait, emitone, enter, here, leave, suspend
+from .event import Wait, deregister, emitone, park_waiting, register, registry
 
 __all__ = ["held", "islocked", "lock", "ownlock", "unlock"]
 
@@ -29,10 +29,10 @@ class _Owners(dict[Hashable, Coroutine]):
 
     def __init__(self) -> None:
         super().__init__()
-        _threads[id(self)] = self
+        _thread_registries[id(self)] = self
 
 
-_threads: WeakValueDictionary[int, _Owners] = WeakValueDictionary()
+_thread_registries: WeakValueDictionary[int, _Owners] = WeakValueDictionary()
 
 
 class _Registry(local):
@@ -42,10 +42,10 @@ class _Registry(local):
         self.owners = _Owners()
 
 
-_here = _Registry()
+_registry = _Registry()
 
 
-class _Turn(Wait):
+class _Waiter(Wait):
     """A call of `lock` that waits."""
 
     __slots__ = ("owners",)
@@ -75,23 +75,23 @@ def lock(mutex: Any) -> None:
     (main program only). Lua: mutex.lock.
     """
     key = key_of(mutex)
-    owners = _here.owners
+    owners = _registry.owners
     if owners.get(key) is running():
         raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
-    if len(_threads) > 1:
-        _refuse_other_threads(mutex, key)
+    if len(_thread_registries) > 1:
+        _check_other_threads(mutex, key)
     try:
         while key in owners:
-            enter(_Turn(key, owners))
+            register(_Waiter(key, owners))
             if key in owners:
-                suspend()
+                park_waiting()
             else:  # a signal handler, or a finalizer, has had it freed between the two steps
-                leave()
+                deregister()
         me = running()
         owners[key] = me
     except BaseException:
-        leave()
-        _serve(mutex, key)
+        deregister()
+        _wake_next_waiter(mutex, key)
         raise
 
 
@@ -104,14 +104,14 @@ def unlock(mutex: Any) -> bool:
     """
     key = key_of(mutex)
     if not _owns(key):
-        if len(_threads) > 1:
-            _refuse_other_threads(mutex, key)
+        if len(_thread_registries) > 1:
+            _check_other_threads(mutex, key)
         raise RuntimeError(f"lock not owned: mutex {mutex!r} is {_held(key)}")
-    del _here.owners[key]
+    del _registry.owners[key]
     try:
-        return key in here.waits and emitone(mutex)
+        return key in registry.waits and emitone(mutex)
     except BaseException:
-        _serve(mutex, key)
+        _wake_next_waiter(mutex, key)
         raise
 
 
@@ -154,15 +154,15 @@ class _Held:
         return f"<mutex.held({self._mutex!r})>"
 
 
-def _serve(mutex: Any, key: Hashable) -> None:
+def _wake_next_waiter(mutex: Any, key: Hashable) -> None:
     """Have the hub resume the next waiter if an exception has kept the mutex from getting an owner."""
-    if key in here.waits and key not in _here.owners:
-        home().call_soon(emitone, mutex)
+    if key in registry.waits and key not in _registry.owners:
+        current_context().call_soon(emitone, mutex)
 
 
 def islocked(mutex: Any) -> bool:
     """Return whether somebody owns `mutex`; False for None. Raises ValueError (NaN). Lua: mutex.islocked."""
-    return mutex is not None and key_of(mutex) in _here.owners
+    return mutex is not None and key_of(mutex) in _registry.owners
 
 
 def ownlock(mutex: Any) -> bool:
@@ -173,25 +173,25 @@ def ownlock(mutex: Any) -> bool:
     return mutex is not None and _owns(key_of(mutex))
 
 
-def _refuse_other_threads(mutex: object, key: Hashable) -> None:
+def _check_other_threads(mutex: object, key: Hashable) -> None:
     """Raise `ForeignThread` if a coroutine of another thread owns an object that is the same for all threads."""
     if key.__class__ in BY_VALUE:
         return
-    for owners in [one() for one in _threads.valuerefs()]:
-        owner = owners.get(key) if owners is not None and owners is not _here.owners else None
+    for owners in [one() for one in _thread_registries.valuerefs()]:
+        owner = owners.get(key) if owners is not None and owners is not _registry.owners else None
         if owner is not None:
-            raise foreign(f"mutex {mutex!r}, which {owner.name} owns,", owner.home.thread)
+            raise foreign_thread_error(f"mutex {mutex!r}, which {owner.name} owns,", owner.context.thread)
 
 
 def _owns(key: Hashable) -> bool:
     """Return whether the caller owns a mutex; anybody may ask, also the hub, which owns nothing."""
-    owner = _here.owners.get(key)
+    owner = _registry.owners.get(key)
     return owner is not None and owner is getattr(getcurrent(), "coroutine", None)
 
 
 def _held(key: Hashable) -> str:
     """Return who owns a mutex, for people."""
-    owner = _here.owners.get(key)
+    owner = _registry.owners.get(key)
     if owner is None:
         return "free"
     return f"held by {owner.name}" + (", which has ended" if owner.status == "dead" else "")

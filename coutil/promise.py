@@ -16,9 +16,9 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from . import event as _event
 from ._coroutines.books import calling_frame
 from ._coroutines.coroutine import running
+from ._diagnostics import relative_path
 from ._keys import key_of, keys_of
-from ._report import relative
-from .event import Emission, Wait, WaitAll, WaitAny, enter, leave, suspend
+from .event import Emission, Wait, WaitAll, WaitAny, deregister, park_waiting, register
 
 __all__ = ["awaitall", "awaitany", "create", "onlypending", "pickready"]
 
@@ -55,14 +55,14 @@ class Promise(Generic[T]):
             return results is not None
         if results is None:
             try:
-                enter(_Result((key_of(self),)))
+                register(_Result((key_of(self),)))
                 if self._results is not None:  # by a signal handler or a finalizer, just now
-                    leave()
+                    deregister()
                     return self()
                 del self
-                results = suspend()
+                results = park_waiting()
             except BaseException:
-                leave()
+                deregister()
                 raise
             if results.__class__ is not Emission:
                 return results
@@ -74,7 +74,7 @@ class Promise(Generic[T]):
         place = ""
         if self._code is not None:
             lines = (line for start, end, line in self._code.co_lines() if start <= self._step < end)
-            place = f" at {relative(self._code.co_filename)}:{next(lines, None)}"
+            place = f" at {relative_path(self._code.co_filename)}:{next(lines, None)}"
         return f"<Promise{place} {'pending' if self._results is None else 'fulfilled'}>"
 
     def _fulfill(self, *results: Any) -> bool:
@@ -126,14 +126,14 @@ def awaitall(*promises: Promise[Any] | None) -> Any:
     if not keys:
         return running() is not None
     try:
-        enter(WaitAll(keys.copy()))
+        register(WaitAll(keys.copy()))
         if len(onlypending(*promises)) < len(keys):  # as in Promise.__call__()
-            leave()
+            deregister()
             return awaitall(*promises)
         del promises, keys
-        woken = suspend()
+        woken = park_waiting()
     except BaseException:
-        leave()
+        deregister()
         raise
     return True if woken.__class__ is Emission else woken
 
@@ -151,15 +151,15 @@ def awaitany(*promises: Promise[Any] | None) -> Any:
     if not keys:
         raise ValueError("at least one promise is needed")
     try:
-        enter(WaitAny(keys))
+        register(WaitAny(keys))
         ready = pickready(*promises)
         if ready is not None:  # as in Promise.__call__()
-            leave()
+            deregister()
             return ready
         del promises, keys, ready
-        woken = suspend()
+        woken = park_waiting()
     except BaseException:
-        leave()
+        deregister()
         raise
     return woken[0] if woken.__class__ is Emission else woken
 
@@ -169,7 +169,7 @@ def onlypending(*promises: Promise[Any] | None) -> tuple[Promise[Any], ...]:
 
     Lua: promise.onlypending.
     """
-    return tuple(promise for promise in _checked(promises) if promise._results is None)
+    return tuple(promise for promise in _check_promises(promises) if promise._results is None)
 
 
 def pickready(*promises: Promise[Any] | None) -> Promise[Any] | None:
@@ -177,10 +177,10 @@ def pickready(*promises: Promise[Any] | None) -> Promise[Any] | None:
 
     Lua: promise.pickready.
     """
-    return next((promise for promise in _checked(promises) if promise._results is not None), None)
+    return next((promise for promise in _check_promises(promises) if promise._results is not None), None)
 
 
-def _checked(promises: tuple[Promise[Any] | None, ...]) -> list[Promise[Any]]:
+def _check_promises(promises: tuple[Promise[Any] | None, ...]) -> list[Promise[Any]]:
     for promise in promises:
         if promise is not None and not isinstance(promise, Promise):
             raise TypeError(f"a promise is needed, not {promise!r}")

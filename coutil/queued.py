@@ -13,11 +13,11 @@ from typing import Any
 from weakref import ref
 
 from . import event as _event
-from ._asynchronous import alerts, asynchronous
 from ._coroutines.coroutine import running
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of, keys_of
-from .event import Emission, Wait, WaitAll, WaitAny, enter, leave, outcome, pending, schedule, suspend
+from ._switch_guard import needs_check, switch_forbidden
+from .event import Emission, Wait, WaitAll, WaitAny, deregister, emit_later, park_waiting, pending, register, result_of
 
 __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "pending"]
 
@@ -36,7 +36,7 @@ class _Registry(local):
         self.stored: dict[Hashable, _Stored] = {}
 
 
-_here = _Registry()
+_registry = _Registry()
 
 
 def await_(event: Any) -> Any:
@@ -44,18 +44,18 @@ def await_(event: Any) -> Any:
 
     Does not suspend in the first case. Everything else is as in `event.await_`. Lua: queued.await.
     """
-    stored = _take(event)
+    stored = _pop_stored(event)
     if stored is not None:
         return stored
     try:
-        enter(Wait((key_of(event),)))
+        register(Wait((key_of(event),)))
         if isqueued(event):  # by a signal handler or a finalizer, just now
-            leave()
+            deregister()
             return await_(event)
         del event
-        return outcome(suspend())
+        return result_of(park_waiting())
     except BaseException:
-        leave()
+        deregister()
         raise
 
 
@@ -66,19 +66,19 @@ def awaitany(*events: Any) -> Any:
     """
     keys = keys_of(events)  # raises before anything is taken
     for event in events:
-        if event is not None and (stored := _take(event)) is not None:
+        if event is not None and (stored := _pop_stored(event)) is not None:
             return stored
     if not keys:
         raise ValueError("at least one event is needed that is not None")
     try:
-        enter(WaitAny(keys))
+        register(WaitAny(keys))
         if any(isqueued(event) for event in events):  # as in await_()
-            leave()
+            deregister()
             return awaitany(*events)
         del events, event, keys, stored
-        return outcome(suspend())
+        return result_of(park_waiting())
     except BaseException:
-        leave()
+        deregister()
         raise
 
 
@@ -90,16 +90,16 @@ def awaitall(*events: Any) -> Any:
     """
     running()  # raises before anything is taken, and so does key_of
     missing = {key_of(event): event for event in events if event is not None}
-    while missing := {key: event for key, event in missing.items() if _take(event) is None}:
+    while missing := {key: event for key, event in missing.items() if _pop_stored(event) is None}:
         try:
-            enter(WaitAll(dict.fromkeys(missing)))
+            register(WaitAll(dict.fromkeys(missing)))
             if not any(isqueued(event) for event in missing.values()):
                 del events, missing
-                woken = suspend()
+                woken = park_waiting()
                 return True if woken.__class__ is Emission else woken
-            leave()  # as in await_()
+            deregister()  # as in await_()
         except BaseException:
-            leave()
+            deregister()
             raise
     return True
 
@@ -109,8 +109,8 @@ def emitall(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
     """
-    if event is not None and alerts and asynchronous():
-        return schedule(emitall, key_of(event), event, arguments) or _store(event, arguments)
+    if event is not None and needs_check and switch_forbidden():
+        return emit_later(emitall, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitall(event, *arguments) or _store(event, arguments)
 
 
@@ -119,8 +119,8 @@ def emitone(event: Any, *arguments: Any) -> bool:
 
     Returns whether anybody waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
     """
-    if event is not None and alerts and asynchronous():
-        return schedule(emitone, key_of(event), event, arguments) or _store(event, arguments)
+    if event is not None and needs_check and switch_forbidden():
+        return emit_later(emitone, key_of(event), event, arguments) or _store(event, arguments)
     return _event.emitone(event, *arguments) or _store(event, arguments)
 
 
@@ -129,22 +129,22 @@ def isqueued(event: Any) -> bool:
 
     Lua: queued.isqueued.
     """
-    return event is not None and _place(event) in _here.stored
+    return event is not None and _storage_key(event) in _registry.stored
 
 
-def _place(event: Any) -> Hashable:
+def _storage_key(event: Any) -> Hashable:
     """Return the key under which emissions are stored: one that does not keep the event, if there is a choice."""
     key = key_of(event)
     return (id(event),) if type(event).__weakrefoffset__ and key.__class__ not in BY_VALUE else key
 
 
-def _take(event: Any) -> Any:
+def _pop_stored(event: Any) -> Any:
     """Remove the first stored emission; return what `await_` does for it, None if there is none."""
-    place = _place(event)
-    found = _here.stored.get(place)
+    place = _storage_key(event)
+    found = _registry.stored.get(place)
     if found is None:
         return None
-    stored = _here.stored
+    stored = _registry.stored
     emitted, *arguments = found[0]  # from here on nothing looks for signals, as in popleft()
     del found[0]
     if not found and place in stored:
@@ -156,7 +156,7 @@ def _take(event: Any) -> Any:
 def _store(event: Any, arguments: tuple[Any, ...]) -> bool:
     """Store an emission; return False."""
     if event is not None:
-        place, stored = _place(event), _here.stored
+        place, stored = _storage_key(event), _registry.stored
         found = stored.get(place)
         emission = (place if place.__class__ in BY_VALUE else None, *arguments)
         if found is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn, TypeVarTuple
 
+from ._coroutines.callables import ASYNC, check_function, is_python
 from ._coroutines.coroutine import Coroutine, running
-from ._coroutines.functions import ASYNC, check_function, is_python
 
 __all__ = ["call", "catch", "trap"]
 
@@ -31,7 +31,7 @@ def call(function: Callable[[*Arguments], object], *arguments: *Arguments, name:
         if is_python(function):
             error.__traceback__ = None  # so that the caller's line is the last one
             raise
-        coroutine.home.report(coroutine, error)
+        coroutine.context.report(coroutine, error)
     return coroutine
 
 
@@ -81,7 +81,7 @@ def _handle(handler: Any, *outcome: Any) -> Any:
         return handler(*outcome)
     except Exception as error:  # noqa: BLE001  # reported
         me = running()
-        me.home.report(me, error)
+        me.context.report(me, error)
         return None
 
 

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 
 from ._coroutines.states import AWAIT_HANDLE
-from ._kernel.entries import Entry
-from ._kernel.hub import Hub, this_hub
+from ._kernel.hub import Hub, current_hub
 from ._kernel.operation import Operation
+from ._kernel.slots import ReadyItem
 from ._kernel.wakers import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
-from .scopes.alarm import Alarm
+from .scopes.deadline_timer import DeadlineTimer
 
 __all__ = ["ManualClock", "ignore_threads", "manual_clock"]
 
@@ -46,8 +46,8 @@ def manual_clock() -> Iterator[ManualClock]:
     Raises RuntimeError if somebody waits for time already, also by a deadline around the block; and at the end, unless
     an exception leaves the block, if somebody waits for the time of this clock still: nothing would ever wake them.
     """
-    hub = this_hub()
-    if waiting := sum(map(_waits_for_time, hub.owners)):
+    hub = current_hub()
+    if waiting := sum(map(_waits_for_time, hub.handlers)):
         raise RuntimeError(f"{_timers(waiting)} already: a clock can only be replaced while nobody waits for it")
     before, made = hub.clock, _ManualTimers(hub)
     hub.clock = made
@@ -60,7 +60,7 @@ def manual_clock() -> Iterator[ManualClock]:
 
 
 def _waits_for_time(owner: object) -> bool:
-    return isinstance(owner, Alarm) or (isinstance(owner, Operation) and owner.state is AWAIT_HANDLE)
+    return isinstance(owner, DeadlineTimer) or (isinstance(owner, Operation) and owner.state is AWAIT_HANDLE)
 
 
 def _timers(count: int) -> str:
@@ -141,7 +141,7 @@ class _ManualTimers(Clock):
         """As `ManualClock.advance`; the hub calls it when nothing but time can bring anything."""
         if seconds is None:
             seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.pending() else 0
-        self.time += round(_checked(seconds) * 1e9)
+        self.time += round(_check_seconds(seconds) * 1e9)
         fired = False
         while self.heap and self.heap[0][0] <= self.time:
             _, generation, slot = heappop(self.heap)
@@ -151,7 +151,7 @@ class _ManualTimers(Clock):
         return fired
 
 
-def _checked(seconds: float) -> float:
+def _check_seconds(seconds: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise TypeError(f"seconds must be a number or None, not {seconds!r}")
     if not 0 <= seconds < math.inf:
@@ -159,7 +159,7 @@ def _checked(seconds: float) -> float:
     return seconds
 
 
-class _Due(Entry):
+class _Due(ReadyItem):
     """A timer of the manual clock that has fired. Who waits for it is the owner's matter, and so is the end."""
 
     __slots__ = ("generation", "hub", "slot")
@@ -167,6 +167,6 @@ class _Due(Entry):
     def __init__(self, hub: Hub, slot: int, generation: int) -> None:
         self.hub, self.slot, self.generation = hub, slot, generation
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Deliver the record that libuv would have written."""
-        self.hub.deliver(self.slot, self.generation, 0)
+        self.hub.complete_now(self.slot, self.generation, 0)

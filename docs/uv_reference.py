@@ -8,7 +8,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from coutil.uv.functions import HOW, SECTIONS, Function, functions  # noqa: E402  # found through the line above
+from coutil.uv.functions import BLOCKING_KIND, SECTIONS, Function, functions  # noqa: E402  # found through the line above
 
 INTRODUCTION = """\
 # libuv's functions in `coutil.uv`
@@ -36,15 +36,15 @@ def names(text: str) -> str:
 
 def line(row: Function) -> str:
     """Return a row of the reference."""
-    flat = names(row.flat) if row.flat != row.name else "same"
-    return f"| `uv_{row.name}` | {flat} | {names(row.methods)} | {row.how} | {row.since} | {row.remark} |"
+    flat = names(row.function_names) if row.function_names != row.name else "same"
+    return f"| `uv_{row.name}` | {flat} | {names(row.methods)} | {row.blocking_kind} | {row.since} | {row.remark} |"
 
 
 def reference() -> str:
     """Return the text of the file."""
     rows = functions().values()
-    left_out = sum(row.how == "X" for row in rows)
-    how = "\n".join(f"| {letter} | {meaning} |" for letter, meaning in HOW.items())
+    left_out = sum(row.blocking_kind == "X" for row in rows)
+    how = "\n".join(f"| {letter} | {meaning} |" for letter, meaning in BLOCKING_KIND.items())
     begin = INTRODUCTION.format(total=len(rows), exposed=len(rows) - left_out, left_out=left_out, how=how)
     sections = ("\n".join([f"## {title}", "", HEAD, *map(line, found)]) for title, found in SECTIONS.items())
     return "\n\n".join([begin.rstrip(), *sections]) + "\n"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from coutil import event, mutex, queued, system
-from coutil._coroutines.coroutine import Coroutine, home
-from coutil._kernel.entries import NOBODY
-from coutil._kernel.hub import Hub, this_hub
+from coutil._coroutines.coroutine import Coroutine, current_context
+from coutil._kernel.hub import Hub, current_hub
+from coutil._kernel.slots import NULL_HANDLER
 from coutil.testing import ManualClock, ignore_threads, manual_clock
 
 PATIENCE = 10  # seconds that the thread pool may need for calls that were given up
@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 
 def registered() -> list[object]:
     """Return the events that somebody waits for, those with stored emissions, and the mutexes that are locked."""
-    return [*event.here.waits, *queued._here.stored, *mutex._here.owners]
+    return [*event.registry.waits, *queued._registry.stored, *mutex._registry.owners]
 
 
 def descriptors() -> dict[str, str]:
@@ -75,8 +75,8 @@ def escaped() -> Iterator[Escaped]:
 @pytest.fixture(autouse=True)
 def leaves_nothing(escaped: Escaped) -> Iterator[None]:
     """Handles and requests made = ended, same descriptors, no live coroutine, nothing in flight or registered."""
-    hub = this_hub()
-    before, live, waits = descriptors(), home().live(), registered()
+    hub = current_hub()
+    before, live, waits = descriptors(), current_context().alive_count(), registered()
     yield
     gc.collect()
     until = time.monotonic() + PATIENCE
@@ -87,15 +87,15 @@ def leaves_nothing(escaped: Escaped) -> Iterator[None]:
         if not hub.in_flight() or time.monotonic() > until:
             break
     counts = hub.loop.counts()
-    assert hub.in_flight() == 0, f"in flight: {[one for one in hub.owners if one is not NOBODY]}"
-    assert hub.resuming == 0, "the hub takes itself to be in the middle of a resume"
+    assert hub.in_flight() == 0, f"in flight: {[one for one in hub.handlers if one is not NULL_HANDLER]}"
+    assert hub.nested_resumes == 0, "the hub takes itself to be in the middle of a resume"
     assert counts["handles_created"] == counts["handles_closed"] == counts["handles_freed"], counts
     assert counts["requests_created"] == counts["requests_freed"], counts
-    if home().live() != live:  # a cycle that was frozen before it was forgotten may refer to a runner
+    if current_context().alive_count() != live:  # a cycle that was frozen before it was forgotten may refer to a runner
         gc.unfreeze()
         gc.collect()
         system.run("ready")
-    assert home().live() == live, "coroutines are still suspended"
+    assert current_context().alive_count() == live, "coroutines are still suspended"
     assert registered() == waits, "events are waited for or stored, or mutexes are locked"
     assert descriptors() == before
     gc.freeze()  # what is left belongs to pytest; the next collections need not look at it
@@ -104,7 +104,7 @@ def leaves_nothing(escaped: Escaped) -> Iterator[None]:
 @pytest.fixture
 def hub() -> Hub:
     """The hub of the main thread."""
-    return this_hub()
+    return current_hub()
 
 
 @pytest.fixture

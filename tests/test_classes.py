@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from coutil import coroutine, system
-from coutil._coroutines.attributes import Elsewhere
+from coutil._coroutines.attributes import AttributeHint
 from tests.test_public import PRESENT
 
 TUPLES = (tuple, int)  # whose subtypes have no room for weak references
@@ -117,6 +117,6 @@ def test_names_of_other_libraries(kind, name):
 def test_every_such_name_leads_somewhere():
     """What is to be written is there."""
     for cls in set(CLASSES.values()) - {system.Socket}:  # whose subclasses have the methods
-        for name, value in inspect.getmembers_static(cls, lambda one: isinstance(one, Elsewhere)):
-            ours = value._ours.removeprefix("with coutil.").split("(")[0].split(".")[0]
+        for name, value in inspect.getmembers_static(cls, lambda one: isinstance(one, AttributeHint)):
+            ours = value._suggestion.removeprefix("with coutil.").split("(")[0].split(".")[0]
             assert hasattr(cls, ours) or ours == "scopes", name

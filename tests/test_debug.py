@@ -9,7 +9,7 @@ import time
 import pytest
 
 from coutil import errors, event, spawn, system
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from coutil._kernel import wakers
 from coutil.coroutine import yield_
 from coutil.debug import Blocked, Trace
@@ -40,7 +40,7 @@ def test_trace(clock):
         "one goes on",
         "one ends",
     ]
-    assert home().hooks is None
+    assert current_context().hooks is None
 
 
 def test_trace_on_standard_error(capsys):
@@ -105,7 +105,7 @@ def test_blocked():
     assert any(line.strip() == "reports.busy()" for line in lines)
     assert any(f'"{__file__}"' in line for line in lines)
     assert not any("_coroutines" in line for line in lines)
-    assert home().hooks is None
+    assert current_context().hooks is None
 
 
 def test_each_stretch_is_reported():
@@ -206,10 +206,10 @@ def test_blocked_twice():
     with blocked:
         with pytest.raises(ValueError, match="installed already"), blocked:
             pytest.fail("it began")
-        assert home().hooks is blocked
+        assert current_context().hooks is blocked
     with blocked:
         pass
-    assert home().hooks is None
+    assert current_context().hooks is None
 
 
 def test_blocked_in_the_child_of_a_fork():

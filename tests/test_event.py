@@ -14,20 +14,20 @@ from greenlet import greenlet
 
 from coutil import errors, event, spawn, system
 from coutil.coroutine import create, running, yield_
-from tests.helpers.probes import (
+from tests.helpers.script import output_of, run_script
+from tests.helpers.values import (
     PROBES,
     Equal,
-    Thing,
+    Referent,
     Trouble,
     cancel,
     each_probe,
     each_way_out,
-    gone,
+    is_collected,
     recorder,
     same,
     start,
 )
-from tests.helpers.script import output_of, run_script
 
 emissions = pytest.mark.parametrize("emit", [event.emitall, event.emitone], ids=["emitall", "emitone"])
 waits = pytest.mark.parametrize("wait", [event.await_, event.awaitany, event.awaitall], ids=["await_", "any", "all"])
@@ -49,13 +49,13 @@ def waiters(log, wait, sets):
 
 def test_nothing_is_known_of_a_fresh_value():
     """EVT-1, EVT-3: asking for an object, or emitting it in vain, does not keep it."""
-    thing = Thing()
+    thing = Referent()
     watched = ref(thing)
     assert event.pending(thing) is False
     assert event.emitall(thing) is False
     assert event.emitone(thing, thing) is False
     del thing
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @each_probe
@@ -359,7 +359,7 @@ def test_emission_cannot_be_forged():
 def test_cancelled_wait_leaves_no_trace(wait, how):
     """Resumed, thrown at, or closed: the coroutine is in no list any more, and can wait again."""
     log = []
-    thing = Thing()
+    thing = Referent()
 
     def body(thing):
         try:
@@ -378,7 +378,7 @@ def test_cancelled_wait_leaves_no_trace(wait, how):
     watched = ref(thing)
     del thing
     waiting.close()
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @each_way_out
@@ -946,14 +946,14 @@ def test_waiters_are_collected_with_their_thread(wait, count):
             log.append("finally")
 
     def in_a_thread():
-        things = [Thing() for _ in range(count)]
+        things = [Referent() for _ in range(count)]
         watched.extend(map(ref, things))
         watched.append(ref(start(body, things)))
 
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    assert all(map(gone, watched))
+    assert all(map(is_collected, watched))
     assert log == ["finally"]
 
 
@@ -968,21 +968,21 @@ def test_values_are_collected_when_nobody_waits(wait, then):
         log.append("woken")
         then()
 
-    things = [Thing(), Thing()]
+    things = [Referent(), Referent()]
     watched = [*map(ref, things)]
     waiting = start(body, things)
     for thing in things:
         event.emitall(thing, "value")
     del thing, things[:]
     assert log == ["woken"]
-    assert all(map(gone, watched))
+    assert all(map(is_collected, watched))
     waiting.close()
 
 
 def test_a_forgotten_waiter_goes_on():
     """EVT-13: a waiter and its event are kept as long as the event may be emitted, though nobody else knows them."""
     log = []
-    thing = Thing()
+    thing = Referent()
     watched = ref(thing)
     recorder(log, event.await_, thing)
     del thing
@@ -991,7 +991,7 @@ def test_a_forgotten_waiter_goes_on():
     assert event.emitall(watched()) is True
     assert len(log) == 1
     log.clear()
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 def test_waiter_that_is_the_event():
@@ -1006,7 +1006,7 @@ def test_waiter_that_is_the_event():
     assert event.emitall(waiting) is True
     del waiting
     assert log == [True]
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 def test_exhausted_waits_in_the_end_of_a_coroutine():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.examples import EXAMPLES, LIMIT, command, run, running, serving
-from tests.helpers.screen import Screen
+from tests.helpers.pseudoterminal import Screen
 
 FOLDERS = sorted(path.relative_to(EXAMPLES) for path in EXAMPLES.glob("*/*.py"))
 PROGRAMS = [path for path in FOLDERS if "__main__" in (EXAMPLES / path).read_text(encoding="utf-8")]

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from coutil import hooks, spawn, system, uv
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 
 
 class Log(hooks.Hooks):
@@ -40,7 +40,7 @@ def test_install_and_uninstall():
     spawn.call(system.suspend)
     system.run()
     assert log == []
-    assert home().hooks is None
+    assert current_context().hooks is None
 
 
 def test_several():
@@ -61,7 +61,7 @@ def test_several():
     system.run("ready")
     assert [entry[:2] for entry in log] == [("c", "resumed"), ("c", "parked"), ("c", "turn")]
     hooks.uninstall(third)
-    assert home().hooks is None
+    assert current_context().hooks is None
 
 
 def test_misuse():

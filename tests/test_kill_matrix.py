@@ -63,11 +63,11 @@ def test_kill(
         once()
         given.check(victim.got, victim.begun)
         assert victim.coroutine.scope is None
-        assert coroutine.running().cancelled is None
+        assert coroutine.running().cancelled_scope is None
         del victim
     assert clock._timers.pending() == 0
     system.run("ready")
-    assert hub.void == 0
+    assert hub.cancelled_ready == 0
 
 
 OTHERWISE_NAMED = {"condition_acquire": "lock_acquire", "condition_wait_for": "condition_wait"}

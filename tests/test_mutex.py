@@ -14,7 +14,7 @@ import pytest
 
 from coutil import errors, event, mutex, scopes, spawn, system
 from coutil.coroutine import create, yield_
-from tests.helpers.probes import Equal, Thing, Trouble, cancel, each_probe, each_way_out, gone, start
+from tests.helpers.values import Equal, Referent, Trouble, cancel, each_probe, each_way_out, is_collected, start
 
 
 def critical(log, name, lock="m"):
@@ -24,7 +24,7 @@ def critical(log, name, lock="m"):
     return mutex.unlock(lock)
 
 
-@pytest.mark.parametrize("make", [Thing, Equal, list, object, lambda: "a" * 3])
+@pytest.mark.parametrize("make", [Referent, Equal, list, object, lambda: "a" * 3])
 def test_a_mutex_is_kept_only_while_locked(make):
     """MTX-1: unlocking meets nobody, and the value can be collected."""
     thing = make()
@@ -36,21 +36,21 @@ def test_a_mutex_is_kept_only_while_locked(make):
     if type(thing).__weakrefoffset__:
         watched = ref(thing)
         del thing
-        assert gone(watched)
+        assert is_collected(watched)
 
 
 def test_a_locked_mutex_is_kept():
     """MTX-1: an owner that everybody has forgotten still owns it; who asks finds it locked."""
-    thing = Thing()
+    thing = Referent()
     watched = ref(thing)
     start(lambda thing: (mutex.lock(thing), yield_(), mutex.unlock(thing)), thing)
     gc.collect()
     assert mutex.islocked(thing)
-    owner = mutex._here.owners[thing]
+    owner = mutex._registry.owners[thing]
     assert owner.status == "suspended"
     owner.resume()
     del thing, owner
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @pytest.mark.parametrize("call", [mutex.lock, mutex.unlock])
@@ -147,7 +147,7 @@ def test_reports():
     assert "mutex 'm'  held by forgetful, which has ended  " in told()
     waiting.close()
     assert told().startswith("no coroutine waits\n")
-    mutex._here.owners.clear()
+    mutex._registry.owners.clear()
 
 
 def test_first_come_first_served():
@@ -347,7 +347,7 @@ def test_exception_of_the_next_owner(escaped):
     escaped.clear()
     assert mutex.islocked("m") is True
     assert mutex.ownlock("m") is False
-    mutex._here.owners.clear()
+    mutex._registry.owners.clear()
 
 
 def test_interrupt_of_the_next_owner():
@@ -378,7 +378,7 @@ def test_thousands_of_nested_unlocks():
 def test_threads_have_their_own_mutexes():
     """A mutex that is locked in one OS thread is free in another; it goes when its thread ends."""
     found = []
-    things = [Thing()]
+    things = [Referent()]
     watched = ref(things[0])
 
     def in_a_thread():
@@ -391,7 +391,7 @@ def test_threads_have_their_own_mutexes():
     thread.start()
     thread.join()
     assert found == [False]
-    assert gone(watched)
+    assert is_collected(watched)
     assert mutex.unlock("m") is False
 
 

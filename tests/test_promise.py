@@ -7,7 +7,17 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, promise, spawn, system
-from tests.helpers.probes import PROBES, Thing, Trouble, cancel, each_probe, each_way_out, gone, recorder, start
+from tests.helpers.values import (
+    PROBES,
+    Referent,
+    Trouble,
+    cancel,
+    each_probe,
+    each_way_out,
+    is_collected,
+    recorder,
+    start,
+)
 
 shapes = pytest.mark.parametrize(
     ("values", "result"),
@@ -20,7 +30,7 @@ shapes = pytest.mark.parametrize(
 def test_promises_are_collected(fulfilled):
     """PRM-1: pending or fulfilled, and with its results, when nobody knows it any more."""
     made, fulfill = promise.create()
-    value = Thing()
+    value = Referent()
     watched = [ref(made), ref(value)]
     if fulfilled:
         fulfill(value)
@@ -41,7 +51,7 @@ def test_promise_is_collected_after_waits():
     assert log == [1, 1, True]
     watched = ref(made)
     del made, fulfill
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @shapes
@@ -179,7 +189,7 @@ def test_cancelled_wait_leaves_no_trace(wait, how):
     assert len(log) == (how != "close")
     watched = ref(made)
     del made, fulfill
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 def test_main_program_waits(clock):

@@ -10,8 +10,8 @@ import pytest
 
 from coutil import errors, event, mutex, promise, queued, spawn, system, uv
 from tests.helpers.loops import begin
-from tests.helpers.probes import Thing, recorder
 from tests.helpers.script import output_of
+from tests.helpers.values import Referent, recorder
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -102,7 +102,7 @@ def test_the_loop_is_woken(hub):
     made, fulfill = promise.create()
     timer = threading.Timer(0.05, fulfill, (7,))
     timer.start()
-    with hub.expecting():
+    with hub.external_source():
         assert made() == 7
     timer.join()
 
@@ -198,7 +198,7 @@ emissions = pytest.mark.parametrize("emit", [event.emitall, event.emitone, queue
 
 
 @emissions
-@pytest.mark.parametrize("make", [Thing, lambda: "name", lambda: 5], ids=["object", "string", "number"])
+@pytest.mark.parametrize("make", [Referent, lambda: "name", lambda: 5], ids=["object", "string", "number"])
 def test_emission_for_another_thread(emit, make):
     """An emission that can only have been meant for another thread is an error, which names both threads."""
     awaited = make()
@@ -213,7 +213,7 @@ def test_emission_for_another_thread(emit, make):
 
 @emissions
 def test_several_waiters_in_another_thread(emit):
-    thing, log = Thing(), []
+    thing, log = Referent(), []
     recorder(log, event.awaitany, thing, "x")
     recorder(log, event.awaitall, thing)
     assert isinstance(in_thread(emit, thing), errors.ForeignThread)
@@ -239,7 +239,7 @@ def test_a_name_of_a_thread_s_own():
 
 def test_unlocking_disturbs_no_other_thread():
     """An object may be a mutex here, and an event there."""
-    thing, log = Thing(), []
+    thing, log = Referent(), []
     recorder(log, event.await_, thing)
     assert in_thread(lambda: (mutex.lock(thing), mutex.unlock(thing))) == (None, False)
     assert log == []
@@ -248,7 +248,7 @@ def test_unlocking_disturbs_no_other_thread():
 
 def test_mutex_of_another_thread():
     """An object that a coroutine of another thread owns cannot be locked or unlocked; a name is another mutex."""
-    thing = Thing()
+    thing = Referent()
     for mine in thing, "name":
         mutex.lock(mine)
     for call in mutex.lock, mutex.unlock:
@@ -263,5 +263,5 @@ def test_mutex_of_another_thread():
 
 def test_emission_that_nobody_waits_for():
     """A thread without coroutines may emit what is nobody's."""
-    assert in_thread(event.emitall, Thing()) is False
+    assert in_thread(event.emitall, Referent()) is False
     assert in_thread(event.emitone, "unknown") is False

@@ -14,7 +14,7 @@ from types import MemberDescriptorType
 
 import pytest
 
-from coutil._coroutines.attributes import Elsewhere
+from coutil._coroutines.attributes import AttributeHint
 
 PACKAGE = Path(__file__).parents[1] / "coutil"
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,7 +52,7 @@ def members(cls):
     """Return the public methods, properties and constants of a class; what it keeps in slots is nobody's business."""
     ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("coutil")]
     found = {name: value for names in reversed(ours) for name, value in names.items() if not name.startswith("_")}
-    return [name for name, value in found.items() if not isinstance(value, MemberDescriptorType | Elsewhere)]
+    return [name for name, value in found.items() if not isinstance(value, MemberDescriptorType | AttributeHint)]
 
 
 @pytest.mark.parametrize("name", PRESENT)

@@ -9,15 +9,15 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, queued, spawn, system
-from tests.helpers.probes import (
+from tests.helpers.values import (
     PROBES,
     Equal,
-    Thing,
+    Referent,
     Trouble,
     cancel,
     each_probe,
     each_way_out,
-    gone,
+    is_collected,
     recorder,
     same,
     start,
@@ -47,7 +47,7 @@ def stores_are_emptied():
 def test_nothing_is_known_of_a_fresh_value():
     """QUE-1: neither asking for an object, nor storing an emission of it, keeps it alive."""
     for emit in (None, queued.emitall, queued.emitone):
-        thing = Thing()
+        thing = Referent()
         watched = ref(thing)
         assert queued.pending(thing) is False
         assert queued.isqueued(thing) is False
@@ -55,20 +55,20 @@ def test_nothing_is_known_of_a_fresh_value():
             assert emit(thing, "value") is False
             assert queued.isqueued(thing) is True
         del thing
-        assert gone(watched)
+        assert is_collected(watched)
 
 
 def test_stored_emissions_go_with_their_event():
     """QUE-1: what was emitted with a value that is collected is released; a new value has nothing stored."""
-    kept = Thing()
+    kept = Referent()
     watched = ref(kept)
     for _ in range(100):
-        thing = Thing()
+        thing = Referent()
         assert queued.isqueued(thing) is False
         queued.emitall(thing, kept)
         del thing
     del kept
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @pytest.mark.parametrize("make", [Equal, set, lambda: type("Class", (), {})], ids=["equal", "set", "class"])
@@ -80,21 +80,21 @@ def test_values_that_compare_in_their_own_way_are_not_kept(make):
     assert queued.isqueued(other) is False
     assert queued.isqueued(one) is True
     del one
-    assert gone(watched)
+    assert is_collected(watched)
     assert queued.isqueued(other) is False
 
 
 def test_value_is_collected_in_another_thread():
     """The finalizer of an event may run in any thread; what was stored goes all the same."""
-    holder = [Thing()]
-    kept = Thing()
+    holder = [Referent()]
+    kept = Referent()
     watched = ref(kept)
     queued.emitall(holder[0], kept)
     del kept
     thread = threading.Thread(target=holder.clear)
     thread.start()
     thread.join()
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 @each_probe
@@ -281,7 +281,7 @@ def test_strings_of_other_classes_are_stored_by_value():
     queued.emitall(name, "stored")
     assert queued.isqueued("x") is True
     del name
-    assert gone(watched)
+    assert is_collected(watched)
     assert queued.await_("x") == ("x", "stored")
     assert queued.isqueued("x") is False
 
@@ -555,7 +555,7 @@ def test_exception_of_a_waiter_is_no_reason_to_store(escaped):
 def test_threads_have_their_own_stores():
     """What is stored in one OS thread is not found by another, and goes when the thread ends."""
     found = []
-    kept = Thing()
+    kept = Referent()
     watched = ref(kept)
 
     def in_a_thread(kept):
@@ -569,5 +569,5 @@ def test_threads_have_their_own_stores():
     thread.start()
     thread.join()
     assert found == [False, False, True]
-    assert gone(watched)
+    assert is_collected(watched)
     assert queued.await_("x") == ("x", "here")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from coutil._coroutines.runner import KEPT
+from coutil._coroutines.runner import MAX_IDLE_RUNNERS
 from tests.helpers.script import QUIET, ROOT
 
 SECONDS = float(os.environ.get("COUTIL_SOAK_SECONDS", "600"))
@@ -36,4 +36,4 @@ def test_everything_stays_as_it_is():
         assert {one[name] for one in (*middle, *last)} == {samples[0][name]}, name
     for name, more in ABOVE.items():
         assert max(one[name] for one in last) <= max(one[name] for one in middle) + more, name
-    assert max(one["idle runners"] for one in samples) <= KEPT
+    assert max(one["idle runners"] for one in samples) <= MAX_IDLE_RUNNERS

@@ -13,8 +13,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .._diagnostics import thread_name
 from .._interpreter import Time, get_ident
-from .._report import thread_name
 from ..errors import Closed, ForeignThread, Forked
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 ExceptHook = Callable[["Coroutine | None", BaseException], object]
 
 
-_KERNEL = (__package__, "coutil._kernel")  # packages whose frames tell users nothing
+_KERNEL_PACKAGES = (__package__, "coutil._kernel")  # packages whose frames tell users nothing
 
 
-class Token:
+class Sentinel:
     """A value that user code can never obtain."""
 
     def __init__(self, name: str) -> None:
@@ -37,18 +37,18 @@ class Token:
         return self.name
 
 
-def leave_out_own_frames(error: BaseException) -> None:
+def strip_kernel_frames(error: BaseException) -> None:
     """Have the traceback of `error` begin behind the frames of the kernel, for an `except` clause that raises it again.
 
     A bare `raise` adds none: the line of a resumer comes right before those of the coroutine that has failed.
     """
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") in _KERNEL:
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") in _KERNEL_PACKAGES:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
 
 
-class Unique:
+class NonCopyable:
     """What there is one of: a coroutine, or what holds something of the system. A copy would close the original's."""
 
     __slots__ = ()
@@ -58,44 +58,44 @@ class Unique:
         raise TypeError(f"cannot copy or pickle {self!r}")
 
 
-class Soon:
-    """A call that the hub makes in its next turn: an entry of its ready queue, see `_kernel.entries.Entry`."""
+class ScheduledCall:
+    """A call that the hub makes in its next turn: an entry of its ready queue, see `_kernel.slots.Entry`."""
 
-    __slots__ = ("arguments", "function", "home")
+    __slots__ = ("arguments", "context", "function")
     waiter = None
-    stale = 1
+    cancelled_entries = 1
 
-    def __init__(self, home: Books, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self.home, self.function, self.arguments = home, function, arguments
+    def __init__(self, context: LoopContextBase, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.context, self.function, self.arguments = context, function, arguments
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Make the call. Report what it raises."""
-        self.home.tell(self.function, *self.arguments)
+        self.context.call_hook(self.function, *self.arguments)
 
-    def lost(self) -> None:
+    def loop_closed(self) -> None:
         """The loop is gone."""
 
 
-class Books:
+class LoopContextBase:
     """The state that one OS thread shares among its coroutines and its hub."""
 
     __slots__ = [
-        "calls",
-        "drivers",
-        "ended",
-        "ended_last",
         "excepthook",
+        "finished_count",
+        "foreign_waiters",
         "forked",
         "hooks",
         "hub",
+        "idle_runners",
+        "last_finished",
+        "last_poll_ns",
         "main",
-        "over",
-        "pending",
-        "runners",
-        "started",
+        "pending_ready",
+        "running_hub",
+        "shutting_down",
+        "started_count",
         "thread",
-        "turned",
-        "turning",
+        "threadsafe_calls",
     ]
 
     main: Coroutine
@@ -103,30 +103,31 @@ class Books:
     def __init__(self) -> None:
         """The calling thread's; there is no hub yet."""
         self.hub: Any = None
-        self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()  # for the hub, from other threads
-        self.pending: deque[Any] = deque()  # entries of the ready queue that wait for a hub
-        self.turning: Any = None  # the hub that turns, or turned last; in the child of a fork it may be the parent's
+        # For the hub, from other threads
+        self.threadsafe_calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.pending_ready: deque[Any] = deque()  # ready items, until there is a hub
+        self.running_hub: Any = None  # or ran last; after a fork perhaps the parent's
         self.thread = get_ident()
         self.forked = False  # this process is the child of one that had coroutines here
-        self.over = False  # the thread is ending: no hub will be made any more
+        self.shutting_down = False  # no new hub
         self.hooks: Hooks | None = None
         self.excepthook: ExceptHook = print_exception
-        self.drivers: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
-        self.runners: list[Any] = []  # idle greenlets
-        self.started = self.ended = 0
-        self.turned = Time.monotonic_ns()  # when the hub turned last, or somebody began to drive it
-        self.ended_last: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
+        self.foreign_waiters: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
+        self.idle_runners: list[Any] = []  # idle greenlets
+        self.started_count = self.finished_count = 0
+        self.last_poll_ns = Time.monotonic_ns()
+        self.last_finished: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
 
-    def driver(self) -> Coroutine:
+    def interrupt_target(self) -> Coroutine:
         """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
 
         Somebody who was resumed explicitly, and waits again since, drives no more: he went back to his resumer.
         """
-        return self.drivers[-1] if self.drivers else self.main
+        return self.foreign_waiters[-1] if self.foreign_waiters else self.main
 
-    def live(self) -> int:
+    def alive_count(self) -> int:
         """Return how many coroutines have started and not ended."""
-        return self.started - self.ended
+        return self.started_count - self.finished_count
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
         """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well.
@@ -134,8 +135,8 @@ class Books:
         From the call of the hook on it is dealt with: if a signal handler raises before that, the hub tries again.
         """
         try:
-            if coroutine is not None and coroutine is self.ended_last:
-                self.ended_last = coroutine._error = None
+            if coroutine is not None and coroutine is self.last_finished:
+                self.last_finished = coroutine._error = None
             self.excepthook(coroutine, error)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -150,21 +151,21 @@ class Books:
 
         Nothing happens if the thread has ended, or if this is the child of a fork that the thread did not make.
         """
-        self.calls.append((function, arguments))
-        hub = self.hub  # one that is made from now on looks at `calls` itself
+        self.threadsafe_calls.append((function, arguments))
+        hub = self.hub  # one that is made from now on looks at `threadsafe_calls` itself
         if hub is not None:
             with suppress(Closed, Forked):  # the next hub makes the calls
-                hub.call_threadsafe(self.make_calls)
+                hub.call_threadsafe(self.run_threadsafe_calls)
 
-    def make_calls(self) -> None:
+    def run_threadsafe_calls(self) -> None:
         """Make the calls of other threads, from the hub."""
-        for _ in range(len(self.calls)):
-            function, arguments = self.calls[0]
-            del self.calls[0]
-            try:  # as in tell()
+        for _ in range(len(self.threadsafe_calls)):
+            function, arguments = self.threadsafe_calls[0]
+            del self.threadsafe_calls[0]
+            try:  # as in call_hook()
                 function(*arguments)
             except BaseException as error:  # noqa: BLE001  # reported
-                self.told(error)
+                self.report_or_raise(error)
 
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; from this thread, but at any moment.
@@ -172,30 +173,30 @@ class Books:
         The call must not wait. It may resume coroutines. What it raises goes to the excepthook. Without a hub the call
         waits until there is one: until the main program waits.
         """
-        self.enqueue(Soon(self, function, arguments))
+        self.enqueue(ScheduledCall(self, function, arguments))
 
     def enqueue(self, entry: Any) -> None:
         """Add an entry to the ready queue of the hub, at any moment."""
         if self.hub is None:
-            self.pending.append(entry)
+            self.pending_ready.append(entry)
         else:
             self.hub.enqueue(entry)
 
-    def tell(self, function: Callable[..., object], *arguments: Any) -> None:
+    def call_hook(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
         try:
             function(*arguments)
         except BaseException as error:  # noqa: BLE001  # reported
-            self.told(error)
+            self.report_or_raise(error)
 
-    def told(self, error: BaseException) -> None:
+    def report_or_raise(self, error: BaseException) -> None:
         """Report what a function has raised that nobody here has asked for; what wants to leave is the hub's matter."""
         if not isinstance(error, KeyboardInterrupt | SystemExit):
             (self.hub or self).report(None, error)
         elif self.hub is None:
             raise error
         else:
-            self.hub.exit(error)
+            self.hub.raise_in_caller(error)
 
 
 def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
@@ -214,7 +215,7 @@ def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
             sys.__excepthook__(type(error), error, error.__traceback__)
 
 
-def foreign(what: str, owner: int) -> ForeignThread:
+def foreign_thread_error(what: str, owner: int) -> ForeignThread:
     """Return the error for `what`, which belongs to the OS thread `owner`, and was used in the calling one."""
     if owner == get_ident():
         return ForeignThread(f"{what} belongs to another event loop of thread {thread_name()}")
@@ -240,7 +241,7 @@ def warn_in_finalizer(text: str, source: object) -> None:
     warnings.warn(text, ResourceWarning, stacklevel=level, source=source)
 
 
-def site(frame: FrameType | None) -> str:
+def caller_location(frame: FrameType | None) -> str:
     """Return file and line of the innermost caller that is not part of coutil, "" if there is none."""
     at = frame
     while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):

@@ -18,104 +18,112 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
-from .._asynchronous import alerts, asynchronous
 from .._interpreter import get_ident, local
+from .._switch_guard import needs_check, switch_forbidden
 from ..errors import Cancelled, DeadCoroutine, Deadlock, NotYieldable, RunningCoroutine
-from .attributes import documented
-from .books import Books, Unique, calling_frame, foreign, leave_out_own_frames, site
-from .outcomes import Thrown
-from .runner import Runner, new_runner, retire
+from .attributes import public_names
+from .books import (
+    LoopContextBase,
+    NonCopyable,
+    caller_location,
+    calling_frame,
+    foreign_thread_error,
+    strip_kernel_frames,
+)
+from .outcomes import PendingException
+from .runner import Runner, kill_greenlets, new_runner
 from .states import DEBUG
-from .switching import Outside, enter, throw_into, top
+from .switching import ForeignEntry, main_greenlet, switch_to, throw_into_caller
 
 
-class Home(Books):
+class LoopContext(LoopContextBase):
     """What an event loop and its coroutines own: a main coroutine, idle runners, and the greenlet of the hub.
 
     The first one of an OS thread is that of its main program, and exists before the loop. Loops that are made besides
-    have homes of their own. A coroutine belongs to the home of its creator, and so do the calls that it waits in.
+    have loop contexts of their own. A coroutine belongs to the loop context of its creator, and so do the calls that it
+    waits in.
     """
 
-    __slots__ = ("gate",)
+    __slots__ = ("hub_greenlet",)
 
-    start_hub: Callable[[Home], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
+    start_hub: Callable[[LoopContext], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
 
-    def __init__(self, top: Any, first: bool = True) -> None:
-        """`top` is the main greenlet of the calling thread. first: the thread has no other home."""
+    def __init__(self, main_greenlet: Any, first: bool = True) -> None:
+        """`main_greenlet` is the main greenlet of the calling thread. first: the thread has no other loop context."""
         super().__init__()
-        self.renew_gate(top)
-        self.main = stand_in(top, self, "main")
+        self.reset_hub_greenlet(main_greenlet)
+        self.main = foreign_coroutine(main_greenlet, self, "main")
         if first:
-            top.home, top.coroutine = self, self.main
-            _per_thread.end = _End(self.pending)
+            main_greenlet.context, main_greenlet.coroutine = self, self.main
+            _thread_local.end = _ThreadExitCleanup(self.pending_ready)
         else:
-            self.excepthook, self.over = top.home.excepthook, top.home.over
+            self.excepthook, self.shutting_down = main_greenlet.context.excepthook, main_greenlet.context.shutting_down
 
-    def renew_gate(self, top: Any) -> None:
+    def reset_hub_greenlet(self, main_greenlet: Any) -> None:
         """Make the greenlet that the hub will run in; it starts when somebody waits."""
-        self.gate = Runner(self._hub_body, top)
-        self.gate.home, self.gate.coroutine, self.gate.below = self, None, 0
+        self.hub_greenlet = Runner(self._hub_main, main_greenlet)
+        self.hub_greenlet.context, self.hub_greenlet.coroutine, self.hub_greenlet.base_depth = self, None, 0
 
-    def renew(self) -> None:
+    def detach_hub(self) -> None:
         """Forget the hub; whoever waits next gets a new one."""
         self.hub = self.main.operation = None
-        self.renew_gate(self.main._greenlet)
+        self.reset_hub_greenlet(self.main._greenlet)
         if self.main.resumer is not None:
-            self.main.resumer = self.main.gate  # the old hub, perhaps
+            self.main.resumer = self.main.hub_greenlet  # the old hub, perhaps
 
-    def retire(self, hub: Any) -> None:
+    def kill_idle_runners(self, hub: Any) -> None:
         """End the idle runners and the greenlet of the hub."""
-        idle, self.runners = self.runners, []
-        retire(idle, hub)
+        idle, self.idle_runners = self.idle_runners, []
+        kill_greenlets(idle, hub)
 
-    def _hub_body(self, _: object) -> None:
+    def _hub_main(self, _: object) -> None:
         while True:
             try:
                 if self.start_hub is None:
                     with suppress(ImportError):  # there is no libuv
                         import_module("coutil._kernel.hub")  # which sets it
                 if self.start_hub is None:
-                    if self.pending:
-                        self.pending.popleft().fire()
+                    if self.pending_ready:
+                        self.pending_ready.popleft().run()
                         continue
                     raise Deadlock("nothing can wake the caller: no event loop is in use")
                 return self.start_hub(self)
             except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
-                thrown = Thrown(error)
-            throw_into(self.driver(), thrown)
+                thrown = PendingException(error)
+            throw_into_caller(self.interrupt_target(), thrown)
 
 
-class _End:
+class _ThreadExitCleanup:
     """Drops what waits for a hub when the thread ends: there will be none."""
 
-    __slots__ = ("pending",)
+    __slots__ = ("pending_ready",)
 
     def __init__(self, pending: Any) -> None:
-        self.pending = pending
+        self.pending_ready = pending
 
     def __del__(self) -> None:
-        self.pending.clear()
+        self.pending_ready.clear()
 
 
-_per_thread = local()
+_thread_local = local()
 
 
-def home() -> Home:
-    """Return the home of the running coroutine, or hub; outside of both the first one of the calling thread."""
+def current_context() -> LoopContext:
+    """Return the loop context of the running coroutine, or hub; outside of both the first one of the calling thread."""
     try:
-        found: Home = getcurrent().home  # type: ignore[attr-defined]  # a Runner has it
+        found: LoopContext = getcurrent().context  # type: ignore[attr-defined]  # a Runner has it
     except AttributeError:  # a greenlet that is not ours, or what the collector has left of a runner
-        main = top()
-        found = getattr(main, "home", None) or Home(main)
+        main = main_greenlet()
+        found = getattr(main, "context", None) or LoopContext(main)
     return found
 
 
-def thread_has_home() -> bool:
+def thread_has_context() -> bool:
     """Return whether the calling OS thread has, or had, a coroutine or a loop."""
-    return getattr(top(), "home", None) is not None
+    return getattr(main_greenlet(), "context", None) is not None
 
 
-class Coroutine(Unique):
+class Coroutine(NonCopyable):
     """A function that runs until it waits, and goes on when it is resumed.
 
     `name` (str) is shown in reprs and reports. Attributes other than the documented methods are the kernel's.
@@ -127,16 +135,16 @@ class Coroutine(Unique):
         "_greenlet",
         "_name",
         "_start",
-        "cancelled",
+        "cancelled_scope",
         "context",
-        "gate",
-        "home",
+        "contextvars",
+        "created_at",
+        "hub_greenlet",
         "operation",
+        "parked_at",
+        "pending_wakeup",
         "resumer",
         "scope",
-        "since",
-        "site",
-        "told",
         "value",
         "waiting_on",
     ]
@@ -147,24 +155,25 @@ class Coroutine(Unique):
         """See `create`. `arguments` are used if the first resume brings none; `depth`: frames up to the creator."""
         me: Any = getcurrent()
         try:
-            self.home: Home = me.coroutine.home
+            self.context: LoopContext = me.coroutine.context
         except AttributeError:
-            self.home = home()
+            self.context = current_context()
         self._start: tuple[Callable[..., Any], tuple[Any, ...]] | None = (function, arguments)
         self._greenlet: Any = None
         self._name = name
         self._error: BaseException | None = None
         self.value: Any = None
-        self.context: Context | None = copy_context()
-        self.gate: Any = self.home.gate
+        self.contextvars: Context | None = copy_context()
+        self.hub_greenlet: Any = self.context.hub_greenlet
         self.resumer: Any = None
         self.operation: Any = None
         self.waiting_on: Any = None
-        self.told: Any = None  # by what it is to be resumed that came before it had suspended
-        self.since = 0  # when it suspended, in nanoseconds; nearly. Negative: waits refused in a row, see Block._refuse
+        self.pending_wakeup: Any = None  # came before it suspended
+        # When it suspended, in nanoseconds; nearly. Negative: waits refused in a row, see Block._refuse
+        self.parked_at = 0
         self.scope: Any = None  # the innermost one around it
-        self.cancelled: Any = None  # the block that refuses every wait
-        self.site = site(calling_frame(depth)) if DEBUG else ""
+        self.cancelled_scope: Any = None  # the block that refuses every wait
+        self.created_at = caller_location(calling_frame(depth)) if DEBUG else ""
 
     @property
     def name(self) -> str:
@@ -198,7 +207,7 @@ class Coroutine(Unique):
 
     def __dir__(self) -> list[str]:
         """What is documented: the slots are the kernel's."""
-        return documented(self)
+        return public_names(self)
 
     def resume(self, *values: Any) -> Any:
         """Run the coroutine until it waits, yields or ends; the wait that it is in is cancelled and returns `values`.
@@ -212,30 +221,30 @@ class Coroutine(Unique):
         """
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
-        if alerts and asynchronous():
-            return self._later("resume", *values)
+        if needs_check and switch_forbidden():
+            return self._call_from_hub("resume", *values)
         self.resumer = me = getcurrent()
         value = None
         try:
             if self._start is not None or self._greenlet is None:
-                self._begin(values)
+                self._bind_runner(values)
             else:
                 if self._greenlet is me:
                     raise self._suspending()
                 self._greenlet.coroutine = self
                 value = values[0] if len(values) == 1 else values or None
-            return enter(self, value)
+            return switch_to(self, value)
         except RecursionError:
             self.resumer = None  # it has parked or ended, or there was no room to enter it
-            self._put_in_order()
+            self._recover()
             raise
         except BaseException as error:
-            self._put_in_order()
-            leave_out_own_frames(error)
+            self._recover()
+            strip_kernel_frames(error)
             raise
 
-    def _put_in_order(self) -> bool:
-        """See to what an exception has interrupted that came out of `enter`; return whether it is not our own.
+    def _recover(self) -> bool:
+        """See to what an exception has interrupted that came out of `switch_to`; return whether it is not our own.
 
         A coroutine that could not begin is as before: there was no room, or a signal handler has raised. The error of
         one that has ended since goes to the excepthook.
@@ -244,16 +253,16 @@ class Coroutine(Unique):
             runner, self.resumer, self._greenlet = self._greenlet, None, None
             if runner is not None:
                 runner.coroutine = None
-                if runner:  # it has begun, and stands idle
-                    self.home.runners += (runner,)
+                if runner:  # it has started, and stands idle
+                    self.context.idle_runners += (runner,)
             return True
         if self._greenlet is None:
-            own, self._error, self.value = self._error, None, None
-            if self.home.ended_last is self:
-                self.home.ended_last = None
-            if own is None:
+            error, self._error, self.value = self._error, None, None
+            if self.context.last_finished is self:
+                self.context.last_finished = None
+            if error is None:
                 return False
-            self.home.report(self, own)
+            self.context.report(self, error)
         elif self.resumer is getcurrent():  # it was not entered
             self.resumer = None
         return True
@@ -263,71 +272,71 @@ class Coroutine(Unique):
 
         Raises the TypeError of a function that could not even be entered, mostly because of its arguments.
         """
-        if alerts and asynchronous():
-            return self._later("_launch")
+        if needs_check and switch_forbidden():
+            return self._call_from_hub("_launch")
         self.resumer = getcurrent()
         try:
-            self._begin(())
-            enter(self, None)
+            self._bind_runner(())
+            switch_to(self, None)
         except (Exception, Cancelled) as error:  # reported
-            if self._put_in_order():  # there was no room to begin, or a signal handler has raised
+            if self._recover():  # there was no room to begin, or a signal handler has raised
                 raise
-            leave_out_own_frames(error)
+            strip_kernel_frames(error)
             if error.__class__ is TypeError and error.__traceback__ is None:
                 raise
-            self.home.report(self, error)
+            self.context.report(self, error)
         except BaseException:
-            self._put_in_order()
+            self._recover()
             raise
 
-    def _later(self, method: str, *arguments: Any) -> None:
+    def _call_from_hub(self, method: str, *arguments: Any) -> None:
         """Have the hub call a method of ours, which must not switch here, between two steps of other code."""
-        if self.home.thread != get_ident():
-            raise foreign(f"{self!r}", self.home.thread)
+        if self.context.thread != get_ident():
+            raise foreign_thread_error(f"{self!r}", self.context.thread)
         if self.status == "dead":
             raise DeadCoroutine(f"{self!r} has ended")
-        self.home.call_soon(self._now, method, arguments)
+        self.context.call_soon(self._run_deferred, method, arguments)
 
-    def _now(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Do what `_later` was asked for, unless the coroutine has ended since."""
+    def _run_deferred(self, method: str, arguments: tuple[Any, ...]) -> None:
+        """Do what `_call_from_hub` was asked for, unless the coroutine has ended since."""
         if self.status == "suspended":
-            begun = self._start is None
+            started = self._start is None
             try:
                 getattr(self, method)(*arguments)
             except BaseException:
-                if not begun and self._start is not None:  # a signal handler has raised
-                    self.home.call_soon(self._now, method, arguments)
+                if not started and self._start is not None:  # a signal handler has raised
+                    self.context.call_soon(self._run_deferred, method, arguments)
                 raise
 
-    def _begin(self, values: tuple[Any, ...]) -> None:
+    def _bind_runner(self, values: tuple[Any, ...]) -> None:
         """Give a coroutine that has not started a runner."""
         if self._start is None:
             self.resumer = None
             raise DeadCoroutine(f"cannot resume {self!r}: it has ended")
-        where = self.home
-        if where.thread != get_ident():
+        context = self.context
+        if context.thread != get_ident():
             self.resumer = None
-            raise foreign(f"{self!r}", where.thread)
+            raise foreign_thread_error(f"{self!r}", context.thread)
         if self._name is None:
             self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
         if values:
             self._start = (self._start[0], values)
-        runner = where.runners.pop() if where.runners else new_runner(where)
+        runner = context.idle_runners.pop() if context.idle_runners else new_runner(context)
         if runner is self.resumer:  # it is about to be idle: a signal handler that runs in it has called us
-            runner = new_runner(where)
-            where.runners.append(self.resumer)
+            runner = new_runner(context)
+            context.idle_runners.append(self.resumer)
         runner.coroutine = self
-        runner.gr_context = self.context
+        runner.gr_context = self.contextvars
         self._greenlet = runner
-        self.gate = where.gate  # since its creation, the hub may have been renewed
+        self.hub_greenlet = context.hub_greenlet  # since its creation, the hub may have been renewed
 
     def _result(self) -> Any:
         """Take the result out of an ended coroutine, or raise its error."""
-        last = self.home.ended_last  # set if the hub's own code has resumed
+        last = self.context.last_finished  # set if the hub's own code has resumed
         if last is not None and last is not self:  # it has handed over to one that has ended
-            self.home.turning.ended(last)
+            self.context.running_hub.collect_result(last)
             return None
-        self.home.ended_last = None
+        self.context.last_finished = None
         value, error, self.value, self._error = self.value, self._error, None, None
         if error is None:
             return value
@@ -347,26 +356,26 @@ class Coroutine(Unique):
             raise RunningCoroutine(f"cannot throw into {self!r}: it is not suspended")
         if self._start is not None or self._greenlet is None:
             return self._throw_unstarted(error)
-        if alerts and asynchronous():
-            return self._later("throw", error)
+        if needs_check and switch_forbidden():
+            return self._call_from_hub("throw", error)
         self.resumer = me = getcurrent()
         try:
             if self._greenlet is me:
                 raise self._suspending()
             self._greenlet.coroutine = self
-            thrown = Thrown(error)
+            thrown = PendingException(error)
             del error  # whoever catches it shall be the last who refers to it
-            return enter(self, thrown)
+            return switch_to(self, thrown)
         except RecursionError:
             self.resumer = None  # as in resume()
             raise
         except BaseException as escaped:
-            self._put_in_order()
-            leave_out_own_frames(escaped)
+            self._recover()
+            strip_kernel_frames(escaped)
             raise
 
     def _suspending(self) -> RunningCoroutine:
-        """Refuse a finalizer that runs in the coroutine itself, which has begun to suspend but is not gone yet."""
+        """Refuse a finalizer that runs in the coroutine itself, which has started to suspend but is not gone yet."""
         self.resumer = None
         return RunningCoroutine(f"cannot resume {self.name}: it is about to suspend")
 
@@ -374,7 +383,7 @@ class Coroutine(Unique):
         if self._start is None:
             raise DeadCoroutine(f"cannot throw into {self!r}: it has ended")
         name = self.name
-        self._start, self.context, self._name = None, None, name
+        self._start, self.contextvars, self._name = None, None, name
         if not (error is GreenletExit or isinstance(error, GreenletExit)):
             raise error
 
@@ -390,15 +399,17 @@ class Coroutine(Unique):
         return self.status == "dead"
 
 
-def stand_in(outside: Any, where: Home, name: str) -> Coroutine:
-    """Make the coroutine that stands for a greenlet which is not of `where`; it is running now."""
+def foreign_coroutine(greenlet: Any, context: LoopContext, name: str) -> Coroutine:
+    """Make the coroutine that stands for a greenlet which is not of `context`; it is running now."""
     made = Coroutine.__new__(Coroutine)
-    made.home, made._greenlet, made._name = where, outside, name
-    made._start = made._error = made.value = made.context = made.operation = made.waiting_on = made.told = None
-    made.scope = made.cancelled = None
-    made.since = 0
-    made.gate = made.resumer = Outside(made)
-    made.site = ""
+    made.context, made._greenlet, made._name = context, greenlet, name
+    made._start = made._error = made.value = made.contextvars = made.operation = made.waiting_on = (
+        made.pending_wakeup
+    ) = None
+    made.scope = made.cancelled_scope = None
+    made.parked_at = 0
+    made.hub_greenlet = made.resumer = ForeignEntry(made)
+    made.created_at = ""
     return made
 
 
@@ -413,9 +424,9 @@ def running() -> Coroutine:
     except AttributeError:
         coroutine = None  # what the collector has left of a runner
         if me.__class__ is not Runner:
-            where = home()
+            context = current_context()
             if me.parent is not None:
-                me.coroutine = stand_in(me, where, f"greenlet-{id(me):x}")
+                me.coroutine = foreign_coroutine(me, context, f"greenlet-{id(me):x}")
             found: Coroutine = me.coroutine
             return found
     if coroutine is None:
@@ -423,7 +434,7 @@ def running() -> Coroutine:
     return coroutine
 
 
-def inside() -> bool:
+def is_yieldable() -> bool:
     """Return whether the caller runs in a coroutine of ours, so that it may yield."""
     coroutine = getattr(getcurrent(), "coroutine", None)
-    return coroutine is not None and coroutine.gate.__class__ is Runner
+    return coroutine is not None and coroutine.hub_greenlet.__class__ is Runner

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Thrown:
+class PendingException:
     """An exception on its way into a coroutine, where it is raised.
 
     It is passed like any other value. greenlet's own `throw` would take the traceback off; and it refers to the
@@ -25,14 +25,14 @@ class Thrown:
     def __init__(self, error: BaseException | type[BaseException]) -> None:
         self._error: BaseException | type[BaseException] | None = error
 
-    def take(self) -> BaseException | type[BaseException]:
+    def pop(self) -> BaseException | type[BaseException]:
         """Return it, and forget it."""
         error, self._error = self._error, None
         assert error is not None
         return error
 
     @property
-    def taken(self) -> bool:
+    def is_popped(self) -> bool:
         """Whether it was raised, or is about to be."""
         return self._error is None
 
@@ -60,16 +60,16 @@ def waits(function: Function) -> Function:
     return cast("Function", call)
 
 
-def interrupted(brought: Any) -> BaseException | type[BaseException]:
+def wakeup_exception(brought: Any) -> BaseException | type[BaseException]:
     """Return what a wait raises that ended otherwise than by a signed wake-up: what was thrown, or `Resumed`."""
-    if brought.__class__ is Thrown:
-        error: BaseException | type[BaseException] = brought.take()
+    if brought.__class__ is PendingException:
+        error: BaseException | type[BaseException] = brought.pop()
         return error
     return Resumed(brought)
 
 
-def landed(brought: Any) -> Any:
+def unwrap(brought: Any) -> Any:
     """Return what an explicit resume has brought; raise what was thrown."""
-    if brought.__class__ is Thrown:
-        raise brought.take()
+    if brought.__class__ is PendingException:
+        raise brought.pop()
     return brought

@@ -1,6 +1,6 @@
 """The two state machines of coutil, as tables.
 
-Rule 1: a state changes only by assignment to the attribute `state` of an owner; `checked` makes every such assignment
+Rule 1: a state changes only by assignment to the attribute `state` of an owner; `audited` makes every such assignment
 prove that its arrow is in the table.
 Rule 2: no libuv and no greenlet in this file; its tests need neither.
 Rule 3: the numbers are those of CoUtil's developer notes; tests and documentation refer to them.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from os import environ
 from typing import Any, NamedTuple
 
-__all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "checked", "observers", "table"]
+__all__ = ["DEBUG", "OBJECT", "OPERATION", "Arrow", "State", "arrow", "audited", "observers", "table"]
 
 DEBUG = environ.get("COUTIL_DEBUG", "") not in ("", "0")
 
@@ -96,7 +96,7 @@ def arrow(table: tuple[Arrow, ...], source: State, target: State) -> Arrow:
     raise AssertionError(f"no transition leads from {source} to {target}")
 
 
-def checked(table: tuple[Arrow, ...]) -> Callable[[type], type]:
+def audited(table: tuple[Arrow, ...]) -> Callable[[type], type]:
     """Decorate a class with a slot `state`: while DEBUG, assigning to it must follow an arrow of `table`.
 
     Neither reading nor assigning allocates anything, so that no finalizer runs where none can without DEBUG.

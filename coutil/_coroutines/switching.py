@@ -5,8 +5,8 @@ while the coroutine is suspended.
 Rule 2: greenlets are recycled: see `runner`.
 Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
 a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
-Rule 4: if a block around the coroutine was cancelled (`cancelled`), that block refuses the wait before it suspends: it
-raises. (It does not each time; then it has seen to it that the wait is cut in the next turn of the loop.)
+Rule 4: if a block around the coroutine was cancelled (`cancelled_scope`), that block refuses the wait before it
+suspends: it raises. (It does not each time; then it has seen to it that the wait is cut in the next turn of the loop.)
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
 from greenlet import getcurrent
 
-from .._asynchronous import collector, in_collector
 from .._interpreter import Time
+from .._switch_guard import collector, in_collector
 from ..errors import NotYieldable
-from .books import Token, foreign
-from .outcomes import Resumed, Thrown, interrupted, landed
-from .runner import ENDED, Runner, depth
+from .books import Sentinel, foreign_thread_error
+from .outcomes import PendingException, Resumed, unwrap, wakeup_exception
+from .runner import FINISHED, Runner, stack_depth
 from .states import AWAIT_HANDLE, FREED, RELEASED
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
     from .coroutine import Coroutine
 
-SIGNED: Any = Token("SIGNED")  # what the hub resumes with; no file above this one knows it
-_ZERO: Any = 0  # small integers are single objects: the common call is told by identity
-TOLD: Any = Token("TOLD")  # what whoever was about to run the hub gets if there is no need
+HUB_WAKEUP: Any = Sentinel("HUB_WAKEUP")  # what the hub resumes with; no file above this one knows it
+_ZERO: Any = 0  # small integers are single objects: the common call is recognized by identity
+current: Callable[[], Any] = getcurrent  # whose greenlets have attributes of ours
+ALREADY_WOKEN: Any = Sentinel("ALREADY_WOKEN")  # what whoever was about to run the hub gets if there is no need
 
 
-class Outside:
+class ForeignEntry:
     """The way from a greenlet that is not ours into the hub: tells the hub who waits, for errors and for the report."""
 
     __slots__ = ("coroutine",)
@@ -44,59 +45,59 @@ class Outside:
 
     def switch(self, value: object) -> Any:
         """Run the hub until it, or an explicit resume, comes back to the coroutine."""
-        home, scope = self.coroutine.home, self.coroutine.scope
-        home.turned = Time.monotonic_ns()
-        drivers = home.drivers
+        context, scope = self.coroutine.context, self.coroutine.scope
+        context.last_poll_ns = Time.monotonic_ns()
+        foreign_waiters = context.foreign_waiters
         watch = None
         try:
             if scope is not None:
-                watch = scope._watch(self.coroutine)
-            drivers.append(self.coroutine)
-            if self.coroutine.told is not None and self.coroutine.waiting_on is None:  # by a signal handler, just now
-                return TOLD
-            if not home.gate:
-                home.gate.below = depth()  # it begins now
-            return home.gate.switch(value)
+                watch = scope._watch_from(self.coroutine)
+            foreign_waiters.append(self.coroutine)
+            if self.coroutine.pending_wakeup is not None and self.coroutine.waiting_on is None:  # by a signal handler
+                return ALREADY_WOKEN
+            if not context.hub_greenlet:
+                context.hub_greenlet.base_depth = stack_depth()  # it begins now
+            return context.hub_greenlet.switch(value)
         finally:
             if self.coroutine.resumer is None:  # not resumed: a greenlet that ended too early has gone to its parent
                 self.coroutine.resumer = self
             try:
-                if self.coroutine in drivers:
-                    drivers.remove(self.coroutine)
+                if self.coroutine in foreign_waiters:
+                    foreign_waiters.remove(self.coroutine)
             finally:
                 if watch is not None:
                     watch.stop()
 
 
-def enter(coroutine: Coroutine, value: Any) -> Any:
+def switch_to(coroutine: Coroutine, value: Any) -> Any:
     """Switch to a coroutine whose `resumer` is the caller; return what comes back, or what the coroutine ended with."""
-    home = coroutine.home
-    hooks = home.hooks
+    context = coroutine.context
+    hooks = context.hooks
     if hooks is not None:
-        home.tell(hooks.resumed, coroutine)
+        context.call_hook(hooks.resumed, coroutine)
     try:
-        if coroutine.resumer is home.gate and home.hub is not None:
-            got = _enter_from_hub(home.hub, coroutine, value)
+        if coroutine.resumer is context.hub_greenlet and context.hub is not None:
+            got = _switch_from_hub(context.hub, coroutine, value)
         else:
             got = coroutine._greenlet.switch(value)
     except GreenletError:
         coroutine.resumer = None
-        raise foreign(f"{coroutine!r}", home.thread) from None
+        raise foreign_thread_error(f"{coroutine!r}", context.thread) from None
     if hooks is not None:
-        home.tell(hooks.parked, coroutine)
-    return coroutine._result() if got is ENDED else got
+        context.call_hook(hooks.parked, coroutine)
+    return coroutine._result() if got is FINISHED else got
 
 
-def _enter_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
-    """Do the switch of `enter` for code that runs in the hub: it comes back at once, without a hand-over to others."""
-    before = hub.resuming
+def _switch_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
+    """Do the switch of `switch_to` for code that runs in the hub: it comes back at once."""
+    before = hub.nested_resumes
     try:
-        hub.resuming = before + 1
-        hub.tune()
+        hub.nested_resumes = before + 1
+        hub.update_flags()
         return coroutine._greenlet.switch(value)
     finally:
-        hub.resuming = before
-        hub.tune()
+        hub.nested_resumes = before
+        hub.update_flags()
 
 
 def park(coroutine: Coroutine, what: object) -> None:
@@ -108,10 +109,10 @@ def park(coroutine: Coroutine, what: object) -> None:
     """
     if collector.runs:
         check_switchable()
-    if coroutine.cancelled is not None:
-        coroutine.cancelled._refuse(coroutine, what)
+    if coroutine.cancelled_scope is not None:
+        coroutine.cancelled_scope._refuse(coroutine, what)
     coroutine.waiting_on = what
-    coroutine.since = coroutine.home.turned
+    coroutine.parked_at = coroutine.context.last_poll_ns
     resumer = coroutine.resumer
     coroutine.resumer = None
     try:
@@ -120,50 +121,50 @@ def park(coroutine: Coroutine, what: object) -> None:
         if coroutine.resumer is None:  # it has not suspended: the recursion limit, or a signal handler
             coroutine.resumer = resumer
         raise
-    if woken is not SIGNED:
+    if woken is not HUB_WAKEUP:
         del resumer  # a traceback that is kept keeps this frame
-        raise interrupted(woken)
+        raise wakeup_exception(woken)
 
 
 def check_switchable() -> None:
-    """Raise NotYieldable in a finalizer that the collector runs: see `asynchronous`."""
+    """Raise NotYieldable in a finalizer that the collector runs: see `switch_forbidden`."""
     if in_collector():
         raise NotYieldable("a finalizer that the garbage collector runs cannot wait")
 
 
-def hand_over(coroutine: Coroutine, what: object, hub: Any) -> None:
-    """Like `park` of a coroutine that the hub resumed, but enter its heir, if there is one, in place of the hub.
+def switch_directly(coroutine: Coroutine, what: object, hub: Any) -> None:
+    """Park a coroutine that the hub resumed; enter the next runnable coroutine, if there is one, in place of the hub.
 
-    From the moment at which the heir is known nothing looks for signals until it is entered.
+    From the moment at which that coroutine is known nothing looks for signals until it is entered.
     """
-    heir: Coroutine | None = hub.heir(coroutine)
-    if heir is None:
+    target: Coroutine | None = hub.next_runnable(coroutine)
+    if target is None:
         park(coroutine, what)
         return
-    if heir is coroutine:  # what it waits for has come already
+    if target is coroutine:  # what it waits for has come already
         return
     coroutine.waiting_on = what
-    coroutine.since = coroutine.home.turned
+    coroutine.parked_at = coroutine.context.last_poll_ns
     coroutine.resumer = None
     try:
-        woken = heir._greenlet.switch(SIGNED)
+        woken = target._greenlet.switch(HUB_WAKEUP)
     except BaseException:
         if coroutine.resumer is None:
-            _not_entered(coroutine, heir, hub)
+            _switch_failed(coroutine, target, hub)
         raise
-    if woken is not SIGNED:
-        del heir  # as in park()
-        raise interrupted(woken)
+    if woken is not HUB_WAKEUP:
+        del target  # as in park()
+        raise wakeup_exception(woken)
 
 
-def _not_entered(coroutine: Coroutine, heir: Coroutine, hub: Any) -> None:
+def _switch_failed(coroutine: Coroutine, target: Coroutine, hub: Any) -> None:
     """Leave to the hub whom the running coroutine could not enter, at the recursion limit. Calls nothing."""
-    coroutine.resumer = coroutine.gate
-    hub.stranded += (heir,)
-    hub.attention = True
+    coroutine.resumer = coroutine.hub_greenlet
+    hub.failed_switches += (target,)
+    hub.slow_path = True
 
 
-class Waiting:
+class SuspendBackend:
     """The parts of `suspend` that need the loop, which the layers above set."""
 
     operation: Callable[[], Any]  # returns the operation of the running coroutine, made if there is none yet
@@ -181,49 +182,49 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:  # noqa: 
     # As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub
     # it would be two switches. Anything that is out of the ordinary goes through the hub.
     if seconds is not _ZERO or blocking is not False:
-        return Waiting.suspend(seconds, blocking)
-    me: Any = getcurrent()
+        return SuspendBackend.suspend(seconds, blocking)
     try:
-        me = me.coroutine
-        own = me.operation
+        me = current().coroutine
+        operation = me.operation
     except AttributeError:  # a greenlet that is not ours, or the hub
-        own = None
-    if own is None:
-        own = Waiting.operation()
-        me = own.coroutine
-    hub = own.hub
-    if own.state is not FREED or me.resumer is not hub.greenlet or me.cancelled is not None or collector.runs:
-        return Waiting.suspend()
-    for first in hub.relay:  # noqa: B007  # takes one, which a call of `any` would take longer for
+        operation = None
+    if operation is None:
+        operation = SuspendBackend.operation()
+        me = operation.coroutine
+    hub = operation.hub
+    if operation.state is not FREED or me.resumer is not hub.greenlet:
+        return SuspendBackend.suspend()
+    if me.cancelled_scope is not None or collector.runs:
+        return SuspendBackend.suspend()
+    for first in hub.clock_countdown:  # noqa: B007  # takes one, which a call of `any` would take longer for
         break
     else:
-        if not hub.polled_lately():
-            return Waiting.suspend()
+        if not hub.may_skip_poll():
+            return SuspendBackend.suspend()
     if not hub.ready:
         return True
     try:
-        hub.ready.append(own)  # from here on nothing looks for signals until the switch
-        own.state = AWAIT_HANDLE  # 2
-        for first in hub.taking:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
+        hub.ready.append(operation)  # from here on nothing looks for signals until the switch
+        operation.state = AWAIT_HANDLE  # 2
+        for first in hub.ready_consumer:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
             break
-        if first.stale:  # the hub has to fire it
+        if first.cancelled_entries:  # the hub has to fire it
             hub.ready.appendleft(first)
-            return own.wait_queued()
-        me.waiting_on, me.since, me.resumer = "suspend", 0, None  # in this order; it is about to go on
-        heir = first.coroutine  # perhaps the running one, where the order of the queue is another one
-        heir.resumer = heir.gate
-        first.state = RELEASED  # 6, 9, 8, as in fire()
-        woken = heir._greenlet.switch(SIGNED)
-        if woken is SIGNED:
-            return True
-        own.leave_queue()
+            return operation.park_queued()
+        me.waiting_on, me.parked_at, me.resumer = "suspend", 0, None  # in this order; it is about to go on
+        target = first.coroutine  # perhaps the running one, where the order of the queue is another one
+        target.resumer = target.hub_greenlet
+        first.state = RELEASED  # 6, 9, 8, as in run()
+        woken = target._greenlet.switch(HUB_WAKEUP)
+        if woken is not HUB_WAKEUP:
+            operation.cancel_ready()
     except BaseException:
-        own.leave_queue()
+        operation.cancel_ready()
         if me.resumer is None:
-            _not_entered(me, heir, hub)
+            _switch_failed(me, target, hub)
         raise
-    del first, heir  # as in park()
-    return landed(woken)
+    del first, target  # as in park()
+    return woken is HUB_WAKEUP or unwrap(woken)
 
 
 def yield_(value: object) -> Any:
@@ -231,10 +232,10 @@ def yield_(value: object) -> Any:
     me: Any = getcurrent()
     me.coroutine.waiting_on = None
     del me
-    return rest(value)
+    return park_unowned(value)
 
 
-def rest(value: object = None) -> Any:
+def park_unowned(value: object = None) -> Any:
     """Suspend the running coroutine, which has set `waiting_on` itself; return what the next resume brings.
 
     Unlike `park`, this keeps nobody alive: whoever is going to wake the coroutine refers to it. See rule 3.
@@ -244,39 +245,40 @@ def rest(value: object = None) -> Any:
     coroutine: Coroutine = me.coroutine
     if collector.runs:
         check_switchable()
-    if coroutine.cancelled is not None and coroutine.told is None:
-        coroutine.cancelled._refuse(coroutine, coroutine.waiting_on)
-    coroutine.since = coroutine.home.turned
-    resumer, own = coroutine.resumer, coroutine.operation
-    coroutine.resumer = None  # from here on `notify` has the hub look again
-    if coroutine.told is not None:
+    if coroutine.cancelled_scope is not None and coroutine.pending_wakeup is None:
+        coroutine.cancelled_scope._refuse(coroutine, coroutine.waiting_on)
+    coroutine.parked_at = coroutine.context.last_poll_ns
+    resumer, operation = coroutine.resumer, coroutine.operation
+    coroutine.resumer = None  # from here on `wake_now` has the hub look again
+    if coroutine.pending_wakeup is not None:
         coroutine.resumer = resumer
-        return tell(coroutine)
+        return take_pending_wakeup(coroutine)
     if me.__class__ is Runner:
         me.coroutine = None
-        if own is not None:
-            own.coroutine = None  # a cycle that would have to wait for the collector
+        if operation is not None:
+            operation.coroutine = None  # a cycle that would have to wait for the collector
     del coroutine, me
     try:
         woken = resumer.switch(value)
-        if own is not None:
-            own.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
+        if operation is not None:
+            operation.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
     except BaseException:
-        if resumer.__class__ is Outside and resumer.coroutine.resumer is None:  # as in park()
+        if resumer.__class__ is ForeignEntry and resumer.coroutine.resumer is None:  # as in park()
             resumer.coroutine.resumer = resumer
-        if own is not None:
-            own.coroutine = getattr(getcurrent(), "coroutine", None)  # it may be collected
+        if operation is not None:
+            operation.coroutine = getattr(getcurrent(), "coroutine", None)  # it may be collected
         raise
-    if woken is TOLD:
-        return tell(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
+    if woken is ALREADY_WOKEN:
+        return take_pending_wakeup(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
     del resumer  # as in park()
-    return landed(woken) if woken.__class__ is Thrown else woken
+    return unwrap(woken) if woken.__class__ is PendingException else woken
 
 
-def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> None:
-    """Register the running coroutine in `waits` and suspend it like `rest`, until the hub wakes it. Raises as `park`.
+def park_registered(waiter: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> None:
+    """Register the running coroutine in `waits` and suspend it like `park_unowned`, until the hub wakes it. Raises as
+    `park`.
 
-    Returns at once if `turn` is done.
+    Returns at once if `waiter` is done.
     running: returns the coroutine; called in a greenlet that is not ours.
     The first coroutine of the ready queue is entered directly, where that is possible: through the hub it would be two
     switches and a poll.
@@ -284,199 +286,199 @@ def rest_in_turn(turn: Any, waits: dict[Any, Any], running: Callable[[], Corouti
     me: Any = getcurrent()
     try:
         coroutine = me.coroutine
-        home = coroutine.home
+        context = coroutine.context
     except AttributeError:
         coroutine = running()
-        home = coroutine.home
-    coroutine.told = None
-    coroutine.waiting_on = turn
-    turn.home = home
-    waits[turn] = [turn, coroutine, None]  # a line: see coutil.event
-    if turn.done is not None:  # by a signal handler or a finalizer, before it was registered
-        waits.pop(turn, None)
+        context = coroutine.context
+    coroutine.pending_wakeup, coroutine.waiting_on, waiter.context = None, waiter, context
+    waits[waiter] = [waiter, coroutine, None]  # a line: see coutil.event
+    if waiter.granted is not None:  # by a signal handler or a finalizer, before it was registered
+        waits.pop(waiter, None)
         coroutine.waiting_on = None
         return
-    hub, heir = home.hub, None
-    if hub is not None and coroutine.resumer is hub.greenlet and coroutine.cancelled is None and not collector.runs:
+    hub, target = context.hub, None
+    was_entered = hub is not None and coroutine.resumer is hub.greenlet  # by the hub
+    if was_entered and coroutine.cancelled_scope is None and not collector.runs:
         ready = hub.ready
-        for _ in hub.relay if ready else ():
-            heir = ready[0].claim()
+        for _ in hub.clock_countdown if ready else ():
+            target = ready[0].claim_runnable()
             break
         else:
-            if ready and hub.polled_lately():
-                heir = ready[0].claim()
-    if heir is None:  # it has to go through the hub
+            if ready and hub.may_skip_poll():
+                target = ready[0].claim_runnable()
+    if target is None:  # it has to go through the hub
         del me, coroutine
-        woken = rest()
-        if woken is not SIGNED:
+        woken = park_unowned()
+        if woken is not HUB_WAKEUP:
             raise Resumed(woken)
         return
-    # From here to the switch nothing is called: no signal handler comes. No reference stays in this frame: see rest().
-    own, runner = coroutine.operation, heir._greenlet
-    coroutine.since = home.turned
+    # From here to the switch nothing is called: no signal handler comes. No reference stays here: see park_unowned().
+    operation, runner = coroutine.operation, target._greenlet
+    coroutine.parked_at = context.last_poll_ns
     coroutine.resumer = me.coroutine = None
-    if own is not None:
-        own.coroutine = None
-    del coroutine, me, heir
+    if operation is not None:
+        operation.coroutine = None
+    del coroutine, me, target
     try:
-        woken = runner.switch(SIGNED)
-        if woken is not SIGNED:  # else `claim` has given `own` its coroutine
-            raise interrupted(woken)
+        woken = runner.switch(HUB_WAKEUP)
+        if woken is not HUB_WAKEUP:  # else `claim_runnable` has given `operation` its coroutine
+            raise wakeup_exception(woken)
     except BaseException:
-        if own is not None:
-            own.coroutine = getattr(getcurrent(), "coroutine", None)  # as in rest()
+        if operation is not None:
+            operation.coroutine = getattr(getcurrent(), "coroutine", None)  # as in park_unowned()
         raise
 
 
-def tell(coroutine: Coroutine) -> Any:
+def take_pending_wakeup(coroutine: Coroutine) -> Any:
     """Return the token that has come before the running coroutine had suspended."""
-    token, coroutine.told = coroutine.told, None
+    token, coroutine.pending_wakeup = coroutine.pending_wakeup, None
     if coroutine.resumer is None:  # it was about to
-        coroutine.resumer = coroutine.gate
+        coroutine.resumer = coroutine.hub_greenlet
     return token
 
 
-def notify(coroutine: Coroutine, token: object) -> None:
+def wake_now(coroutine: Coroutine, token: object) -> None:
     """End the wait of a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
 
-    If it has not suspended yet, because a signal handler or a finalizer calls us, it is told as soon as it does.
+    If it has not suspended yet, because a signal handler or a finalizer calls us, it is notified as soon as it does.
     KeyboardInterrupt and SystemExit are raised here, and what a signal handler raises here: if it does so before the
     coroutine is entered, the hub enters it; before that, `waiting_on` is as it was, and the call may be repeated.
     """
     me = getcurrent()
     if coroutine.resumer is not None or coroutine._greenlet is me:
         if coroutine.resumer is None:  # it will not look again
-            coroutine.home.call_soon(notify_late, coroutine, token)
-        coroutine.told = token
+            coroutine.context.call_soon(wake_deferred, coroutine, token)
+        coroutine.pending_wakeup = token
         coroutine.waiting_on = None
         return
-    coroutine.waiting_on = None  # from here on nothing looks for signals: see _kernel/deliveries.py
+    coroutine.waiting_on = None  # from here on nothing looks for signals: see _kernel/dispatcher.py
     coroutine.resumer = me
     runner = coroutine._greenlet
     runner.coroutine = coroutine
     try:
-        if coroutine.home.hooks is not None or me is coroutine.home.gate:
-            enter(coroutine, token)
-        elif runner.switch(token) is ENDED:
+        if coroutine.context.hooks is not None or me is coroutine.context.hub_greenlet:
+            switch_to(coroutine, token)
+        elif runner.switch(token) is FINISHED:
             coroutine._result()
     except (KeyboardInterrupt, SystemExit):
-        _after_failure(coroutine, token, me)
+        _recover_wakeup(coroutine, token, me)
         raise
     except BaseException as error:  # reported
-        if _after_failure(coroutine, token, me):
+        if _recover_wakeup(coroutine, token, me):
             raise
-        coroutine.home.report(coroutine, error)
+        coroutine.context.report(coroutine, error)
 
 
-def _after_failure(coroutine: Coroutine, token: object, me: Any) -> bool:
-    """Put in order what an exception has interrupted in `notify`; return whether it is not the coroutine's own."""
+def _recover_wakeup(coroutine: Coroutine, token: object, me: Any) -> bool:
+    """Put in order what an exception has interrupted in `wake_now`; return whether it is not the coroutine's own."""
     if coroutine.resumer is me and coroutine._greenlet is not None:  # it was not entered
         coroutine._greenlet.coroutine = None
-        coroutine.told, coroutine.resumer = token, None
-        coroutine.home.call_soon(notify_late, coroutine, token)
+        coroutine.pending_wakeup, coroutine.resumer = token, None
+        coroutine.context.call_soon(wake_deferred, coroutine, token)
         return True
-    return coroutine._put_in_order()
+    return coroutine._recover()
 
 
-def notify_late(coroutine: Coroutine, token: object) -> None:
-    """Do, from the hub, what `notify` could not, unless the coroutine has gone on since."""
-    if coroutine.told is token and coroutine.resumer is None:
-        coroutine.told = None
-        notify(coroutine, token)
+def wake_deferred(coroutine: Coroutine, token: object) -> None:
+    """Do, from the hub, what `wake_now` could not, unless the coroutine has gone on since."""
+    if coroutine.pending_wakeup is token and coroutine.resumer is None:
+        coroutine.pending_wakeup = None
+        wake_now(coroutine, token)
 
 
-class Overdue:
+class InterruptedSwitch:
     """In the ready queue: a coroutine that the hub was about to enter when a signal handler raised.
 
     It is its `resumer` meanwhile, which the caller sets: nobody else can resume it. The exception may go to it instead,
     and make this void.
     """
 
-    __slots__ = ("armed", "claimed")
+    __slots__ = ("coroutine", "handler")
     waiter = None
-    stale = 1
+    cancelled_entries = 1
 
-    def __init__(self, claimed: Coroutine, armed: Any) -> None:
-        """armed: the object whose record it is that wakes the coroutine."""
-        self.claimed, self.armed = claimed, armed
+    def __init__(self, coroutine: Coroutine, handler: Any) -> None:
+        """handler: the object whose record it is that wakes the coroutine."""
+        self.coroutine, self.handler = coroutine, handler
 
-    def fire(self) -> bool:
+    def run(self) -> bool:
         """Enter it, and see to the object then."""
-        one = self.claimed
+        one = self.coroutine
         if one.resumer is self:
-            hub = one.home.hub
-            one.resumer = one.gate
-            hub.entering = one
-            hub.armed = self.armed
+            hub = one.context.hub
+            one.resumer = one.hub_greenlet
+            hub.switching_to = one
+            hub.current_handler = self.handler
             del hub.ready[0]
             wake(one)
-            self.armed.disarm()
+            self.handler.after_completion()
             return True
-        self.armed.disarm()
+        self.handler.after_completion()
         return False
 
-    def lost(self) -> None:
+    def loop_closed(self) -> None:
         """The loop is gone."""
 
 
 def wake(coroutine: Coroutine) -> None:
     """Resume a parked `coroutine` from the hub, signed.
 
-    The caller has set its `resumer` to its `gate`, before anything else: from then on nobody can resume it, not even a
-    signal handler or a finalizer that runs before it is entered.
+    The caller has set its `resumer` to its `hub_greenlet`, before anything else: from then on nobody can resume it, not
+    even a signal handler or a finalizer that runs before it is entered.
     """
-    home = coroutine.home
-    if home.hooks is not None:
-        home.tell(home.hooks.resumed, coroutine)
-    if coroutine._greenlet.switch(SIGNED) is ENDED:
-        home.turning.ended(home.ended_last)
-    if home.hooks is not None:
-        home.tell(home.hooks.parked, coroutine)
+    context = coroutine.context
+    if context.hooks is not None:
+        context.call_hook(context.hooks.resumed, coroutine)
+    if coroutine._greenlet.switch(HUB_WAKEUP) is FINISHED:
+        context.running_hub.collect_result(context.last_finished)
+    if context.hooks is not None:
+        context.call_hook(context.hooks.parked, coroutine)
 
 
-def interrupt(coroutine: Coroutine, thrown: Thrown) -> None:
+def throw_and_report(coroutine: Coroutine, thrown: PendingException) -> None:
     """Throw into a suspended coroutine on behalf of somebody who goes on then; what escapes goes to the excepthook.
 
     KeyboardInterrupt and SystemExit are raised here.
     """
-    if coroutine.gate.__class__ is Outside and getcurrent() is coroutine.home.gate:
-        return throw_into(coroutine, thrown)
+    if coroutine.hub_greenlet.__class__ is ForeignEntry and getcurrent() is coroutine.context.hub_greenlet:
+        return throw_into_caller(coroutine, thrown)
     try:
-        coroutine.throw(thrown.take())
+        coroutine.throw(thrown.pop())
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as escaped:
         if coroutine._greenlet is not None:  # it is not the coroutine's: a signal handler has raised here
             raise
-        coroutine.home.report(coroutine, escaped)
+        coroutine.context.report(coroutine, escaped)
 
 
-def throw_into(coroutine: Coroutine, thrown: Thrown) -> None:
+def throw_into_caller(coroutine: Coroutine, thrown: PendingException) -> None:
     """Raise in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
-    hub = coroutine.home.hub
-    if coroutine.resumer is None or coroutine.resumer.__class__ is Overdue:
-        coroutine.resumer = coroutine.gate
-    elif hub is None or hub.caller is not coroutine:  # it has switched away by itself, and knows nothing of `Thrown`
-        coroutine._greenlet.throw(thrown.take())
+    hub = coroutine.context.hub
+    if coroutine.resumer is None or coroutine.resumer.__class__ is InterruptedSwitch:
+        coroutine.resumer = coroutine.hub_greenlet
+    # It has switched away by itself, and knows nothing of `PendingException`
+    elif hub is None or hub.run_caller is not coroutine:
+        coroutine._greenlet.throw(thrown.pop())
         return
     coroutine._greenlet.switch(thrown)
 
 
-def enter_hub(coroutine: Coroutine) -> Any:
+def run_hub_for(coroutine: Coroutine) -> Any:
     """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
     check_switchable()
-    gate = coroutine.home.gate
-    if not gate:
-        gate.below = depth()  # it begins now
-    return landed(gate.switch(None))
+    hub_greenlet = coroutine.context.hub_greenlet
+    if not hub_greenlet:
+        hub_greenlet.base_depth = stack_depth()  # it begins now
+    return unwrap(hub_greenlet.switch(None))
 
 
-def leave_hub(coroutine: Coroutine, answer: object) -> None:
-    """Answer `enter_hub`, from the hub; returns when somebody drives it again."""
+def return_to_caller(coroutine: Coroutine, answer: object) -> None:
+    """Answer `run_hub_for`, from the hub; returns when somebody drives it again."""
     coroutine._greenlet.switch(answer)
 
 
-def top() -> Any:
+def main_greenlet() -> Any:
     """Return the main greenlet of the calling thread."""
     found: Any = getcurrent()
     while found.parent is not None:

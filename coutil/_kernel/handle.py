@@ -1,7 +1,7 @@
 """Objects that coroutines wait for one at a time: streams and listeners. The states are those of `states.OBJECT`.
 
-A `Handle` is the kernel's half of an object; the half that users hold refers to it, never the other way round, so that
-a forgotten object is finalized although the hub knows its handle.
+A `KernelHandle` is the kernel's half of an object; the half that users hold refers to it, never the other way round, so
+that a forgotten object is finalized although the hub knows its handle.
 
 Disarm late: reading stays started when nobody waits. What arrives then is refused by C, which stops reading; the data
 stay in the kernel. `want[slot]` tells C how much is wanted (0: nothing), and tells us that reading has stopped (-1).
@@ -16,46 +16,46 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._asynchronous import alerts, asynchronous
-from .._coroutines.books import foreign, warn_in_finalizer
+from .._coroutines.books import foreign_thread_error, warn_in_finalizer
 from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.outcomes import Thrown
-from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, checked
-from .._coroutines.switching import hand_over, interrupt, park, wake
+from .._coroutines.outcomes import PendingException
+from .._coroutines.states import O_ARMED, O_AWAIT, O_CLOSE, O_FREED, O_READY, OBJECT, State, audited
+from .._coroutines.switching import park, switch_directly, throw_and_report, wake
 from .._interpreter import get_ident
 from .._libuv import NULL, error, lib
-from .._libuv.ends import UNKNOWN, Ends, ends, peer_known, shown, texts
+from .._libuv.endpoints import UNKNOWN, Endpoints, endpoint_texts, endpoints_of, format_endpoints, has_peer
+from .._switch_guard import needs_check, switch_forbidden
 from ..errors import BusyError, Closed, Forked, UVError
-from .entries import NOBODY, Entry, Slotted
-from .hub import Hub, this_hub
+from .hub import Hub, current_hub
+from .slots import NULL_HANDLER, CompletionHandler, ReadyItem
 
-__all__ = ["NOWHERE", "Handle"]
+__all__ = ["INVALID_SLOT", "KernelHandle"]
 
-NOWHERE = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
+INVALID_SLOT = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
 _CLOSED: int = lib.CO_CLOSED
-_NO_WANT = memoryview(b"")
+_NO_DEMAND = memoryview(b"")
 
 
-@checked(OBJECT)
-class Handle(Slotted):
+@audited(OBJECT)
+class KernelHandle(CompletionHandler):
     """A libuv handle with an identity of its own, and the coroutine that waits for it."""
 
     __slots__ = [
-        "_closing",
-        "arena",
-        "ends",
+        "_closing_slot",
+        "demand",
+        "endpoints",
         "generation",
         "hub",
+        "offset",
+        "pending_data",
         "pointer",
+        "receive_buffer",
         "result",
         "slot",
-        "stash",
         "state",
         "thread",
         "title",
         "waiter",
-        "want",
-        "where",
     ]
 
     def __init__(self, title: str, hub: Hub | None = None) -> None:
@@ -63,17 +63,17 @@ class Handle(Slotted):
 
         So there is an object that can close it, whenever a signal handler raises, before there is anything to close.
         """
-        self.hub: Hub = hub or this_hub()
+        self.hub: Hub = hub or current_hub()
         self.title = title
-        self.ends: Ends = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
-        self.stash: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
+        self.endpoints: Endpoints = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
+        self.pending_data: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
-        self.result = self.where = 0  # of the record that woke the waiter
+        self.result = self.offset = 0  # of the record that woke the waiter
         self.thread = get_ident()
         self.pointer = self.hub.loop.pointer
-        self.want: Any = self.hub.loop.want
-        self.arena: Any = self.hub.loop.arena
-        self.slot = self._closing = NOWHERE
+        self.demand: Any = self.hub.loop.demand
+        self.receive_buffer: Any = self.hub.loop.receive_buffer
+        self.slot = self._closing_slot = INVALID_SLOT
         self.generation = -1
         self.state: State = O_READY
 
@@ -84,60 +84,60 @@ class Handle(Slotted):
         Raises `UVError` naming `syscall`; nothing is left then.
         """
         hub = self.hub
-        self.slot = self._closing = hub.take(self)
+        self.slot = self._closing_slot = hub.allocate_slot(self)
         self.generation = hub.generation
         try:
             code = open_(self.pointer, self.slot, self.generation)
             if code < 0:
-                self._give_up()
+                self._undo_open()
         except BaseException:
-            self._give_up()
+            self._undo_open()
             raise
         if code < 0:
             raise error(code, syscall)
 
-    def _give_up(self) -> None:
+    def _undo_open(self) -> None:
         """Undo an opening that failed, or that a signal handler has cut short; libuv may have the handle by then.
 
         May be repeated.
         """
         if self.state is O_READY:
             known = lib.co_close(self.pointer, self.slot) >= 0
-            self.slot = NOWHERE  # from here on nothing looks for signals
+            self.slot = INVALID_SLOT  # from here on nothing looks for signals
             self.state = O_CLOSE  # 1
             if not known:
                 self.state = O_FREED  # 3
-                self.hub.owners[self._closing] = NOBODY
-                self.hub.free += (self._closing,)
+                self.hub.handlers[self._closing_slot] = NULL_HANDLER
+                self.hub.free_slots += (self._closing_slot,)
 
     def __str__(self) -> str:
         """Title and addresses, for reports and errors."""
-        addresses = shown(self.addresses())
+        addresses = format_endpoints(self.addresses())
         return f"{self.title} {addresses}" if addresses else self.title
 
     # -- addresses --------------------------------------------------------------------------------------------------
 
-    def remember(self) -> None:
+    def remember_addresses(self) -> None:
         """Note the addresses of both ends: the system forgets the peer when a connection is reset."""
-        self.ends = ends(self.pointer, self.slot)
+        self.endpoints = endpoints_of(self.pointer, self.slot)
 
-    def addresses(self) -> Ends:
+    def addresses(self) -> Endpoints:
         """Return the addresses of both ends, the last known ones if the system does not tell them; works anywhere."""
-        if not peer_known(self.ends) and (found := ends(self.pointer, self.slot)) is not UNKNOWN:
-            self.ends = found
-        return self.ends
+        if not has_peer(self.endpoints) and (found := endpoints_of(self.pointer, self.slot)) is not UNKNOWN:
+            self.endpoints = found
+        return self.endpoints
 
-    def named(self, failure: UVError) -> UVError:
+    def add_addresses(self, failure: UVError) -> UVError:
         """Return an error of this handle after it was given the addresses of both ends, unless it names something."""
         if failure.filename is None:
-            own, peer = texts(self.addresses())
+            own, peer = endpoint_texts(self.addresses())
             failure.filename, failure.filename2 = own or peer, peer if own else None
         return failure
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def wait(self, amount: int, start: Callable[[Any, int], int], syscall: str = "uv_read_start") -> None:
-        """Wait for the next record, which is in `result` and `where` then. Suspends.
+        """Wait for the next record, which is in `result` and `offset` then. Suspends.
 
         amount: what C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading is not
         started; its errors name `syscall`.
@@ -146,96 +146,96 @@ class Handle(Slotted):
         me: Any = getcurrent()
         try:
             coroutine = me.coroutine
-            home = coroutine.home
+            context = coroutine.context
         except AttributeError:
             coroutine = running()
-            home = coroutine.home
-        if home.hub is not self.hub:
+            context = coroutine.context
+        if context.hub is not self.hub:
             if get_ident() != self.thread or self.hub.forked or not self.hub.loop.pointer:
-                raise self._foreign()
-            coroutine = self.hub.guest(coroutine)
+                raise self._access_error()
+            coroutine = self.hub.adopt_foreign(coroutine)
         state = self.state
         if state is not O_ARMED and state is not O_READY:
-            raise self.unusable()
-        want, slot = self.want, self.slot
+            raise self.use_error()
+        want, slot = self.demand, self.slot
         if want[slot] < 0:
             code = start(self.pointer, slot)
             state = self.state
             if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
-                raise self.unusable()
+                raise self.use_error()
             if code < 0:
-                if not self.hub.on_its_way(self):
-                    raise self.failed(code, syscall)
+                if not self.hub.has_completion_for(self):
+                    raise self.call_error(code, syscall)
                 amount = -1  # reading has ended by an error, which this turn has still to tell
         self.waiter = coroutine
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9
         try:
-            hand_over(coroutine, self, self.hub) if state is O_ARMED else park(coroutine, self)
+            switch_directly(coroutine, self, self.hub) if state is O_ARMED else park(coroutine, self)
         except BaseException:
-            self._leave()
+            self._cancel_wait()
             raise
 
-    def take_stash(self) -> Any:
+    def pop_pending(self) -> Any:
         """Return what arrived although nobody waited, and forget it. Raises `ForeignThread`, `Forked`."""
         if get_ident() != self.thread or self.hub.forked:
-            raise self._foreign()
-        stash, self.stash = self.stash, None
+            raise self._access_error()
+        stash, self.pending_data = self.pending_data, None
         return stash
 
-    def _leave(self) -> None:
+    def _cancel_wait(self) -> None:
         """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
         if self.state is O_AWAIT:  # from here on nothing is called: in a call, a signal handler could close the handle
-            want, slot = self.want, self.slot
+            want, slot = self.demand, self.slot
             if want[slot] > 0:  # noqa: PLR1730  # min() would be a call
                 want[slot] = 0
             self.waiter = None
             self.state = O_READY  # 4
 
-    def deliver(self, generation: int, result: int, where: int) -> bool | None:
+    def complete(self, generation: int, result: int, context: int) -> bool | None:
         """Take a record: wake the waiter, or keep what nobody waits for."""
-        waiter = self.arm(generation, result, where)
+        waiter = self.claim_waiter(generation, result, context)
         if waiter is not None:
             wake(waiter)
             return True
         if generation == self.generation or result == _CLOSED:  # that one comes last, whatever was called before
-            return self.unawaited(result, where)
+            return self.complete_unclaimed(result, context)
         return None
 
-    def arm(self, generation: int, result: int, where: int) -> Coroutine | None:
+    def claim_waiter(self, generation: int, result: int, context: int) -> Coroutine | None:
         """Take a record that somebody waits for; return who has to be entered now. None: there is nobody."""
         waiter = self.waiter
         if waiter is None or generation != self.generation:
             return None
         hub = self.hub
-        waiter.resumer = waiter.gate  # from here on nothing looks for signals: see deliveries.py
-        hub.entering = waiter
-        del hub.records[0]
-        hub.armed = self
+        waiter.resumer = waiter.hub_greenlet  # from here on nothing looks for signals: see dispatcher.py
+        hub.switching_to = waiter
+        del hub.completions[0]
+        hub.current_handler = self
         self.waiter = None
         self.result = result
-        self.where = where
+        self.offset = context
         self.state = O_ARMED  # 6
         return waiter
 
-    def disarm(self) -> None:
+    def after_completion(self) -> None:
         """The coroutine that was woken waits for something else, or has ended."""
-        if self.state is O_ARMED:  # as in _leave()
-            want, slot = self.want, self.slot
+        if self.state is O_ARMED:  # as in _cancel_wait()
+            want, slot = self.demand, self.slot
             if want[slot] > 0:  # noqa: PLR1730  # it is wanted still if the waiter came after its record
                 want[slot] = 0
             self.state = O_READY  # 7
 
-    def unawaited(self, result: int, where: int) -> bool | None:
-        """Take a record that nobody waits for; see `Slotted.deliver`."""
+    def complete_unclaimed(self, result: int, context: int) -> bool | None:
+        """Take a record that nobody waits for; see `CompletionHandler.complete`."""
         if result == _CLOSED:
             if self.state is not O_FREED:
                 self.state = O_FREED  # 3
-                self.hub.owners[self._closing] = NOBODY
-                self.hub.free += (self._closing,)
-            self.lost()
-        elif self.stash is None and not self.closed:
-            self.stash = self.arena[where : where + result] if result > 0 else result
+                self.hub.handlers[self._closing_slot] = NULL_HANDLER
+                self.hub.free_slots += (self._closing_slot,)
+            self.loop_closed()
+        elif self.pending_data is None and not self.closed:
+            self.pending_data = self.receive_buffer[context : context + result] if result > 0 else result
         return None
 
     # -- closing ----------------------------------------------------------------------------------------------------
@@ -251,52 +251,52 @@ class Handle(Slotted):
         Raises `ForeignThread`, `Forked`.
         """
         me, here = getcurrent(), get_ident() == self.thread
-        switches = me is not self.hub.greenlet and not (alerts and asynchronous())
+        switches = me is not self.hub.greenlet and not (needs_check and switch_forbidden())
         if self.closed:
             return
         if not here or self.hub.forked:
-            raise self._foreign()
-        slot, self.slot = self.slot, NOWHERE  # nothing is called until the state shows it
-        if slot == NOWHERE != self._closing:
+            raise self._access_error()
+        slot, self.slot = self.slot, INVALID_SLOT  # nothing is called until the state shows it
+        if slot == INVALID_SLOT != self._closing_slot:
             return  # we are a finalizer, and interrupt another call of this function
         waiter, self.waiter = self.waiter, None
         parked = switches and waiter is not None and waiter.resumer is None and waiter._greenlet is not me
         if waiter is not None and parked:
             waiter.resumer = me  # so that nobody else resumes it
         self.state = O_CLOSE  # 1, 5, 8
-        self.stash = None
+        self.pending_data = None
         if waiter is None:
             lib.co_close(self.pointer, slot)
         else:
-            self._close_under(waiter, slot, parked)
+            self._close_with_waiter(waiter, slot, parked)
 
-    def _close_under(self, waiter: Coroutine, slot: int, parked: bool) -> None:
+    def _close_with_waiter(self, waiter: Coroutine, slot: int, parked: bool) -> None:
         """Close the handle that `waiter` waits for, and tell that; the hub does so unless the waiter is parked.
 
         A signal handler or a finalizer must not switch, and the waiter may be about to suspend.
         """
-        told = None
+        pending = None
         try:
             lib.co_close(self.pointer, slot)
             if parked:
-                told = Thrown(self.interruption())
+                pending = PendingException(self.closed_error())
         finally:
             if parked:
                 waiter.resumer = None
-            if told is None:
-                self.hub.ready.append(_Interrupt(self, waiter))
-        if told is not None:
-            interrupt(waiter, told)
+            if pending is None:
+                self.hub.ready.append(_CloseNotice(self, waiter))
+        if pending is not None:
+            throw_and_report(waiter, pending)
         elif self.hub.polling:
             lib.co_wake(self.hub.loop.pointer)
 
-    def interruption(self) -> Closed:
-        """Return what the waiter is told when its object is closed."""
+    def closed_error(self) -> Closed:
+        """Return what is raised in the waiter when its object is closed."""
         return Closed(f"{self} was closed by another coroutine", interrupted=True)
 
-    def abandon(self) -> None:
+    def finalize(self) -> None:
         """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
-        if self.closed or self.hub.forked or self._closing == NOWHERE:  # that one was never opened
+        if self.closed or self.hub.forked or self._closing_slot == INVALID_SLOT:  # that one was never opened
             return
         text = f"unclosed {self}" if sys.flags.dev_mode else ""
         if get_ident() == self.thread:
@@ -307,61 +307,61 @@ class Handle(Slotted):
         if text:
             warn_in_finalizer(text, self)
 
-    def lost(self) -> None:
+    def loop_closed(self) -> None:
         """The loop, or our part of it, is gone, and the memory with it."""
         if not self.closed:
             self.state = O_CLOSE
         if self.state is O_CLOSE:
             self.state = O_FREED
-        self.slot, self.pointer, self.want, self.arena = NOWHERE, NULL, _NO_WANT, b""
-        self.waiter = self.stash = None
+        self.slot, self.pointer, self.demand, self.receive_buffer = INVALID_SLOT, NULL, _NO_DEMAND, b""
+        self.waiter = self.pending_data = None
 
     # -- errors -----------------------------------------------------------------------------------------------------
 
-    def unusable(self) -> Exception:
+    def use_error(self) -> Exception:
         """Return why nobody can wait: closed, or busy."""
         if self.closed:
             return Closed(f"{self} is closed")
         return BusyError(f"{self} is in use: {self.waiter!r} waits for it")
 
-    def usable(self) -> None:
+    def check_usable(self) -> None:
         """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
         if self.closed or self.hub.forked or self.thread != get_ident():
-            raise self._foreign()
+            raise self._access_error()
 
-    def _foreign(self) -> Exception:
+    def _access_error(self) -> Exception:
         if self.hub.forked:
             return Forked(f"{self} was made before the fork: it belongs to the parent process")
         if not self.hub.loop.pointer:
             return Closed(f"{self} is closed: its event loop has ended")
         if self.closed:
             return Closed(f"{self} is closed")
-        return foreign(str(self), self.thread)
+        return foreign_thread_error(str(self), self.thread)
 
-    def failed(self, code: int, syscall: str) -> Exception:
+    def call_error(self, code: int, syscall: str) -> Exception:
         """Return the exception for a negative `code` of a call on this handle."""
         if code == lib.CO_FOREIGN:
-            return self._foreign()
+            return self._access_error()
         if self.closed:
             return Closed(f"{self} is closed")
-        return self.failure(code, syscall)
+        return self.error_of(code, syscall)
 
-    def failure(self, code: int, syscall: str) -> Exception:
+    def error_of(self, code: int, syscall: str) -> Exception:
         """Return the exception for a negative `code`, whether we are closed by now or not."""
         made = error(code, syscall)
-        return self.named(made) if isinstance(made, UVError) else made
+        return self.add_addresses(made) if isinstance(made, UVError) else made
 
 
-class _Interrupt(Entry):
+class _CloseNotice(ReadyItem):
     """Tell a coroutine, which was about to wait for a handle, that it was closed."""
 
     __slots__ = ("handle", "waiter")
 
-    def __init__(self, handle: Handle, waiter: Coroutine) -> None:
+    def __init__(self, handle: KernelHandle, waiter: Coroutine) -> None:
         self.handle, self.waiter = handle, waiter
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Tell the coroutine, if it did begin to wait."""
-        told = Thrown(self.handle.interruption())
+        pending = PendingException(self.handle.closed_error())
         if self.waiter.resumer is None and self.waiter.waiting_on is self.handle:
-            interrupt(self.waiter, told)
+            throw_and_report(self.waiter, pending)

@@ -4,7 +4,7 @@ A turn: resume what is ready (first in, first out, each coroutine once), let lib
 drain the records that C wrote meanwhile. Nothing of libuv is on the stack while coroutines run.
 
 Rule 1: what a turn still has to do is kept in attributes, which no exception of a signal handler empties: see
-`deliveries`.
+`dispatcher`.
 Rule 2: the hub never waits. When nothing can wake the main program, or a coroutine raised KeyboardInterrupt or
 SystemExit, it raises in whoever drives it.
 """
@@ -16,340 +16,359 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .. import _host
-from .._coroutines.books import Token, foreign
-from .._coroutines.coroutine import Coroutine, Home, home, running, stand_in
-from .._coroutines.outcomes import Resumed, Thrown
-from .._coroutines.runner import Runner, begin_spare
-from .._coroutines.switching import Outside, enter_hub, leave_hub, notify_late, park, throw_into
+from .. import _lifecycle
+from .._coroutines.books import Sentinel, foreign_thread_error
+from .._coroutines.coroutine import Coroutine, LoopContext, current_context, foreign_coroutine, running
+from .._coroutines.outcomes import PendingException, Resumed
+from .._coroutines.runner import Runner, prestart_runner
+from .._coroutines.switching import ForeignEntry, park, return_to_caller, run_hub_for, throw_into_caller, wake_deferred
+from .._diagnostics import deadlock_message
 from .._interpreter import Time
 from .._libuv import lib
 from .._libuv.clock import Clock
-from .._libuv.loop import Loop
-from .._report import deadlock
+from .._libuv.loop import NativeLoop
 from ..errors import AlreadyRunning, Closed, Deadlock, Forked, NotRunning
-from .deliveries import LUCK, Deliveries, Record
-from .entries import Calls, Entry, Slotted, Wake
-from .wakers import Others
+from .dispatcher import COOP_BUDGET, CompletionRecord, Dispatcher
+from .slots import CompletionHandler, ReadyItem, ThreadsafeCalls, Wakeup
+from .wakers import ExternalWakers
 
-__all__ = ["Hub", "hub_of", "this_hub"]
+__all__ = ["Hub", "current_hub", "hub_for"]
 
-Ready: type[deque[Entry]] = deque  # the ready queue; where it appends decides on the order, and nothing else does
+# The ready queue; where it appends decides on the order, and nothing else does
+ReadyQueue: type[deque[ReadyItem]] = deque
 READY_BUDGET = 1000  # coroutines resumed from the ready queue before libuv is polled again
-POLL_EVERY = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
-REST_EVERY = 5_000_000  # nanoseconds after which other threads get a chance; see _host.let_threads_run
-SPARES = 128  # runners begun at once, at most, for coroutines to come
-RELAY = 16  # times that they do so between two looks at the time
-_RELAYS = (True,) * (RELAY - 1)  # `any` takes one: an iterator counts faster than integers do
-SLEEPLESS = 2  # what `Hub.early` returns if libuv is not to wait in this turn; 1: it has done something; 0: nothing
+POLL_INTERVAL_NS = 50_000  # nanoseconds after which coroutines that hand over to each other let libuv be polled
+GIL_RELEASE_INTERVAL_NS = 5_000_000  # nanoseconds after which other threads get a chance; see _lifecycle.release_gil
+MAX_PRESTART = 128  # runners started at once, at most, for coroutines to come
+CLOCK_CHECK_EVERY = 16  # times that they do so between two looks at the time
+_COUNTDOWN = (True,) * (CLOCK_CHECK_EVERY - 1)  # `any` takes one: an iterator counts faster than integers do
+# What `Hub.before_poll` returns if libuv is not to wait in this turn; 1: it has done something; 0: nothing
+POLL_WITHOUT_WAITING = 2
 
 
-class Hub(Deliveries):
-    """The event loop of one OS thread. Made on demand by `this_hub`."""
+class Hub(Dispatcher):
+    """The event loop of one OS thread. Made on demand by `current_hub`."""
 
     __slots__ = [
         "__weakref__",
-        "aside",
-        "asked",
-        "broken",
-        "calls",
+        "before_poll",
         "clock",
-        "early",
-        "entered",
-        "exits",
-        "expected",
-        "face",
+        "clock_countdown",
+        "context",
+        "external_sources",
+        "fork_backup",
         "forked",
-        "halting",
-        "home",
+        "gil_released_at",
         "interrupted",
-        "left",
         "lock",
         "loop",
         "mode",
-        "others",
-        "owed",
-        "patience",
+        "needs_recovery",
+        "nested_resumes",
+        "pending_errors",
+        "poll_mode",
         "polling",
-        "relay",
-        "rested",
-        "resuming",
-        "spares",
+        "prestart_count",
+        "prestart_factor",
+        "promised_switches",
+        "public_loop",
+        "run_turn",
+        "stop_requested",
+        "threadsafe_calls",
+        "turn_budget",
         "turns",
+        "wakers",
     ]
 
-    def __init__(self, where: Home) -> None:
-        """See `hub_of`. The caller makes it known to its home."""
-        if where.over:
+    def __init__(self, context: LoopContext) -> None:
+        """See `hub_for`. The caller makes it known to its loop context."""
+        if context.shutting_down:
             raise Closed("the thread is ending, its event loop has ended")
-        self.home = where
-        self.loop = Loop()
+        self.context = context
+        self.loop = NativeLoop()
         self.clock = Clock(self.loop)
-        super().__init__(Calls(self), where.gate, Ready())  # slot 0 is the wake-up of other threads
-        self.aside: tuple[list[Entry], list[Record]] = ([], [])  # see orphan
-        self.calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self.lock = _host.RLock()  # held while another thread uses, or we free, the loop's memory
-        self.exits: list[BaseException] = []
-        self.early: Callable[[], int] | None = None  # called before libuv polls; see SLEEPLESS
-        self.face: Callable[[], Any] = lambda: None  # what users have of a loop that they made
+        super().__init__(ThreadsafeCalls(self), context.hub_greenlet, ReadyQueue())
+        self.fork_backup: tuple[list[ReadyItem], list[CompletionRecord]] = ([], [])  # see after_fork_in_child
+        self.threadsafe_calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.lock = _lifecycle.RLock()  # held while another thread uses, or we free, the loop's memory
+        self.pending_errors: list[BaseException] = []
+        self.before_poll: Callable[[], int] | None = None  # see POLL_WITHOUT_WAITING
+        self.public_loop: Callable[[], Any] = lambda: None
         self.mode = "loop"
-        self.entered = 0  # the turn in which run() was called
-        self.halting = self.interrupted = self.forked = False
-        self.patience: int = lib.CO_BLOCK  # how co_step shall poll when nothing is ready
-        self.spares = 1  # how many runners to begin for coroutines to come, if somebody asks; see new_runner
-        self.asked = 0
-        self.rested = 0  # when other threads had their last chance, in nanoseconds
-        self.resuming = 0  # coroutines that functions which run in the hub are resuming
+        self.run_turn = 0
+        self.stop_requested = self.interrupted = self.forked = False
+        self.poll_mode: int = lib.CO_BLOCK
+        self.prestart_count = 1  # runners; see new_runner
+        self.prestart_factor = 0
+        self.gil_released_at = 0  # nanoseconds
+        self.nested_resumes = 0  # of functions that run in the hub
         self.polling = False  # inside co_step, or between it and taking its records
-        self.broken = False  # an exception has interrupted something; see _go_on
-        self.turns = self.expected = 0
-        self.owed = -1  # how many entries the last one who asked `polled_lately` was promised; -1: nobody in this turn
-        self.others = Others(self)
-        self.relay: Any = iter(())  # as often coroutines may still enter each other before one asks `polled_lately`
-        self.left = 0  # how many of those that were ready at the beginning of this turn have to run in it; nearly
+        self.needs_recovery = False  # an exception has interrupted something; see _recover_step
+        self.turns = self.external_sources = 0
+        self.promised_switches = -1  # of the last `may_skip_poll`; -1: none
+        self.wakers = ExternalWakers(self)
+        self.clock_countdown: Any = iter(())  # an item a direct switch
+        self.turn_budget = 0  # ready items left; about
         try:
-            _host.install(self)
+            _lifecycle.attach(self)
         except BaseException:
             self.discard()
             raise
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
-    def body(self) -> None:
+    def main(self) -> None:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet.
 
         If a signal handler raises where the loop goes round, which no `try` covers, the greenlet begins anew here.
         """
-        self.home.turning = self
-        self.broken = True
-        pending = self.home.pending
+        self.context.running_hub = self
+        self.needs_recovery = True
+        pending = self.context.pending_ready
         while pending:
-            self.ready += (pending[0],)  # and not a call: see Rule 1 of `deliveries`
+            self.ready += (pending[0],)  # and not a call: see Rule 1 of `dispatcher`
             del pending[0]
-        for one in self.home.drivers:
-            if one.told is not None:  # while there was no hub
-                self.home.call_soon(notify_late, one, one.told)
+        for one in self.context.foreign_waiters:
+            if one.pending_wakeup is not None:  # while there was no hub
+                self.context.call_soon(wake_deferred, one, one.pending_wakeup)
         while True:
             try:
-                if self.broken:
-                    self._go_on()
-                self._drain()
-                if self.exits:
-                    self._attend(alive=True, happened=True)
-                self._turns()
+                if self.needs_recovery:
+                    self._recover_step()
+                self._dispatch()
+                if self.pending_errors:
+                    self._end_turn(alive=True, happened=True)
+                self._run_turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
-                self.exits += (error,)
-                self.broken = True
+                self.pending_errors += (error,)
+                self.needs_recovery = True
             if not self.loop.pointer:
                 return
 
-    def _go_on(self) -> None:
+    def _recover_step(self) -> None:
         """Put in order what an exception has interrupted; the driver gets that. May be repeated."""
         if self.polling:
-            self.records += self.loop.records(self.loop.count())
+            self.completions += self.loop.records(self.loop.count())
             self.polling = False
         self.recover()
-        if self.home.ended_last is not None:
-            self.ended(self.home.ended_last)
-        self.tune()
-        self.broken = False
+        if self.context.last_finished is not None:
+            self.collect_result(self.context.last_finished)
+        self.update_flags()
+        self.needs_recovery = False
 
-    def _turns(self) -> None:
-        """Do turns. Everything that is rare is told by `attention`, so that the common turn looks at nothing else."""
-        ready, loop, where = self.ready, self.loop, self.home
+    def _run_turns(self) -> None:
+        """Run turns. `slow_path` reports everything that is rare: the common turn looks at nothing else."""
+        ready, loop, context = self.ready, self.loop, self.context
         step, look = lib.co_step, lib.CO_LOOK
         while True:
             self.turns += 1
-            if where.hooks is not None:
-                where.tell(where.hooks.turn, self.turns)
-                self.tune()  # so that coroutines come back here, instead of entering each other
-            self.owed = -1
+            if context.hooks is not None:
+                context.call_hook(context.hooks.turn, self.turns)
+                self.update_flags()  # so that coroutines come back here, instead of entering each other
+            self.promised_switches = -1
             done = len(ready)
-            self.left = done if done < READY_BUDGET else READY_BUDGET
-            while self.left > 0 and ready:  # coroutines that hand over to each other take entries, too
-                self.left -= 1
+            self.turn_budget = done if done < READY_BUDGET else READY_BUDGET
+            while self.turn_budget > 0 and ready:  # coroutines that hand over to each other take entries, too
+                self.turn_budget -= 1
                 entry = ready[0]
-                if not entry.fire():
-                    self._fired(entry)
-                entry = self.entering = None  # type: ignore[assignment]  # it keeps nobody alive
-            early = 0 if self.early is None or not (done or ready or self.expected or self.alive()) else self.early()
+                if not entry.run():
+                    self._remove_ready(entry)
+                entry = self.switching_to = None  # type: ignore[assignment]  # it keeps nobody alive
+            early = 0
+            if self.before_poll is not None and (done or ready or self.external_sources or self.alive()):
+                early = self.before_poll()
             self.polling = True
-            status = step(loop.pointer, 0 if done or ready or early == SLEEPLESS else self.patience)
-            where.turned = now = loop.status[0]
+            status = step(loop.pointer, 0 if done or ready or early == POLL_WITHOUT_WAITING else self.poll_mode)
+            context.last_poll_ns = now = loop.status[0]
             if status > 1:
-                self.records += loop.records(status >> 1)
+                self.completions += loop.records(status >> 1)
                 self.polling = False
-                self._drain()
+                self._dispatch()
             else:
                 self.polling = False
                 if status == look:
-                    _host.install(self)
+                    _lifecycle.attach(self)
                 elif status < 0:
                     self.check()
                     status = 1
             if not (done or ready):
-                self.rested = now
-            elif now - self.rested > REST_EVERY:
-                _host.let_threads_run()
-                self.rested = now
-            if self.attention or not (status & 1 or done or ready):  # a turn that brought records, too, may be the last
+                self.gil_released_at = now
+            elif now - self.gil_released_at > GIL_RELEASE_INTERVAL_NS:
+                _lifecycle.release_gil()
+                self.gil_released_at = now
+            if self.slow_path or not (status & 1 or done or ready):  # a turn that brought records, too, may be the last
                 alive = status & 1 or done or (status > 1 and self.alive())
-                self._attend(bool(alive), bool(status > 1 or done or early))
+                self._end_turn(bool(alive), bool(status > 1 or done or early))
 
-    def _attend(self, alive: bool, happened: bool) -> None:
+    def _end_turn(self, alive: bool, happened: bool) -> None:
         """See to whatever is not an everyday turn: leave for the driver if this turn was the last one for it."""
         if self.forked:
-            self.exits.append(Forked("a coroutine of this loop forked the process: the loop cannot go on in the child"))
+            error = Forked("a coroutine of this loop forked the process: the loop cannot go on in the child")
+            self.pending_errors.append(error)
         if self.interrupted:
-            self.exits.append(KeyboardInterrupt())
+            self.pending_errors.append(KeyboardInterrupt())
             self.interrupted = False
-        if self.stranded:
+        if self.failed_switches:
             self.recover()
-        if self.asked:
-            self.spares, self.asked = min(self.spares * self.asked, SPARES), 0
-            while len(self.home.runners) < self.spares:
-                begin_spare(self.home)
+        if self.prestart_factor:
+            self.prestart_count = min(self.prestart_count * self.prestart_factor, MAX_PRESTART)
+            self.prestart_factor = 0
+            while len(self.context.idle_runners) < self.prestart_count:
+                prestart_runner(self.context)
         alive = bool(alive or self.ready)
-        self.others.over(happened)
-        if self.exits:
-            self._leave()
-        elif not alive and not self.halting and self.mode != "ready" and self.clock.advance():
+        self.wakers.step_finished(happened)
+        if self.pending_errors:
+            self._raise_pending()
+        elif not alive and not self.stop_requested and self.mode != "ready" and self.clock.advance():
             pass
-        elif self.caller is not None:
-            self._leave_run(alive, happened)
-        elif not alive and not self.alive() and not self.others.wait():
-            throw_into(self.home.driver(), Thrown(Deadlock(deadlock(self.home, self.others.missing()))))
-        self.tune()
+        elif self.run_caller is not None:
+            self._return_from_run(alive, happened)
+        elif not alive and not self.alive() and not self.wakers.prepare_wait():
+            throw_into_caller(
+                self.context.interrupt_target(),
+                PendingException(Deadlock(deadlock_message(self.context, self.wakers.explain()))),
+            )
+        self.update_flags()
 
-    def _leave(self) -> None:
-        """Raise the first of `exits` in the driver."""
-        thrown = Thrown(self.exits[0])
+    def _raise_pending(self) -> None:
+        """Raise the first of `pending_errors` in the driver."""
+        thrown = PendingException(self.pending_errors[0])
         try:
-            del self.exits[0]
-            throw_into(self.caller or self.home.driver(), thrown)
+            del self.pending_errors[0]
+            throw_into_caller(self.run_caller or self.context.interrupt_target(), thrown)
         except BaseException:
-            if not thrown.taken:
-                self.exits.insert(0, thrown.take())  # type: ignore[arg-type]  # no class
+            if not thrown.is_popped:
+                self.pending_errors.insert(0, thrown.pop())  # type: ignore[arg-type]  # no class
             raise
 
-    def tune(self) -> None:
-        """Derive `attention` and `patience` from everything that is out of the ordinary."""
+    def update_flags(self) -> None:
+        """Derive `slow_path` and `poll_mode` from everything that is out of the ordinary."""
         gone = self.forked or not self.loop.pointer
-        urgent = self.exits or self.interrupted or self.halting or gone or self.mode == "ready"
-        special = self.asked or self.resuming or self.stranded or self.home.hooks is not None
-        self.attention = bool(urgent or special or self.others.waits or self.mode != "loop")
-        self.left -= max(self.owed - self.relay.__length_hint__(), 0)
-        self.relay, self.owed = iter(()), 0
-        self.patience = 0 if urgent else self.others.waits or (lib.CO_BLOCK_ALWAYS if self.expected else lib.CO_BLOCK)
+        urgent = self.pending_errors or self.interrupted or self.stop_requested or gone or self.mode == "ready"
+        special = self.prestart_factor or self.nested_resumes or self.failed_switches or self.context.hooks is not None
+        self.slow_path = bool(urgent or special or self.wakers.wait_ms or self.mode != "loop")
+        self.turn_budget -= max(self.promised_switches - self.clock_countdown.__length_hint__(), 0)
+        self.clock_countdown, self.promised_switches = iter(()), 0
+        self.poll_mode = (
+            0 if urgent else self.wakers.wait_ms or (lib.CO_BLOCK_ALWAYS if self.external_sources else lib.CO_BLOCK)
+        )
 
-    def _leave_run(self, alive: bool, happened: bool) -> None:
+    def _return_from_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
-        if self.turns == self.entered and (self.luck > LUCK or self.mode == "ready") and not self.halting:
+        if (
+            self.turns == self.run_turn
+            and (self.coop_budget > COOP_BUDGET or self.mode == "ready")
+            and not self.stop_requested
+        ):
             return  # the caller came in the middle of this turn: when all, or some, that it had to do was done
-        if alive and not self.halting and self.mode != "ready" and not (self.mode == "step" and happened):
+        if alive and not self.stop_requested and self.mode != "ready" and not (self.mode == "step" and happened):
             return
-        assert self.caller is not None
-        leave_hub(self.caller, self.alive())  # it goes on in run(), which has us forget it
+        assert self.run_caller is not None
+        return_to_caller(self.run_caller, self.alive())  # it goes on in run(), which has us forget it
 
-    def polled_lately(self) -> bool:
+    def may_skip_poll(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
-        self.left -= max(self.owed, 0)
-        if self.attention or (self.left <= 0 <= self.owed and Time.monotonic_ns() - self.home.turned >= POLL_EVERY):
+        self.turn_budget -= max(self.promised_switches, 0)
+        if self.slow_path or (
+            self.turn_budget <= 0 <= self.promised_switches
+            and Time.monotonic_ns() - self.context.last_poll_ns >= POLL_INTERVAL_NS
+        ):
             return False  # whoever comes next in this turn has to ask, too
-        self.relay, self.owed = iter(_RELAYS), RELAY
+        self.clock_countdown, self.promised_switches = iter(_COUNTDOWN), CLOCK_CHECK_EVERY
         return True
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
-        return bool(len(self.ready) > self.void or self.clock.pending() or lib.co_alive(self.loop.pointer))
+        return bool(len(self.ready) > self.cancelled_ready or self.clock.pending() or lib.co_alive(self.loop.pointer))
 
     # -- what others ask of it --------------------------------------------------------------------------------------
 
     def run(self, mode: str) -> bool:
         """See `system.run`."""
-        me = self.guest(running())
-        if self.caller is not None or self._resumed(me):
+        me = self.adopt_foreign(running())
+        if self.run_caller is not None or self._is_resumed_by_hub(me):
             raise AlreadyRunning("run() was called by a coroutine that the loop itself resumed")
-        if me.cancelled is not None:
-            me.cancelled._refuse_start(me, "the loop")
-        _host.install(self)
-        watch = me.scope._drive(me) if me.scope is not None else None
-        self.caller, self.mode = me, mode
-        self.entered, self.luck = self.turns, LUCK + 1  # more than anybody has who is resumed from now on
-        self.tune()
+        if me.cancelled_scope is not None:
+            me.cancelled_scope._refuse_start(me, "the loop")
+        _lifecycle.attach(self)
+        watch = me.scope._while_running_loop(me) if me.scope is not None else None
+        self.run_caller, self.mode = me, mode
+        # More than anybody has who is resumed from now on
+        self.run_turn, self.coop_budget = self.turns, COOP_BUDGET + 1
+        self.update_flags()
         try:
-            return bool(enter_hub(me))
+            return bool(run_hub_for(me))
         finally:
-            self.caller, self.mode, self.halting = None, "loop", False
+            self.run_caller, self.mode, self.stop_requested = None, "loop", False
             try:
-                self.tune()
+                self.update_flags()
             finally:
                 if watch is not None:
                     watch.stop()
 
-    def _resumed(self, coroutine: Coroutine) -> bool:
+    def _is_resumed_by_hub(self, coroutine: Coroutine) -> bool:
         """Return whether a hub resumed `coroutine`, directly or through others, and waits for it to come back."""
         link: Any = coroutine.resumer
-        while link is not None and link.__class__ is not Outside:
+        while link is not None and link.__class__ is not ForeignEntry:
             resumed = getattr(link, "coroutine", None)
             if resumed is None:
                 return link.__class__ is Runner
             link = resumed.resumer
         return False
 
-    def guest(self, coroutine: Coroutine) -> Coroutine:
+    def adopt_foreign(self, coroutine: Coroutine) -> Coroutine:
         """Return the running `coroutine`, or what stands for one of another loop, which drives this loop as it waits.
 
         Raises `ForeignThread`.
         """
-        if coroutine.home is self.home:
+        if coroutine.context is self.context:
             return coroutine
-        if coroutine.home.thread != self.home.thread:
-            raise foreign("the event loop", self.home.thread)
-        made = stand_in(coroutine._greenlet, self.home, coroutine.name)
-        made.scope, made.cancelled = coroutine.scope, coroutine.cancelled
+        if coroutine.context.thread != self.context.thread:
+            raise foreign_thread_error("the event loop", self.context.thread)
+        made = foreign_coroutine(coroutine._greenlet, self.context, coroutine.name)
+        made.scope, made.cancelled_scope = coroutine.scope, coroutine.cancelled_scope
         return made
 
     def halt(self) -> None:
         """See `system.halt`."""
-        if self.caller is None:
+        if self.run_caller is None:
             raise NotRunning("halt() ends system.run(), and that is not running")
-        self.halting = True
-        self.tune()
+        self.stop_requested = True
+        self.update_flags()
 
-    def ended(self, coroutine: Coroutine) -> None:
+    def collect_result(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
-        self.home.ended_last = coroutine  # until its outcome is taken: for `_go_on`
+        self.context.last_finished = coroutine  # until its outcome is taken: for `_recover_step`
         coroutine.value = None
         error = coroutine._error
         if error is None:
-            self.home.ended_last = None
+            self.context.last_finished = None
         elif isinstance(error, KeyboardInterrupt | SystemExit):
-            self.exits += (error,)  # and not a call
-            coroutine._error = self.home.ended_last = None
-            self.tune()
+            self.pending_errors += (error,)  # and not a call
+            coroutine._error = self.context.last_finished = None
+            self.update_flags()
         else:
             self.report(coroutine, error)  # it takes the error
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
         """Hand an exception that nobody waits for to the excepthook; if that wants to leave, so does the hub."""
         try:
-            self.home.report(coroutine, error)
+            self.context.report(coroutine, error)
         except (KeyboardInterrupt, SystemExit) as leave:
-            self.exit(leave)
+            self.raise_in_caller(leave)
 
-    def exit(self, error: BaseException) -> None:
+    def raise_in_caller(self, error: BaseException) -> None:
         """Raise `error` in the driver at the end of this turn."""
-        self.exits.append(error)
-        self.tune()
+        self.pending_errors.append(error)
+        self.update_flags()
 
     def enqueue(self, entry: Any) -> None:
-        """Add an `Entry` to the ready queue, at any moment, also just before libuv waits."""
+        """Add an `ReadyItem` to the ready queue, at any moment, also just before libuv waits."""
         self.ready.append(entry)
         if self.polling:
-            self.rouse()
+            self.interrupt_poll()
 
-    def rouse(self) -> None:
+    def interrupt_poll(self) -> None:
         """Have libuv not wait, or end its wait; at any moment."""
         lib.co_wake(self.loop.pointer)
 
@@ -363,28 +382,28 @@ class Hub(Deliveries):
         call = (function, arguments)
         with self.lock:
             self.check()
-            self.calls.append(call)
+            self.threadsafe_calls.append(call)
             lib.co_wake(self.loop.pointer)
 
     @contextmanager
-    def expecting(self) -> Iterator[None]:
+    def external_source(self) -> Iterator[None]:
         """Within the block the loop counts as alive: another thread is going to use `call_threadsafe`."""
-        self.expected += 1
-        self.tune()
+        self.external_sources += 1
+        self.update_flags()
         try:
             yield
         finally:
-            self.expected -= 1
-            self.tune()
+            self.external_sources -= 1
+            self.update_flags()
 
-    def ask_for_spares(self, times: int) -> None:
+    def request_prestart(self, times: int) -> None:
         """Begin runners at the end of this turn, so many times as many as the last time."""
-        self.asked = max(self.asked, times)
-        self.tune()
+        self.prestart_factor = max(self.prestart_factor, times)
+        self.update_flags()
 
-    def driven(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether somebody waits in the loop, so that it turns."""
-        return self.caller is not None or bool(self.home.drivers)
+        return self.run_caller is not None or bool(self.context.foreign_waiters)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -395,10 +414,10 @@ class Hub(Deliveries):
         if not self.loop.pointer:
             raise Closed("the event loop is closed")
 
-    def turn(self) -> None:
+    def run_pending(self) -> None:
         """Have the hub go on until it has done what is ready now; for who ends it."""
-        me, what = self.guest(running()), Token("the end of the loop")
-        entry = Wake(me, what)
+        me, what = self.adopt_foreign(running()), Sentinel("the end of the loop")
+        entry = Wakeup(me, what)
         self.ready.append(entry)
         try:
             with suppress(Resumed):  # an explicit resume ends the wait, too
@@ -409,68 +428,68 @@ class Hub(Deliveries):
 
     def waiting(self) -> list[Coroutine]:
         """Return the coroutines that wait for something of this hub."""
-        found = dict.fromkeys(one.waiter for one in self._known())
-        return [one for one in found if one is not None and one is not self.home.main]
+        found = dict.fromkeys(one.waiter for one in self._waitables())
+        return [one for one in found if one is not None and one is not self.context.main]
 
-    def _known(self) -> tuple[Slotted | Entry, ...]:
-        return (*self.owners, *self.ready)
+    def _waitables(self) -> tuple[CompletionHandler | ReadyItem, ...]:
+        return (*self.handlers, *self.ready)
 
     def close(self) -> None:
         """Close every handle and free the loop. Nobody is resumed; whoever still waits never will be."""
-        for one in self._known():
-            one.lost()
+        for one in self._waitables():
+            one.loop_closed()
         with self.lock:
             if self.loop.pointer and not self.forked:
-                self.loop.close(self.owners[1:])
-        self.attention = True
-        self.relay = iter(())
-        _host.uninstall(self)
-        self.home.renew()
+                self.loop.close(self.handlers[1:])
+        self.slow_path = True
+        self.clock_countdown = iter(())
+        _lifecycle.detach(self)
+        self.context.detach_hub()
         self.ready.clear()
-        self.records.clear()
-        self.calls.clear()
-        self.forget_all()
+        self.completions.clear()
+        self.threadsafe_calls.clear()
+        self.clear_slots()
 
     def discard(self) -> None:
-        """Free a hub that its home does not know yet."""
-        _host.uninstall(self)
+        """Free a hub that its loop context does not know yet."""
+        _lifecycle.detach(self)
         self.loop.close()
 
-    def orphan(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Touch nothing of the loop any more: this is the child of a fork, and the loop is its parent's."""
         if self.loop.pointer:
             lib.co_loop_forked(self.loop.pointer)
-        self.lock = _host.RLock()
+        self.lock = _lifecycle.RLock()
         self.forked = True
-        self.aside = [*self.ready], [*self.records]  # what this turn still had to do; see _host.revive
+        self.fork_backup = [*self.ready], [*self.completions]  # what this turn still had to do; see _lifecycle.revive
         self.ready.clear()
-        self.records.clear()
-        self.tune()
+        self.completions.clear()
+        self.update_flags()
 
 
-def this_hub() -> Hub:
+def current_hub() -> Hub:
     """Return the hub of the calling thread, made now if there is none yet."""
-    where = home()
-    hub: Hub = where.hub or hub_of(where)
+    context = current_context()
+    hub: Hub = context.hub or hub_for(context)
     return hub
 
 
-def hub_of(where: Home) -> Hub:
-    """Return the hub of a home, made now if there is none yet.
+def hub_for(context: LoopContext) -> Hub:
+    """Return the hub of a loop context, made now if there is none yet.
 
     A signal handler, or a finalizer, may wait or wake the caller while it is made, and so need one first: then it makes
-    the hub of the home, and ours is given up.
+    the hub of the loop context, and ours is given up.
     Raises MemoryError, `UVError`, or `Closed` if the thread is ending.
     """
-    made = Hub(where) if where.hub is None else None
-    if where.hub is None:  # no call from here to the next line: nothing comes between
-        where.hub = made
-        if where.calls:
-            where.hub.call_threadsafe(where.make_calls)
+    made = Hub(context) if context.hub is None else None
+    if context.hub is None:  # no call from here to the next line: nothing comes between
+        context.hub = made
+        if context.threadsafe_calls:
+            context.hub.call_threadsafe(context.run_threadsafe_calls)
     elif made is not None:
         made.discard()
-    hub: Hub = where.hub
+    hub: Hub = context.hub
     return hub
 
 
-Home.start_hub = staticmethod(lambda where: hub_of(where).body())
+LoopContext.start_hub = staticmethod(lambda where: hub_for(where).main())

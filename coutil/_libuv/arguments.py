@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["choice", "flag", "integer", "number", "string", "whole"]
+__all__ = ["check_any_int", "check_bool", "check_choice", "check_int", "check_number", "check_str"]
 
 
-def flag(**values: object) -> None:
+def check_bool(**values: object) -> None:
     """Raise TypeError for the first of the values that is not a bool; the keywords are the arguments' names."""
     for name, value in values.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be a bool, not {value!r}")
 
 
-def integer(name: str, value: object, kind: str = "an int") -> int:
+def check_any_int(name: str, value: object, kind: str = "an int") -> int:
     """Return an integer argument of any size. Raises TypeError."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be {kind}, not {value!r}")
     return value
 
 
-def whole(name: str, value: object, least: int = 0, largest: int = 2**64 - 1, kind: str = "an int") -> int:
+def check_int(name: str, value: object, least: int = 0, largest: int = 2**64 - 1, kind: str = "an int") -> int:
     """Return an integer argument; `least` and `largest` are allowed. Raises TypeError, or ValueError (out of range)."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be {kind}, not {value!r}")
@@ -33,7 +33,7 @@ def whole(name: str, value: object, least: int = 0, largest: int = 2**64 - 1, ki
     return value
 
 
-def number(name: str, value: object, kind: str = "a number") -> float:
+def check_number(name: str, value: object, kind: str = "a number") -> float:
     """Return an int or a float. Raises TypeError, or ValueError (NaN)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {kind}, not {value!r}")
@@ -42,16 +42,16 @@ def number(name: str, value: object, kind: str = "a number") -> float:
     return value
 
 
-def string(name: str, value: object, kind: str = "a string") -> str:
+def check_str(name: str, value: object, kind: str = "a string") -> str:
     """Return a string argument. Raises TypeError."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be {kind}, not {value!r}")
     return value
 
 
-def choice(name: str, value: object, allowed: Iterable[str], kind: str = "a string") -> str:
+def check_choice(name: str, value: object, allowed: Iterable[str], kind: str = "a string") -> str:
     """Return a string argument that is one of `allowed`. Raises TypeError, or ValueError with all of them."""
-    word = string(name, value, kind)
+    word = check_str(name, value, kind)
     words = tuple(allowed)
     if word not in words:
         *first, last = (f'"{each}"' for each in words)

@@ -7,20 +7,20 @@ from typing import Any
 
 from . import ffi
 
-__all__ = ["Bytes", "address_of", "filled", "integers", "readable", "writable"]
+__all__ = ["Bytes", "address_of", "integers", "read_into_buffer", "readable", "writable"]
 
 Bytes = bytes | bytearray | memoryview
 
 
-def _position(name: str, value: Any) -> None:
+def _check_position(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise TypeError(f"{name} must be an int, not {value!r}")
 
 
 def _view(name: str, buffer: Any, start: Any, stop: Any) -> memoryview:
     """Return buffer[start:stop] as a flat view of bytes."""
-    _position("start", start)
-    _position("stop", stop)
+    _check_position("start", start)
+    _check_position("stop", stop)
     try:
         view = memoryview(buffer)
     except TypeError:
@@ -56,7 +56,7 @@ def writable(buffer: Any, start: Any, stop: Any) -> memoryview:
     return view
 
 
-def filled(fill: Callable[[Any, int], int], size: int) -> bytes | int:
+def read_into_buffer(fill: Callable[[Any, int], int], size: int) -> bytes | int:
     """Return the bytes that fill(address, size) writes into memory, or the negative code that it returns.
 
     fill: returns the number of bytes that it wrote, or a negative code of libuv.

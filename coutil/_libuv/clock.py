@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import check, lib
-from .loop import Loop
+from .loop import NativeLoop
 
 __all__ = ["FOREVER", "Clock"]
 
@@ -15,7 +15,7 @@ class Clock:
 
     __slots__ = ("loop",)
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: NativeLoop) -> None:
         """Use the cached time of `loop`."""
         self.loop = loop
 

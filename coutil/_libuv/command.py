@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from . import ffi, lib
 
-__all__ = ["IGNORED", "Command", "Container", "culprit", "fill", "pack"]
+__all__ = ["RAW_IGNORE", "RawSpawnOptions", "RawStdioSpec", "failing_path", "fill", "pack"]
 
 
-class Container(NamedTuple):
+class RawStdioSpec(NamedTuple):
     """One descriptor of the child: libuv's flags, and the descriptor to inherit or the slot to connect."""
 
     flags: int
@@ -20,16 +20,16 @@ class Container(NamedTuple):
     slot: int = 0
 
 
-IGNORED = Container(lib.UV_IGNORE)
+RAW_IGNORE = RawStdioSpec(lib.UV_IGNORE)
 
 
-class Command(NamedTuple):
+class RawSpawnOptions(NamedTuple):
     """A program in plain values, checked: no string has a NUL."""
 
     arguments: Sequence[bytes]  # the first is the file
     environment: Sequence[bytes] | None
     directory: bytes | None
-    stdio: Sequence[Container]
+    stdio: Sequence[RawStdioSpec]
     flags: int
     user: int
     group: int
@@ -56,7 +56,7 @@ def fill(packed: Any, program: Any) -> list[Any]:
     return keep
 
 
-def pack(command: Command) -> tuple[Any, list[Any]]:
+def pack(command: RawSpawnOptions) -> tuple[Any, list[Any]]:
     """Return the C structure for a program, and the objects to keep while C uses it."""
     packed = ffi.new("co_command *")
     keep = fill(packed, command)
@@ -67,7 +67,7 @@ def pack(command: Command) -> tuple[Any, list[Any]]:
     return packed, keep
 
 
-def culprit(program: Any) -> str:
+def failing_path(program: Any) -> str:
     """Return the path that made a start fail: the directory, if it cannot be entered, else the program.
 
     The code of the system does not say which of the two it is about.

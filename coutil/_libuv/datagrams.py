@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Any
 
 from . import ffi, lib
-from .sockaddr import Name, named
+from .sockaddr import Name, to_name
 
 __all__ = ["datagrams", "try_send_many"]
 
@@ -24,7 +24,7 @@ def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, Na
         size, cut, port, scope, binary = _head.unpack_from(block, at)
         begin = at + _HEAD
         at = begin + size
-        received.append((block[begin:at], named(binary if ipv6 else binary[:4], port, scope), bool(cut)))
+        received.append((block[begin:at], to_name(binary if ipv6 else binary[:4], port, scope), bool(cut)))
     return received
 
 

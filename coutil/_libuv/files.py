@@ -15,14 +15,14 @@ from typing import Any
 from . import NULL, error, ffi, lib
 from .buffers import address_of
 
-__all__ = ["AGAIN", "ARRIVED", "Call", "Folder", "encoded", "like"]
+__all__ = ["ENTRIES_READY", "INTERRUPTED", "DirStream", "FsCall", "encoded", "same_type_as"]
 
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
-ARRIVED: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has read entries
-AGAIN: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
+ENTRIES_READY: int = lib.UV_EALREADY  # code of a "readdir" that need not start: an earlier one has read entries
+INTERRUPTED: int = lib.UV_EINTR  # code of a call that a signal has interrupted: it has to begin anew
 _TIMES = ("utime", "futime", "lutime")
-_IN_PIECES = ("copyfile", "sendfile") if lib.CO_PIECES else ()  # calls that can be stopped after they have begun
+_CANCELLABLE = ("copyfile", "sendfile") if lib.CO_PIECES else ()  # calls that can be stopped after they have started
 KINDS = {name[6:].lower(): getattr(lib, name) for name in dir(lib) if name.startswith("UV_FS_")}
 
 
@@ -37,12 +37,12 @@ def encoded(path: Path, name: str = "path") -> bytes:
     return data
 
 
-def like(path: Path, text: bytes) -> Any:
+def same_type_as(path: Path, text: bytes) -> Any:
     """Return `text` as bytes if `path` consists of bytes, else as a str."""
     return text if isinstance(fspath(path), bytes) else fsdecode(text)
 
 
-class Folder:
+class DirStream:
     """An open folder. A reference keeps it open: that of a reader, or of a call in progress."""
 
     __slots__ = ("pointer",)
@@ -56,7 +56,7 @@ class Folder:
         """Whether libuv is reading it."""
         return bool(self.pointer.busy)
 
-    def take(self) -> list[bytes]:
+    def pop_entries(self) -> list[bytes]:
         """Return some of the entries that were read, each a digit for its type and its name; [] if there are none."""
         packed = ffi.new("char[]", lib.CO_PACKED)
         size = lib.co_folder_take(self.pointer, packed)
@@ -68,17 +68,17 @@ class Folder:
         ffi.release(self.pointer)
 
 
-class Call:
+class FsCall:
     """One call of a function of libuv. It owns the result (a descriptor, text) until the caller takes it."""
 
     __slots__ = (
+        "_buffers",
         "_encoded",
-        "_pieces",
-        "awaits",
+        "awaits_writable",
         "buffer",
-        "folder",
+        "dir_stream",
         "name",
-        "ours",
+        "own_implementation",
         "paths",
         "started",
         "struct",
@@ -91,45 +91,47 @@ class Call:
         *paths: Path,
         users: tuple[Any, ...] = (),
         buffer: memoryview | Sequence[memoryview] | None = None,
-        folder: Folder | None = None,
+        dir_stream: DirStream | None = None,
         **fields: Any,
     ) -> None:
         """Prepare a call of the function `name` ("open") with its paths, and other fields of co_fs.
 
         users: objects that the call uses; their methods begin(struct) and end(struct) are called now, and when libuv
-        no longer needs them. buffer, folder: the memory, or the folder, that it reads or fills; there may be several
-        buffers.
+        no longer needs them. buffer, dir_stream: the memory, or the folder, that it reads or fills; there may be
+        several buffers.
         Raises TypeError or ValueError for a path, and what `begin` raises.
         """
         self.users: tuple[Any, ...] = ()
         self.started = False
-        self.awaits: bool | None = None  # it must not begin before the descriptor can be read (False) or written (True)
-        self.ours = False  # done by a C function of this package: "sendfile" to a stream that must not block, "utime"
+        # It must not begin before the descriptor can be read (False) or written (True)
+        self.awaits_writable: bool | None = None
+        # Done by a C function of this package: "sendfile" to a stream that must not block, "utime"
+        self.own_implementation = False
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
-        self.name, self.paths, self.buffer, self.folder = name, paths, buffer, folder
+        self.name, self.paths, self.buffer, self.dir_stream = name, paths, buffer, dir_stream
         values = {
             "kind": KINDS[name],
             "fd": -1,
             "offset": -1,
             "opened": -1,
             "busy": True,
-            "in_pieces": name in _IN_PIECES,
+            "in_pieces": name in _CANCELLABLE,
         }
         values |= fields
-        if folder is not None:
-            values["folder"] = folder.pointer
+        if dir_stream is not None:
+            values["folder"] = dir_stream.pointer
         # One buffer is described in the struct itself, several by an array beside it.
-        self._pieces: Any = None
+        self._buffers: Any = None
         if isinstance(buffer, memoryview):
             values["data"], values["size"] = address_of(buffer), len(buffer)
         elif buffer is not None:
-            self._pieces = ffi.new("co_piece[]", [(address_of(view), len(view)) for view in buffer])
-            values["pieces"], values["count"] = self._pieces, len(buffer)
+            self._buffers = ffi.new("co_piece[]", [(address_of(view), len(view)) for view in buffer])
+            values["pieces"], values["count"] = self._buffers, len(buffer)
         # Calls that this package carries out itself find their paths in the struct; libuv gets them as arguments.
         if name in _TIMES:
-            self.ours = True
+            self.own_implementation = True
             values = {"flags": lib.CO_GIVEN | lib.CO_GIVEN << 2, **values}
-        if (self.ours or values["in_pieces"]) and paths:
+        if (self.own_implementation or values["in_pieces"]) and paths:
             for field, path in zip(("path", "dest")[: len(paths)], self._encoded, strict=False):
                 values[field] = address_of(memoryview(path))
         # A user is kept only when its `begin` has returned: `end` is called exactly for those.
@@ -152,27 +154,27 @@ class Call:
     def await_ready(self, loop: Any, slot: int, generation: int) -> int:
         """Begin to wait until the descriptor is ready; return libuv's code."""
         self.started = True  # before libuv may use it, whatever a signal handler raises
-        code: int = lib.co_ready_start(loop, slot, generation, self.struct.fd, self.awaits)
+        code: int = lib.co_ready_start(loop, slot, generation, self.struct.fd, self.awaits_writable)
         self.started = code >= 0
         return code
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """Queue it for the thread pool; return libuv's code."""
         self.started = True  # as in await_ready()
-        if self.ours or self.struct.in_pieces or self.awaits is not None:
+        if self.own_implementation or self.struct.in_pieces or self.awaits_writable is not None:
             code: int = lib.co_fs_own(loop, slot, generation, self.struct)
         else:
             code = lib.co_fs_start(loop, slot, generation, self.struct, self._encoded[0], self._encoded[1])
         self.started = code >= 0
         return code
 
-    def let_go(self) -> None:
+    def release_buffers(self) -> None:
         """Forget the buffers of a call that is over."""
         self.buffer = None
 
     def block(self) -> None:
         """Run it now, in the calling thread."""
-        if self.ours and self.name in _TIMES:
+        if self.own_implementation and self.name in _TIMES:
             lib.co_fs_times(self.struct)
         else:
             lib.co_fs_block(self.struct, self._encoded[0], self._encoded[1])
@@ -198,25 +200,28 @@ class Call:
             raise error(code, self.syscall, *self.paths)
         return code
 
-    def own(self, held: list[int]) -> None:
-        """Take the descriptor out of `held`. It is closed when the call runs, or else by `drop` or the finalizer."""
+    def adopt_descriptor(self, held: list[int]) -> None:
+        """Take the descriptor out of `held`.
+
+        It is closed when the call runs, or else by `close_descriptor` or the finalizer.
+        """
         struct = self.struct  # from here on nothing looks for signals
         if held:
             struct.fd = struct.opened = held[0]
             del held[0]
 
-    def disown(self, held: list[int]) -> None:
+    def yield_descriptor(self, held: list[int]) -> None:
         """Move the descriptor that it opened into `held`."""
-        struct = self.struct  # as in own()
+        struct = self.struct  # as in adopt_descriptor()
         held += (struct.opened,)
         struct.opened = -1
 
     @property
-    def owns(self) -> bool:
+    def owns_descriptor(self) -> bool:
         """Whether it owns a descriptor."""
         return bool(self.struct.opened >= 0)
 
-    def drop(self) -> None:
+    def close_descriptor(self) -> None:
         """Close the descriptor that it still owns, if any. Must not be called while it runs."""
         lib.co_fs_release(self.struct)
 

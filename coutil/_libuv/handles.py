@@ -6,10 +6,10 @@ from typing import Any
 
 from . import check, ffi, lib
 
-__all__ = ["async_new", "number", "printed", "timer_times"]
+__all__ = ["async_new", "handle_list", "read_number", "timer_times"]
 
 
-def number(function: Any, syscall: str, *arguments: Any, kind: str = "uint64_t *") -> int:
+def read_number(function: Any, syscall: str, *arguments: Any, kind: str = "uint64_t *") -> int:
     """Return the number that a C function writes to its last argument. Raises `UVError` if it returns an error."""
     result = ffi.new(kind)
     check(function(*arguments, result), syscall)
@@ -30,7 +30,7 @@ def async_new(loop: Any, slot: int, generation: int) -> tuple[int, Any]:
     return code, handle[0]
 
 
-def printed(loop: Any, active: bool) -> str:
+def handle_list(loop: Any, active: bool) -> str:
     """Return libuv's list of the handles of a loop. Raises MemoryError."""
     text = lib.co_loop_print(loop, active)
     if not text:

@@ -7,7 +7,7 @@ from os import fsdecode
 from typing import Any, NamedTuple
 
 from . import check, ffi, lib
-from .sockaddr import Plain, room, unpack
+from .sockaddr import IPAddress, new_sockaddr, unpack
 
 __all__ = [
     "Interface",
@@ -38,7 +38,7 @@ __all__ = [
     "variable",
 ]
 
-_LONGEST = 1 << 16  # characters of a path or name
+_MAX_STRING = 1 << 16  # characters of a path or name
 _TIMES = ("user", "nice", "sys", "irq", "idle")
 
 
@@ -47,7 +47,7 @@ class Interface(NamedTuple):
 
     name: str
     internal: bool
-    address: Plain
+    address: IPAddress
     mask: bytes
     mac: bytes
 
@@ -56,9 +56,9 @@ def _text(pointer: Any) -> str:
     return fsdecode(ffi.string(pointer)) if pointer else ""
 
 
-def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
+def _read_string(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
     """Return the string that libuv writes into a buffer, enlarged if libuv says that it is too small."""
-    capacity = _LONGEST
+    capacity = _MAX_STRING
     while True:
         buffer, size = ffi.new("char[]", capacity), ffi.new("size_t *", capacity)
         code = function(*arguments, buffer, size)
@@ -70,32 +70,32 @@ def _named(function: Callable[..., int], syscall: str, *arguments: Any) -> str:
 
 def exepath() -> str:
     """Return the path of the running program."""
-    return _named(lib.uv_exepath, "uv_exepath")
+    return _read_string(lib.uv_exepath, "uv_exepath")
 
 
 def hostname() -> str:
     """Return the name of this machine."""
-    return _named(lib.uv_os_gethostname, "uv_os_gethostname")
+    return _read_string(lib.uv_os_gethostname, "uv_os_gethostname")
 
 
 def homedir() -> str:
     """Return the home directory of the user."""
-    return _named(lib.uv_os_homedir, "uv_os_homedir")
+    return _read_string(lib.uv_os_homedir, "uv_os_homedir")
 
 
 def tmpdir() -> str:
     """Return the folder for temporary files."""
-    return _named(lib.uv_os_tmpdir, "uv_os_tmpdir")
+    return _read_string(lib.uv_os_tmpdir, "uv_os_tmpdir")
 
 
 def interface_name(index: int) -> str:
     """Return the name of the network interface with the number `index`."""
-    return _named(lib.uv_if_indextoname, "uv_if_indextoname", index)
+    return _read_string(lib.uv_if_indextoname, "uv_if_indextoname", index)
 
 
 def interface_id(index: int) -> str:
     """Return the zone that a scoped IPv6 address has after its % for the network interface with the number `index`."""
-    return _named(lib.uv_if_indextoiid, "uv_if_indextoiid", index)
+    return _read_string(lib.uv_if_indextoiid, "uv_if_indextoiid", index)
 
 
 def passwd() -> tuple[str, str, str]:
@@ -142,7 +142,7 @@ def _until_null(strings: Any) -> Iterator[Any]:
 def variable(name: bytes) -> str | None:
     """Return the value of an environment variable; None if it does not exist."""
     try:
-        return _named(lib.uv_os_getenv, "uv_os_getenv", name)
+        return _read_string(lib.uv_os_getenv, "uv_os_getenv", name)
     except FileNotFoundError:
         return None
 
@@ -159,10 +159,10 @@ def environment() -> dict[str, str]:
 
 def title(first: bytes) -> str:
     """Return the title of the process; it becomes `first` if it was not set before."""
-    buffer = ffi.new("char[]", _LONGEST)
-    if lib.uv_get_process_title(buffer, _LONGEST) == lib.UV_ENOBUFS:
+    buffer = ffi.new("char[]", _MAX_STRING)
+    if lib.uv_get_process_title(buffer, _MAX_STRING) == lib.UV_ENOBUFS:
         check(lib.co_title_room(first), "uv_setup_args")
-        check(lib.uv_get_process_title(buffer, _LONGEST), "uv_get_process_title")
+        check(lib.uv_get_process_title(buffer, _MAX_STRING), "uv_get_process_title")
     return _text(buffer)
 
 
@@ -268,7 +268,7 @@ def interfaces() -> list[Interface]:
 
 
 def _interface(entry: Any) -> Interface | None:
-    packed, netmask = room(), room()
+    packed, netmask = new_sockaddr(), new_sockaddr()
     lib.co_interface(ffi.addressof(entry), packed, netmask)
     address, mask = unpack(packed), unpack(netmask)
     if address is None or mask is None:

@@ -1,6 +1,6 @@
 """The memory that C and the hub share.
 
-A `Loop` owns one `co_loop`. Its views are made once; only the ring of records may move, when it grows.
+A `NativeLoop` owns one `co_loop`. Its views are made once; only the ring of records may move, when it grows.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 
 from . import error, ffi, lib
 
-__all__ = ["Loop"]
+__all__ = ["NativeLoop"]
 
 _record = Struct("=IIii")  # slot, generation, result, where
-_CLOCK, _ROOM = 0, 1
+_CLOCK, _RING_SIZE = 0, 1
 
 
-class Loop:
+class NativeLoop:
     """libuv's loop of one OS thread, with its completion ring, receive arena and want table."""
 
-    __slots__ = ("arena", "pointer", "ring", "room", "status", "want")
+    __slots__ = ("demand", "pointer", "receive_buffer", "ring", "room", "status")
 
     def __init__(self) -> None:
         """Make the loop, bound to the calling thread. Raises MemoryError or `UVError`."""
@@ -28,8 +28,8 @@ class Loop:
         if not pointer:
             raise MemoryError("no memory or no descriptor for an event loop")
         self.pointer: Any = ffi.gc(pointer, lib.co_loop_delete)
-        self.arena: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
-        self.want = memoryview(ffi.buffer(self.pointer.want, lib.CO_SLOTS * 4)).cast("i")
+        self.receive_buffer: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
+        self.demand = memoryview(ffi.buffer(self.pointer.demand, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
         self.room = 0
         self.ring: Any = None
@@ -39,7 +39,7 @@ class Loop:
 
         They are copied first: the ring may move while they are delivered.
         """
-        room = self.status[_ROOM]
+        room = self.status[_RING_SIZE]
         if self.room != room:
             self.ring = memoryview(ffi.buffer(self.pointer.records, room * lib.CO_RECORD))
             self.room = room  # not before: a signal handler that raises in between would leave memory that was freed
@@ -62,14 +62,14 @@ class Loop:
         """
         code = lib.co_loop_close(self.leak())
         if code == lib.UV_EBUSY:
-            _keep(users)
+            _leak_objects(users)
         elif code:
             raise error(code, "uv_loop_close")
 
     def leak(self) -> Any:
         """Detach from the loop in C, and return its pointer."""
         pointer, self.pointer = self.pointer, ffi.NULL
-        self.arena = self.want = self.ring = memoryview(b"")
+        self.receive_buffer = self.demand = self.ring = memoryview(b"")
         self.status = memoryview(bytes(16)).cast("Q")
         return pointer
 
@@ -79,7 +79,7 @@ class Loop:
         return {name: getattr(self.pointer, name) for name in names}
 
 
-def _keep(users: Iterable[Any]) -> None:
+def _leak_objects(users: Iterable[Any]) -> None:
     """Keep objects beyond the end of the interpreter, which clears its modules while the thread pool still runs."""
     from ctypes import py_object, pythonapi  # noqa: PLC0415  # few processes need it, and it takes long to load
 

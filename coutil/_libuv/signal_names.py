@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from signal import SIGKILL, SIGSTOP, Signals
 
-from .arguments import whole
+from .arguments import check_int
 
 __all__ = ["awaitable_number", "signal_number", "signal_word"]
 
@@ -54,7 +54,7 @@ def signal_number(argument: str, signal: object) -> int:
         if number is None:
             raise ValueError(f"invalid {argument}: {signal!r}; {_ACCEPTED}")
         return int(number)
-    return int(whole(argument, signal, 0, _HIGHEST, "a string or an int"))
+    return int(check_int(argument, signal, 0, _HIGHEST, "a string or an int"))
 
 
 def awaitable_number(argument: str, signal: object) -> int:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from . import ffi, lib
 from .command import fill
 
-__all__ = ["IGNORE", "SAME", "Program", "Stdio", "current_directory", "inherit", "pack", "pipe", "priority"]
+__all__ = ["IGNORE", "SAME", "SpawnOptions", "StdioSpec", "current_directory", "inherit", "pack", "pipe", "priority"]
 
 
-_LONGEST = 1 << 20  # bytes; no path of the system is longer
+_MAX_PATH = 1 << 20  # bytes; no path of the system is longer
 
 
-class Stdio(NamedTuple):
+class StdioSpec(NamedTuple):
     """One standard stream of the child."""
 
     kind: int
@@ -22,36 +22,36 @@ class Stdio(NamedTuple):
     slot: int = 0
 
 
-IGNORE = Stdio(lib.CO_IGNORE)
-SAME = Stdio(lib.CO_SAME)  # for the standard error: the same as the standard output
+IGNORE = StdioSpec(lib.CO_IGNORE)
+SAME = StdioSpec(lib.CO_SAME)  # for the standard error: the same as the standard output
 
 
-class Program(NamedTuple):
+class SpawnOptions(NamedTuple):
     """A program in plain values, checked: no string has a NUL."""
 
     arguments: Sequence[bytes]  # the first is the file
     environment: Sequence[bytes] | None
     directory: bytes | None
-    stdio: Sequence[Stdio]
+    stdio: Sequence[StdioSpec]
     detached: bool
     user: int | None
     group: int | None
 
 
-def inherit(fd: int, *, given: bool = False) -> Stdio:
+def inherit(fd: int, *, given: bool = False) -> StdioSpec:
     """Return a stream for which the child gets a copy of a descriptor.
 
     given: the caller has named the descriptor, so C prepares it for use by a program: it will block.
     """
-    return Stdio(lib.CO_HAND_OVER if given else lib.CO_INHERIT, fd)
+    return StdioSpec(lib.CO_HAND_OVER if given else lib.CO_INHERIT, fd)
 
 
-def pipe(slot: int, reads: bool, writes: bool) -> Stdio:
+def pipe(slot: int, reads: bool, writes: bool) -> StdioSpec:
     """Return a stream that connects the child to the pipe in `slot`; `reads`, `writes`: what the child does with it."""
-    return Stdio(lib.CO_CHILD_READS * reads | lib.CO_CHILD_WRITES * writes, slot=slot)
+    return StdioSpec(lib.CO_CHILD_READS * reads | lib.CO_CHILD_WRITES * writes, slot=slot)
 
 
-def pack(program: Program) -> tuple[Any, list[Any]]:
+def pack(program: SpawnOptions) -> tuple[Any, list[Any]]:
     """Return the C structure for a program, and the objects to keep while C uses it."""
     packed = ffi.new("co_program *")
     keep = fill(packed, program)
@@ -79,6 +79,6 @@ def current_directory() -> bytes | int:
     while True:
         buffer, size = ffi.new("char[]", capacity), ffi.new("size_t *", capacity)
         code: int = lib.uv_cwd(buffer, size)
-        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or capacity > _LONGEST:
+        if code not in (lib.UV_ENOBUFS, lib.UV_ERANGE) or capacity > _MAX_PATH:
             return bytes(ffi.buffer(buffer, size[0])) if code >= 0 else code
         capacity *= 4

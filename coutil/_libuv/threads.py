@@ -7,13 +7,13 @@ from typing import Any
 
 from . import check, error, ffi, lib
 
-__all__ = ["affinity", "current", "name", "pending", "priority", "renew", "room", "set_affinity", "start"]
+__all__ = ["affinity", "current", "name", "new_struct", "pending", "priority", "reset_struct", "set_affinity", "start"]
 
 _starting: dict[int, Callable[[], None]] = {}  # by token, until the thread runs
-_LONGEST_NAME = 256
+_MAX_NAME = 256
 
 
-def room(kind: str) -> Any:
+def new_struct(kind: str) -> Any:
     """Return zeroed memory for a C structure: "co_mutex", …"""
     return ffi.new(f"{kind} *")
 
@@ -21,7 +21,7 @@ def room(kind: str) -> Any:
 def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
     """Call a function, which must not raise, in a new thread. Raises `UVError`.
 
-    thread: memory for C's thread; the function may use it after it has called `renew` with it.
+    thread: memory for C's thread; the function may use it after it has called `reset_struct` with it.
     """
     token = id(function)
     _starting[token] = function
@@ -32,7 +32,7 @@ def start(thread: Any, function: Callable[[], None], stack_size: int) -> None:
 
 
 def pending() -> bool:
-    """Return whether there are threads that have not begun to run."""
+    """Return whether there are threads that have not started to run."""
     return bool(_starting)
 
 
@@ -42,7 +42,7 @@ def co_thread_run(token: Any) -> None:
     _starting.pop(int(ffi.cast("uintptr_t", token)))()
 
 
-def renew(thread: Any) -> Any:
+def reset_struct(thread: Any) -> Any:
     """Store the calling thread in C's thread; return it."""
     lib.co_thread_self(thread)
     return thread
@@ -50,13 +50,13 @@ def renew(thread: Any) -> Any:
 
 def current() -> Any:
     """Return C's thread for the calling thread."""
-    return renew(room("co_thread"))
+    return reset_struct(new_struct("co_thread"))
 
 
 def name(thread: Any) -> bytes:
     """Return the name of a thread. Raises `UVError`."""
-    buffer = ffi.new("char[]", _LONGEST_NAME)
-    check(lib.co_thread_get_name(thread, buffer, _LONGEST_NAME), "uv_thread_getname")
+    buffer = ffi.new("char[]", _MAX_NAME)
+    check(lib.co_thread_get_name(thread, buffer, _MAX_NAME), "uv_thread_getname")
     return bytes(ffi.string(buffer))
 
 

@@ -9,21 +9,33 @@ from typing import Any
 from . import NULL, error, ffi, lib
 from .files import Path
 
-__all__ = ["CHANGE", "ITSELF", "OVERFLOW", "RENAME", "branch", "polled", "polling", "take", "watched_path", "watching"]
+__all__ = [
+    "CHANGE",
+    "ITSELF",
+    "OVERFLOW",
+    "RENAME",
+    "poll_opener",
+    "read_changes",
+    "read_poll",
+    "watch_directory",
+    "watch_opener",
+    "watched_path",
+]
 
 RENAME: int = lib.UV_RENAME
 CHANGE: int = lib.UV_CHANGE
 ITSELF: int = lib.CO_ITSELF
 OVERFLOW: int = lib.CO_OVERFLOW
 
-Raw = tuple[int, int, int, bytes]  # slot and generation of the handle that got the change, kinds, name of the entry
+# Slot and generation of the handle that got the change, kinds, name of the entry
+RawChange = tuple[int, int, int, bytes]
 
 _head = Struct("=IIII")  # slot, generation, kinds, size of the name
 _PACKED = 1 << 16
-_LONGEST = 4096  # bytes that most paths fit in
+_MAX_PATH = 4096  # bytes that most paths fit in
 
 
-def watching(path: bytes, limit: int, only: bytes | None) -> Callable[[Any, int, int], int]:
+def watch_opener(path: bytes, limit: int, only: bytes | None) -> Callable[[Any, int, int], int]:
     """Return the function that opens a handle which watches `path`.
 
     limit: the number of changes that it keeps. only: the name of the one entry that it watches; None: all.
@@ -33,12 +45,12 @@ def watching(path: bytes, limit: int, only: bytes | None) -> Callable[[Any, int,
     )
 
 
-def polling(path: bytes, milliseconds: int) -> Callable[[Any, int, int], int]:
+def poll_opener(path: bytes, milliseconds: int) -> Callable[[Any, int, int], int]:
     """Return the function that opens a handle which polls `path` every `milliseconds`."""
     return lambda loop, slot, generation: lib.co_watch_poll(loop, slot, generation, path, milliseconds)
 
 
-def branch(loop: Any, slot: int, generation: int, root: int, path: bytes, shown: Path) -> int:
+def watch_directory(loop: Any, slot: int, generation: int, root: int, path: bytes, shown: Path) -> int:
     """Watch a folder below that of the slot `root`; return a number that identifies the folder while it exists.
 
     Raises `UVError` with `shown` as its filename.
@@ -49,7 +61,7 @@ def branch(loop: Any, slot: int, generation: int, root: int, path: bytes, shown:
     return code
 
 
-def take(loop: Any, slot: int, most: int) -> list[Raw]:
+def read_changes(loop: Any, slot: int, most: int) -> list[RawChange]:
     """Remove up to `most` changes from those that C has collected, and return them.
 
     Returns [] if there are none, or if the handle is closed.
@@ -66,7 +78,7 @@ def take(loop: Any, slot: int, most: int) -> list[Raw]:
     return changes
 
 
-def polled(loop: Any, slot: int) -> tuple[int, Any, Any] | None:
+def read_poll(loop: Any, slot: int) -> tuple[int, Any, Any] | None:
     """Return libuv's code, and the uv_stat_t before and after a change; None if there was none."""
     status, before, after = ffi.new("int *"), ffi.new("uv_stat_t *"), ffi.new("uv_stat_t *")
     if lib.co_watch_stats(loop, slot, status, before, after) != 1:
@@ -76,7 +88,7 @@ def polled(loop: Any, slot: int) -> tuple[int, Any, Any] | None:
 
 def watched_path(loop: Any, slot: int) -> bytes | int:
     """Return the path that a raw handle watches, or libuv's code."""
-    size = _LONGEST
+    size = _MAX_PATH
     while True:
         path = ffi.new("char[]", size)
         length: int = lib.co_fs_path(loop, slot, path, size)

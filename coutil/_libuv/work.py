@@ -8,13 +8,13 @@ from weakref import WeakValueDictionary
 
 from . import ffi
 
-__all__ = ["pending", "registered"]
+__all__ = ["pending", "register_job"]
 
 _numbers = count(1)
 _jobs: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-def registered(job: Any) -> int:
+def register_job(job: Any) -> int:
     """Return the number by which C has `job.run()` called, which must not raise. The waiter keeps the job alive."""
     number = next(_numbers)
     _jobs[number] = job
@@ -22,7 +22,7 @@ def registered(job: Any) -> int:
 
 
 def pending() -> bool:
-    """Return whether there are jobs that have not begun."""
+    """Return whether there are jobs that have not started."""
     return bool(_jobs)
 
 

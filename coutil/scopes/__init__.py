@@ -18,7 +18,7 @@ ending as it must. A coroutine whose waits are refused 64 times in a row lets ev
 
 from __future__ import annotations
 
-from .children import Scope, Task, scope
 from .deadline import Deadline, move_on_after, timeout, timeout_at
+from .task_scope import Scope, Task, scope
 
 __all__ = ["Deadline", "Scope", "Task", "move_on_after", "scope", "timeout", "timeout_at"]

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Literal, TypeVar
 
-from .._kernel.hub import this_hub
-from .block import Block, checked_time, is_of
+from .._kernel.hub import current_hub
+from .cancel_scope import CancelScope, belongs_to, check_time
 
 _Kind = TypeVar("_Kind", bound="Deadline")
 
 
-class Deadline(Block):
+class Deadline(CancelScope):
     """A block that ends in time: `timeout`, `timeout_at`, `move_on_after`.
 
     `expired` (bool): whether the time was up before the block was left.
@@ -24,12 +24,12 @@ class Deadline(Block):
     ) -> Literal[False]:
         """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`."""
         try:
-            self._leave()
+            self._exit()
         except BaseException:
-            self._surely_leave()
+            self._ensure_exit()
             raise
-        if self._refused if raised is None else is_of(raised, self):
-            raise self._timeout() from raised
+        if self._was_raised if raised is None else belongs_to(raised, self):
+            raise self._timeout_error() from raised
         return False
 
     def _becomes_timeout(self) -> bool:
@@ -48,11 +48,11 @@ class _MoveOn(Deadline):
     ) -> bool:
         """End the block. If its waits were cut, and no other error leaves it, that is all."""
         try:
-            self._leave()
+            self._exit()
         except BaseException:
-            self._surely_leave()
+            self._ensure_exit()
             raise
-        return self._refused if raised is None else is_of(raised, self)
+        return self._was_raised if raised is None else belongs_to(raised, self)
 
     def _becomes_timeout(self) -> bool:
         return False
@@ -65,27 +65,29 @@ def timeout(seconds: float | None, *, shield: bool = False) -> Deadline:
     Code that swallows it cannot prevent the `Timeout`; another error that leaves the block is raised in its place. A
     block that does not wait any more when the time is up ends as if it had been in time.
     seconds: None and `math.inf` are no limit; with 0 or less the first wait raises. Costs one timer. shield: no
-    cancellation from outside enters the block: for clean-up that has to wait. Raises TypeError, ValueError (NaN).
+    cancellation from outside enters the scope: for clean-up that has to wait. Raises TypeError, ValueError (NaN).
     """
     return _from_now(Deadline, seconds, shield, sys._getframe().f_back)
 
 
-def limit(timeout: float | None) -> Deadline:
+def call_timeout(timeout: float | None) -> Deadline:
     """Return what `timeout` does, for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
     return _from_now(Deadline, timeout, False, sys._getframe().f_back, "timeout")
 
 
-def in_time(timeout: float, function: Callable[[Any], Any], argument: Any) -> Any:
-    """Return function(argument), within a `limit`; a signal handler that raises cannot keep the block from its end."""
-    block = limit(timeout)
+def call_with_timeout(timeout: float, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Return function(argument), within a `call_timeout`; a signal handler that raises cannot keep the block from its
+    end.
+    """
+    scope = call_timeout(timeout)
     try:
-        with block:
+        with scope:
             return function(argument)
     except BaseException:
         try:
-            block._surely_leave()
+            scope._ensure_exit()
         except BaseException:  # of a second signal handler
-            block._surely_leave()
+            scope._ensure_exit()
             raise
         raise
 
@@ -95,7 +97,7 @@ def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:
 
     Raises TypeError, ValueError (NaN).
     """
-    return Deadline("timeout_at", checked_time("deadline", deadline), shield, sys._getframe().f_back)
+    return Deadline("timeout_at", check_time("deadline", deadline), shield, sys._getframe().f_back)
 
 
 def move_on_after(seconds: float | None, *, shield: bool = False) -> _MoveOn:
@@ -107,12 +109,12 @@ def move_on_after(seconds: float | None, *, shield: bool = False) -> _MoveOn:
 
 
 def _from_now(
-    kind: type[_Kind], value: float | None, shield: bool, maker: FrameType | None, argument: str = "seconds"
+    kind: type[_Kind], value: float | None, shield: bool, caller: FrameType | None, argument: str = "seconds"
 ) -> _Kind:
     name = "move_on_after" if kind is _MoveOn else "timeout"
-    seconds = checked_time(argument, value)
+    seconds = check_time(argument, value)
     if seconds is None:
-        return kind(name, None, shield, maker)
-    made = kind(name, this_hub().clock.update() / 1e9 + seconds, shield, maker)
+        return kind(name, None, shield, caller)
+    made = kind(name, current_hub().clock.update() / 1e9 + seconds, shield, caller)
     made._seconds = seconds
     return made

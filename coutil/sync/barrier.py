@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from threading import BrokenBarrierError
 
-from .turns import Line, Primitive, Turn, check_number, disband, give_up, insist, within
+from .waiters import (
+    Primitive,
+    Waiter,
+    WaitQueue,
+    abandon_wait,
+    check_integer,
+    grant_all,
+    wait_uninterrupted,
+    wait_with_timeout,
+)
 
 
-class _Pass(Turn):
-    """A call of `wait`; `done` becomes false if the barrier is broken."""
+class _BarrierWaiter(Waiter):
+    """A call of `wait`; `granted` becomes false if the barrier is broken."""
 
     __slots__ = ()
 
@@ -20,14 +29,14 @@ class Barrier(Primitive):
     manager it waits at the beginning of the block. Raises TypeError, ValueError.
     """
 
-    __slots__ = ("_broken", "_line", "_parties")
+    __slots__ = ("_broken", "_parties", "_waiters")
 
     def __init__(self, parties: int) -> None:
-        check_number("parties", parties, 1)
+        check_integer("parties", parties, 1)
         super().__init__()
         self._parties = parties
         self._broken = False
-        self._line = Line()
+        self._waiters = WaitQueue()
 
     def wait(self, *, timeout: float | None = None) -> int:
         """Wait until all parties have come.
@@ -39,22 +48,22 @@ class Barrier(Primitive):
         self._check_thread()
         if self._broken:
             raise BrokenBarrierError(f"{self!r} is broken")
-        turn = _Pass(self)
-        index = len(self._line)
+        waiter = _BarrierWaiter(self)
+        index = len(self._waiters)
         if index == self._parties - 1:
-            disband(self, True)
+            grant_all(self, True)
             return index
         try:
-            self._line[turn] = None
-            within(timeout, insist, turn)
+            self._waiters[waiter] = None
+            wait_with_timeout(timeout, wait_uninterrupted, waiter)
         except BaseException:
             try:
-                self._cut(turn)
+                self._cancel_wait(waiter)
             except BaseException:  # of a second signal handler
-                self._cut(turn)
+                self._cancel_wait(waiter)
                 raise
             raise
-        if not turn.done:
+        if not waiter.granted:
             raise BrokenBarrierError(f"{self!r} was broken or reset")
         return index
 
@@ -62,13 +71,13 @@ class Barrier(Primitive):
         """Make the barrier as new; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = False
-        disband(self, False)
+        grant_all(self, False)
 
     def abort(self) -> None:
         """Break the barrier; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = True
-        disband(self, False)
+        grant_all(self, False)
 
     @property
     def parties(self) -> int:
@@ -78,7 +87,7 @@ class Barrier(Primitive):
     @property
     def n_waiting(self) -> int:
         """How many have come."""
-        return len(self._line)
+        return len(self._waiters)
 
     @property
     def broken(self) -> bool:
@@ -94,10 +103,10 @@ class Barrier(Primitive):
 
     def __repr__(self) -> str:
         """How many have come, of how many."""
-        return self._text(f"{len(self._line)}/{self._parties}{' broken' * self._broken}", Line())
+        return self._format_repr(f"{len(self._waiters)}/{self._parties}{' broken' * self._broken}", WaitQueue())
 
-    def _cut(self, turn: Turn) -> None:
+    def _cancel_wait(self, waiter: Waiter) -> None:
         """End a wait that was cut: the barrier is broken. May be repeated."""
-        give_up(turn)
-        if turn in self._line:
+        abandon_wait(waiter)
+        if waiter in self._waiters:
             self.abort()

@@ -6,14 +6,24 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self
 
-from .._coroutines.coroutine import Coroutine, inside
+from .._coroutines.coroutine import Coroutine, is_yieldable
 from .._coroutines.outcomes import Resumed
-from ..scopes.deadline import limit
+from ..scopes.deadline import call_timeout
 from .locks import Lock
-from .turns import Line, Primitive, Turn, check_number, disband, give_up, serve, wait, within
+from .waiters import (
+    Primitive,
+    Waiter,
+    WaitQueue,
+    abandon_wait,
+    check_integer,
+    grant_all,
+    grant_first,
+    wait,
+    wait_with_timeout,
+)
 
 
-class _Notified(Turn):
+class _ConditionWaiter(Waiter):
     """A call of `wait`; it is done as soon as it is notified, and has to get the lock then."""
 
     __slots__ = ()
@@ -26,14 +36,14 @@ class Condition(Primitive):
     manager it is the lock.
     """
 
-    __slots__ = ("_line", "_lock")
+    __slots__ = ("_lock", "_waiters")
 
     def __init__(self, lock: Lock | None = None) -> None:
         if lock is not None and not isinstance(lock, Lock):
             raise TypeError(f"lock must be a Lock or None, not {lock!r}")
         super().__init__()
         self._lock = Lock() if lock is None else lock
-        self._line = Line()
+        self._waiters = WaitQueue()
 
     def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
         """As `Lock.acquire`."""
@@ -62,25 +72,25 @@ class Condition(Primitive):
         goes to the next one.
         """
         self._lock._check_owned()
-        turn, brought = _Notified(self), None
-        self._line[turn] = None  # from here to the release nothing looks for signals
+        waiter, brought = _ConditionWaiter(self), None
+        self._waiters[waiter] = None  # from here to the release nothing looks for signals
         try:
-            self._lock._free()
+            self._lock._release()
             try:
-                within(timeout, _until_notified, turn)
+                wait_with_timeout(timeout, _until_notified, waiter)
             except Resumed as resumed:
                 brought = resumed.value
-            self._line.pop(turn, None)
-            self._lock._retake()
+            self._waiters.pop(waiter, None)
+            self._lock._reacquire()
         except BaseException:
             try:
-                self._cut(turn)
+                self._cancel_wait(waiter)
             except BaseException:  # of a second signal handler, or what was thrown while it waited for the lock
-                if inside():
-                    self._cut(turn)
+                if is_yieldable():
+                    self._cancel_wait(waiter)
                 raise
             raise
-        return True if turn.done else brought
+        return True if waiter.granted else brought
 
     def wait_for(self, predicate: Callable[[], Any], *, timeout: float | None = None) -> Any:
         """Wait until predicate() is true; it is called by the owner of the lock, at first and after each notification.
@@ -89,7 +99,7 @@ class Condition(Primitive):
         `timeout` is for all of it.
         """
         self._lock._check_owned()
-        with nullcontext() if timeout is None else limit(timeout):
+        with nullcontext() if timeout is None else call_timeout(timeout):
             while not (result := predicate()):
                 self.wait()
         return result
@@ -100,13 +110,13 @@ class Condition(Primitive):
         Never suspends. Raises RuntimeError (the caller does not own the lock), TypeError, ValueError, `ForeignThread`.
         """
         self._lock._check_owned()
-        check_number("n", n, 0)
+        check_integer("n", n, 0)
         self._notify(n)
 
     def notify_all(self) -> None:
         """As `notify`, for everybody who waits."""
         self._lock._check_owned()
-        disband(self, True)
+        grant_all(self, True)
 
     def __enter__(self) -> Self:
         """Acquire the lock; return the condition."""
@@ -119,29 +129,29 @@ class Condition(Primitive):
 
     def __repr__(self) -> str:
         """How many wait."""
-        return self._text("", self._line)
+        return self._format_repr("", self._waiters)
 
     def _notify(self, n: int) -> None:
-        line = self._line
+        queue = self._waiters
         try:
-            while n > 0 and serve(line) is not None:
+            while n > 0 and grant_first(queue) is not None:
                 n -= 1
         except BaseException:  # of a signal handler
-            while n > 0 and serve(line) is not None:
+            while n > 0 and grant_first(queue) is not None:
                 n -= 1
             raise
 
-    def _cut(self, turn: Turn) -> None:
+    def _cancel_wait(self, waiter: Waiter) -> None:
         """End a wait that was cut: own the lock again, and pass a notification on. May be repeated until it returns."""
-        give_up(turn)
-        self._line.pop(turn, None)
-        self._lock._retake()
-        if turn.done:
-            serve(self._line)
-            turn.done = False
+        abandon_wait(waiter)
+        self._waiters.pop(waiter, None)
+        self._lock._reacquire()
+        if waiter.granted:
+            grant_first(self._waiters)
+            waiter.granted = False
 
 
-def _until_notified(turn: Turn) -> None:
+def _until_notified(waiter: Waiter) -> None:
     """Wait once, unless whoever got the lock has notified already; nobody else is resumed by an explicit resume."""
-    if not turn.done:
-        wait(turn)
+    if not waiter.granted:
+        wait(waiter)

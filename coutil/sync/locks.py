@@ -8,34 +8,45 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import Coroutine, home, inside, running
+from .._coroutines.coroutine import Coroutine, current_context, is_yieldable, running
 from .._coroutines.outcomes import Resumed
 from .._interpreter import get_ident
 from ..scopes import timeout
-from .turns import Line, Primitive, Rest, Turn, check_number, insist, leave_line, serve, wait, within
+from .waiters import (
+    Primitive,
+    RemainingSteps,
+    Waiter,
+    WaitQueue,
+    cancel_wait,
+    check_integer,
+    grant_first,
+    wait,
+    wait_uninterrupted,
+    wait_with_timeout,
+)
 
 
-class _Acquire(Turn):
+class _AcquireWaiter(Waiter):
     """A call of `acquire` that waits."""
 
     __slots__ = ()
     verb = "acquire"
 
 
-class _AcquireLock(_Acquire):
+class _LockWaiter(_AcquireWaiter):
     """The same for a lock; `who` (weak) becomes its owner."""
 
-    __slots__ = ("who",)
-    at: Lock
+    __slots__ = ("owner_ref",)
+    primitive: Lock
 
-    def __init__(self, at: Lock, who: ref[Coroutine]) -> None:
-        super().__init__(at)
-        self.who = who
+    def __init__(self, primitive: Lock, who: ref[Coroutine]) -> None:
+        super().__init__(primitive)
+        self.owner_ref = who
 
     @property
     def owner(self) -> Coroutine | None:  # type: ignore[override]  # nobody sets it
         """Who has the lock now."""
-        return self.at.owner
+        return self.primitive.owner
 
 
 class Lock(Primitive):
@@ -44,11 +55,11 @@ class Lock(Primitive):
     A coroutine that ends does not free its locks; one that is forgotten while it waits in a block of the lock does.
     """
 
-    __slots__ = ("_line", "_owner")
+    __slots__ = ("_owner", "_waiters")
 
     def __init__(self) -> None:
         super().__init__()
-        self._line = Line()  # is empty unless the lock is owned
+        self._waiters = WaitQueue()  # is empty unless the lock is owned
         self._owner: ref[Coroutine] | None = None  # weak, so that owners can be collected
 
     def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
@@ -67,23 +78,23 @@ class Lock(Primitive):
             return True
         if self._owner() is me:
             raise RuntimeError(f"{me.name} owns {self!r} already")
-        turn = _AcquireLock(self, mine)
+        waiter = _LockWaiter(self, mine)
         del me  # a coroutine that waits is kept by the registry alone
         if not blocking:
             return False
-        line = self._line
-        line[turn] = None  # from here to the wait nothing looks for signals
+        queue = self._waiters
+        queue[waiter] = None  # from here to the wait nothing looks for signals
         if self._owner is None:
-            del line[turn]  # type: ignore[unreachable]  # it was released while the turn was made
+            del queue[waiter]  # type: ignore[unreachable]  # it was released while the turn was made
             self._owner = mine
             return True
         try:
-            within(timeout, insist, turn)
+            wait_with_timeout(timeout, wait_uninterrupted, waiter)
         except BaseException:
             try:
-                leave_line(line, turn, self._free)
+                cancel_wait(queue, waiter, self._release)
             except BaseException:  # of a second signal handler
-                leave_line(line, turn, self._free)
+                cancel_wait(queue, waiter, self._release)
                 raise
             raise
         return True
@@ -95,7 +106,7 @@ class Lock(Primitive):
         the owner) and `ForeignThread`.
         """
         self._check_owned()
-        self._free()
+        self._release()
 
     def locked(self) -> bool:
         """Return whether the lock is owned."""
@@ -120,11 +131,11 @@ class Lock(Primitive):
     def __repr__(self) -> str:
         """Who owns it, and how many wait."""
         owner = self.owner
-        return self._text(f"held by {owner.name}", self._line) if owner else self._label()
+        return self._format_repr(f"held by {owner.name}", self._waiters) if owner else self._label()
 
     def _label(self) -> str:
         lost = self._owner is not None and self._owner() is None
-        return self._text("lost" if lost else "locked" if self._owner else "free", self._line)
+        return self._format_repr("lost" if lost else "locked" if self._owner else "free", self._waiters)
 
     def _owned(self) -> bool:
         """Return whether the caller owns the lock; if the owner is being collected, there is no coroutine any more."""
@@ -137,11 +148,11 @@ class Lock(Primitive):
             self._check_thread()
             raise RuntimeError(f"the caller does not own {self!r}")
 
-    def _free(self) -> None:
-        turn = serve(self._line)  # from its first step on nothing looks for signals
-        self._owner = None if turn is None else turn.who
+    def _release(self) -> None:
+        waiter = grant_first(self._waiters)  # from its first step on nothing looks for signals
+        self._owner = None if waiter is None else waiter.owner_ref
 
-    def _retake(self) -> None:
+    def _reacquire(self) -> None:
         """Acquire the lock, unless it is owned, whatever is thrown meanwhile, and then raise that.
 
         Only what is raised in the main program, because the coroutine is being collected, or by a signal handler
@@ -151,20 +162,20 @@ class Lock(Primitive):
         if me is None or self._owned():
             return
         mine = ref(me)  # as in acquire()
-        turn = _AcquireLock(self, mine)
-        line = self._line
-        line[turn] = None
+        waiter = _LockWaiter(self, mine)
+        queue = self._waiters
+        queue[waiter] = None
         if self._owner is None:
-            del line[turn]
+            del queue[waiter]
             self._owner = mine
             return
         try:
             with nullcontext() if me.scope is None else timeout(None, shield=True):
                 del me
-                thrown = _wait_until_done(turn)
+                thrown = _wait_until_granted(waiter)
         except BaseException:
-            if turn in line:
-                del line[turn]
+            if waiter in queue:
+                del queue[waiter]
             raise
         if thrown is not None:
             try:
@@ -173,16 +184,16 @@ class Lock(Primitive):
                 del thrown  # the traceback refers to this frame
 
 
-def _wait_until_done(turn: Turn) -> BaseException | None:
+def _wait_until_granted(waiter: Waiter) -> BaseException | None:
     """Wait for a lock; return what was thrown meanwhile. What is raised in the main program is raised."""
     thrown: BaseException | None = None
-    while not turn.done:
+    while not waiter.granted:
         try:
-            wait(turn)
+            wait(waiter)
         except Resumed:  # an explicit resume does not end it
             continue
         except BaseException as error:
-            if not inside():
+            if not is_yieldable():
                 raise
             thrown = error
     return thrown
@@ -195,12 +206,12 @@ class Semaphore(Primitive):
     `threading.Semaphore` does. Raises TypeError, ValueError (negative).
     """
 
-    __slots__ = ("_line", "_value")
+    __slots__ = ("_value", "_waiters")
 
     def __init__(self, value: int = 1) -> None:
-        check_number("value", value, 0)
+        check_integer("value", value, 0)
         super().__init__()
-        self._line = Line()  # is empty unless all permits are taken
+        self._waiters = WaitQueue()  # is empty unless all permits are taken
         self._value = value
 
     def acquire(self, blocking: bool = True, *, timeout: float | None = None) -> bool:
@@ -216,19 +227,19 @@ class Semaphore(Primitive):
             return True
         if not blocking:
             return False
-        turn, line = _Acquire(self), self._line
-        line[turn] = None  # as in Lock.acquire()
+        waiter, queue = _AcquireWaiter(self), self._waiters
+        queue[waiter] = None  # as in Lock.acquire()
         if self._value:
-            del line[turn]  # type: ignore[unreachable]  # as there
+            del queue[waiter]  # type: ignore[unreachable]  # as there
             self._value -= 1
             return True
         try:
-            within(timeout, insist, turn)
+            wait_with_timeout(timeout, wait_uninterrupted, waiter)
         except BaseException:
             try:
-                leave_line(line, turn, self._free)
+                cancel_wait(queue, waiter, self._release)
             except BaseException:  # of a second signal handler
-                leave_line(line, turn, self._free)
+                cancel_wait(queue, waiter, self._release)
                 raise
             raise
         return True
@@ -242,8 +253,8 @@ class Semaphore(Primitive):
         if self._thread != get_ident():
             self._check_thread()
         if n.__class__ is not int or n < 1:
-            check_number("n", n, 1)
-        self._free(n)
+            check_integer("n", n, 1)
+        self._release(n)
 
     @property
     def value(self) -> int:
@@ -265,23 +276,23 @@ class Semaphore(Primitive):
 
     def __repr__(self) -> str:
         """How many permits are left, and how many wait."""
-        return self._text(str(self._value), self._line)
+        return self._format_repr(str(self._value), self._waiters)
 
-    def _free(self, n: int = 1) -> None:
+    def _release(self, n: int = 1) -> None:
         if n > 1:
-            self._free_several(n)
-        elif serve(self._line) is None:  # from its first step on nothing looks for signals
+            self._release_several(n)
+        elif grant_first(self._waiters) is None:  # from its first step on nothing looks for signals
             self._value += 1
 
-    def _free_several(self, n: int) -> None:
-        if self._line:
-            home().enqueue(Rest(self._pass_on))
+    def _release_several(self, n: int) -> None:
+        if self._waiters:
+            current_context().enqueue(RemainingSteps(self._grant_waiters))
         self._value += n  # since the hub knows of it nothing looks for signals
-        self._pass_on()
+        self._grant_waiters()
 
-    def _pass_on(self) -> None:
+    def _grant_waiters(self) -> None:
         """Give the permits that are left to those who wait. May be repeated."""
-        while self._value and serve(self._line) is not None:
+        while self._value and grant_first(self._waiters) is not None:
             self._value -= 1
 
 
@@ -300,11 +311,11 @@ class BoundedSemaphore(Semaphore):
     def release(self, n: int = 1) -> None:
         """As `Semaphore.release`. Raises also ValueError: more permits than there were at first."""
         self._check_thread()
-        check_number("n", n, 1)
+        check_integer("n", n, 1)
         if self._value + n > self._limit:
             raise ValueError(f"{self!r} was released more often than acquired")
-        self._free(n)
+        self._release(n)
 
     def __repr__(self) -> str:
         """How many permits are left, of how many, and how many wait."""
-        return self._text(f"{self._value}/{self._limit}", self._line)
+        return self._format_repr(f"{self._value}/{self._limit}", self._waiters)

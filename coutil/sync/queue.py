@@ -11,20 +11,30 @@ from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import home, running
+from .._coroutines.coroutine import current_context, running
 from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import rest_in_turn
+from .._coroutines.switching import park_registered
 from .._interpreter import get_ident
-from .._kernel.operation import let_poll
+from .._kernel.operation import checkpoint
 from ..errors import Closed
-from .turns import Line, Primitive, Rest, Turn, check_number, give_up, serve, wait, within
+from .waiters import (
+    Primitive,
+    RemainingSteps,
+    Waiter,
+    WaitQueue,
+    abandon_wait,
+    check_integer,
+    grant_first,
+    wait,
+    wait_with_timeout,
+)
 
 T = TypeVar("T")
-LUCK = 1000  # calls that may succeed at once before others have their turn
+QUEUE_BUDGET = 1000  # calls that may succeed at once before others have their turn
 _NOTHING: Any = object()  # no item
 
 
-class _Get(Turn):
+class _GetWaiter(Waiter):
     """A call of `get` that waits; `item` is what it was given."""
 
     __slots__ = ("item",)
@@ -34,14 +44,14 @@ class _Get(Turn):
     __init__ = object.__init__  # one is made for each wait: the caller sets what it needs
 
 
-class _Put(Turn):
+class _PutWaiter(Waiter):
     """A call of `put` that waits; it is done as soon as the `item` is in."""
 
     __slots__ = ("item",)
     verb = "put"
 
-    def __init__(self, at: Queue[Any], item: Any) -> None:
-        super().__init__(at)
+    def __init__(self, primitive: Queue[Any], item: Any) -> None:
+        super().__init__(primitive)
         self.item = item
 
 
@@ -55,17 +65,17 @@ class Queue(Primitive, Generic[T]):
     closed at the end of the block.
     """
 
-    __slots__ = ("_closed", "_getting", "_items", "_limit", "_luck", "_putting")
+    __slots__ = ("_closed", "_coop_budget", "_getters", "_items", "_limit", "_putters")
 
     def __init__(self, maxsize: int) -> None:
-        check_number("maxsize", maxsize, 0)
+        check_integer("maxsize", maxsize, 0)
         super().__init__()
         self._limit = maxsize or sys.maxsize
         self._closed = False
-        self._luck = repeat(True, LUCK)
+        self._coop_budget = repeat(True, QUEUE_BUDGET)
         self._items: deque[T] = deque()
-        self._getting: deque[_Get] = deque()  # is empty unless the queue is
-        self._putting = Line()  # is empty unless the queue is full
+        self._getters: deque[_GetWaiter] = deque()  # is empty unless the queue is
+        self._putters = WaitQueue()  # is empty unless the queue is full
 
     def put(self, item: T, *, timeout: float | None = None) -> Any:
         """Put an item in; wait as long as the queue is full.
@@ -77,61 +87,64 @@ class Queue(Primitive, Generic[T]):
         `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
         item has been put all the same.
         """
-        for _ in self._luck:  # takes one, which a call of `any` would take longer for
+        for _ in self._coop_budget:  # takes one, which a call of `any` would take longer for
             break
         else:
             try:
-                self._let_others_run()
+                self._checkpoint()
             except Resumed as resumed:
                 return resumed.value
         if self._thread == get_ident() and not self._closed:
-            if getting := self._getting:
+            if getting := self._getters:
                 try:
-                    turn = getting[0]  # as in _hand_over(), which would be one more call
+                    waiter = getting[0]  # as in _give_to_getter(), which would be one more call
                     del getting[0]
                 except IndexError:
                     return self.put(item, timeout=timeout)
-                turn.item, turn.done = item, True
-                if (home := turn.home) is not None:  # else the waiter has not suspended yet and will look
-                    if (hub := home.hub) is not None and not hub.polling:
-                        hub.ready.append(turn)  # the last step: nothing looks for signals before it
+                waiter.item, waiter.granted = item, True
+                if (context := waiter.context) is not None:  # else the waiter has not suspended yet and will look
+                    if (hub := context.hub) is not None and not hub.polling:
+                        hub.ready.append(waiter)  # the last step: nothing looks for signals before it
                     else:
-                        ready = home.pending if hub is None else hub.ready
-                        ready += (turn,)
+                        ready = context.pending_ready if hub is None else hub.ready
+                        ready += (waiter,)
                         if hub is not None:
-                            hub.rouse()
+                            hub.interrupt_poll()
                 return True
             if len(self._items) < self._limit:
                 self._items.append(item)
                 return True
         return self._put(item, timeout)
 
-    def _hand_over(self, item: Any, done: bool = True) -> bool:
-        """End the wait of the `get` that came first, with an item; return whether there is one. As `turns.serve`."""
-        getting = self._getting
+    def _give_to_getter(self, item: Any, done: bool = True) -> bool:
+        """End the wait of the `get` that came first, with an item; return whether there is one.
+
+        As `waiters.grant_first`.
+        """
+        getting = self._getters
         try:
-            turn = getting[0]
+            waiter = getting[0]
             del getting[0]
         except IndexError:  # a signal handler, or a finalizer, has put an item in since the caller looked
             return False
-        turn.item, turn.done = item, done
-        if (home := turn.home) is not None:
-            hub = home.hub
-            ready = home.pending if hub is None else hub.ready
-            ready += (turn,)
+        waiter.item, waiter.granted = item, done
+        if (context := waiter.context) is not None:
+            hub = context.hub
+            ready = context.pending_ready if hub is None else hub.ready
+            ready += (waiter,)
             if hub is not None and hub.polling:
-                hub.rouse()
+                hub.interrupt_poll()
         return True
 
-    def _let_others_run(self) -> None:
+    def _checkpoint(self) -> None:
         """Let everything that is ready run. Two coroutines that only serve each other starve nobody.
 
         The hub cannot wait, and a coroutine that is being collected must not.
         """
         self._check_thread()
-        self._luck = repeat(True, LUCK)
+        self._coop_budget = repeat(True, QUEUE_BUDGET)
         if getattr(getcurrent(), "coroutine", None) is not None:
-            let_poll()
+            checkpoint()
 
     def get(self, *, timeout: float | None = None) -> T:
         """Take the item that was put first; wait until there is one.
@@ -140,64 +153,64 @@ class Queue(Primitive, Generic[T]):
         and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
         and `ForeignThread`.
         """
-        for _ in self._luck:
+        for _ in self._coop_budget:
             break
         else:
             try:
-                self._let_others_run()
+                self._checkpoint()
             except Resumed as resumed:
                 return resumed.value  # type: ignore[no-any-return]  # as above
         if self._items and self._thread == get_ident():
             try:
-                return self._take()
+                return self._pop_item()
             except IndexError:  # a signal handler has taken the last one
                 return self.get(timeout=timeout)
         if self._closed or self._thread != get_ident():
             self._check_open()
-        turn = _Get()
-        turn.at = self
-        turn.item, turn.done, turn.home = _NOTHING, None, None
+        waiter = _GetWaiter()
+        waiter.primitive = self
+        waiter.item, waiter.granted, waiter.context = _NOTHING, None, None
         try:
-            self._getting.append(turn)
-            if (self._items or self._closed) and turn.done is None:  # by a signal handler or a finalizer, just now
-                self._cut(turn)
+            self._getters.append(waiter)
+            if (self._items or self._closed) and waiter.granted is None:  # by a signal handler or a finalizer, just now
+                self._cancel_wait(waiter)
                 return self.get(timeout=timeout)
             # as in wait(), which would be one more call
             waits = self._waits
-            rest_in_turn(turn, waits, running) if timeout is None else within(timeout, wait, turn)
-            if turn.item is _NOTHING:
+            park_registered(waiter, waits, running) if timeout is None else wait_with_timeout(timeout, wait, waiter)
+            if waiter.item is _NOTHING:
                 self._check_open(interrupted=True)
-            return turn.item  # type: ignore[no-any-return]  # it was put as a T
+            return waiter.item  # type: ignore[no-any-return]  # it was put as a T
         except BaseException as ended:
             try:
-                self._cut(turn)
+                self._cancel_wait(waiter)
             except BaseException:  # of a second signal handler
-                self._cut(turn)
+                self._cancel_wait(waiter)
                 raise
             if isinstance(ended, Resumed):
                 return ended.value  # type: ignore[no-any-return]  # what an explicit resume brought
             raise
 
-    def _cut(self, turn: _Get) -> None:
+    def _cancel_wait(self, waiter: _GetWaiter) -> None:
         """End a wait for an item that was cut; put back what was got. May be repeated."""
-        give_up(turn)
-        if turn.item is not _NOTHING:
-            if not self._hand_over(turn.item):
-                item, turn.item = turn.item, _NOTHING
+        abandon_wait(waiter)
+        if waiter.item is not _NOTHING:
+            if not self._give_to_getter(waiter.item):
+                item, waiter.item = waiter.item, _NOTHING
                 self._items.appendleft(item)
-            turn.item = _NOTHING
+            waiter.item = _NOTHING
         else:
             with suppress(ValueError):  # it is not in the line any more
-                self._getting.remove(turn)
+                self._getters.remove(waiter)
 
-    def _take(self) -> T:
+    def _pop_item(self) -> T:
         """Return the first item, and admit the one who waits for its place, before: nothing looks for signals then.
 
         Raises IndexError.
         """
         items = self._items
-        if self._putting and len(items) <= self._limit and (turn := serve(self._putting)) is not None:
-            items += (turn.item,)
+        if self._putters and len(items) <= self._limit and (waiter := grant_first(self._putters)) is not None:
+            items += (waiter.item,)
         item = items[0]
         del items[0]
         return item
@@ -207,7 +220,7 @@ class Queue(Primitive, Generic[T]):
         self._check_open()
         if self.full():
             raise Full(f"{self!r} is full")
-        if not (self._getting and self._hand_over(item)):
+        if not (self._getters and self._give_to_getter(item)):
             self._items.append(item)
 
     def get_nowait(self) -> T:
@@ -220,7 +233,7 @@ class Queue(Primitive, Generic[T]):
             raise Empty(f"{self!r} is empty")
         self._check_thread()
         try:
-            return self._take()
+            return self._pop_item()
         except IndexError:  # as in get()
             raise Empty(f"{self!r} is empty") from None
 
@@ -231,15 +244,15 @@ class Queue(Primitive, Generic[T]):
         """
         self._check_thread()
         if not self._closed:
-            if self._getting or self._putting:
-                home().enqueue(Rest(self._dismiss))
+            if self._getters or self._putters:
+                current_context().enqueue(RemainingSteps(self._end_waits))
             self._closed = True  # since the hub knows of it nothing looks for signals
-            self._dismiss()
+            self._end_waits()
 
-    def _dismiss(self) -> None:
+    def _end_waits(self) -> None:
         """End the waits at a closed queue. May be repeated."""
         if self._closed:
-            while self._hand_over(_NOTHING, False) or serve(self._putting, False) is not None:
+            while self._give_to_getter(_NOTHING, False) or grant_first(self._putters, False) is not None:
                 pass
 
     def __len__(self) -> int:
@@ -296,9 +309,9 @@ class Queue(Primitive, Generic[T]):
     def __repr__(self) -> str:
         """How many items there are, of how many, and who waits."""
         state = f"{len(self._items)}/{self.maxsize or 'unlimited'}{' closed' * self._closed}"
-        if self._putting:
-            return self._text(state, self._putting, "putting")
-        return self._text(state, self._getting, "getting")
+        if self._putters:
+            return self._format_repr(state, self._putters, "putting")
+        return self._format_repr(state, self._getters, "getting")
 
     def _check_open(self, interrupted: bool = False) -> None:
         self._check_thread()
@@ -308,52 +321,52 @@ class Queue(Primitive, Generic[T]):
     def _put(self, item: T, timeout: float | None) -> Any:
         """Wait until the item is admitted."""
         self._check_open()
-        turn = _Put(self, item)
+        waiter = _PutWaiter(self, item)
         try:
-            self._putting[turn] = None
-            if (self._closed or len(self._items) < self._limit) and turn.done is None:  # as in get()
-                self._putting.pop(turn, None)
+            self._putters[waiter] = None
+            if (self._closed or len(self._items) < self._limit) and waiter.granted is None:  # as in get()
+                self._putters.pop(waiter, None)
                 return self.put(item, timeout=timeout)
-            wait(turn) if timeout is None else within(timeout, wait, turn)
-            if not turn.done:
+            wait(waiter) if timeout is None else wait_with_timeout(timeout, wait, waiter)
+            if not waiter.granted:
                 self._check_open(interrupted=True)
         except BaseException as ended:
             try:
-                withdrawn = self._withdraw(turn)
+                withdrawn = self._cancel_put(waiter)
             except BaseException:  # of a second signal handler
-                self._withdraw(turn)
+                self._cancel_put(waiter)
                 raise
             if isinstance(ended, Resumed):
                 return ended.value if withdrawn else True
             raise
         return True
 
-    def _withdraw(self, turn: _Put) -> bool:
+    def _cancel_put(self, waiter: _PutWaiter) -> bool:
         """Take back the item of a call that was cut; return whether that was possible: no coroutine has got it.
 
         May be repeated.
         """
-        give_up(turn)
-        if turn in self._putting:
-            del self._putting[turn]
-        elif turn.done and not self._take_back(turn):
+        abandon_wait(waiter)
+        if waiter in self._putters:
+            del self._putters[waiter]
+        elif waiter.granted and not self._remove_item(waiter):
             return False
-        self._admit()
+        self._complete_put()
         return True
 
-    def _take_back(self, turn: _Put) -> bool:
+    def _remove_item(self, waiter: _PutWaiter) -> bool:
         items = self._items
         try:
             for index in range(len(items) - 1, -1, -1):
-                if items[index] is turn.item:  # from here on nothing looks for signals
+                if items[index] is waiter.item:  # from here on nothing looks for signals
                     del items[index]
-                    turn.done = False
+                    waiter.granted = False
                     return True
         except IndexError:  # a signal handler has taken some
             pass
         return False
 
-    def _admit(self) -> None:
+    def _complete_put(self) -> None:
         """Put the items of those who wait in, as long as there is room. May be repeated."""
-        while len(self._items) < self._limit and (turn := serve(self._putting)) is not None:
-            self._items += (turn.item,)
+        while len(self._items) < self._limit and (waiter := grant_first(self._putters)) is not None:
+            self._items += (waiter.item,)

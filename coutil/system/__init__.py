@@ -17,10 +17,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._libuv import error, lib
-from .._libuv.arguments import choice
+from .._libuv.arguments import check_choice
 from .environment import PackedEnv, getdir, getenv, getpriority, packenv, setdir, setenv, setpriority, unpackenv
+from .files.call import filebits
+from .files.directory import Folder, listdir
 from .files.file import File, openfile
-from .files.folder import Folder, listdir
 from .files.info import FileInfo, fileinfo
 from .files.path import (
     copyfile,
@@ -33,15 +34,15 @@ from .files.path import (
     removefile,
     touchfile,
 )
-from .files.request import filebits
 from .files.watch import Change, PolledChange, Watch, awaitpath, watch
 from .information import CPU, CPUInfo, Interface, NetInfo, ProcInfo, cpuinfo, netinfo, procinfo
+from .loop import get_excepthook, halt, isrunning, run, set_excepthook
 from .network.address import Address, Domain, address
 from .network.connect import connect
 from .network.datagram import DatagramSocket
+from .network.fd_passing import SharePassiveSocket, ShareStreamSocket
 from .network.local import LocalDomain, LocalPassiveSocket, LocalSocket, LocalStreamSocket
 from .network.names import Addresses, FoundAddress, findaddr, nameaddr
-from .network.share import SharePassiveSocket, ShareStreamSocket
 from .network.socket import Socket
 from .network.stream import PassiveSocket, StreamSocket
 from .processes.execute import execute
@@ -50,7 +51,6 @@ from .processes.process import Process, start
 from .processes.spec import ExecSpec
 from .random import random
 from .report import report
-from .run import get_excepthook, halt, isrunning, run, set_excepthook
 from .signals import awaitsig, emitsig
 from .stdio import Standard, StandardFile, Terminal, standard
 from .time import nanosecs, suspend, time
@@ -173,8 +173,8 @@ def socket(type: Literal["stream", "passive", "datagram"], domain: Domain | Loca
     Raises TypeError, ValueError, or `UVError`: EMFILE, EAFNOSUPPORT, EAI_SOCKTYPE ("datagram" of domain "local" or
     "share"). Source: uv_tcp_init_ex, uv_udp_init_ex, uv_pipe_init.
     """
-    choice("type", type, _TYPES)
-    choice("domain", domain, _DOMAINS)
+    check_choice("type", type, _TYPES)
+    check_choice("domain", domain, _DOMAINS)
     if (type, domain) not in _SOCKETS:
         raise error(lib.UV_EAI_SOCKTYPE, "uv_udp_init")
     return _SOCKETS[type, domain](domain)

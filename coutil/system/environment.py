@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
 from .._libuv import check, error, lib
-from .._libuv.arguments import string, whole
+from .._libuv.arguments import check_int, check_str
 from .._libuv.files import Path, encoded
 from .._libuv.spawning import current_directory, priority
 from .._uv_errors import error_class
 from ..errors import UVError
-from .signals import checked_pid
+from .signals import check_pid
 
 __all__ = ["PackedEnv", "getdir", "getenv", "getpriority", "packenv", "setdir", "setenv", "setpriority", "unpackenv"]
 
@@ -30,7 +30,7 @@ def getpriority(pid: int) -> tuple[str, int]:
     pid: 0 is the calling process. The name is "highest" (-20), "high" (-14), "above" (-7), "normal" (0), "below" (10),
     "low" (19), or "other". Raises TypeError, ValueError, or `UVError`: ESRCH. Source: uv_os_getpriority.
     """
-    code, value = priority(checked_pid(pid))
+    code, value = priority(check_pid(pid))
     check(code, "uv_os_getpriority")
     return _names.get(value, "other"), value
 
@@ -41,12 +41,12 @@ def setpriority(pid: int, value: str | int) -> bool:
     pid: 0 is the calling process. value: a name that `getpriority` returns, except "other", or a number, -20 to 19.
     Raises TypeError, ValueError, or `UVError`: ESRCH, EACCES, EPERM. Source: uv_os_setpriority.
     """
-    checked_pid(pid)
+    check_pid(pid)
     if isinstance(value, str):
         if value not in _PRIORITIES:
             raise ValueError(f"value must be one of {', '.join(_PRIORITIES)}, or a number, not {value!r}")
         value = _PRIORITIES[value]
-    whole("value", value, -20, 19, "a string or an int")
+    check_int("value", value, -20, 19, "a string or an int")
     check(lib.uv_os_setpriority(pid, value), "uv_os_setpriority")
     return True
 
@@ -90,7 +90,7 @@ def getenv(name: str | None = None, into: dict[str, str] | None = None) -> str |
     such variable).
     """
     if name is None:
-        return _filled(into, os.environ)
+        return _with_variables(into, os.environ)
     _string("name", name)
     if into is not None:
         raise TypeError("into is for all variables, not for one")
@@ -121,7 +121,7 @@ def setenv(name: str, value: str | None) -> bool:
 
 
 def _string(name: str, value: object) -> bytes:
-    return encoded(string(name, value), name)
+    return encoded(check_str(name, value), name)
 
 
 def _failure(name: str, syscall: str, variable: str) -> UVError:
@@ -131,7 +131,7 @@ def _failure(name: str, syscall: str, variable: str) -> UVError:
     return exception
 
 
-def _filled(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[str, str]:
+def _with_variables(into: dict[str, str] | None, variables: Mapping[str, str]) -> dict[str, str]:
     if into is None:
         return dict(variables)
     if not isinstance(into, dict):
@@ -151,7 +151,7 @@ class PackedEnv(Mapping[str, str]):
     _lines: tuple[bytes, ...]
 
     def __init__(self, lines: tuple[bytes, ...]) -> None:
-        """Take lines of the form NAME=value, which are checked already. Use `packenv` instead."""
+        """Take lines of the form MAX_NAME=value, which are checked already. Use `packenv` instead."""
         object.__setattr__(self, "_lines", lines)
 
     def __getitem__(self, name: str) -> str:
@@ -206,11 +206,11 @@ def unpackenv(env: PackedEnv, into: dict[str, str] | None = None) -> dict[str, s
     """Return the variables in a dictionary: `into`, to which they are added, or a new one. Raises TypeError."""
     if not isinstance(env, PackedEnv):
         raise TypeError(f"env must be a PackedEnv, not {env!r}")
-    return _filled(into, env)
+    return _with_variables(into, env)
 
 
 def packed_lines(variables: Any) -> tuple[bytes, ...]:
-    """Return NAME=value for each variable. Raises as `packenv` does."""
+    """Return MAX_NAME=value for each variable. Raises as `packenv` does."""
     if isinstance(variables, PackedEnv):
         return variables._lines
     if not isinstance(variables, Mapping):

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from .._closeable import Closeable
 from .._libuv import info
-from .._libuv.arguments import choice, integer, string, whole
+from .._libuv.arguments import check_any_int, check_choice, check_int, check_str
 from ..errors import Closed, UVError
 from .network.address import Address, Domain
 
@@ -20,9 +20,9 @@ __all__ = ["CPU", "CPUInfo", "Interface", "NetInfo", "ProcInfo", "cpuinfo", "net
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
-def _checked(which: object, letters: str) -> str:
+def _check_letters(which: object, letters: str) -> str:
     """Return `which`, a string of `letters`. Raises TypeError, ValueError."""
-    selection = string("which", which)
+    selection = check_str("which", which)
     for letter in selection:
         if letter not in letters:
             raise ValueError(f"which must consist of {letters!r}, not {letter!r}")
@@ -158,7 +158,7 @@ def procinfo(which: str | None = None) -> Any:
     Raises TypeError, ValueError, or `UVError`. Source: uv_exepath, uv_os_gethostname, uv_os_tmpdir, uv_os_uname,
     uv_os_get_passwd, uv_getrusage, uv_get_total_memory, uv_resident_set_memory, uv_loadavg, uv_uptime, …
     """
-    letters = _PROCESS if which is None else _checked(which, _PROCESS)
+    letters = _PROCESS if which is None else _check_letters(which, _PROCESS)
     values: dict[str, Any] = {}
     for known, call in _CALLS:
         if any(letter in known for letter in letters):
@@ -195,8 +195,8 @@ class Information(Closeable, Sequence[Row]):
         One letter selects a value, several select a tuple. Returns None if there is no such entry. Raises TypeError,
         ValueError, `Closed`.
         """
-        rows, letters = self._open(), _checked(which, self._letters)
-        if not 1 <= integer("position", position) <= len(rows):
+        rows, letters = self._open(), _check_letters(which, self._letters)
+        if not 1 <= check_any_int("position", position) <= len(rows):
             return None
         values = self._select(rows[position - 1], letters)
         return values[0] if len(letters) == 1 else values
@@ -280,7 +280,7 @@ def cpuinfo(which: str | None = None) -> CPUInfo:
     Raises TypeError, ValueError, or `UVError`. Source: uv_cpu_info.
     """
     if which is not None:
-        _checked(which, CPUInfo._letters)
+        _check_letters(which, CPUInfo._letters)
     return CPUInfo([CPU._make(values) for values in info.cpus()], which)
 
 
@@ -329,10 +329,10 @@ def netinfo(option: str = "all", which: str | int | None = None) -> NetInfo | st
     Raises TypeError, ValueError, or `UVError`: ENXIO (there is no such interface).
     Source: uv_interface_addresses, uv_if_indextoname, uv_if_indextoiid.
     """
-    if choice("option", option, ("all", "name", "id")) == "all":
-        letters = None if which is None else _checked(which, NetInfo._letters)
+    if check_choice("option", option, ("all", "name", "id")) == "all":
+        letters = None if which is None else _check_letters(which, NetInfo._letters)
         return NetInfo([_interface(entry) for entry in info.interfaces()], letters)
-    index = whole("which", which, 1, 2**32 - 1, "the number of an interface (int)")
+    index = check_int("which", which, 1, 2**32 - 1, "the number of an interface (int)")
     return info.interface_name(index) if option == "name" else info.interface_id(index)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from .._coroutines.outcomes import waits
-from .._kernel.operation import operation
+from .._kernel.operation import current_operation
 from .._libuv import check, lib
-from .._libuv.arguments import flag
+from .._libuv.arguments import check_bool
 from .._libuv.buffers import address_of, writable
 
 __all__ = ["random"]
@@ -26,13 +26,13 @@ def random(buffer: Buffer, start: int = 0, stop: int | None = None, *, blocking:
     Raises TypeError, ValueError (an empty slice), `NotYieldable`, or `UVError`: E2BIG (more than 2**31 - 1 bytes),
     EIO, … Source: uv_random.
     """
-    flag(blocking=blocking)
+    check_bool(blocking=blocking)
     view = writable(buffer, start, stop)
     address = address_of(view)
     if blocking:
         check(lib.co_random_block(address, len(view)), "uv_random")
         return buffer
-    current = operation()
+    current = current_operation()
     pointer = current.hub.loop.pointer
 
     def begin(slot: int, generation: int) -> int:

@@ -6,9 +6,9 @@ import sys
 from contextlib import suppress
 from typing import Protocol
 
-from .. import _host, _report
+from .. import _diagnostics, _lifecycle
 from .._coroutines.coroutine import Coroutine
-from .._libuv.arguments import flag
+from .._libuv.arguments import check_bool
 
 __all__ = ["report"]
 
@@ -42,8 +42,8 @@ def report(file: Writable | None = None, *, stacks: bool = False) -> None:
     """
     if file is not None and not callable(getattr(file, "write", None)):
         raise TypeError(f"file must have a method write(), not {file!r}")
-    flag(stacks=stacks)
-    text = _report.everything(Coroutine, [hub.home for hub in tuple(_host._hubs)], stacks)
+    check_bool(stacks=stacks)
+    text = _diagnostics.full_report(Coroutine, [hub.context for hub in tuple(_lifecycle._hubs)], stacks)
     if file is not None:
         file.write(text)
     elif sys.stderr is not None:

@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 
 from .._coroutines.outcomes import waits
 from .._coroutines.states import ARMED, FREED
-from .._kernel.entries import NOBODY
-from .._kernel.operation import Operation, operation
+from .._kernel.operation import Operation, current_operation
+from .._kernel.slots import NULL_HANDLER
 from .._libuv import check, error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.signal_names import awaitable_number, signal_number
-from .awaited import Awaited, release
+from .watchers import SharedWait, release_operation
 
-__all__ = ["Watcher", "awaitsig", "checked_pid", "emitsig"]
+__all__ = ["SignalWatcher", "awaitsig", "check_pid", "emitsig"]
 
 Name = TypeVar("Name", bound=str | int)
 
@@ -36,22 +36,22 @@ def awaitsig(signal: Name) -> Name:
     """
     number = awaitable_number("signal", signal)
     what = f"signal {signal if isinstance(signal, str) else number}"
-    current = operation()
-    watcher: Any = current.hub.armed
-    if watcher.__class__ is not Watcher or not watcher.waits_again(current, number):
-        current.released(what)
-        watcher = Watcher(current, number)
+    current = current_operation()
+    watcher: Any = current.hub.current_handler
+    if watcher.__class__ is not SignalWatcher or not watcher.is_rearm(current, number):
+        current.wait_until_free(what)
+        watcher = SignalWatcher(current, number)
     try:
         watcher.begin(current)
         watcher.wait(current, what)
     except BaseException:
         if current.state is FREED:
-            watcher.left()
+            watcher.no_waiters()
         raise
     return signal
 
 
-class Watcher(Awaited):
+class SignalWatcher(SharedWait):
     """A signal that one coroutine waits for. It stays armed until that coroutine waits for something else, or ends."""
 
     __slots__ = ("number", "owner")
@@ -63,54 +63,60 @@ class Watcher(Awaited):
         self.owner: Operation | None = None
 
     def begin(self, operation: Operation) -> None:
-        """Begin to watch, unless it has begun. Raises `UVError`; the caller undoes it by `left` after any exception."""
+        """Begin to watch, unless it has started.
+
+        Raises `UVError`; the caller undoes it by `no_waiters` after any exception.
+        """
         if self.owner is not None:
             return
         hub = self.hub
-        self.slot = hub.take(self)
+        self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
         self.owner = operation
         code = lib.co_signal_start(hub.loop.pointer, self.slot, self.generation, self.number)
         if code < 0:
-            self.left()
+            self.no_waiters()
             hub.check()
             raise error(code, "uv_signal_start")
 
-    def waits_again(self, operation: Operation, number: int) -> bool:
+    def is_rearm(self, operation: Operation, number: int) -> bool:
         """Return whether this watcher has just armed `operation`, which is to wait for the same signal."""
         return self.owner is operation and self.number == number and operation.state is ARMED
 
-    def deliver(self, generation: int, result: int, where: int) -> bool:
-        """Resume the coroutine; return whether it has taken the record. `disarm` checks whether it waits again."""
+    def complete(self, generation: int, result: int, offset: int) -> bool:
+        """Resume the coroutine; return whether it has taken the record.
+
+        `after_completion` checks whether it waits again.
+        """
         if generation != self.generation:
             return False
-        self.hub.armed = self
+        self.hub.current_handler = self
         if not self.operations:
             return False
-        self.wake_first(record=True)
+        self.wake_one(record=True)
         return True
 
-    def disarm(self) -> None:
+    def after_completion(self) -> None:
         """Stop, unless the coroutine, which was resumed and no longer runs, waits for the signal again."""
         if not self.operations and self.owner is not None:
-            release(self.owner)
-            self.left()
+            release_operation(self.owner)
+            self.no_waiters()
 
-    def left(self) -> None:
+    def no_waiters(self) -> None:
         """Stop watching, and give the slot back."""
         if self.owner is not None:
             self.generation = -1
             lib.co_signal_stop(self.hub.loop.pointer, self.slot)
             if self.owner is not None:  # a signal handler may have run this method in between
                 self.owner = None
-                self.hub.owners[self.slot] = NOBODY
-                self.hub.free += (self.slot,)
+                self.hub.handlers[self.slot] = NULL_HANDLER
+                self.hub.free_slots += (self.slot,)
 
-    def lost(self) -> None:
+    def loop_closed(self) -> None:
         """Free the operation: the loop has ended, and with it the watcher in C."""
-        super().lost()
+        super().loop_closed()
         if self.owner is not None:
-            release(self.owner)
+            release_operation(self.owner)
             self.owner = None
 
 
@@ -123,11 +129,11 @@ def emitsig(pid: int, signal: str | int) -> bool:
     Raises TypeError, ValueError (unknown name, out of range), or `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
     number = signal_number("signal", signal)
-    checked_pid(pid)
+    check_pid(pid)
     check(lib.uv_kill(pid, number), "uv_kill")
     return True
 
 
-def checked_pid(pid: object) -> int:
+def check_pid(pid: object) -> int:
     """Return `pid` if it can be the number of a process. Raises TypeError, ValueError."""
-    return whole("pid", pid, -(2**31), 2**31 - 1)
+    return check_int("pid", pid, -(2**31), 2**31 - 1)

@@ -16,32 +16,32 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from .._coroutines.coroutine import Coroutine
-from .._coroutines.outcomes import Thrown, waits
+from .._coroutines.outcomes import PendingException, waits
 from .._coroutines.states import ARMED
-from .._coroutines.switching import interrupt
+from .._coroutines.switching import throw_and_report
 from .._interpreter import local
-from .._kernel.hub import this_hub
-from .._kernel.operation import Operation, operation
-from .._kernel.requests import SIZE
+from .._kernel.hub import current_hub
+from .._kernel.operation import Operation, current_operation
+from .._kernel.stream_requests import DEFAULT_READ_SIZE
 from .._libuv import lib
-from .._libuv.arguments import choice
+from .._libuv.arguments import check_choice
 from .._libuv.buffers import Bytes, integers, readable
 from .._libuv.signal_names import signal_number
 from ..errors import BusyError
-from .files.descriptor import has_position
+from .files.descriptor import is_seekable
 from .files.file import File
+from .network.base import OpenSpec, check_size
 from .network.bytestream import ByteStream
-from .network.handled import Opening, checked_size
-from .network.share import Travelling, adopted
-from .signals import Watcher
+from .network.fd_passing import PassableSocket, socket_from_fd
+from .signals import SignalWatcher
 
 __all__ = ["Standard", "StandardFile", "Terminal", "standard"]
 
 _MODES = {"normal": lib.CO_NORMAL, "raw": lib.CO_RAW, "binary": lib.CO_BINARY}
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _WINCH = signal_number("signal", "winresize")
-_HIGHER = 3  # the first descriptor that is not a standard stream
-_here = local()  # of each thread: its hub, and its streams by name
+_FIRST_OTHER_FD = 3  # the first descriptor that is not a standard stream
+_thread_local = local()  # of each thread: its hub, and its streams by name
 _blocking: dict[int, int] = {}  # descriptors whose mode is restored at exit, and the processes that changed it
 
 
@@ -53,11 +53,11 @@ class Terminal(ByteStream):
     because other programs use the same open file; it is written to a few bytes at a time, as there is room.
     """
 
-    __slots__ = ("_told", "_waiting")
+    __slots__ = ("_last_size", "_waiting")
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: OpenSpec) -> None:
         """Take over a terminal. Raises `UVError`."""
-        self._told: tuple[int, int] | None = None
+        self._last_size: tuple[int, int] | None = None
         self._waiting: Coroutine | None = None  # the one in `awaitwinsize`
         super().__init__("terminal", *opening)
 
@@ -74,12 +74,12 @@ class Terminal(ByteStream):
         super().close()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            interrupt(waiting, Thrown(self._handle.interruption()))
+            throw_and_report(waiting, PendingException(self._handle.closed_error()))
         return True
 
     def shutdown(self) -> bool:
         """Raise `UVError`: ENOTSOCK, or `Closed`: input and output of a terminal end together, by `close`."""
-        raise self._handle.failed(lib.UV_ENOTSOCK, "uv_shutdown")
+        raise self._handle.call_error(lib.UV_ENOTSOCK, "uv_shutdown")
 
     def setmode(self, mode: Literal["normal", "raw", "binary"] = "normal") -> bool:
         """Set the mode of the terminal, for input and output alike; return True.
@@ -89,7 +89,7 @@ class Terminal(ByteStream):
         The mode is restored when this object is closed, at exit, and when a signal ends the process (not SIGKILL).
         Raises TypeError, ValueError, `Closed`, or `UVError`: EIO. Source: POSIX tcsetattr, uv_tty_set_mode.
         """
-        self._call(lib.co_terminal_mode, "tcsetattr", _MODES[choice("mode", mode, _MODES)])
+        self._call(lib.co_terminal_mode, "tcsetattr", _MODES[check_choice("mode", mode, _MODES)])
         return True
 
     def winsize(self) -> tuple[int, int]:
@@ -97,7 +97,7 @@ class Terminal(ByteStream):
 
         Raises `Closed`, or `UVError`: ENOTTY. Source: uv_tty_get_winsize.
         """
-        self._told = size = self._size()
+        self._last_size = size = self._size()
         return size
 
     @waits
@@ -108,11 +108,11 @@ class Terminal(ByteStream):
         An explicit resume ends the wait, and its value is returned. Suspends.
         Raises `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, `UVError`.
         """
-        if self._told is None:
-            self._told = self._size()
+        if self._last_size is None:
+            self._last_size = self._size()
         if self._waiting is not None:
             raise BusyError(f"the window size is in use: {self._waiting!r} waits for it")
-        current = operation()
+        current = current_operation()
         self._waiting = current.coroutine
         try:
             return self._await_resize(current)
@@ -122,18 +122,18 @@ class Terminal(ByteStream):
     def _await_resize(self, operation: Operation) -> tuple[int, int]:
         """Begin to watch before reading the size, so that no signal is missed."""
         while True:
-            watcher: Any = operation.hub.armed
-            if watcher.__class__ is not Watcher or not watcher.waits_again(operation, _WINCH):
-                operation.released("window size")
-                watcher = Watcher(operation, _WINCH)
+            watcher: Any = operation.hub.current_handler
+            if watcher.__class__ is not SignalWatcher or not watcher.is_rearm(operation, _WINCH):
+                operation.wait_until_free("window size")
+                watcher = SignalWatcher(operation, _WINCH)
             try:
                 watcher.begin(operation)
-                if self._size() != self._told:
+                if self._size() != self._last_size:
                     return self.winsize()
                 watcher.wait(operation, "window size")
             finally:
                 if operation.state is not ARMED:
-                    watcher.left()
+                    watcher.no_waiters()
 
     def _size(self) -> tuple[int, int]:
         size = integers(2)
@@ -146,9 +146,9 @@ class StandardFile(File):
 
     __slots__ = ()
 
-    def receive(self, size: int = SIZE) -> bytes:
+    def receive(self, size: int = DEFAULT_READ_SIZE) -> bytes:
         """Read at most `size` (> 0) bytes from the position on; b"" at the end. As `StreamSocket.receive`."""
-        return self.read(checked_size(size))
+        return self.read(check_size(size))
 
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
         """Read into buffer[start:stop]; return the number of bytes, 0 at the end. As `StreamSocket.receive_into`."""
@@ -163,7 +163,7 @@ class StandardFile(File):
         return True
 
 
-Standard = Terminal | Travelling | StandardFile
+Standard = Terminal | PassableSocket | StandardFile
 
 
 def standard(name: str) -> Standard | None:
@@ -171,17 +171,17 @@ def standard(name: str) -> Standard | None:
 
     Returns None, with a RuntimeWarning, for a descriptor that is closed or of a kind that cannot be waited for.
     """
-    hub = this_hub()
-    entry = getattr(_here, "streams", None)
+    hub = current_hub()
+    entry = getattr(_thread_local, "streams", None)
     if entry is None or entry[0] is not hub:
-        entry = _here.streams = hub, {}
+        entry = _thread_local.streams = hub, {}
     streams: dict[str, Standard | None] = entry[1]
     if name not in streams:
-        streams[name] = _made(_NUMBERS[name], name)
+        streams[name] = _make(_NUMBERS[name], name)
     return streams[name]
 
 
-def _made(number: int, name: str) -> Standard | None:
+def _make(number: int, name: str) -> Standard | None:
     kind = lib.co_kind_of(number)
     maker = _MAKERS.get(kind & ~lib.CO_FD_LISTENS)
     if maker is None:
@@ -197,17 +197,17 @@ def _terminal(number: int) -> Terminal:
     )
 
 
-def _pipe(number: int) -> Travelling | None:
+def _pipe(number: int) -> PassableSocket | None:
     blocks = os.get_blocking(number)
-    stream = adopted(_again(number))
+    stream = socket_from_fd(_reopen(number))
     if blocks and not os.get_blocking(number):  # it could not be opened again
         os.set_blocking(number, True)
     return stream
 
 
-def _socket(number: int) -> Travelling | None:
+def _socket(number: int) -> PassableSocket | None:
     blocks = os.get_blocking(number)
-    stream = adopted(_duplicate(number), share=True)
+    stream = socket_from_fd(_duplicate(number), share=True)
     if isinstance(stream, ByteStream):
         if blocks:
             try:
@@ -226,7 +226,7 @@ def _socket(number: int) -> Travelling | None:
 def _file(number: int) -> StandardFile:
     access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     name = f"standard {('input', 'output', 'error')[number]}"
-    waits = not has_position(number)
+    waits = not is_seekable(number)
     return StandardFile(_duplicate(number), name, access != os.O_WRONLY, access != os.O_RDONLY, waits)
 
 
@@ -243,10 +243,10 @@ _MAKERS: dict[int, Callable[[int], Standard | None]] = {
 
 
 def _duplicate(number: int) -> int:
-    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _HIGHER)
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_OTHER_FD)
 
 
-def _again(number: int) -> int:
+def _reopen(number: int) -> int:
     """Return a descriptor of the same pipe with its own mode, if the system can open it again; else a duplicate."""
     access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     with suppress(OSError):

@@ -7,18 +7,18 @@ import time as _time
 from typing import Any, Literal
 
 from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import Waiting, suspend
-from .._host import interruptible
+from .._coroutines.switching import SuspendBackend, suspend
 from .._interpreter import Time
-from .._kernel.hub import this_hub
-from .._kernel.operation import operation
+from .._kernel.hub import current_hub
+from .._kernel.operation import current_operation
 from .._libuv import lib
-from .._libuv.arguments import choice, flag, number
+from .._libuv.arguments import check_bool, check_choice, check_number
 from .._libuv.clock import FOREVER
+from .._lifecycle import interruptible
 
 __all__ = ["nanosecs", "suspend", "time"]
 
-_EVER = 2**32  # seconds, 136 years: a wait of this length, or a longer one, never ends by itself
+_FOREVER = 2**32  # seconds, 136 years: a wait of this length, or a longer one, never ends by itself
 _ZERO: Any = 0  # as in `suspend`
 _A_YEAR = 2.0**25  # seconds; a longer sleep of the whole thread is split
 
@@ -31,9 +31,9 @@ def time(mode: Literal["cached", "updated", "epoch"] = "cached") -> float:
     Raises TypeError, ValueError. Source: uv_hrtime, clock_gettime.
     """
     if mode not in ("cached", "updated"):
-        choice("mode", mode, ("cached", "updated", "epoch"))
+        check_choice("mode", mode, ("cached", "updated", "epoch"))
         return _time.time()
-    clock = this_hub().clock
+    clock = current_hub().clock
     return (clock.now() if mode == "cached" else clock.update()) / 1e9
 
 
@@ -45,21 +45,21 @@ def nanosecs() -> int:
 def _suspend(seconds: float | None = 0, blocking: bool = False) -> Any:
     """Suspend in all cases that `suspend` does not handle itself; see there."""
     try:  # in place of `waits`, whose call would take more of the stack
-        nanoseconds = 0 if seconds is _ZERO and blocking is False else _checked(seconds, blocking)
+        nanoseconds = 0 if seconds is _ZERO and blocking is False else _check_seconds(seconds, blocking)
         if blocking:
             if nanoseconds > 0:
                 _block(nanoseconds / 1e9 if nanoseconds < FOREVER else math.inf)
         elif nanoseconds <= 0:
-            operation().wait_turn()
+            current_operation().reschedule_via_hub()
         else:
-            operation().sleep(nanoseconds)
+            current_operation().sleep(nanoseconds)
     except Resumed as resumed:
         return resumed.value
     return True
 
 
-Waiting.operation = staticmethod(operation)
-Waiting.suspend = staticmethod(_suspend)
+SuspendBackend.operation = staticmethod(current_operation)
+SuspendBackend.suspend = staticmethod(_suspend)
 
 
 @interruptible
@@ -69,11 +69,11 @@ def _block(seconds: float) -> None:
         Time.sleep(min(left, _A_YEAR))
 
 
-def _checked(seconds: float | None, blocking: bool) -> int:
+def _check_seconds(seconds: float | None, blocking: bool) -> int:
     """Return `seconds` in nanoseconds, rounded up."""
-    flag(blocking=blocking)
+    check_bool(blocking=blocking)
     if seconds is None:
         return 0
-    if number("seconds", seconds, "a number or None") >= _EVER:
+    if check_number("seconds", seconds, "a number or None") >= _FOREVER:
         return FOREVER
     return math.ceil(seconds * 1e9) if seconds > 0 else 0

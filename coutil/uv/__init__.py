@@ -19,7 +19,7 @@ from ..errors import (
     OperationCancelled,
     UVError,
 )
-from . import flat_names
+from . import function_names
 from .async_ import Async
 from .dir import Dir
 from .environment import (
@@ -49,10 +49,10 @@ from .environment import (
     resident_set_memory,
     set_process_title,
 )
-from .flat_names import *  # noqa: F403  # the names in its `__all__`
 from .fs import FS, StatFS
 from .fs_event import FileEvent, FSEvent
 from .fs_poll import FSPoll
+from .function_names import *  # noqa: F403  # the names in its `__all__`
 from .functions import has
 from .handle import Handle
 from .info import (
@@ -106,8 +106,8 @@ from .locks import (
     sem_wait,
 )
 from .loop import Loop
-from .phases import Check, Idle, Prepare
-from .pipes import Pipe
+from .loop_phases import Check, Idle, Prepare
+from .pipe import Pipe
 from .poll import Poll
 from .process import Process
 from .request import Request
@@ -273,4 +273,4 @@ __all__ = [
     "version_info",
     "version_string",
 ]
-__all__ += flat_names.__all__
+__all__ += function_names.__all__

@@ -8,9 +8,9 @@ from .._interpreter import RLock
 from .._libuv import check, lib
 from .._libuv.handles import async_new
 from ..errors import Closed
-from .flat import flat
 from .handle import Handle
-from .loop import Call, Loop
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["Async", "new_async"]
 
@@ -33,19 +33,19 @@ class Async(Handle):
         code, self._pointer = async_new(pointer, slot, generation)
         return code
 
-    def _event(self, result: int, where: int) -> Call | None:
-        return self._call("onasync")
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        return self._handler_call("onasync")
 
     def send(self) -> None:
         """Have the handler called; several sends may become one call. Never suspends. Safe in any thread.
 
         Raises `Closed`, `Forked`, `UVError`. Source: uv_async_send.
         """
-        own = self._own
+        core = self._core
         with self._lock:
-            if own.closed or not own.hub.loop.pointer:
+            if core.closed or not core.hub.loop.pointer:
                 raise Closed("the async handle is closed")
-            own.hub.check()
+            core.hub.check()
             check(lib.co_async_send(self._pointer), "uv_async_send")
 
     def close_soon(self) -> None:
@@ -59,4 +59,4 @@ def new_async(loop: Loop | None = None) -> Async:
     return Async(loop)
 
 
-async_send = flat(Async.send)
+async_send = module_function(Async.send)

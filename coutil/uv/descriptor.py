@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._libuv import error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 
-__all__ = ["descriptor", "hand_over"]
+__all__ = ["descriptor", "transfer_descriptor"]
 
 _LOWEST = 3  # below are the standard streams
 
@@ -23,10 +23,10 @@ def descriptor(source: Any) -> int:
         if fileno is None:
             raise TypeError(f"a descriptor, or an object with fileno(), is needed, not {source!r}")
         number = fileno()
-    return whole("descriptor", number, 0, 2**31 - 1)
+    return check_int("descriptor", number, 0, 2**31 - 1)
 
 
-def hand_over(source: Any, number: int, syscall: str, take: Callable[[int], object]) -> None:
+def transfer_descriptor(source: Any, number: int, syscall: str, take: Callable[[int], object]) -> None:
     """Have `take` open the descriptor of an object, so that nothing else closes it.
 
     source: a number, or an object whose descriptor is `number`. A socket is detached. A file object cannot give up its

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from .._host import interruptible
 from .._libuv import error
-from .._libuv.files import AGAIN, ARRIVED, Call, Folder, Path, like
+from .._libuv.files import ENTRIES_READY, INTERRUPTED, DirStream, FsCall, Path, same_type_as
+from .._lifecycle import interruptible
 from ..errors import BusyError, Closed, Forked
-from .flat import flat
+from .module_function import module_function
 from .request import Job
 
 __all__ = ["Dir", "Entry", "FSJob", "Value", "entries_of", "fs_closedir", "fs_readdir"]
 
-interruptible(Call.block)  # a signal ends its system call (EINTR), and its handler runs before the call is repeated
+interruptible(FsCall.block)  # a signal ends its system call (EINTR), and its handler runs before the call is repeated
 
 Entry = tuple[Any, str]  # name and type
 Value = TypeVar("Value")
@@ -28,51 +28,51 @@ TYPES = {
 
 def entries_of(path: Path, packed: list[bytes]) -> list[Entry]:
     """Return the entries that C has packed, as pairs of name and type."""
-    return [(like(path, entry[1:]), TYPES[entry[0]]) for entry in packed]
+    return [(same_type_as(path, entry[1:]), TYPES[entry[0]]) for entry in packed]
 
 
 class FSJob(Job, Generic[Value]):
     """A call of the file system."""
 
     type = "fs"
-    call: Call
+    call: FsCall
 
-    def __init__(self, call: Call, finish: Callable[[Call], Value], tolerated: tuple[str, ...] = ()) -> None:
+    def __init__(self, call: FsCall, finish: Callable[[FsCall], Value], tolerated: tuple[str, ...] = ()) -> None:
         """finish: makes the value of the ended call. tolerated: names of errors that are not raised."""
         super().__init__(call)
         self.finish, self.tolerated = finish, tolerated
-        self.taken = False
+        self.is_taken = False
 
     def block(self) -> int:
         """See `Job`."""
         self.call.block()
         return 0
 
-    def again(self) -> bool:
+    def must_retry(self) -> bool:
         """See `Job`."""
-        return self.call.code == AGAIN and self.call.name != "close"
+        return self.call.code == INTERRUPTED and self.call.name != "close"
 
     def code(self, result: int) -> int:
         """See `Job`."""
         return min(result, self.call.code)
 
-    def let_go(self) -> None:
+    def release_buffers(self) -> None:
         """See `Job`."""
-        self.call.let_go()
+        self.call.release_buffers()
 
     def value(self, code: int) -> Value:
         """See `Job`."""
-        self.taken = True
+        self.is_taken = True
         call = self.call
         failed = self.code(code)
         if failed < 0:
-            told: Any = error(failed, call.syscall, *call.paths)
-            if told.name not in self.tolerated:
-                raise told
+            failure: Any = error(failed, call.syscall, *call.paths)
+            if failure.name not in self.tolerated:
+                raise failure
         return self.finish(call)
 
 
-class _Doing(Protocol):
+class _RequestMaker(Protocol):
     def _do(self, job: FSJob[Value]) -> Value: ...
 
 
@@ -82,18 +82,18 @@ class Dir:
     It is closed by `close`, at the end of a `with` block, or when it is forgotten.
     """
 
-    __slots__ = ("__weakref__", "_entries", "_folder", "_fs", "_path", "_reads")
+    __slots__ = ("__weakref__", "_dir_stream", "_entries", "_fs", "_path", "_reading")
 
-    def __init__(self, fs: _Doing, path: Path, folder: Folder) -> None:
+    def __init__(self, fs: _RequestMaker, path: Path, dir_stream: DirStream) -> None:
         """Made by `fs.opendir`."""
         self._fs, self._path = fs, path
-        self._folder: Folder | None = folder
+        self._dir_stream: DirStream | None = dir_stream
         self._entries: list[Entry] = []  # in reverse
-        self._reads = False  # a coroutine waits in `read`
+        self._reading = False  # a coroutine waits in `read`
 
     def __repr__(self) -> str:
         """Path and state."""
-        return f"<Dir {self._path!r} {'closed' if self._folder is None else 'open'}>"
+        return f"<Dir {self._path!r} {'closed' if self._dir_stream is None else 'open'}>"
 
     def __enter__(self) -> Self:
         """Return the folder; it is closed at the end of the block."""
@@ -133,36 +133,36 @@ class Dir:
 
     def _read(self) -> tuple[bool, Any]:
         """Return (True, the entries), or (False, the value of an explicit resume)."""
-        folder = self._open()
-        job: FSJob[Any] = FSJob(Call("readdir", folder=folder), lambda _: None)
-        self._reads = True
+        dir_stream = self._open()
+        job: FSJob[Any] = FSJob(FsCall("readdir", dir_stream=dir_stream), lambda _: None)
+        self._reading = True
         try:
             brought = self._fs._do(job)
         except OSError as failure:
-            if getattr(failure, "code", 0) != ARRIVED:
+            if getattr(failure, "code", 0) != ENTRIES_READY:
                 raise
-            job.taken = True  # a call that was given up has read some
+            job.is_taken = True  # a call that was given up has read some
         finally:
-            self._reads = False
-        if not job.taken:
+            self._reading = False
+        if not job.is_taken:
             return False, brought
         found: list[Entry] = []
-        while packed := folder.take():
+        while packed := dir_stream.pop_entries():
             found += entries_of(self._path, packed)
         return True, found
 
-    def _open(self) -> Folder:
-        folder = self._folder
-        if folder is None:
+    def _open(self) -> DirStream:
+        dir_stream = self._dir_stream
+        if dir_stream is None:
             raise Closed(f"{self!r} is closed")
-        if self._reads or folder.busy:
+        if self._reading or dir_stream.busy:
             raise BusyError(f"{self!r} is being read")
-        return folder
+        return dir_stream
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._folder is None
+        return self._dir_stream is None
 
     def close(self) -> Any:
         """Close the folder; return True. A second call is no error. Suspends.
@@ -171,16 +171,16 @@ class Dir:
         `read`), `ForeignThread`, `Forked`, `NotYieldable`.
         Source: uv_fs_closedir.
         """
-        folder = self._folder
-        if folder is None:
+        dir_stream = self._dir_stream
+        if dir_stream is None:
             return True
-        if self._reads:
+        if self._reading:
             raise BusyError(f"{self!r} is being read")
-        self._folder, self._entries = None, []
-        if folder.busy:  # with a call that was given up: its end closes the folder
+        self._dir_stream, self._entries = None, []
+        if dir_stream.busy:  # with a call that was given up: its end closes the folder
             return True
-        return self._fs._do(FSJob(Call("closedir", folder=folder), lambda _: True))
+        return self._fs._do(FSJob(FsCall("closedir", dir_stream=dir_stream), lambda _: True))
 
 
-fs_readdir = flat(Dir.read)
-fs_closedir = flat(Dir.close)
+fs_readdir = module_function(Dir.read)
+fs_closedir = module_function(Dir.close)

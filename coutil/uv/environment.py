@@ -10,7 +10,7 @@ import sys
 from typing import Any, NamedTuple
 
 from .._libuv import check, error, info, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.files import Path, encoded
 from .._libuv.spawning import current_directory, priority
 from .functions import has
@@ -95,7 +95,7 @@ def os_get_passwd(uid: int | None = None) -> Passwd:
     Raises TypeError, ValueError, `UVError`: ENOENT. Source: uv_os_get_passwd, uv_os_get_passwd2.
     """
     if uid is not None:
-        whole("uid", uid, 0, _ID)
+        check_int("uid", uid, 0, _ID)
     if uid is None or has("os_get_passwd2"):
         return Passwd._make(info.passwd_of(uid))
     try:
@@ -107,7 +107,7 @@ def os_get_passwd(uid: int | None = None) -> Passwd:
 
 def os_get_group(gid: int) -> Group:
     """Return a group. Raises TypeError, ValueError, `UVError`: ENOENT. Source: uv_os_get_group."""
-    whole("gid", gid, 0, _ID)
+    check_int("gid", gid, 0, _ID)
     if has("os_get_group"):
         return Group._make(info.group_of(gid))
     try:
@@ -201,7 +201,7 @@ def os_getpriority(pid: int = 0) -> int:
 
     Raises TypeError, ValueError, `UVError`: ESRCH. Source: uv_os_getpriority.
     """
-    code, found = priority(whole("pid", pid, 0, _INT - 1))
+    code, found = priority(check_int("pid", pid, 0, _INT - 1))
     check(code, "uv_os_getpriority")
     return found
 
@@ -211,8 +211,8 @@ def os_setpriority(pid: int, priority: int) -> None:
 
     Raises TypeError, ValueError, `UVError`: EINVAL (out of range), ESRCH, EACCES, EPERM. Source: uv_os_setpriority.
     """
-    whole("pid", pid, 0, _INT - 1)
-    whole("priority", priority, -_INT, _INT - 1)
+    check_int("pid", pid, 0, _INT - 1)
+    check_int("priority", priority, -_INT, _INT - 1)
     check(lib.uv_os_setpriority(pid, priority), "uv_os_setpriority")
 
 
@@ -274,9 +274,9 @@ def _usage(found: Any) -> RUsage:
 
 def get_osfhandle(fd: int) -> int:
     """Return the system's handle of a descriptor of the C library: on Unix itself. Source: uv_get_osfhandle."""
-    return int(lib.uv_get_osfhandle(whole("fd", fd, -1, _INT - 1)))
+    return int(lib.uv_get_osfhandle(check_int("fd", fd, -1, _INT - 1)))
 
 
 def open_osfhandle(handle: int) -> int:
     """Return the C library's descriptor of a system handle: on Unix itself. Source: uv_open_osfhandle."""
-    return int(lib.uv_open_osfhandle(whole("handle", handle, -1, _INT - 1)))
+    return int(lib.uv_open_osfhandle(check_int("handle", handle, -1, _INT - 1)))

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .._libuv import lib
-from .._libuv.arguments import flag, whole
+from .._libuv.arguments import check_bool, check_int
 from .._libuv.buffers import Bytes, readable, writable
-from .._libuv.files import Call, Folder, Path, like
+from .._libuv.files import DirStream, FsCall, Path, same_type_as
 from .._libuv.stat import Stat, stat_of
 from .dir import Dir, Entry, FSJob, Value, entries_of
-from .request import Later, Requests, block, nowait
+from .request import NoWait, RequestMaker, block, nowait
 
 __all__ = ["FS", "StatFS"]
 
 _INT = 2**31 - 1
 _LONG = 2**63 - 1
-_NOBODY = 2**32 - 1
+_NO_OWNER = 2**32 - 1
 _ACCESS = {"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}
 _DENIED = ("EACCES", "ENOENT", "EROFS")
 _FLAGS = {
@@ -65,16 +65,16 @@ class StatFS(NamedTuple):
 
 
 def _fd(fd: int, name: str = "fd") -> int:
-    return whole(name, fd, 0, _INT)
+    return check_int(name, fd, 0, _INT)
 
 
 def _mode(mode: int) -> int:
-    return whole("mode", mode, 0, 0o7777)
+    return check_int("mode", mode, 0, 0o7777)
 
 
 def _opening(flags: str | int) -> int:
     if not isinstance(flags, str):
-        return whole("flags", flags, 0, _INT)
+        return check_int("flags", flags, 0, _INT)
     if flags not in _FLAGS:
         raise ValueError(f"flags must be an int or one of {', '.join(sorted(_FLAGS))}, not {flags!r}")
     return _FLAGS[flags]
@@ -82,7 +82,7 @@ def _opening(flags: str | int) -> int:
 
 def _accessing(mode: str | int) -> int:
     if not isinstance(mode, str):
-        return whole("mode", mode, 0, 7)
+        return check_int("mode", mode, 0, 7)
     for letter in mode:
         if letter not in _ACCESS:
             raise ValueError(f"mode must be made of r, w and x, not {mode!r}")
@@ -105,7 +105,7 @@ def _moment(name: str, value: Time) -> Moment:
 
 def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[Any]:
     """Return a call without a result."""
-    return FSJob(Call(kind, *paths, **fields), lambda _: True)
+    return FSJob(FsCall(kind, *paths, **fields), lambda _: True)
 
 
 def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> FSJob[Any]:
@@ -115,35 +115,35 @@ def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> 
 
 
 def _owning(kind: str, uid: int, gid: int, *paths: Path, fd: int = -1) -> FSJob[Any]:
-    whole("uid", uid, -1, _NOBODY)
-    whole("gid", gid, -1, _NOBODY)
+    check_int("uid", uid, -1, _NO_OWNER)
+    check_int("gid", gid, -1, _NO_OWNER)
     return _plain(kind, *paths, fd=fd, uid=uid, gid=gid)
 
 
 # -- results ----------------------------------------------------------------------------------------------------------
 
 
-def _number(call: Call) -> int:
+def _number(call: FsCall) -> int:
     return call.code
 
 
-def _allowed(call: Call) -> bool:
+def _allowed(call: FsCall) -> bool:
     return call.code >= 0
 
 
-def _stat(call: Call) -> Stat:
+def _stat(call: FsCall) -> Stat:
     return stat_of(call.stat)
 
 
-def _text(call: Call) -> Any:
-    return like(call.paths[0], call.text())
+def _text(call: FsCall) -> Any:
+    return same_type_as(call.paths[0], call.text())
 
 
-def _created(call: Call) -> tuple[int, Any]:
+def _created(call: FsCall) -> tuple[int, Any]:
     return call.take_descriptor(), _text(call)
 
 
-def _statfs(call: Call) -> StatFS:
+def _statfs(call: FsCall) -> StatFS:
     found = call.statfs
     space = (found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree)
     return StatFS(found.f_type, found.f_bsize, call.fragment, *space)
@@ -160,9 +160,9 @@ class FS:
 
     __slots__ = ("__weakref__", "_loop")
 
-    def __init__(self, loop: Requests | None) -> None:
+    def __init__(self, loop: RequestMaker | None) -> None:
         """loop: the loop that the requests belong to; None: calls block the thread. Raises TypeError."""
-        if loop is not None and not isinstance(loop, Requests):
+        if loop is not None and not isinstance(loop, RequestMaker):
             raise TypeError(f"loop must be a Loop or None, not {loop!r}")
         self._loop = loop
 
@@ -174,10 +174,10 @@ class FS:
         found: Value = block(job) if self._loop is None else self._loop._do(job)
         return found
 
-    def _later(self) -> Any:
+    def _nowait(self) -> Any:
         if self._loop is None:
             raise ValueError("an FS without a loop has no requests in the background")
-        return Later(self._loop)
+        return NoWait(self._loop)
 
     # -- descriptors --------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class FS:
         or a combination of os.O_RDONLY, os.O_CREAT, …. mode: permissions of a new file.
         `UVError`: ENOENT, EACCES, EEXIST, EISDIR, EMFILE, …. Source: uv_fs_open.
         """
-        return self._do(FSJob(Call("open", path, flags=_opening(flags), mode=_mode(mode)), Call.take_descriptor))
+        return self._do(FSJob(FsCall("open", path, flags=_opening(flags), mode=_mode(mode)), FsCall.take_descriptor))
 
     def close(self, fd: int) -> Any:
         """Close a descriptor. It is closed even if the caller gives the call up.
@@ -203,9 +203,9 @@ class FS:
         offset: the place in the file; -1: its current position, which moves. `UVError`: EBADF, EISDIR, EINVAL.
         Source: uv_fs_read.
         """
-        data = bytearray(whole("size", size, 0, _LONG))
-        offset = whole("offset", offset, -1, _LONG)
-        call = Call("read", fd=_fd(fd), buffer=memoryview(data), offset=offset)
+        data = bytearray(check_int("size", size, 0, _LONG))
+        offset = check_int("offset", offset, -1, _LONG)
+        call = FsCall("read", fd=_fd(fd), buffer=memoryview(data), offset=offset)
         return self._do(FSJob(call, lambda call: bytes(data if call.code == size else data[: call.code])))
 
     def readinto(self, fd: int, buffer: Any, offset: int = -1) -> int:
@@ -214,12 +214,12 @@ class FS:
         One call reads at most 0x7ffff000 bytes (2 GiB less a page). A buffer cannot be resized until libuv has finished
         with it. Source: uv_fs_read.
         """
-        offset = whole("offset", offset, -1, _LONG)
+        offset = check_int("offset", offset, -1, _LONG)
         many = isinstance(buffer, list | tuple)
         views = [writable(one, None, None) for one in buffer] if many else writable(buffer, None, None)
         if not views:
             raise ValueError("buffer is empty")
-        return self._do(FSJob(Call("read", fd=_fd(fd), buffer=views, offset=offset), _number))
+        return self._do(FSJob(FsCall("read", fd=_fd(fd), buffer=views, offset=offset), _number))
 
     def write(self, fd: int, data: Bytes | Sequence[Bytes], offset: int = -1) -> int:
         """Write bytes, or the items of a list in turn; return how many bytes were written, perhaps fewer than given.
@@ -227,10 +227,10 @@ class FS:
         One call writes at most 0x7ffff000 bytes (2 GiB less a page). offset: see `read`.
         `UVError`: EBADF, ENOSPC, EFBIG, EPIPE, …. Source: uv_fs_write.
         """
-        offset = whole("offset", offset, -1, _LONG)
+        offset = check_int("offset", offset, -1, _LONG)
         many = isinstance(data, list | tuple)
         views: Any = [readable(one, None, None)[0] for one in data or (b"",)] if many else readable(data, None, None)[0]
-        return self._do(FSJob(Call("write", fd=_fd(fd), buffer=views, offset=offset), _number))
+        return self._do(FSJob(FsCall("write", fd=_fd(fd), buffer=views, offset=offset), _number))
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int, size: int) -> int:
         """Copy up to `size` bytes from `offset` of one file to the position of the other; return how many.
@@ -239,14 +239,14 @@ class FS:
         stops. `UVError`: EBADF, EINVAL, ESPIPE, EAGAIN (`out_fd` is non-blocking and full before the first byte).
         Source: uv_fs_sendfile, copy_file_range(2), sendfile(2).
         """
-        offset, size = whole("offset", offset, 0, _LONG), whole("size", size, 0, _LONG)
+        offset, size = check_int("offset", offset, 0, _LONG), check_int("size", size, 0, _LONG)
         source = _fd(in_fd, "in_fd")
-        call = Call("sendfile", fd=_fd(out_fd, "out_fd"), source=source, offset=offset, size=size)
+        call = FsCall("sendfile", fd=_fd(out_fd, "out_fd"), source=source, offset=offset, size=size)
         return self._do(FSJob(call, _number))
 
     def fstat(self, fd: int) -> Stat:
         """Return the `Stat` of an open file. Source: uv_fs_fstat."""
-        return self._do(FSJob(Call("fstat", fd=_fd(fd)), _stat))
+        return self._do(FSJob(FsCall("fstat", fd=_fd(fd)), _stat))
 
     def fsync(self, fd: int) -> Any:
         """Have the system write a file to its disk. `UVError`: EBADF, EINVAL, EIO. Source: uv_fs_fsync."""
@@ -258,7 +258,7 @@ class FS:
 
     def ftruncate(self, fd: int, size: int) -> Any:
         """Make a file `size` bytes long. `UVError`: EBADF, EINVAL, EFBIG. Source: uv_fs_ftruncate."""
-        return self._do(_plain("ftruncate", fd=_fd(fd), offset=whole("size", size, 0, _LONG)))
+        return self._do(_plain("ftruncate", fd=_fd(fd), offset=check_int("size", size, 0, _LONG)))
 
     def fchmod(self, fd: int, mode: int) -> Any:
         """Set permissions. Source: uv_fs_fchmod."""
@@ -276,15 +276,15 @@ class FS:
 
     def stat(self, path: Path) -> Stat:
         """Return the `Stat` of a file. `UVError`: ENOENT, EACCES, ELOOP, ENOTDIR. Source: uv_fs_stat."""
-        return self._do(FSJob(Call("stat", path), _stat))
+        return self._do(FSJob(FsCall("stat", path), _stat))
 
     def lstat(self, path: Path) -> Stat:
         """As `stat`, but of a symbolic link itself. Source: uv_fs_lstat."""
-        return self._do(FSJob(Call("lstat", path), _stat))
+        return self._do(FSJob(FsCall("lstat", path), _stat))
 
     def statfs(self, path: Path) -> StatFS:
         """Return the `StatFS` of the file system that holds a file. Source: uv_fs_statfs."""
-        return self._do(FSJob(Call("statfs", path), _statfs))
+        return self._do(FSJob(FsCall("statfs", path), _statfs))
 
     def access(self, path: Path, mode: str | int = "") -> bool:
         """Return whether the caller may read, write and execute a file, according to `mode`.
@@ -292,7 +292,7 @@ class FS:
         mode: "r", "w", "x" in any combination, or os.R_OK | …; "": whether the file exists. Returns False for EACCES,
         ENOENT, EROFS; raises other `UVError`: ELOOP, ENOTDIR. Source: uv_fs_access.
         """
-        return self._do(FSJob(Call("access", path, mode=_accessing(mode)), _allowed, _DENIED))
+        return self._do(FSJob(FsCall("access", path, mode=_accessing(mode)), _allowed, _DENIED))
 
     def chmod(self, path: Path, mode: int) -> Any:
         """Set permissions. `UVError`: ENOENT, EPERM. Source: uv_fs_chmod."""
@@ -341,7 +341,7 @@ class FS:
         excl: the copy must not exist yet. ficlone: share the data until one of the files changes, if the file system
         can; ficlone_force: fail if it cannot. `UVError`: EEXIST, ENOENT, ENOSYS, ENOTSUP, …. Source: uv_fs_copyfile.
         """
-        flag(excl=excl, ficlone=ficlone, ficlone_force=ficlone_force)
+        check_bool(excl=excl, ficlone=ficlone, ficlone_force=ficlone_force)
         bits = lib.UV_FS_COPYFILE_EXCL * excl | lib.UV_FS_COPYFILE_FICLONE * ficlone
         bits |= lib.UV_FS_COPYFILE_FICLONE_FORCE * ficlone_force
         return self._do(_plain("copyfile", path, new_path, flags=bits))
@@ -355,7 +355,7 @@ class FS:
 
         `UVError`: EEXIST, ENOENT. Source: uv_fs_symlink.
         """
-        flag(dir=dir, junction=junction)
+        check_bool(dir=dir, junction=junction)
         bits = lib.UV_FS_SYMLINK_DIR * dir | lib.UV_FS_SYMLINK_JUNCTION * junction
         return self._do(_plain("symlink", target, path, flags=bits))
 
@@ -364,14 +364,14 @@ class FS:
 
         Source: uv_fs_readlink.
         """
-        return self._do(FSJob(Call("readlink", path), _text))
+        return self._do(FSJob(FsCall("readlink", path), _text))
 
     def realpath(self, path: Path) -> Any:
         """Return the absolute path without symbolic links: bytes if `path` is. `UVError`: ENOENT, ELOOP.
 
         Source: uv_fs_realpath.
         """
-        return self._do(FSJob(Call("realpath", path), _text))
+        return self._do(FSJob(FsCall("realpath", path), _text))
 
     # -- folders ------------------------------------------------------------------------------------------------------
 
@@ -388,11 +388,11 @@ class FS:
 
         template: a path that ends in XXXXXX, which is replaced. `UVError`: EINVAL (it does not). Source: uv_fs_mkdtemp.
         """
-        return self._do(FSJob(Call("mkdtemp", template), _text))
+        return self._do(FSJob(FsCall("mkdtemp", template), _text))
 
     def mkstemp(self, template: Path) -> tuple[int, Any]:
         """Make and open a file of a new name; return descriptor and path. See `mkdtemp`. Source: uv_fs_mkstemp."""
-        return self._do(FSJob(Call("mkstemp", template), _created))
+        return self._do(FSJob(FsCall("mkstemp", template), _created))
 
     def scandir(self, path: Path) -> list[Entry]:
         """Return all entries of a folder, sorted by name, as pairs of name and type; "." and ".." are left out.
@@ -400,15 +400,15 @@ class FS:
         type: "file", "directory", "link", "fifo", "socket", "char", "block", or "unknown" (not all file systems know).
         Names are bytes if `path` is. `UVError`: ENOENT, ENOTDIR, EACCES. Source: uv_fs_scandir, uv_fs_scandir_next.
         """
-        return self._do(FSJob(Call("scandir", path), lambda call: entries_of(path, call.entries())))
+        return self._do(FSJob(FsCall("scandir", path), lambda call: entries_of(path, call.entries())))
 
     def opendir(self, path: Path, entries: int = 64) -> Dir:
         """Open a folder; return a `Dir`. entries: how many it reads at once, at most 256.
 
         `UVError`: ENOENT, ENOTDIR, EACCES, EMFILE. Source: uv_fs_opendir.
         """
-        folder = Folder(min(whole("entries", entries, 1), _INT))
-        call = Call("opendir", path, folder=folder)
+        folder = DirStream(min(check_int("entries", entries, 1), _INT))
+        call = FsCall("opendir", path, dir_stream=folder)
         return self._do(FSJob(call, lambda _: Dir(FS(self._loop), path, folder)))
 
     # -- without waiting ----------------------------------------------------------------------------------------------

@@ -7,20 +7,20 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from .._coroutines.outcomes import waits
-from .._kernel.operation import lucky
+from .._kernel.operation import spend_budget
 from .._libuv import error, lib
-from .._libuv.arguments import flag
+from .._libuv.arguments import check_bool
 from .._libuv.files import Path, encoded
-from .._libuv.watch import CHANGE, ITSELF, OVERFLOW, RENAME, Raw, take, watched_path
+from .._libuv.watch import CHANGE, ITSELF, OVERFLOW, RENAME, RawChange, read_changes, watched_path
 from ..errors import Closed, UVError
-from .flat import flat
-from .handle import Again, Handle
-from .loop import Call, Loop
+from .handle import Handle, Redelivery
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["FSEvent", "FileEvent", "new_fs_event", "path_of"]
 
-LIMIT = 16384  # events kept until they are taken: as many as Linux keeps for a process by default
-TAKEN = 1024  # events taken from C at once
+DEFAULT_LIMIT = 16384  # events kept until they are taken: as many as Linux keeps for a process by default
+BATCH = 1024  # events taken from C at once
 _WORDS = {
     RENAME: frozenset({"rename"}),
     CHANGE: frozenset({"change"}),
@@ -52,11 +52,11 @@ class FSEvent(Handle):
 
     def __init__(self, loop: Loop | None = None) -> None:
         """Make a handle of `loop`; see `Timer`. Source: uv_fs_event_init."""
-        self._kept: deque[Raw] = deque()
+        self._pending: deque[RawChange] = deque()
         self._bytes = False
         super().__init__(
             loop,
-            lambda pointer, slot, generation: lib.co_fs_event_new(pointer, slot, generation, LIMIT),
+            lambda pointer, slot, generation: lib.co_fs_event_new(pointer, slot, generation, DEFAULT_LIMIT),
             "uv_fs_event_init",
         )
 
@@ -67,13 +67,13 @@ class FSEvent(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (started already), ENOENT, EACCES, ENOSPC (the user
         watches too many paths), EMFILE, … Source: uv_fs_event_start.
         """
-        flag(recursive=recursive)
+        check_bool(recursive=recursive)
         name, flags = encoded(path), lib.UV_FS_EVENT_RECURSIVE if recursive else 0
-        own = self._own
-        own.usable()
+        core = self._core
+        core.check_usable()
         if self.active:
             raise error(lib.UV_EINVAL, "uv_fs_event_start", path)
-        code = lib.co_fs_event_start(own.pointer, own.slot, own.renew(), name, flags)
+        code = lib.co_fs_event_start(core.pointer, core.slot, core.next_generation(), name, flags)
         if code < 0:
             raise error(code, "uv_fs_event_start", path)
         self._bytes = isinstance(os.fspath(path), bytes)
@@ -83,39 +83,39 @@ class FSEvent(Handle):
 
         Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_fs_event_stop.
         """
-        self._restart(lib.co_fs_event_stop, "uv_fs_event_stop")
-        self._kept.clear()
-        if self._own.waiter is not None:
-            self._own.hub.ready.append(Again(self._own))
+        self._start_or_stop(lib.co_fs_event_stop, "uv_fs_event_stop")
+        self._pending.clear()
+        if self._core.waiter is not None:
+            self._core.hub.ready.append(Redelivery(self._core))
 
     @property
     def path(self) -> Any:
         """The path that is watched. Raises `Closed`, `UVError` EINVAL (not started). Source: uv_fs_event_getpath."""
-        return path_of(self._own, self._bytes, "uv_fs_event_getpath")
+        return path_of(self._core, self._bytes, "uv_fs_event_getpath")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
         """Take events from C if none are kept here; return whether there are any now."""
-        own = self._own
-        if not self._kept:
-            self._kept.extend(take(own.pointer, own.slot, TAKEN))
-        return bool(self._kept)
+        core = self._core
+        if not self._pending:
+            self._pending.extend(read_changes(core.pointer, core.slot, BATCH))
+        return bool(self._pending)
 
-    def _event(self, result: int, where: int) -> Call | None:
-        new = not self._kept
-        if self._call("onevent", None) is None or not self._fill():
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        new = not self._pending
+        if self._handler_call("onevent", None) is None or not self._fill():
             return None
         if new:
-            self._own.repeat(len(self._kept))  # for the other events, and to see whether C has more
+            self._core.redeliver_now(len(self._pending))  # for the other events, and to see whether C has more
         found = self._next()
         if isinstance(found, UVError):
-            return self._call("onevent", found, None, None)
-        return self._call("onevent", None, *found)
+            return self._handler_call("onevent", found, None, None)
+        return self._handler_call("onevent", None, *found)
 
     def _next(self) -> FileEvent | UVError:
         """Return the first of the events that are kept here, or the error that reports lost ones."""
-        _, _, kinds, name = self._kept.popleft()
+        _, _, kinds, name = self._pending.popleft()
         if kinds & OVERFLOW:
             lost = error(lib.UV_ENOBUFS, "uv_fs_event_start")
             assert isinstance(lost, UVError)
@@ -133,29 +133,29 @@ class FSEvent(Handle):
 
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: ENOBUFS (events were lost).
         """
-        own = self._own
-        own.usable()
-        if own.waiter is not None:
-            raise own.unusable()
+        core = self._core
+        core.check_usable()
+        if core.waiter is not None:
+            raise core.use_error()
         while True:
             while not self._fill():
-                if own.closed or not self.active:
+                if core.closed or not self.active:
                     raise self._ended()
-                own.wait(1, _started)
-            lucky(own.hub)
+                core.wait(1, _noop_start)
+            spend_budget(core.hub)
             if self._fill():  # it may have been stopped in between
                 found = self._next()
-                if self._call("onevent", None) is not None:
-                    own.later(len(self._kept) + 1)
+                if self._handler_call("onevent", None) is not None:
+                    core.redeliver_later(len(self._pending) + 1)
                 if isinstance(found, UVError):
                     raise found
                 return found
 
     def _ended(self) -> Exception:
-        return Closed(f"{self._own.title} is closed") if self._own.closed else StopIteration()
+        return Closed(f"{self._core.title} is closed") if self._core.closed else StopIteration()
 
 
-def _started(pointer: Any, slot: int) -> int:
+def _noop_start(pointer: Any, slot: int) -> int:
     """Start nothing: the handle watches already."""
     return 0
 
@@ -164,7 +164,7 @@ def path_of(own: Any, as_bytes: bool, syscall: str) -> Any:
     """Return the path that a handle watches. Raises the error for libuv's code."""
     found = watched_path(own.pointer, own.slot)
     if isinstance(found, int):
-        raise own.failed(found, syscall)
+        raise own.call_error(found, syscall)
     return found if as_bytes else os.fsdecode(found)
 
 
@@ -173,6 +173,6 @@ def new_fs_event(loop: Loop | None = None) -> FSEvent:
     return FSEvent(loop)
 
 
-fs_event_start = flat(FSEvent.start)
-fs_event_stop = flat(FSEvent.stop)
-fs_event_getpath = flat(FSEvent.path)
+fs_event_start = module_function(FSEvent.start)
+fs_event_stop = module_function(FSEvent.stop)
+fs_event_getpath = module_function(FSEvent.path)

@@ -6,14 +6,14 @@ import os
 from typing import Any
 
 from .._libuv import error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.files import Path, encoded
 from .._libuv.stat import Stat, stat_of
-from .._libuv.watch import polled
-from .flat import flat
+from .._libuv.watch import read_poll
 from .fs_event import path_of
 from .handle import Handle
-from .loop import Call, Loop
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["FSPoll", "Stat", "new_fs_poll"]
 
@@ -41,29 +41,29 @@ class FSPoll(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError` ENOMEM. Source: uv_fs_poll_start.
         """
         name = encoded(path)
-        whole("interval", interval, 0, 2**32 - 1)
-        self._own.usable()
+        check_int("interval", interval, 0, 2**32 - 1)
+        self._core.check_usable()
         if not self.active:
-            self._restart(lib.co_fs_poll_start, "uv_fs_poll_start", name, interval)
+            self._start_or_stop(lib.co_fs_poll_start, "uv_fs_poll_start", name, interval)
             self._path, self._bytes = path, isinstance(os.fspath(path), bytes)
 
     def stop(self) -> None:
         """Stop; a second call is no error. Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_fs_poll_stop."""
-        self._restart(lib.co_fs_poll_stop, "uv_fs_poll_stop")
+        self._start_or_stop(lib.co_fs_poll_stop, "uv_fs_poll_stop")
 
     @property
     def path(self) -> Any:
         """The path that is watched. Raises `Closed`, `UVError` EINVAL (not started). Source: uv_fs_poll_getpath."""
-        return path_of(self._own, self._bytes, "uv_fs_poll_getpath")
+        return path_of(self._core, self._bytes, "uv_fs_poll_getpath")
 
-    def _event(self, result: int, where: int) -> Call | None:
-        own = self._own
-        found = polled(own.pointer, own.slot)
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        core = self._core
+        found = read_poll(core.pointer, core.slot)
         if found is None:
             return None
         code, before, after = found
         err = error(code, "uv_fs_poll_start", self._path) if code < 0 else None
-        return self._call("onpoll", err, stat_of(before), stat_of(after))
+        return self._handler_call("onpoll", err, stat_of(before), stat_of(after))
 
 
 def new_fs_poll(loop: Loop | None = None) -> FSPoll:
@@ -71,6 +71,6 @@ def new_fs_poll(loop: Loop | None = None) -> FSPoll:
     return FSPoll(loop)
 
 
-fs_poll_start = flat(FSPoll.start)
-fs_poll_stop = flat(FSPoll.stop)
-fs_poll_getpath = flat(FSPoll.path)
+fs_poll_start = module_function(FSPoll.start)
+fs_poll_stop = module_function(FSPoll.stop)
+fs_poll_getpath = module_function(FSPoll.path)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from .._libuv import lib
 
-__all__ = ["HOW", "OURS", "SECTIONS", "Function", "functions", "has"]
+__all__ = ["BLOCKING_KIND", "EXTENSIONS", "SECTIONS", "Function", "functions", "has"]
 
-HOW = {
+BLOCKING_KIND = {
     "N": "returns at once",
     "S": "suspends the calling coroutine",
     "F": "tries first, suspends the calling coroutine for the rest",
@@ -26,16 +26,17 @@ HOW = {
 class Function(NamedTuple):
     """A function of libuv.
 
-    name: without "uv_". methods: the class or method here (several: separated by blanks). how: a key of `HOW`.
+    name: without "uv_". methods: the class or method here (several: separated by blanks). how: a key of
+    `BLOCKING_KIND`.
     flat: the plain functions of `coutil.uv` (separated by blanks). since: the version that introduced it; "": 1.44.2 or
     older.
     """
 
     name: str
     methods: str
-    how: str
+    blocking_kind: str
     remark: str
-    flat: str
+    function_names: str
     since: str
 
 
@@ -416,7 +417,7 @@ SECTIONS: dict[str, tuple[Function, ...]] = {
     ),
 }
 
-OURS = {
+EXTENSIONS = {
     "current_loop": "the loop that the caller runs in",
     "has": "whether libuv has a function",
 }

@@ -7,7 +7,7 @@ from typing import Any, Self
 from .._libuv import library
 from .._libuv.files import Path, encoded
 from ..errors import Closed
-from .flat import flat
+from .module_function import module_function
 
 __all__ = ["Lib", "dlclose", "dlopen", "dlsym"]
 
@@ -70,5 +70,5 @@ def dlopen(path: Path) -> Lib:
     return Lib(path)
 
 
-dlclose = flat(Lib.close)
-dlsym = flat(Lib.sym)
+dlclose = module_function(Lib.close)
+dlsym = module_function(Lib.sym)

@@ -13,34 +13,34 @@ from typing import Any, ClassVar, Self
 
 from .._interpreter import get_ident
 from .._libuv import check, error, lib, threads
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from ..errors import Deadlock
-from .flat import flat
+from .module_function import module_function
 
 __all__ = ["Barrier", "Cond", "Mutex", "RWLock", "Sem"]
 
-_MOST = 2**31 - 1
-_LONGEST = 2**62  # nanoseconds, 146 years: the limit of a timeout
+_MAX_COUNT = 2**31 - 1
+_MAX_TIMEOUT = 2**62  # nanoseconds, 146 years: the limit of a timeout
 
 
 class _Primitive:
     """Owner of a primitive in C, which lives as long as the object."""
 
-    __slots__ = ("__weakref__", "_c")
+    __slots__ = ("__weakref__", "_struct")
     _memory: ClassVar[str]
     _destroy: ClassVar[Any]
 
     def __init__(self, init: Any, *arguments: int) -> None:
-        self._c: Any = None
-        memory = threads.room(self._memory)
+        self._struct: Any = None
+        memory = threads.new_struct(self._memory)
         name = self._memory.removeprefix("co_")
         check(init(memory, *arguments), f"uv_{name}_init")
-        self._c = memory
+        self._struct = memory
 
     def __del__(self) -> None:
         """Destroy the primitive of the system, unless a thread still holds it."""
-        if getattr(self, "_c", None) is not None:
-            self._destroy(self._c)
+        if getattr(self, "_struct", None) is not None:
+            self._destroy(self._struct)
 
 
 class Mutex(_Primitive):
@@ -60,7 +60,9 @@ class Mutex(_Primitive):
 
     def __repr__(self) -> str:
         """State: free, or locked by this or another thread."""
-        return f"<Mutex {('free', 'locked by another thread', 'locked by this thread')[lib.co_mutex_state(self._c)]}>"
+        return (
+            f"<Mutex {('free', 'locked by another thread', 'locked by this thread')[lib.co_mutex_state(self._struct)]}>"
+        )
 
     def __enter__(self) -> Self:
         """Lock it."""
@@ -73,19 +75,19 @@ class Mutex(_Primitive):
 
     def lock(self) -> None:
         """Lock it when it is free. Blocks the thread. Raises `Deadlock` (locked by itself). Source: uv_mutex_lock."""
-        code = lib.co_mutex_lock(self._c, True)
+        code = lib.co_mutex_lock(self._struct, True)
         if code == lib.UV_EBUSY:
             raise Deadlock("this thread has locked the mutex, which is not recursive")
         check(code, "uv_mutex_lock")
 
     def trylock(self) -> bool:
         """Lock it if it is free; return whether this thread has it now. Source: uv_mutex_trylock."""
-        code = lib.co_mutex_lock(self._c, False)
+        code = lib.co_mutex_lock(self._struct, False)
         return code != lib.UV_EBUSY and check(code, "uv_mutex_trylock") == 0
 
     def unlock(self) -> None:
         """Unlock it. Raises RuntimeError if this thread has not locked it. Source: uv_mutex_unlock."""
-        if lib.co_mutex_unlock(self._c):
+        if lib.co_mutex_unlock(self._struct):
             raise RuntimeError("the mutex is not locked by this thread")
 
 
@@ -113,12 +115,12 @@ class RWLock(_Primitive):
         """
         if self._writer == get_ident():
             raise Deadlock("this thread has locked it for writing")
-        lib.co_rwlock_read(self._c)
+        lib.co_rwlock_read(self._struct)
         self._reads()
 
     def tryrdlock(self) -> bool:
         """Lock it for reading if no thread has it for writing; return whether. Source: uv_rwlock_tryrdlock."""
-        if lib.co_rwlock_try_read(self._c):
+        if lib.co_rwlock_try_read(self._struct):
             return False
         self._reads()
         return True
@@ -135,7 +137,7 @@ class RWLock(_Primitive):
         self._readers[me] -= 1
         if not self._readers[me]:
             del self._readers[me]
-        lib.co_rwlock_end_read(self._c)
+        lib.co_rwlock_end_read(self._struct)
 
     def wrlock(self) -> None:
         """Lock it for writing when it is free. Blocks the thread. Raises `Deadlock` (this thread has it already).
@@ -145,12 +147,12 @@ class RWLock(_Primitive):
         me = get_ident()
         if self._writer == me or me in self._readers:
             raise Deadlock("this thread has locked it already")
-        lib.co_rwlock_write(self._c)
+        lib.co_rwlock_write(self._struct)
         self._writer = me
 
     def trywrlock(self) -> bool:
         """Lock it for writing if it is free; return whether. Source: uv_rwlock_trywrlock."""
-        if lib.co_rwlock_try_write(self._c):
+        if lib.co_rwlock_try_write(self._struct):
             return False
         self._writer = get_ident()
         return True
@@ -160,7 +162,7 @@ class RWLock(_Primitive):
         if self._writer != get_ident():
             raise RuntimeError("this thread has not locked it for writing")
         self._writer = None
-        lib.co_rwlock_end_write(self._c)
+        lib.co_rwlock_end_write(self._struct)
 
 
 class Sem(_Primitive):
@@ -171,19 +173,19 @@ class Sem(_Primitive):
 
     def __init__(self, value: int = 0) -> None:
         """Make a semaphore. Raises TypeError, ValueError, `UVError`. Source: uv_sem_init."""
-        super().__init__(lib.co_sem_init, whole("value", value, 0, _MOST))
+        super().__init__(lib.co_sem_init, check_int("value", value, 0, _MAX_COUNT))
 
     def post(self) -> None:
         """Add 1; a thread that waits goes on. Raises `UVError`: EOVERFLOW. Source: uv_sem_post."""
-        check(lib.co_sem_post(self._c), "uv_sem_post")
+        check(lib.co_sem_post(self._struct), "uv_sem_post")
 
     def wait(self) -> None:
         """Subtract 1 when the counter is not 0. Blocks the thread. Source: uv_sem_wait."""
-        lib.co_sem_wait(self._c, True)
+        lib.co_sem_wait(self._struct, True)
 
     def trywait(self) -> bool:
         """Subtract 1 if the counter is not 0; return whether. Source: uv_sem_trywait."""
-        return bool(lib.co_sem_wait(self._c, False) == 0)
+        return bool(lib.co_sem_wait(self._struct, False) == 0)
 
 
 class Cond(_Primitive):
@@ -198,11 +200,11 @@ class Cond(_Primitive):
 
     def signal(self) -> None:
         """Let one of the threads that wait go on. Source: uv_cond_signal."""
-        lib.co_cond_signal(self._c)
+        lib.co_cond_signal(self._struct)
 
     def broadcast(self) -> None:
         """Let all threads that wait go on. Source: uv_cond_broadcast."""
-        lib.co_cond_broadcast(self._c)
+        lib.co_cond_broadcast(self._struct)
 
     def wait(self, mutex: Mutex, *, timeout: int | None = None) -> bool:
         """Wait for a signal; return False after a timeout. Spurious wake-ups are possible. Blocks the thread.
@@ -213,8 +215,8 @@ class Cond(_Primitive):
         """
         if not isinstance(mutex, Mutex):
             raise TypeError(f"mutex must be a Mutex, not {mutex!r}")
-        limit = 0 if timeout is None else min(whole("timeout", timeout), _LONGEST)
-        code = lib.co_cond_wait(self._c, mutex._c, timeout is not None, limit)
+        limit = 0 if timeout is None else min(check_int("timeout", timeout), _MAX_TIMEOUT)
+        code = lib.co_cond_wait(self._struct, mutex._struct, timeout is not None, limit)
         if code == lib.UV_EPERM:
             raise RuntimeError("the mutex is not locked by this thread")
         if code == lib.UV_EBUSY:
@@ -233,13 +235,13 @@ class Barrier(_Primitive):
 
         Source: uv_barrier_init.
         """
-        if whole("count", count, 0, _MOST) == 0:
+        if check_int("count", count, 0, _MAX_COUNT) == 0:
             raise error(lib.UV_EINVAL, "uv_barrier_init")
         super().__init__(lib.co_barrier_init, count)
 
     def wait(self) -> bool:
         """Wait until `count` threads wait; return True in one of them. Blocks the thread. Source: uv_barrier_wait."""
-        return check(lib.co_barrier_wait(self._c), "uv_barrier_wait") > 0
+        return check(lib.co_barrier_wait(self._struct), "uv_barrier_wait") > 0
 
 
 def new_mutex(recursive: bool = False) -> Mutex:
@@ -269,22 +271,22 @@ def new_barrier(count: int) -> Barrier:
 
 def cond_timedwait(cond: Cond, mutex: Mutex, timeout: int) -> bool:
     """Wait for a condition for at most `timeout` nanoseconds; see `Cond.wait`. Source: uv_cond_timedwait."""
-    return cond_wait(cond, mutex, timeout=whole("timeout", timeout))
+    return cond_wait(cond, mutex, timeout=check_int("timeout", timeout))
 
 
-mutex_lock = flat(Mutex.lock)
-mutex_trylock = flat(Mutex.trylock)
-mutex_unlock = flat(Mutex.unlock)
-rwlock_rdlock = flat(RWLock.rdlock)
-rwlock_tryrdlock = flat(RWLock.tryrdlock)
-rwlock_rdunlock = flat(RWLock.rdunlock)
-rwlock_wrlock = flat(RWLock.wrlock)
-rwlock_trywrlock = flat(RWLock.trywrlock)
-rwlock_wrunlock = flat(RWLock.wrunlock)
-sem_post = flat(Sem.post)
-sem_wait = flat(Sem.wait)
-sem_trywait = flat(Sem.trywait)
-cond_signal = flat(Cond.signal)
-cond_broadcast = flat(Cond.broadcast)
-cond_wait = flat(Cond.wait)
-barrier_wait = flat(Barrier.wait)
+mutex_lock = module_function(Mutex.lock)
+mutex_trylock = module_function(Mutex.trylock)
+mutex_unlock = module_function(Mutex.unlock)
+rwlock_rdlock = module_function(RWLock.rdlock)
+rwlock_tryrdlock = module_function(RWLock.tryrdlock)
+rwlock_rdunlock = module_function(RWLock.rdunlock)
+rwlock_wrlock = module_function(RWLock.wrlock)
+rwlock_trywrlock = module_function(RWLock.trywrlock)
+rwlock_wrunlock = module_function(RWLock.wrunlock)
+sem_post = module_function(Sem.post)
+sem_wait = module_function(Sem.wait)
+sem_trywait = module_function(Sem.trywait)
+cond_signal = module_function(Cond.signal)
+cond_broadcast = module_function(Cond.broadcast)
+cond_wait = module_function(Cond.wait)
+barrier_wait = module_function(Barrier.wait)

@@ -16,37 +16,37 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .. import _host
-from .._asynchronous import in_collector
-from .._coroutines.books import Unique, foreign, warn_in_finalizer
-from .._coroutines.coroutine import Coroutine, Home, home, running
-from .._coroutines.switching import top
+from .. import _lifecycle
+from .._coroutines.books import NonCopyable, foreign_thread_error, warn_in_finalizer
+from .._coroutines.coroutine import Coroutine, LoopContext, current_context, running
+from .._coroutines.switching import main_greenlet
 from .._interpreter import get_ident
-from .._kernel.entries import Entry
-from .._kernel.hub import SLEEPLESS, Hub, hub_of, this_hub
+from .._kernel.hub import POLL_WITHOUT_WAITING, Hub, current_hub, hub_for
+from .._kernel.slots import ReadyItem
 from .._libuv import check, error, lib
-from .._libuv.handles import number, printed
+from .._libuv.handles import handle_list, read_number
 from .._libuv.info import metrics
 from .._libuv.signal_names import signal_number
+from .._switch_guard import in_collector
 from ..scopes import timeout
-from .flat import flat
 from .fs import FS
+from .module_function import module_function
 from .names import Names
-from .work import Work, at_work
+from .work import Work, has_running_work
 
 if TYPE_CHECKING:
     from .handle import Handle
 
 __all__ = ["Loop", "current_loop", "default_loop", "new_loop"]
 
-Call = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # the handle, its handler, and the arguments
+HandlerCall = tuple["Handle", Callable[..., object], tuple[Any, ...]]  # the handle, its handler, and the arguments
 
-TELLING = 3  # turns after which all waiters of closed handles and cancelled requests have been woken
+CLOSE_TURNS = 3  # turns after which all waiters of closed handles and cancelled requests have been woken
 _MODES = {"default": "loop", "once": "step", "nowait": "ready"}
 _OPTIONS = {"block_signal": lib.UV_LOOP_BLOCK_SIGNAL, "metrics_idle_time": lib.UV_METRICS_IDLE_TIME}
 
 
-class Loop(Unique, Names, Work):
+class Loop(NonCopyable, Names, Work):
     """An event loop, bound to the thread that makes it.
 
     `close` closes it; a loop that is forgotten with open handles stays until its thread ends. `onerror`, if it is set,
@@ -58,15 +58,16 @@ class Loop(Unique, Names, Work):
 
     def __init__(self) -> None:
         """Make a loop. Raises `UVError` or MemoryError. Source: uv_loop_init."""
-        home()  # makes the first one of the thread if there is none
-        self._set_up(hub_of(Home(top(), first=False)))
-        self._hub.face = ref(self)
+        current_context()  # makes the first one of the thread if there is none
+        self._set_up(hub_for(LoopContext(main_greenlet(), first=False)))
+        self._hub.public_loop = ref(self)
 
     def _set_up(self, hub: Hub) -> None:
         self._hub = hub
         self._stopped = False
         self._context = copy_context()
-        self._early: list[Handle] = []  # idle and prepare handles that are started, in the order of their calls
+        # Idle and prepare handles that are started, in the order of their calls
+        self._pre_poll_handles: list[Handle] = []
 
     @classmethod
     def _of(cls, hub: Hub) -> Loop:
@@ -78,7 +79,7 @@ class Loop(Unique, Names, Work):
         """State and number of handles."""
         if not self._hub.loop.pointer:
             return "<Loop closed>"
-        state = "running" if self._hub.caller is not None else "idle"
+        state = "running" if self._hub.run_caller is not None else "idle"
         return f"<Loop {state}, {len(self._handles())} handles>"
 
     def __enter__(self) -> Self:
@@ -92,11 +93,11 @@ class Loop(Unique, Names, Work):
     def __del__(self) -> None:
         """Close a loop that no object refers to, not even one of its handles."""
         hub = getattr(self, "_hub", None)
-        if hub is None or not hub.loop.pointer or hub.forked or hub.home.thread != get_ident() or _is_default(hub):
+        if hub is None or not hub.loop.pointer or hub.forked or hub.context.thread != get_ident() or _is_default(hub):
             return
         text = f"unclosed {self!r}"
         if in_collector():  # to end its idle greenlets would switch to them
-            home().call_soon(_close, hub)
+            current_context().call_soon(_close, hub)
         else:
             _close(hub)
         warn_in_finalizer(text, self)
@@ -104,8 +105,8 @@ class Loop(Unique, Names, Work):
     def _check(self) -> Any:
         """Return C's pointer to the loop. Raises `Closed`, `Forked`, `ForeignThread`."""
         self._hub.check()
-        if self._hub.home.thread != get_ident():
-            raise foreign(f"{self!r}", self._hub.home.thread)
+        if self._hub.context.thread != get_ident():
+            raise foreign_thread_error(f"{self!r}", self._hub.context.thread)
         return self._hub.loop.pointer
 
     @property
@@ -137,7 +138,7 @@ class Loop(Unique, Names, Work):
     @property
     def mode(self) -> str | None:
         """The mode of the `run` that is in progress; None: no `run` is."""
-        if self._hub.caller is None:
+        if self._hub.run_caller is None:
             return None
         return next(name for name, kernel in _MODES.items() if kernel == self._hub.mode)
 
@@ -147,7 +148,7 @@ class Loop(Unique, Names, Work):
         From another thread, use `call_threadsafe(loop.stop)`. Source: uv_stop.
         """
         self._check()
-        if self._hub.caller is None:
+        if self._hub.run_caller is None:
             self._stopped = True
         else:
             self._hub.halt()
@@ -171,31 +172,33 @@ class Loop(Unique, Names, Work):
         """
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
-        self._hub.call_threadsafe(self._begin, None, function, arguments)
+        self._hub.call_threadsafe(self._start_worker, None, function, arguments)
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def _start_worker(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Start a worker, from the hub."""
-        self._worker(handle, handler, arguments)._launch()
+        self._new_worker(handle, handler, arguments)._launch()
 
-    def _worker(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> Coroutine:
-        worker = Coroutine(self._work, (handle, handler, arguments), "call" if handle is None else handle._kind)
-        worker.context = self._context.copy()
+    def _new_worker(
+        self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]
+    ) -> Coroutine:
+        worker = Coroutine(self._run_worker, (handle, handler, arguments), "call" if handle is None else handle._kind)
+        worker.contextvars = self._context.copy()
         return worker
 
-    def _begin_for_record(self, handle: Handle, handler: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
+    def _start_for_completion(self, handle: Handle, handler: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
         """Take out the hub's next record and start a worker for it, which takes the following records as well."""
-        worker, hub = self._worker(handle, handler, arguments), self._hub
-        del hub.records[0]
+        worker, hub = self._new_worker(handle, handler, arguments), self._hub
+        del hub.completions[0]
         try:
             worker._launch()
         except BaseException:  # raised by a signal handler
-            hub.ready.appendleft(_Start(worker))
+            hub.ready.appendleft(_DeferredStart(worker))
             raise
         return True
 
-    def _work(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def _run_worker(self, handle: Handle | None, handler: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Call a handler, and those of the following records. No frame here refers to the coroutine, as it may wait."""
         context = getcurrent().gr_context
         while True:
@@ -204,7 +207,7 @@ class Loop(Unique, Names, Work):
             except Exception as escaped:  # noqa: BLE001  # handed over
                 self._failed(escaped, handle)
             me: Any = getcurrent()
-            following: Call | None = self._hub.next_call(me.coroutine)
+            following: HandlerCall | None = self._hub.next_handler_call(me.coroutine)
             if following is None:
                 return
             handle, handler, arguments = following
@@ -224,26 +227,26 @@ class Loop(Unique, Names, Work):
         if handle is None:  # a call of another thread, which the caller of `run` did not request
             self._hub.report(running(), escaped)
         else:
-            self._hub.exit(escaped)
+            self._hub.raise_in_caller(escaped)
 
-    def _turn_early(self, handles: list[Handle]) -> None:
+    def _set_pre_poll(self, handles: list[Handle]) -> None:
         """Have the handlers of `handles` called in this order in every turn, before libuv polls."""
-        self._early = handles
-        self._hub.early = self._call_early if handles else None
+        self._pre_poll_handles = handles
+        self._hub.before_poll = self._run_pre_poll if handles else None
 
-    def _call_early(self) -> int:
+    def _run_pre_poll(self) -> int:
         """Call the handlers. As in libuv, a turn with idle handles does not wait, even if their handlers stop them."""
-        handles = self._early[:]
+        handles = self._pre_poll_handles[:]
         sleepless = any(handle._kind == "idle" for handle in handles)
         for handle in handles:
-            if handle in self._early and (call := handle._event(0, 0)) is not None:
-                self._begin(*call)
-        return SLEEPLESS if sleepless else 1
+            if handle in self._pre_poll_handles and (call := handle._event(0, 0)) is not None:
+                self._start_worker(*call)
+        return POLL_WITHOUT_WAITING if sleepless else 1
 
     # -- information -------------------------------------------------------------------------------------------------
 
     def _handles(self) -> list[Handle]:
-        return [one for own in self._hub.owners if (one := getattr(own, "public", None)) is not None]
+        return [one for own in self._hub.handlers if (one := getattr(own, "owner", None)) is not None]
 
     def walk(self, function: Callable[[Handle], object] | None = None) -> list[Handle]:
         """Return the handles that are not closed yet. function: if given, called with each of them first.
@@ -261,7 +264,7 @@ class Loop(Unique, Names, Work):
 
     def now(self) -> int:
         """Return the cached time in milliseconds, from an arbitrary origin. Source: uv_now."""
-        return number(lib.co_loop_now, "uv_now", self._check())
+        return read_number(lib.co_loop_now, "uv_now", self._check())
 
     def update_time(self) -> None:
         """Refresh the cached time. Source: uv_update_time."""
@@ -280,7 +283,7 @@ class Loop(Unique, Names, Work):
         pointer = self._check()
         if self._hub.ready or self._stopped:
             return 0
-        return number(lib.co_loop_backend_timeout, "uv_backend_timeout", pointer, kind="int *")
+        return read_number(lib.co_loop_backend_timeout, "uv_backend_timeout", pointer, kind="int *")
 
     def configure(self, option: str, *arguments: int | str) -> None:
         """Set an option, before the first `run`.
@@ -313,11 +316,11 @@ class Loop(Unique, Names, Work):
 
     def print_all_handles(self, file: TextIO | None = None) -> None:
         """Print libuv's list of the loop's handles, including internal ones. Source: uv_print_all_handles."""
-        (file or sys.stderr).write(printed(self._check(), False))
+        (file or sys.stderr).write(handle_list(self._check(), False))
 
     def print_active_handles(self, file: TextIO | None = None) -> None:
         """Print libuv's list of the active handles. Source: uv_print_active_handles."""
-        (file or sys.stderr).write(printed(self._check(), True))
+        (file or sys.stderr).write(handle_list(self._check(), True))
 
     def fork(self) -> None:
         """Make the loop usable in the child of a fork: until then calls on it and its handles raise `Forked` there.
@@ -330,10 +333,10 @@ class Loop(Unique, Names, Work):
         `UVError`: the loop can only be closed then. Source: uv_loop_fork.
         """
         hub = self._hub
-        if not hub.forked or not hub.loop.pointer or hub.home.thread != get_ident():
+        if not hub.forked or not hub.loop.pointer or hub.context.thread != get_ident():
             self._check()
         else:
-            _host.revive(hub)
+            _lifecycle.resume_after_fork(hub)
 
     # -- closing ------------------------------------------------------------------------------------------------------
 
@@ -355,34 +358,34 @@ class Loop(Unique, Names, Work):
         if not hub.loop.pointer:
             return
         if hub.forked:
-            _host.forget(hub)
+            _lifecycle.leak(hub)
             return
         self._check()
-        if hub.driven() or running().gate is hub.greenlet:
+        if hub.is_running() or running().hub_greenlet is hub.greenlet:
             raise error(lib.UV_EBUSY, "uv_loop_close")
         if force:
             for handle in self._handles():
                 handle.close_soon()
             lib.co_cancel_all(hub.loop.pointer)
             with timeout(None, shield=True):  # also inside a block that was cancelled
-                for _ in range(TELLING):
-                    hub.turn()
-                while at_work(hub):
+                for _ in range(CLOSE_TURNS):
+                    hub.run_pending()
+                while has_running_work(hub):
                     self.sleep(1)
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
         default = _is_default(hub)
-        _host.end(hub)
-        hub.home.over = not default  # a thread whose default loop was closed gets a new one on demand
+        _lifecycle.shut_down(hub)
+        hub.context.shutting_down = not default  # a thread whose default loop was closed gets a new one on demand
 
 
 def _close(hub: Hub) -> None:
     """Close the hub of a forgotten loop, and end its idle greenlets."""
     hub.close()
-    hub.home.retire(hub.greenlet)
+    hub.context.kill_idle_runners(hub.greenlet)
 
 
-class _Start(Entry):
+class _DeferredStart(ReadyItem):
     """An entry of the ready queue that starts a worker which a signal handler kept from starting."""
 
     __slots__ = ("worker",)
@@ -390,14 +393,14 @@ class _Start(Entry):
     def __init__(self, worker: Coroutine) -> None:
         self.worker = worker
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Start the worker, unless it has started."""
         if self.worker._start is not None and self.worker.resumer is None:
             self.worker._launch()
 
 
 def _is_default(hub: Hub) -> bool:
-    return getattr(top(), "home", None) is hub.home
+    return getattr(main_greenlet(), "context", None) is hub.context
 
 
 def default_loop() -> Loop:
@@ -405,21 +408,21 @@ def default_loop() -> Loop:
 
     Raises `UVError` or MemoryError. Source: uv_default_loop.
     """
-    home()
-    where = top().home
-    return _face(where.hub or hub_of(where))
+    current_context()
+    context = main_greenlet().context
+    return _public_loop(context.hub or hub_for(context))
 
 
 def current_loop() -> Loop:
     """Return the loop that the caller runs in: that of the handler, in the main program `default_loop()`."""
-    return _face(this_hub())
+    return _public_loop(current_hub())
 
 
-def _face(hub: Hub) -> Loop:
-    found: Loop | None = hub.face()
+def _public_loop(hub: Hub) -> Loop:
+    found: Loop | None = hub.public_loop()
     if found is None:
         found = Loop._of(hub)
-        hub.face = lambda: found
+        hub.public_loop = lambda: found
     return found
 
 
@@ -428,19 +431,19 @@ def new_loop() -> Loop:
     return Loop()
 
 
-run = flat(Loop.run)
-stop = flat(Loop.stop)
-loop_close = flat(Loop.close)
-loop_alive = flat(Loop.alive)
-loop_mode = flat(Loop.mode)
-loop_configure = flat(Loop.configure)
-loop_fork = flat(Loop.fork)
-walk = flat(Loop.walk)
-now = flat(Loop.now)
-update_time = flat(Loop.update_time)
-backend_fd = flat(Loop.backend_fd)
-backend_timeout = flat(Loop.backend_timeout)
-metrics_info = flat(Loop.metrics)
-metrics_idle_time = flat(Loop.metrics_idle_time)
-print_all_handles = flat(Loop.print_all_handles)
-print_active_handles = flat(Loop.print_active_handles)
+run = module_function(Loop.run)
+stop = module_function(Loop.stop)
+loop_close = module_function(Loop.close)
+loop_alive = module_function(Loop.alive)
+loop_mode = module_function(Loop.mode)
+loop_configure = module_function(Loop.configure)
+loop_fork = module_function(Loop.fork)
+walk = module_function(Loop.walk)
+now = module_function(Loop.now)
+update_time = module_function(Loop.update_time)
+backend_fd = module_function(Loop.backend_fd)
+backend_timeout = module_function(Loop.backend_timeout)
+metrics_info = module_function(Loop.metrics)
+metrics_idle_time = module_function(Loop.metrics_idle_time)
+print_all_handles = module_function(Loop.print_all_handles)
+print_active_handles = module_function(Loop.print_active_handles)

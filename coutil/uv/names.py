@@ -6,10 +6,10 @@ import socket
 from typing import Any
 
 from .._libuv import error, lib
-from .._libuv.arguments import whole
-from .._libuv.names import Found, Lookup, Naming, checked_host, checked_service
-from .._libuv.sockaddr import Plain, named, numeric
-from .request import Job, Later, Requests, nowait, on_loop
+from .._libuv.arguments import check_int
+from .._libuv.names import AddrInfo, GetAddrInfo, GetNameInfo, check_host, check_service
+from .._libuv.sockaddr import IPAddress, parse_numeric, to_name
+from .request import Job, NoWait, RequestMaker, nowait, on_loop
 
 __all__ = ["Names", "getaddrinfo", "getnameinfo"]
 
@@ -30,38 +30,38 @@ class _Names(Job):
     def value(self, code: int) -> Any:
         if code < 0:
             raise error(code, self.syscall, self.filename)
-        return self.taken()
+        return self.result()
 
-    def taken(self) -> Any:
+    def result(self) -> Any:
         raise NotImplementedError
 
 
 class _Addresses(_Names):
     type = "getaddrinfo"
 
-    def taken(self) -> list[Info]:
-        found, canonical = self.call.found()
+    def result(self) -> list[Info]:
+        found, canonical = self.call.addresses()
         return [_info(one, canonical if not at else "") for at, one in enumerate(found)]
 
 
 class _NamesOf(_Names):
     type = "getnameinfo"
 
-    def taken(self) -> tuple[str, str]:
+    def result(self) -> tuple[str, str]:
         names: tuple[str, str] = self.call.names()
         return names
 
 
-def _info(one: Found, canonical: str) -> Info:
+def _info(one: AddrInfo, canonical: str) -> Info:
     family, kind = _FAMILIES.get(one.family, one.family), _TYPES.get(one.socktype, one.socktype)
-    return family, kind, one.protocol, canonical, named(*one.plain())
+    return family, kind, one.protocol, canonical, to_name(*one.plain())
 
 
-class Names(Requests):
+class Names(RequestMaker):
     """The methods of a loop that look names up."""
 
-    def _later(self) -> Any:
-        return Later(self)
+    def _nowait(self) -> Any:
+        return NoWait(self)
 
     def getaddrinfo(
         self,
@@ -83,12 +83,12 @@ class Names(Requests):
         Source: uv_getaddrinfo.
         """
         for what, number in (("family", family), ("type", type), ("proto", proto), ("flags", flags)):
-            whole(what, number, 0, _INT)
-        service = None if port is None else checked_service(_text(port), "port")
+            check_int(what, number, 0, _INT)
+        service = None if port is None else check_service(_text(port), "port")
         if not host and isinstance(host, str | bytes):
             raise error(lib.UV_EINVAL, "uv_getaddrinfo", "")
-        name = None if host is None else checked_host(host)
-        lookup = Lookup(name, service, int(family), int(type), int(proto), int(flags))
+        name = None if host is None else check_host(host)
+        lookup = GetAddrInfo(name, service, int(family), int(type), int(proto), int(flags))
         found: list[Info] = self._do(_Addresses(lookup, None if name is None else name.decode()))
         return found
 
@@ -101,8 +101,8 @@ class Names(Requests):
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EAI_NONAME,
         EAI_AGAIN, EAI_FAMILY, …, which are also `socket.gaierror`. Source: uv_getnameinfo.
         """
-        whole("flags", flags, 0, _INT)
-        names: tuple[str, str] = self._do(_NamesOf(Naming(_plain(address), int(flags)), None))
+        check_int("flags", flags, 0, _INT)
+        names: tuple[str, str] = self._do(_NamesOf(GetNameInfo(_plain(address), int(flags)), None))
         return names
 
     getaddrinfo_nowait = nowait(getaddrinfo)
@@ -113,12 +113,12 @@ def _text(service: object) -> object:
     return service.decode("ascii") if isinstance(service, bytes) else service  # UnicodeDecodeError is a ValueError
 
 
-def _plain(address: object) -> Plain:
+def _plain(address: object) -> IPAddress:
     if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
         raise TypeError(f"address must be a tuple (host, port) or (host, port, flow, scope), not {address!r}")
-    plain = numeric(address[0], address[1])
+    plain = parse_numeric(address[0], address[1])
     for name, number in zip(("flow", "scope"), address[2:], strict=False):
-        whole(name, number, 0, 2**32 - 1)
+        check_int(name, number, 0, 2**32 - 1)
     return plain._replace(scope=address[3]) if len(address) == 4 and address[3] else plain
 
 

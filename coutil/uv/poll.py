@@ -6,10 +6,10 @@ from typing import Any
 
 from .._coroutines.outcomes import waits
 from .._libuv import lib
-from .._libuv.arguments import whole
-from .flat import flat
+from .._libuv.arguments import check_int
 from .handle import Handle
-from .loop import Call, Loop
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["Poll", "new_poll", "new_socket_poll"]
 
@@ -38,16 +38,16 @@ class Poll(Handle):
         Raises TypeError, ValueError (negative), and `UVError`: EBADF, EPERM (a regular file, which is always ready),
         EEXIST (another handle of the loop is polling it, or reading from it). Source: uv_poll_init.
         """
-        number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
+        number = check_int("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
         self._file = fd  # an object that is forgotten would close its descriptor
         super().__init__(
             loop, lambda pointer, slot, generation: lib.co_poll_new(pointer, slot, generation, number), "uv_poll_init"
         )
 
-    def _event(self, result: int, where: int) -> Call | None:
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
         if result < 0:
-            return self._call("onpoll", self._own.failed(result, "uv_poll_start"), "")
-        return self._call("onpoll", None, _letters(result))
+            return self._handler_call("onpoll", self._core.call_error(result, "uv_poll_start"), "")
+        return self._handler_call("onpoll", None, _letters(result))
 
     def start(self, events: str | int = "r") -> None:
         """Have the handler called when one of `events` occurs: letters, or libuv's bits (UV_READABLE, …).
@@ -65,11 +65,11 @@ class Poll(Handle):
 
     def _look(self, syscall: str, mask: int) -> None:
         """Poll for the handler. While a coroutine waits the generation is kept: its record may be in the queue."""
-        own = self._own
-        if own.waiter is None:
-            self._restart(lib.co_poll_start, syscall, mask)
+        core = self._core
+        if core.waiter is None:
+            self._start_or_stop(lib.co_poll_start, syscall, mask)
         else:
-            self._c(lib.co_poll_start, syscall, own.generation, mask)
+            self._call(lib.co_poll_start, syscall, core.generation, mask)
 
     @waits
     def wait(self, events: str | int = "r") -> Any:
@@ -79,24 +79,24 @@ class Poll(Handle):
         Raises TypeError, ValueError, `Closed`, `BusyError`, `NotYieldable`, and `UVError`: EEXIST, EBADF, …
         Source: uv_poll_start, uv_poll_stop.
         """
-        own, mask = self._own, _mask(events)
-        own.usable()
-        if own.waiter is not None:
-            raise own.unusable()
+        core, mask = self._core, _mask(events)
+        core.check_usable()
+        if core.waiter is not None:
+            raise core.use_error()
 
         def start(pointer: Any, slot: int) -> Any:
-            return lib.co_poll_wait(pointer, slot, own.renew(), mask)
+            return lib.co_poll_wait(pointer, slot, core.next_generation(), mask)
 
         self._wait(1, start, "uv_poll_start")
-        if own.result < 0:
-            raise own.failed(own.result, "uv_poll_start")
-        return _letters(own.result)
+        if core.result < 0:
+            raise core.call_error(core.result, "uv_poll_start")
+        return _letters(core.result)
 
-    def _left(self) -> None:
+    def _undo_wait(self) -> None:
         """Poll for the handler's events again."""
-        own = self._own
-        if not own.closed:
-            lib.co_poll_left(own.pointer, own.slot, own.renew())
+        core = self._core
+        if not core.closed:
+            lib.co_poll_left(core.pointer, core.slot, core.next_generation())
 
 
 def _mask(events: str | int) -> int:
@@ -104,7 +104,7 @@ def _mask(events: str | int) -> int:
     if not isinstance(events, str):
         if isinstance(events, bool) or not isinstance(events, int):
             raise TypeError(f"events must be a string or an int, not {events!r}")
-        return whole("events", events, 1, _ALL)
+        return check_int("events", events, 1, _ALL)
     if not events or not _BITS.keys() >= set(events):
         raise ValueError(f"events must be letters of {''.join(_BITS)!r}, not {events!r}")
     return sum(_BITS[letter] for letter in set(events))
@@ -124,6 +124,6 @@ def new_socket_poll(loop: Loop | None, sock: Any) -> Poll:
     return Poll(loop, sock)
 
 
-poll_start = flat(Poll.start)
-poll_stop = flat(Poll.stop)
-poll_wait = flat(Poll.wait)
+poll_start = module_function(Poll.start)
+poll_stop = module_function(Poll.stop)
+poll_wait = module_function(Poll.wait)

@@ -16,16 +16,16 @@ from typing import Any
 from .._coroutines.coroutine import running
 from .._coroutines.outcomes import waits
 from .._coroutines.switching import park
-from .._kernel.entries import Wake
+from .._kernel.slots import Wakeup
 from .._libuv import check, lib
-from .._libuv.arguments import whole
-from .._libuv.command import IGNORED, Command, Container, culprit, pack
+from .._libuv.arguments import check_int
+from .._libuv.command import RAW_IGNORE, RawSpawnOptions, RawStdioSpec, failing_path, pack
 from .._libuv.files import encoded
 from .._libuv.signal_names import signal_number
 from ..errors import ECHILD, UVError
-from .flat import flat
 from .handle import Handle
-from .loop import Call, Loop, current_loop
+from .loop import HandlerCall, Loop, current_loop
+from .module_function import module_function
 
 __all__ = ["Process", "disable_stdio_inheritance", "kill", "spawn"]
 
@@ -76,7 +76,8 @@ class Process(Handle):
         """Start a program as a child of this process. The thread blocks until the program has been loaded.
 
         file: the program; a name without "/" is searched in PATH (of `env`, if that is given). args: the arguments,
-        without the program's name. env: its variables, a mapping or strings "NAME=value"; None: those of this process.
+        without the program's name. env: its variables, a mapping or strings "MAX_NAME=value"; None: those of this
+        process.
         cwd: the directory to start in. uid, gid: numbers of the user and group to change to. detached: start a new
         session. flags: UV_PROCESS_ bits. stdio: the child's descriptors 0, 1, 2, …; None, or a missing item: the null
         device (from the fourth on: no descriptor). An int, a file, a socket, or a handle with a descriptor: a duplicate
@@ -92,10 +93,12 @@ class Process(Handle):
         directory = None if cwd is None else encoded(cwd, "cwd")
         flags = _flags(flags, detached, uid, gid)
         where = current_loop() if loop is None else loop
-        command = Command(arguments, _environment(env), directory, _stdio(where, stdio), flags, uid or 0, gid or 0)
+        command = RawSpawnOptions(
+            arguments, _environment(env), directory, _stdio(where, stdio), flags, uid or 0, gid or 0
+        )
         packed, keep = pack(command)
         self._ended: tuple[int, int] | None = None
-        self._waiting: list[Wake] = []
+        self._waiting: list[Wakeup] = []
 
         def start(pointer: Any, slot: int, generation: int) -> int:
             code: int = lib.co_raw_spawn(pointer, slot, generation, packed)
@@ -104,26 +107,26 @@ class Process(Handle):
         try:
             super().__init__(where, start, "uv_spawn")
         except UVError as failed:
-            failed.filename = culprit(command)
+            failed.filename = failing_path(command)
             raise
         finally:
             keep.clear()
         self._pid = int(packed.pid)
-        self._own.title = f"process {self._pid} ({os.fsdecode(arguments[0])})"
+        self._core.title = f"process {self._pid} ({os.fsdecode(arguments[0])})"
 
     def __repr__(self) -> str:
         """Number and state."""
         pid = getattr(self, "_pid", None)
         return super().__repr__() if pid is None else f"{super().__repr__()[:-1]}, pid {pid}>"
 
-    def _event(self, result: int, where: int) -> Call | None:
-        self._ended = result, where
-        self._tell()
-        return self._call("onexit", result, where)
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        self._ended = result, offset
+        self._emit_exit()
+        return self._handler_call("onexit", result, offset)
 
-    def _tell(self) -> None:
+    def _emit_exit(self) -> None:
         """Wake the waiters, which look at the state again."""
-        self._own.hub.ready.extend(self._waiting)
+        self._core.hub.ready.extend(self._waiting)
 
     @property
     def active(self) -> bool:
@@ -141,7 +144,7 @@ class Process(Handle):
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `UVError`: ESRCH (it has ended), EPERM,
         EINVAL. Source: uv_process_kill.
         """
-        self._c(lib.co_raw_process_kill, "uv_process_kill", signal_number("signum", signum))
+        self._call(lib.co_raw_process_kill, "uv_process_kill", signal_number("signum", signum))
 
     @waits
     def wait(self) -> tuple[int, int]:
@@ -153,28 +156,28 @@ class Process(Handle):
         """
         self._await_end()
         if self._ended is None:
-            raise self._own.unusable()
+            raise self._core.use_error()
         if self._ended[0] < 0:
-            raise ECHILD(errno.ECHILD, f"other code has taken the status of {self._own.title}")
+            raise ECHILD(errno.ECHILD, f"other code has taken the status of {self._core.title}")
         return self._ended
 
     def _await_end(self) -> None:
         """Wait until it has ended, or its handle is closed."""
-        own = self._own
-        what = f"end of {own.title}"
-        while self._ended is None and not own.closed:
-            own.usable()
-            me = own.hub.guest(running())
-            entry = Wake(me, what)
+        core = self._core
+        what = f"end of {core.title}"
+        while self._ended is None and not core.closed:
+            core.check_usable()
+            me = core.hub.adopt_foreign(running())
+            entry = Wakeup(me, what)
             self._waiting.append(entry)
-            own.want[own.slot] = 1
+            core.demand[core.slot] = 1
             try:
                 park(me, what)
             finally:
                 me.waiting_on = None  # an entry left in the ready queue wakes no coroutine
                 self._waiting.remove(entry)
-                if not self._waiting and not own.closed:
-                    own.want[own.slot] = -1
+                if not self._waiting and not core.closed:
+                    core.demand[core.slot] = -1
 
     @waits
     def close(self, force: bool = False) -> Any:
@@ -190,7 +193,7 @@ class Process(Handle):
     def close_soon(self) -> None:
         """Close the handle without waiting; the program goes on. See `Handle.close_soon`."""
         super().close_soon()
-        self._tell()
+        self._emit_exit()
 
 
 def _texts(name: str, values: Iterable[Any]) -> list[bytes]:
@@ -218,54 +221,54 @@ def _environment(env: Environment) -> list[bytes] | None:
 
 def _flags(flags: int, detached: bool, uid: int | None, gid: int | None) -> int:
     """Return all flags as libuv takes them. Raises TypeError, ValueError."""
-    whole("flags", flags)
+    check_int("flags", flags)
     if flags & ~_FLAGS:
         raise ValueError(f"flags has unknown bits: {flags:#x}")
     flags |= lib.UV_PROCESS_DETACHED * bool(detached)
     if uid is not None:
-        flags |= lib.UV_PROCESS_SETUID * bool(whole("uid", uid, 0, _LAST_ID) >= 0)
+        flags |= lib.UV_PROCESS_SETUID * bool(check_int("uid", uid, 0, _LAST_ID) >= 0)
     if gid is not None:
-        flags |= lib.UV_PROCESS_SETGID * bool(whole("gid", gid, 0, _LAST_ID) >= 0)
+        flags |= lib.UV_PROCESS_SETGID * bool(check_int("gid", gid, 0, _LAST_ID) >= 0)
     return int(flags)
 
 
-def _stdio(loop: Loop, stdio: Iterable[Any]) -> list[Container]:
-    found = [_container(loop, f"stdio[{number}]", number, one) for number, one in enumerate(stdio)]
+def _stdio(loop: Loop, stdio: Iterable[Any]) -> list[RawStdioSpec]:
+    found = [_stdio_spec(loop, f"stdio[{number}]", number, one) for number, one in enumerate(stdio)]
     slots = [one.slot for one in found if one.flags & lib.UV_CREATE_PIPE]
     if len(slots) != len(set(slots)):
         raise ValueError("stdio has the same pipe twice")
     return found
 
 
-def _container(loop: Loop, name: str, number: int, one: Any) -> Container:
+def _stdio_spec(loop: Loop, name: str, number: int, one: Any) -> RawStdioSpec:
     if one is None:
-        return IGNORED
+        return RAW_IGNORE
     if isinstance(one, tuple):
         if len(one) != 2 or not isinstance(one[0], Handle) or one[1] not in _DIRECTIONS:
             raise ValueError(f'{name} must be (pipe, "r"), (pipe, "w") or (pipe, "rw"), not {one!r}')
-        return _created(loop, name, one[0], _DIRECTIONS[one[1]])
+        return _stdio_pipe(loop, name, one[0], _DIRECTIONS[one[1]])
     if isinstance(one, Handle):
         fd = _descriptor(one)
         if fd is None:
-            return _created(loop, name, one, _DIRECTIONS["r" if number == 0 else "w" if number < 3 else "rw"])
-        return Container(lib.UV_INHERIT_FD, fd)
+            return _stdio_pipe(loop, name, one, _DIRECTIONS["r" if number == 0 else "w" if number < 3 else "rw"])
+        return RawStdioSpec(lib.UV_INHERIT_FD, fd)
     if not isinstance(one, int) and callable(getattr(one, "fileno", None)):
         one = one.fileno()
-    return Container(lib.UV_INHERIT_FD, whole(name, one, 0, 2**31 - 1))
+    return RawStdioSpec(lib.UV_INHERIT_FD, check_int(name, one, 0, 2**31 - 1))
 
 
-def _created(loop: Loop, name: str, pipe: Handle, direction: int) -> Container:
+def _stdio_pipe(loop: Loop, name: str, pipe: Handle, direction: int) -> RawStdioSpec:
     """Return the container that creates a pipe. Raises ValueError."""
     if pipe._kind != "pipe" or pipe.loop is not loop:
         raise ValueError(f"{name} must be a pipe of {loop!r}, not {pipe!r}")
     if _descriptor(pipe) is not None:
         raise ValueError(f"{name} is open already: {pipe!r}")
-    return Container(lib.UV_CREATE_PIPE | direction, slot=pipe._own.slot)
+    return RawStdioSpec(lib.UV_CREATE_PIPE | direction, slot=pipe._core.slot)
 
 
 def _descriptor(handle: Handle) -> int | None:
-    """Return the descriptor of a handle; None: it has none. Raises as `usable`."""
-    handle._own.usable()
+    """Return the descriptor of a handle; None: it has none. Raises as `check_usable`."""
+    handle._core.check_usable()
     try:
         return handle.fileno()
     except UVError as failed:
@@ -296,7 +299,7 @@ def kill(pid: int, signum: int | str) -> None:
     pid: 0: all processes of the caller's group; -1: all processes; less than -1: those of the group -pid.
     Raises TypeError, ValueError, `UVError`: ESRCH, EPERM, EINVAL. Source: uv_kill.
     """
-    check(lib.uv_kill(whole("pid", pid, -(2**31), 2**31 - 1), signal_number("signum", signum)), "uv_kill")
+    check(lib.uv_kill(check_int("pid", pid, -(2**31), 2**31 - 1), signal_number("signum", signum)), "uv_kill")
 
 
 def disable_stdio_inheritance() -> None:
@@ -308,5 +311,5 @@ def disable_stdio_inheritance() -> None:
     lib.uv_disable_stdio_inheritance()
 
 
-process_kill = flat(Process.kill)
-process_get_pid = flat(Process.pid)
+process_kill = module_function(Process.kill)
+process_get_pid = module_function(Process.pid)

@@ -15,15 +15,15 @@ from .._coroutines.coroutine import Coroutine, running
 from .._coroutines.outcomes import waits
 from .._coroutines.states import FREED
 from .._coroutines.switching import park
-from .._host import interruptible
-from .._kernel.entries import NOBODY, Slotted, Wake
 from .._kernel.hub import Hub
-from .._kernel.operation import operation_in
+from .._kernel.operation import current_operation_in
+from .._kernel.slots import NULL_HANDLER, CompletionHandler, Wakeup
 from .._libuv import check, error, lib
+from .._lifecycle import interruptible
 from ..errors import Closed, UVError
-from .flat import flat
+from .module_function import module_function
 
-__all__ = ["Job", "Request", "Requests", "begin", "cancel", "nowait", "on_loop", "req_get_type"]
+__all__ = ["Job", "Request", "RequestMaker", "begin", "cancel", "nowait", "on_loop", "req_get_type"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Arguments = ParamSpec("Arguments")
@@ -35,7 +35,7 @@ class Job:
 
     type: ClassVar[str] = "unknown"  # libuv's name of the request's type
     pooled: ClassVar[bool] = True  # done by the thread pool: it can be cancelled until a thread starts it
-    over: bool = False  # already done, without libuv
+    completed_inline: bool = False  # already done, without libuv
 
     def __init__(self, call: Any) -> None:
         """call: an object with `start` and `block` as here, `syscall`, and a `str` for reports."""
@@ -56,7 +56,7 @@ class Job:
         code: int = self.call.block()
         return code
 
-    def again(self) -> bool:
+    def must_retry(self) -> bool:
         """Return whether it has to be repeated, because a signal has interrupted it."""
         return False
 
@@ -68,10 +68,10 @@ class Job:
         """Return the code of the call. result: the code that the callback got."""
         return result
 
-    def let_go(self) -> None:
+    def release_buffers(self) -> None:
         """Release the memory that libuv has used: it no longer needs that."""
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Discard the result: no coroutine will take it."""
 
 
@@ -81,26 +81,26 @@ class Job:
 @waits
 def wait(hub: Hub, job: Job) -> Any:
     """Run a job and return its value, or that of an explicit resume. Suspends."""
-    own = operation_in(hub)
+    operation = current_operation_in(hub)
     start = partial(job.start, hub.loop.pointer)
     while True:
         try:
-            own.request(start, str(job), job.syscall, job)
+            operation.request(start, str(job), job.syscall, job)
         except UVError as failure:
-            if own.state is not FREED or failure.code != own.result:  # it has not ended, or has not started
-                job.give_up()
+            if operation.state is not FREED or failure.code != operation.result:  # it has not ended, or has not started
+                job.discard()
                 raise
         except BaseException:
-            job.give_up()
+            job.discard()
             raise
-        if not job.again():
-            return job.value(own.result)
+        if not job.must_retry():
+            return job.value(operation.result)
 
 
 def begin(hub: Hub, job: Job) -> Request:
     """Start a job and return its request. Raises `UVError` if it cannot start."""
-    made = Request(_Flight(hub, job))
-    made._flight.begin()
+    made = Request(_PendingRequest(hub, job))
+    made._pending.begin()
     return made
 
 
@@ -108,12 +108,12 @@ def begin(hub: Hub, job: Job) -> Request:
 def block(job: Job) -> Any:
     """Run a job now and return its value. Blocks the thread."""
     code = job.block()
-    while job.again():
+    while job.must_retry():
         code = job.block()
     return job.value(code)
 
 
-class Requests:
+class RequestMaker:
     """Base of objects that make requests: `_do` runs a job and suspends the caller."""
 
     _hub: Hub
@@ -126,12 +126,12 @@ class Requests:
         return wait(self._hub, job)
 
 
-class Later:
+class NoWait:
     """A stand-in for a loop whose `_do` starts a job and does not wait."""
 
     __slots__ = ("_loop",)
 
-    def __init__(self, loop: Requests) -> None:
+    def __init__(self, loop: RequestMaker) -> None:
         self._loop = loop
 
     def _do(self, job: Job) -> Request:
@@ -152,7 +152,7 @@ class Blocking:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-class _Flight(Slotted):
+class _PendingRequest(CompletionHandler):
     """A request in progress that no coroutine owns. The slot table keeps it until libuv's callback."""
 
     __slots__ = ("code", "done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
@@ -162,14 +162,14 @@ class _Flight(Slotted):
         self.hub, self.job = hub, job
         self.code = 0
         self.done: Any = None  # None until the end; then a function that returns the value, or raises
-        self.waiters: list[Wake] = []
+        self.waiters: list[Wakeup] = []
         self.value: Any = None
         self.failure: BaseException | None = None
         self.slot = self.generation = -1
 
     def begin(self) -> None:
         """Start the job. Raises the error if it cannot start."""
-        if self.job.over:
+        if self.job.completed_inline:
             self._end(0)
             return
         code = self._begin()
@@ -179,39 +179,39 @@ class _Flight(Slotted):
 
     def _begin(self) -> int:
         hub = self.hub
-        self.slot = hub.take(self)
+        self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
         try:
             code = self.job.start(hub.loop.pointer, self.slot, self.generation)
             if code < 0:
-                self._take_back()
+                self._undo_start()
         except BaseException:
-            self._take_back()
+            self._undo_start()
             raise
         return code
 
-    def _take_back(self) -> None:
+    def _undo_start(self) -> None:
         """Undo a start that failed, or that a signal handler interrupted, unless libuv has started. May be repeated."""
         if self.generation >= 0 and lib.co_under_way(self.hub.loop.pointer, self.slot, self.generation) <= 0:
-            self._give_back()
+            self._free_slot()
 
-    def _give_back(self) -> None:
+    def _free_slot(self) -> None:
         if self.generation >= 0:  # from here on nothing looks for signals
             self.generation = -1
-            self.hub.owners[self.slot] = NOBODY
-            self.hub.free += (self.slot,)
+            self.hub.handlers[self.slot] = NULL_HANDLER
+            self.hub.free_slots += (self.slot,)
 
     def __str__(self) -> str:
         """The call, for reports."""
         return str(self.job)
 
-    def deliver(self, generation: int, result: int, where: int) -> None:
+    def complete(self, generation: int, result: int, offset: int) -> None:
         """Take the record of the callback."""
         if generation != self.generation:
             return
-        if not result and self.job.again():
+        if not result and self.job.must_retry():
             try:
-                self._give_back()
+                self._free_slot()
                 result = self._begin()
             except BaseException:  # raised by a signal handler
                 if self.generation < 0:
@@ -220,20 +220,20 @@ class _Flight(Slotted):
             if result >= 0:
                 return
         self._end(result)
-        self._give_back()
+        self._free_slot()
 
     def _end(self, result: int) -> None:
         code, done = self.job.code(result), partial(self.job.value, result)
         self.code, self.done = code, done
         self.hub.ready += self.waiters
-        self.job.let_go()
+        self.job.release_buffers()
 
     @property
     def waiter(self) -> Coroutine | None:
         """One of the coroutines that wait for it."""
         return next((one.waiter for one in self.waiters if one.waiter.waiting_on is one.what), None)
 
-    def lost(self) -> None:
+    def loop_closed(self) -> None:
         """Forget libuv: the loop is gone. No waiter is resumed."""
         self.generation = -1
         self.done = self.done or self._closed
@@ -244,15 +244,15 @@ class _Flight(Slotted):
 
     def result(self) -> Any:
         """Return the value or raise the error, the same each time."""
-        done, self.done = self.done, self._known
-        if done != self._known:
+        done, self.done = self.done, self._outcome
+        if done != self._outcome:
             try:
                 self.value = done()
             except BaseException as failure:  # noqa: BLE001  # kept for all callers
                 self.failure = failure
-        return self._known()
+        return self._outcome()
 
-    def _known(self) -> Any:
+    def _outcome(self) -> Any:
         if self.failure is None:
             return self.value
         try:
@@ -267,32 +267,32 @@ class Request:
     While it is in progress it keeps its loop alive.
     """
 
-    __slots__ = ("__weakref__", "_flight")
+    __slots__ = ("__weakref__", "_pending")
 
     def __init__(self, flight: Any) -> None:
         """Made by the methods `…_nowait`."""
-        self._flight: _Flight = flight
+        self._pending: _PendingRequest = flight
 
     def __del__(self) -> None:
         """Discard the result: no reference to the request is left."""
-        if hasattr(self, "_flight"):  # else a signal handler has raised before it was made
-            self._flight.job.give_up()
+        if hasattr(self, "_pending"):  # else a signal handler has raised before it was made
+            self._pending.job.discard()
 
     def __repr__(self) -> str:
         """The call, and its state."""
-        code = self._flight.code
+        code = self._pending.code
         state = "in progress" if not self.done else "done" if code >= 0 else f"failed: {_name(code)}"
-        return f"<Request {self._flight.job} {state}>"
+        return f"<Request {self._pending.job} {state}>"
 
     @property
     def type(self) -> str:
         """Libuv's name of its type: "fs", "getaddrinfo", "work", "write", … Source: uv_req_get_type."""
-        return self._flight.job.type
+        return self._pending.job.type
 
     @property
     def done(self) -> bool:
         """Whether it has ended, with a result or an error."""
-        return self._flight.done is not None
+        return self._pending.done is not None
 
     def cancel(self) -> None:
         """Cancel it if the thread pool has not started it; its result then raises `OperationCancelled` (ECANCELED).
@@ -301,7 +301,7 @@ class Request:
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EBUSY (it runs, has ended, or closes a descriptor, which
         must be completed), EINVAL (its type cannot be cancelled: close the stream). Source: uv_cancel.
         """
-        flight = self._flight
+        flight = self._pending
         flight.hub.check()
         if not flight.job.pooled:
             raise error(lib.UV_EINVAL, "uv_cancel")
@@ -316,11 +316,11 @@ class Request:
         Any number of coroutines may wait. A deadline or an explicit resume ends the wait, not the request.
         Raises the errors of the call, `ForeignThread`, `Forked`, `NotYieldable`, and `Closed` (the loop was closed).
         """
-        flight = self._flight
+        flight = self._pending
         if flight.done is None:
             flight.hub.check()
-            me = flight.hub.guest(running())
-            mine = Wake(me, flight)
+            me = flight.hub.adopt_foreign(running())
+            mine = Wakeup(me, flight)
             flight.waiters.append(mine)
             try:
                 park(me, flight)
@@ -343,7 +343,7 @@ def nowait(method: Callable[Concatenate[Self, Arguments], Any]) -> Callable[Conc
 
     @wraps(method)
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
-        return method(self._later(), *arguments, **named)
+        return method(self._nowait(), *arguments, **named)
 
     name = method.__name__
     call.__name__, call.__qualname__ = f"{name}_nowait", f"{method.__qualname__}_nowait"
@@ -362,7 +362,7 @@ def on_loop(method: Function, of: Callable[[Any], Any] | None = None, blocking: 
     def call(loop: Any, *arguments: Any, **named: Any) -> Any:
         if loop is None and blocking:
             return cast("Any", method)(Blocking(), *arguments, **named)
-        if not isinstance(loop, Requests):
+        if not isinstance(loop, RequestMaker):
             raise TypeError(f"the first argument must be a Loop{' or None' * blocking}, not {loop!r}")
         return getattr(loop if of is None else of(loop), name)(*arguments, **named)
 
@@ -370,5 +370,5 @@ def on_loop(method: Function, of: Callable[[Any], Any] | None = None, blocking: 
     return cast("Function", call)
 
 
-cancel = flat(Request.cancel)
-req_get_type = flat(Request.type)
+cancel = module_function(Request.cancel)
+req_get_type = module_function(Request.type)

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._coroutines.outcomes import waits
-from .._kernel.entries import Entry
+from .._kernel.slots import ReadyItem
 from .._libuv import error, lib
 from .._libuv.signal_names import signal_number
 from ..errors import OperationCancelled
-from .flat import flat
-from .handle import Handle, Own
-from .loop import Call, Loop
+from .handle import Handle, HandleCore
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["Signal", "new_signal"]
 
@@ -38,10 +38,10 @@ class Signal(Handle):
         """Make a signal handle of `loop`; see `Timer`. Source: uv_signal_init."""
         super().__init__(loop, lib.co_raw_signal_new, "uv_signal_init")
 
-    def _event(self, result: int, where: int) -> Call | None:
-        call = self._call("onsignal", result)
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        call = self._handler_call("onsignal", result)
         if call is None:
-            self._own.stash = result
+            self._core.pending_data = result
         return call
 
     def start(self, signum: int | str) -> None:
@@ -60,19 +60,19 @@ class Signal(Handle):
 
     def _begin(self, signum: int | str, once: bool, syscall: str) -> None:
         number = signal_number("signum", signum)
-        self._restart(lib.co_raw_signal_start, syscall, number, once)
-        self._own.stash = None
+        self._start_or_stop(lib.co_raw_signal_start, syscall, number, once)
+        self._core.pending_data = None
 
     def stop(self) -> None:
         """Stop watching, and drop a signal that was not delivered yet. A waiter gets `UVError`: ECANCELED.
 
         A second call is no error. Raises `Closed`, `ForeignThread`, `Forked`. Source: uv_signal_stop.
         """
-        own = self._own
-        self._restart(lib.co_raw_signal_stop, "uv_signal_stop")
-        own.stash = None
-        if own.waiter is not None:
-            own.hub.ready.append(_Stopped(own))
+        core = self._core
+        self._start_or_stop(lib.co_raw_signal_stop, "uv_signal_stop")
+        core.pending_data = None
+        if core.waiter is not None:
+            core.hub.ready.append(_StopNotice(core))
 
     @waits
     def wait(self) -> int:
@@ -81,16 +81,16 @@ class Signal(Handle):
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: EINVAL (not started),
         ECANCELED (stopped during the wait).
         """
-        own = self._own
-        own.usable()
-        if (kept := own.take_stash()) is not None:
+        core = self._core
+        core.check_usable()
+        if (kept := core.pop_pending()) is not None:
             return kept  # type: ignore[no-any-return]  # a number
         if not self.active:
             raise error(lib.UV_EINVAL, "uv_signal_start")
-        own.wait(1, _started)
-        if own.result < 0:
-            raise error(own.result, "uv_signal_stop")
-        return own.result
+        core.wait(1, _noop_start)
+        if core.result < 0:
+            raise error(core.result, "uv_signal_stop")
+        return core.result
 
     def __iter__(self) -> Iterator[int]:
         """Return the handle: each item is the number of a signal, until it is stopped."""
@@ -98,9 +98,9 @@ class Signal(Handle):
 
     def __next__(self) -> int:
         """Wait for the next signal. Suspends. Raises as `wait`; the iteration ends when the handle is stopped."""
-        own = self._own
-        own.usable()
-        if own.stash is None and not self.active:
+        core = self._core
+        core.check_usable()
+        if core.pending_data is None and not self.active:
             raise StopIteration
         try:
             return self.wait()
@@ -108,22 +108,22 @@ class Signal(Handle):
             raise StopIteration from None
 
 
-class _Stopped(Entry):
+class _StopNotice(ReadyItem):
     """An entry of the ready queue that ends the wait for a handle which was stopped, and not started again since."""
 
-    __slots__ = ("generation", "own")
+    __slots__ = ("core", "generation")
 
-    def __init__(self, own: Own) -> None:
-        self.own, self.generation = own, own.generation
+    def __init__(self, core: HandleCore) -> None:
+        self.core, self.generation = core, core.generation
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Deliver ECANCELED like a record of libuv. The waiter is still the one that the stop was meant for."""
-        own = self.own
-        if own.waiter is not None and not own.closed:
-            own.hub.deliver(own.slot, self.generation, lib.UV_ECANCELED)
+        core = self.core
+        if core.waiter is not None and not core.closed:
+            core.hub.complete_now(core.slot, self.generation, lib.UV_ECANCELED)
 
 
-def _started(pointer: Any, slot: int) -> int:
+def _noop_start(pointer: Any, slot: int) -> int:
     return 0
 
 
@@ -132,6 +132,6 @@ def new_signal(loop: Loop | None = None) -> Signal:
     return Signal(loop)
 
 
-signal_start = flat(Signal.start)
-signal_start_oneshot = flat(Signal.start_oneshot)
-signal_stop = flat(Signal.stop)
+signal_start = module_function(Signal.start)
+signal_start_oneshot = module_function(Signal.start_oneshot)
+signal_stop = module_function(Signal.stop)

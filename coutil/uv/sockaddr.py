@@ -5,7 +5,7 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 
 from .._libuv import info, sockaddr
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.files import encoded
 
 __all__ = ["if_indextoiid", "if_indextoname", "inet_ntop", "inet_pton", "ip4_addr", "ip6_addr", "ip_name"]
@@ -31,7 +31,7 @@ def _family(family: str | int) -> int:
         if family not in _FAMILIES:
             raise ValueError(f'family must be "inet", "inet6" or a number, not {family!r}')
         return _FAMILIES[family]
-    return whole("family", family, 0, 65535)
+    return check_int("family", family, 0, 65535)
 
 
 def ip4_addr(ip: str, port: int) -> bytes:
@@ -39,12 +39,12 @@ def ip4_addr(ip: str, port: int) -> bytes:
 
     Raises TypeError, ValueError, `UVError`: EINVAL. Source: uv_ip4_addr.
     """
-    return sockaddr.parse(False, _text("ip", ip), whole("port", port, 0, 65535))
+    return sockaddr.parse(False, _text("ip", ip), check_int("port", port, 0, 65535))
 
 
 def ip6_addr(ip: str, port: int) -> bytes:
     """Return a `struct sockaddr_in6`. ip: "::1", "fe80::1%eth0"; see `ip4_addr`. Source: uv_ip6_addr."""
-    return sockaddr.parse(True, _text("ip", ip), whole("port", port, 0, 65535))
+    return sockaddr.parse(True, _text("ip", ip), check_int("port", port, 0, 65535))
 
 
 def ip_name(address: bytes) -> str:
@@ -80,7 +80,7 @@ def if_indextoname(index: int) -> str:
 
     Source: uv_if_indextoname.
     """
-    return info.interface_name(whole("index", index, 0, 2**32 - 1))
+    return info.interface_name(check_int("index", index, 0, 2**32 - 1))
 
 
 def if_indextoiid(index: int) -> str:
@@ -88,4 +88,4 @@ def if_indextoiid(index: int) -> str:
 
     Source: uv_if_indextoiid.
     """
-    return info.interface_id(whole("index", index, 0, 2**32 - 1))
+    return info.interface_id(check_int("index", index, 0, 2**32 - 1))

@@ -13,19 +13,27 @@ from __future__ import annotations
 from typing import Any
 
 from .._coroutines.outcomes import waits
-from .._kernel.entries import Entry
-from .._kernel.operation import lucky
-from .._kernel.requests import LARGEST, SIZE, connection, queued, request, take, write_rest
+from .._kernel.operation import spend_budget
+from .._kernel.slots import ReadyItem
+from .._kernel.stream_requests import (
+    DEFAULT_READ_SIZE,
+    MAX_READ,
+    handle_request,
+    pop_pending_data,
+    wait_for_connection,
+    write_remaining,
+    write_starter,
+)
 from .._libuv import error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.buffers import Bytes, readable, writable
-from .._libuv.handles import number
-from .flat import flat
-from .handle import Handle, Own
-from .loop import Call
+from .._libuv.handles import read_number
+from .handle import Handle, HandleCore
+from .loop import HandlerCall
+from .module_function import module_function
 from .request import Job, Request, begin
 
-__all__ = ["Data", "Stream", "joined"]
+__all__ = ["Data", "Stream", "join_data"]
 
 _EAGAIN, _EOF = lib.UV_EAGAIN, lib.UV_EOF
 _try_write = lib.co_try_write
@@ -33,19 +41,19 @@ _try_write = lib.co_try_write
 Data = Bytes | list[Bytes] | tuple[Bytes, ...]
 
 
-class _Own(Own):
+class _StreamCore(HandleCore):
     """The kernel's half of a stream, with a shorter path for its most frequent event."""
 
     __slots__ = ()
 
-    def call(self, generation: int, result: int, where: int) -> Any:
+    def claim_callback(self, generation: int, result: int, offset: int) -> Any:
         """Take a record as the base class does, with a direct path for data to an assigned `onread`."""
-        public: Any = self.public
+        public: Any = self.owner
         if result > 0 and self.waiter is None and public is not None and public._reading:
             handler = public.__dict__.get("onread")
             if handler is not None:
-                return public, handler, (public, None, self.arena[where : where + result])
-        return super().call(generation, result, where)
+                return public, handler, (public, None, self.receive_buffer[offset : offset + result])
+        return super().claim_callback(generation, result, offset)
 
 
 class Stream(Handle):
@@ -56,7 +64,7 @@ class Stream(Handle):
     onconnection: a connection is ready for `accept`; or `err` is an exception: the process lacks a resource.
     """
 
-    _kernels = _Own
+    _core_class = _StreamCore
     _reading = False  # read_start was called, and neither read_stop, close nor the end has come
     _listening = False
 
@@ -70,7 +78,7 @@ class Stream(Handle):
     @onread.setter
     def onread(self, handler: Any) -> None:
         self.__dict__["onread"] = handler
-        if self._reading and self._own.stash is not None:
+        if self._reading and self._core.pending_data is not None:
             self._flush_later()
 
     @property
@@ -81,81 +89,81 @@ class Stream(Handle):
     @onconnection.setter
     def onconnection(self, handler: Any) -> None:
         self.__dict__["onconnection"] = handler
-        if not self._listening or self._own.closed:
+        if not self._listening or self._core.closed:
             return
-        if self._state() & lib.CO_PENDING:
+        if self._stream_flags() & lib.CO_PENDING:
             self._flush_later()
         else:
-            self._c(lib.co_listener_push, "uv_listen", True)
+            self._call(lib.co_listener_push, "uv_listen", True)
 
-    def _event(self, result: int, where: int) -> Call | None:
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
         if self._listening:
-            return self._connected(result)
-        if not self._reading or self._unhandled():
-            self._keep(result, where)
+            return self._connection_event(result)
+        if not self._reading or self._has_no_handler():
+            self._store(result, offset)
             return None
-        return self._told(self._own.arena[where : where + result] if result > 0 else result)
+        return self._read_event(self._core.receive_buffer[offset : offset + result] if result > 0 else result)
 
-    def _connected(self, result: int) -> Call | None:
+    def _connection_event(self, result: int) -> HandlerCall | None:
         """Accept a connection for the handler; return its call. None: no connection, or no handler."""
-        own = self._own
+        core = self._core
         if self.__dict__.get("onconnection") is None and self.onconnection is None:
-            lib.co_listener_push(own.pointer, own.slot, False)
+            lib.co_listener_push(core.pointer, core.slot, False)
             return None
-        code = result if result < 0 else lib.co_listener_take(own.pointer, own.slot)
+        code = result if result < 0 else lib.co_listener_take(core.pointer, core.slot)
         if code in (0, lib.UV_EAGAIN):  # the handler was called for it already; or another process has taken it
             return None
-        return self._call("onconnection", None if code > 0 else error(code, "uv_accept"))
+        return self._handler_call("onconnection", None if code > 0 else error(code, "uv_accept"))
 
-    def _unhandled(self) -> bool:
+    def _has_no_handler(self) -> bool:
         return self.__dict__.get("onread") is None and self.onread is None
 
-    def _told(self, what: Any) -> Call | None:
+    def _read_event(self, what: Any) -> HandlerCall | None:
         """Return the call of `onread` with data, or with libuv's code for the end."""
         if what.__class__ is bytes:
-            return self._call("onread", None, what)
+            return self._handler_call("onread", None, what)
         self._reading = False
-        return self._call("onread", None if what == _EOF else error(what, "uv_read"), None)
+        return self._handler_call("onread", None if what == _EOF else error(what, "uv_read"), None)
 
-    def _keep(self, result: int, where: int) -> None:
+    def _store(self, result: int, offset: int) -> None:
         """Keep data or a code that has no receiver now, and stop reading."""
-        own = self._own
-        data = own.arena[where : where + result] if result > 0 else result
-        if own.stash is None:
-            own.stash = data
-        elif own.stash.__class__ is bytes and data.__class__ is bytes:
-            own.stash += data  # of the same turn
+        core = self._core
+        data = core.receive_buffer[offset : offset + result] if result > 0 else result
+        if core.pending_data is None:
+            core.pending_data = data
+        elif core.pending_data.__class__ is bytes and data.__class__ is bytes:
+            core.pending_data += data  # of the same turn
         # else it is the end, which the next read reports again
         if self._reading:
-            lib.co_raw_read_stop(own.pointer, own.slot)
+            lib.co_raw_read_stop(core.pointer, core.slot)
 
-    def _drained(self) -> None:
+    def _resume_reading(self) -> None:
         """Read on for the handler, if the kept data have been taken."""
-        own = self._own
-        if self._reading and own.stash is None:
-            code = lib.co_raw_read_start(own.pointer, own.slot, True)
+        core = self._core
+        if self._reading and core.pending_data is None:
+            code = lib.co_raw_read_start(core.pointer, core.slot, True)
             if code < 0:
-                own.stash = code
+                core.pending_data = code
                 self._flush_later()
 
     def _flush_later(self) -> None:
-        self._own.usable()
-        self._own.hub.ready.append(_Flush(self))
+        self._core.check_usable()
+        self._core.hub.ready.append(_Flush(self))
 
     def _flush(self) -> None:
         """Call the handler, from the hub, for the event that arrived before it was assigned."""
-        own = self._own
-        if own.closed:
+        core = self._core
+        if core.closed:
             return
         if self._listening:
-            call = self._call("onconnection", None) if self._state() & lib.CO_PENDING else None
-        elif own.stash is None or not self._reading or own.waiter is not None or self._unhandled():
+            call = self._handler_call("onconnection", None) if self._stream_flags() & lib.CO_PENDING else None
+        elif core.pending_data is None or not self._reading or core.waiter is not None or self._has_no_handler():
             return
         else:
-            call, own.stash = self._told(own.stash), None
-            self._drained()
+            call, core.pending_data = self._read_event(core.pending_data), None
+            self._resume_reading()
         if call is not None:
-            self.loop._begin(*call)
+            self.loop._start_worker(*call)
 
     def close_soon(self) -> None:
         """See `Handle.close_soon`."""
@@ -170,12 +178,12 @@ class Stream(Handle):
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError`: EALREADY (started), ENOTCONN (not connected or not
         readable). Source: uv_read_start.
         """
-        own = self._own
-        own.usable()
+        core = self._core
+        core.check_usable()
         if self._reading:
             raise error(lib.UV_EALREADY, "uv_read_start")
-        if own.stash is None:
-            self._c(lib.co_raw_read_start, "uv_read_start", True)
+        if core.pending_data is None:
+            self._call(lib.co_raw_read_start, "uv_read_start", True)
             self._reading = True
         else:
             self._reading = True
@@ -186,47 +194,47 @@ class Stream(Handle):
 
         Source: uv_read_stop.
         """
-        self._own.usable()
+        self._core.check_usable()
         self._reading = False
-        self._c(lib.co_raw_read_stop, "uv_read_stop")
+        self._call(lib.co_raw_read_stop, "uv_read_stop")
 
     def _read(self, size: int) -> bytes:
         """Return what there is, or comes. Suspends."""
-        own = self._own
-        if own.stash is not None:
-            return self._take_stash(size)
+        core = self._core
+        if core.pending_data is not None:
+            return self._pop_pending(size)
         self._wait(size, lib.co_raw_read_once, "uv_read_start")
-        count, where = own.result, own.where
+        count, offset = core.result, core.offset
         if 0 < count <= size:
-            return own.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+            return core.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
         if count > 0:  # it came for the handler, in the same turn
-            self._keep(count, where)
-            return self._take_stash(size)
-        return self._ended(count)
+            self._store(count, offset)
+            return self._pop_pending(size)
+        return self._end_of_stream(count)
 
-    def _left(self) -> None:
+    def _undo_wait(self) -> None:
         """Stop reading after a wait that was undone, unless a handler or another waiter reads."""
-        own = self._own
-        if not self._reading and not own.closed and own.waiter is None:
-            lib.co_raw_read_stop(own.pointer, own.slot)
+        core = self._core
+        if not self._reading and not core.closed and core.waiter is None:
+            lib.co_raw_read_stop(core.pointer, core.slot)
 
-    def _take_stash(self, size: int) -> bytes:
-        own = self._own
-        data = take(own, size)
+    def _pop_pending(self, size: int) -> bytes:
+        core = self._core
+        data = pop_pending_data(core, size)
         if data.__class__ is int:
-            return self._ended(data)
-        if own.stash is None:
-            self._drained()
+            return self._end_of_stream(data)
+        if core.pending_data is None:
+            self._resume_reading()
         return data  # type: ignore[no-any-return]  # of bytes
 
-    def _ended(self, code: int) -> bytes:
+    def _end_of_stream(self, code: int) -> bytes:
         self._reading = False
         if code == _EOF:
             return b""
-        raise self._own.failed(code, "uv_read")
+        raise self._core.call_error(code, "uv_read")
 
     @waits
-    def read(self, n: int = SIZE) -> bytes:
+    def read(self, n: int = DEFAULT_READ_SIZE) -> bytes:
         """Wait for data and return at least 1 and at most `n` (> 0) bytes; b"" at the end of the stream. Suspends.
 
         One coroutine at a time may read. It gets the data in place of `onread`. An explicit resume ends the wait; its
@@ -234,7 +242,7 @@ class Stream(Handle):
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
-        return self._read(min(whole("n", n, 1), LARGEST))
+        return self._read(min(check_int("n", n, 1), MAX_READ))
 
     @waits
     def read_into(self, buffer: Any) -> int:
@@ -244,7 +252,7 @@ class Stream(Handle):
         Source: uv_read_start.
         """
         with writable(buffer, 0, None) as view:
-            data = self._read(min(len(view), LARGEST))
+            data = self._read(min(len(view), MAX_READ))
             view[: len(data)] = data
             return len(data)
 
@@ -258,24 +266,24 @@ class Stream(Handle):
         Raises TypeError, `Closed`, `ForeignThread`, `NotYieldable`, or `UVError`: EPIPE, ECONNRESET, EBADF (not open),
         ECANCELED (the stream was closed). Source: uv_write, uv_try_write.
         """
-        own = self._own
+        core = self._core
         if data.__class__ is bytes:
-            sent = _try_write(own.pointer, own.slot, data, len(data))
+            sent = _try_write(core.pointer, core.slot, data, len(data))
             if sent == len(data):
-                hub = own.hub
-                hub.luck -= 1
-                if hub.luck > 0:
+                hub = core.hub
+                hub.coop_budget -= 1
+                if hub.coop_budget > 0:
                     return True
-            return self._write_rest(*readable(data, 0, None), sent)
-        view, at = readable(joined(data), 0, None)
-        return self._write_rest(view, at, _try_write(own.pointer, own.slot, at, len(view)))
+            return self._write_remaining(*readable(data, 0, None), sent)
+        view, at = readable(join_data(data), 0, None)
+        return self._write_remaining(view, at, _try_write(core.pointer, core.slot, at, len(view)))
 
     @waits
-    def _write_rest(self, view: memoryview, at: Any, sent: int) -> bool:
+    def _write_remaining(self, view: memoryview, at: Any, sent: int) -> bool:
         if sent == len(view):
-            lucky(self._own.hub)
+            spend_budget(self._core.hub)
         else:
-            write_rest(self._own, "write", view, at, sent)
+            write_remaining(self._core, "write", view, at, sent)
         return True
 
     def write_nowait(self, data: Data) -> Request:
@@ -283,21 +291,21 @@ class Stream(Handle):
 
         `data` must not change before that. Raises as `write`. Source: uv_write.
         """
-        own = self._own
-        view, at = readable(joined(data), 0, None)
-        sent = _try_write(own.pointer, own.slot, at, len(view))
-        return begin(own.hub, _Write(own, view, None if sent == len(view) else queued(own, view, at, sent)))
+        core = self._core
+        view, at = readable(join_data(data), 0, None)
+        sent = _try_write(core.pointer, core.slot, at, len(view))
+        return begin(core.hub, _Write(core, view, None if sent == len(view) else write_starter(core, view, at, sent)))
 
     def try_write(self, data: Data) -> int:
         """Write the data that the system takes at once; return the number of bytes: 0 also if other writes are queued.
 
         Raises TypeError, `Closed`, `ForeignThread`, `UVError`: EPIPE, ECONNRESET, EBADF. Source: uv_try_write.
         """
-        own = self._own
-        view, at = readable(joined(data), 0, None)
-        sent: int = _try_write(own.pointer, own.slot, at, len(view))
+        core = self._core
+        view, at = readable(join_data(data), 0, None)
+        sent: int = _try_write(core.pointer, core.slot, at, len(view))
         if sent < 0 and sent != _EAGAIN:
-            raise own.failed(sent, "uv_try_write")
+            raise core.call_error(sent, "uv_try_write")
         return max(sent, 0)
 
     @waits
@@ -310,32 +318,34 @@ class Stream(Handle):
         self._request(lib.co_shutdown, "uv_shutdown")
         return True
 
-    def _request(self, function: Any, syscall: str, *arguments: Any, pins: Any = None, failed: Any = None) -> None:
+    def _request(
+        self, function: Any, syscall: str, *arguments: Any, keepalive: Any = None, make_error: Any = None
+    ) -> None:
         """Run a request on the handle to its end."""
         what = syscall.rpartition("_")[2]
-        request(self._own, what, function, syscall, *arguments, pins=pins, failed=failed)
+        handle_request(self._core, what, function, syscall, *arguments, keepalive=keepalive, make_error=make_error)
 
     # -- properties ---------------------------------------------------------------------------------------------------
 
-    def _state(self) -> int:
-        return self._c(lib.co_stream_state, "uv_stream")
+    def _stream_flags(self) -> int:
+        return self._call(lib.co_stream_state, "uv_stream")
 
     @property
     def readable(self) -> bool:
         """Whether the stream can be read. Source: uv_is_readable."""
-        return not self._own.closed and bool(self._state() & lib.CO_READABLE)
+        return not self._core.closed and bool(self._stream_flags() & lib.CO_READABLE)
 
     @property
     def writable(self) -> bool:
         """Whether the stream can be written. Source: uv_is_writable."""
-        return not self._own.closed and bool(self._state() & lib.CO_WRITABLE)
+        return not self._core.closed and bool(self._stream_flags() & lib.CO_WRITABLE)
 
     @property
     def write_queue_size(self) -> int:
         """The number of bytes queued for writing. Source: uv_stream_get_write_queue_size."""
-        own = self._own
-        own.usable()
-        return number(lib.co_stream_queue, "uv_stream_get_write_queue_size", own.pointer, own.slot)
+        core = self._core
+        core.check_usable()
+        return read_number(lib.co_stream_queue, "uv_stream_get_write_queue_size", core.pointer, core.slot)
 
     def set_blocking(self, on: bool) -> None:
         """Make the descriptor blocking, or non-blocking, for all users of its open file description.
@@ -343,7 +353,7 @@ class Stream(Handle):
         Writes of this handle never block the thread: they suspend, also on a blocking descriptor.
         Raises `Closed`, `UVError`: EBADF, EBUSY (writes are in progress). Source: uv_stream_set_blocking.
         """
-        self._c(lib.co_stream_blocking, "uv_stream_set_blocking", bool(on))
+        self._call(lib.co_stream_blocking, "uv_stream_set_blocking", bool(on))
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -353,8 +363,8 @@ class Stream(Handle):
         backlog: length of the system's queue. Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE (also that
         of `bind`), EINVAL (not bound, connected, or a terminal), ENOTSUP. Source: uv_listen.
         """
-        self._c(lib.co_listen, "uv_listen", whole("backlog", backlog, 0, 2**31 - 1))
-        self._own.remember()
+        self._call(lib.co_listen, "uv_listen", check_int("backlog", backlog, 0, 2**31 - 1))
+        self._core.remember_addresses()
         self._listening = True
 
     @waits
@@ -367,16 +377,16 @@ class Stream(Handle):
         EAGAIN (no connection is pending), EBUSY (client is open), EBADF (it is no stream), EINVAL (a stream of another
         type; without client: not listening). Source: uv_accept.
         """
-        own = self._own
+        core = self._core
         if client is not None:
             self._same_loop("client", client)
-            self._c(lib.co_raw_accept, "uv_accept", client._own.slot)
-            client._own.remember()
+            self._call(lib.co_raw_accept, "uv_accept", client._core.slot)
+            client._core.remember_addresses()
             return client
-        own.usable()
+        core.check_usable()
         if not self._listening:
             raise error(lib.UV_EINVAL, "uv_accept")
-        connection(own, "uv_accept")
+        wait_for_connection(core, "uv_accept")
         return self._accepted(self._new())
 
     def _new(self) -> Handle:
@@ -397,7 +407,7 @@ class Stream(Handle):
             raise TypeError(f"{name} must be a handle, not {other!r}")
         if other.loop is not self.loop:
             raise ValueError(f"{name} belongs to another loop: {other!r}")
-        other._own.usable()
+        other._core.check_usable()
 
 
 class _Write(Job):
@@ -405,32 +415,32 @@ class _Write(Job):
 
     type, pooled, syscall = "write", False, "uv_write"
 
-    def __init__(self, own: Own, view: memoryview, start: Any) -> None:
+    def __init__(self, core: HandleCore, view: memoryview, start: Any) -> None:
         """start: called with slot and generation; None: the system has taken everything."""
-        self.own, self.begin, self.over = own, start, start is None
+        self.core, self.begin, self.completed_inline = core, start, start is None
         self.view: memoryview | None = view
 
     def __str__(self) -> str:
         """The stream and the call, for reports."""
-        return f"{self.own.title} write"
+        return f"{self.core.title} write"
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
         """See `Job`."""
         code: int = self.begin(slot, generation)
         return code
 
-    def let_go(self) -> None:
+    def release_buffers(self) -> None:
         """See `Job`."""
         self.view = self.begin = None
 
     def value(self, code: int) -> bool:
         """Return True. Raises the error for a negative code."""
         if code < 0:
-            raise self.own.failure(code, self.syscall)
+            raise self.core.error_of(code, self.syscall)
         return True
 
 
-class _Flush(Entry):
+class _Flush(ReadyItem):
     """An entry of the ready queue: call the handler of a stream for an event from before it was assigned."""
 
     __slots__ = ("stream",)
@@ -438,12 +448,12 @@ class _Flush(Entry):
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Call the handler, from the hub."""
         self.stream._flush()
 
 
-def joined(data: Any) -> Any:
+def join_data(data: Any) -> Any:
     """Return data in one piece."""
     if not isinstance(data, list | tuple):
         return data
@@ -453,14 +463,14 @@ def joined(data: Any) -> Any:
         raise TypeError(f"data must be a bytes-like object, or a list of them, not {data!r:.200}") from None
 
 
-listen = flat(Stream.listen)
-accept = flat(Stream.accept)
-read_start = flat(Stream.read_start)
-read_stop = flat(Stream.read_stop)
-write = flat(Stream.write)
-try_write = flat(Stream.try_write)
-shutdown = flat(Stream.shutdown)
-is_readable = flat(Stream.readable)
-is_writable = flat(Stream.writable)
-stream_get_write_queue_size = flat(Stream.write_queue_size)
-stream_set_blocking = flat(Stream.set_blocking)
+listen = module_function(Stream.listen)
+accept = module_function(Stream.accept)
+read_start = module_function(Stream.read_start)
+read_stop = module_function(Stream.read_stop)
+write = module_function(Stream.write)
+try_write = module_function(Stream.try_write)
+shutdown = module_function(Stream.shutdown)
+is_readable = module_function(Stream.readable)
+is_writable = module_function(Stream.writable)
+stream_get_write_queue_size = module_function(Stream.write_queue_size)
+stream_set_blocking = module_function(Stream.set_blocking)

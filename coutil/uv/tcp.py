@@ -6,14 +6,14 @@ import socket
 from typing import Any
 
 from .._coroutines.outcomes import waits
-from .._kernel.requests import naming
+from .._kernel.stream_requests import add_address_to_error
 from .._libuv import error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.buffers import integers
-from .._libuv.sockaddr import Name, numeric, pack, room, told
-from .descriptor import descriptor, hand_over
-from .flat import flat
+from .._libuv.sockaddr import Name, name_of_struct, new_sockaddr, pack, parse_numeric
+from .descriptor import descriptor, transfer_descriptor
 from .loop import Loop
+from .module_function import module_function
 from .stream import Stream
 
 __all__ = ["NONBLOCK_PIPE", "TCP", "new_tcp", "pair_flags", "socketpair"]
@@ -56,13 +56,13 @@ class TCP(Stream):
         """
 
         def take(number: int) -> None:
-            self._c(lib.co_raw_open, "uv_tcp_open", number)
+            self._call(lib.co_raw_open, "uv_tcp_open", number)
 
-        hand_over(sock, descriptor(sock), "uv_tcp_open", take)
+        transfer_descriptor(sock, descriptor(sock), "uv_tcp_open", take)
 
     def nodelay(self, on: bool = True) -> None:
         """Set TCP_NODELAY: send small packets at once, or not. Raises `Closed`, `UVError`. Source: uv_tcp_nodelay."""
-        self._c(lib.co_nodelay, "uv_tcp_nodelay", bool(on))
+        self._call(lib.co_nodelay, "uv_tcp_nodelay", bool(on))
 
     def keepalive(self, on: bool, idle: int = 60, interval: int | None = None, count: int | None = None) -> None:
         """Probe a silent peer, or not.
@@ -72,17 +72,17 @@ class TCP(Stream):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (on Linux: more than 32,767 seconds or 127 probes, or
         an `idle` of 0). Source: uv_tcp_keepalive, uv_tcp_keepalive_ex.
         """
-        whole("idle", idle, 0, 2**31 - 1)
+        check_int("idle", idle, 0, 2**31 - 1)
         if interval is None and count is None:
-            self._c(lib.co_keepalive, "uv_tcp_keepalive", bool(on), idle)
+            self._call(lib.co_keepalive, "uv_tcp_keepalive", bool(on), idle)
             return
-        seconds = whole("interval", 75 if interval is None else interval, 1, 2**31 - 1)
-        probes = whole("count", 9 if count is None else count, 1, 2**31 - 1)
-        self._c(lib.co_keepalive_ex, "uv_tcp_keepalive_ex", bool(on), idle, seconds, probes)
+        seconds = check_int("interval", 75 if interval is None else interval, 1, 2**31 - 1)
+        probes = check_int("count", 9 if count is None else count, 1, 2**31 - 1)
+        self._call(lib.co_keepalive_ex, "uv_tcp_keepalive_ex", bool(on), idle, seconds, probes)
 
     def simultaneous_accepts(self, on: bool) -> None:
         """Let Windows accept several connections at once, or not. Source: uv_tcp_simultaneous_accepts."""
-        self._c(lib.co_simultaneous_accepts, "uv_tcp_simultaneous_accepts", bool(on))
+        self._call(lib.co_simultaneous_accepts, "uv_tcp_simultaneous_accepts", bool(on))
 
     def bind(self, host: str, port: int, ipv6only: bool = False, reuseport: bool = False) -> None:
         """Bind to a numeric address.
@@ -93,7 +93,7 @@ class TCP(Stream):
         IPv4). EADDRINUSE comes from `listen` or `connect`. Source: uv_tcp_bind.
         """
         flags = lib.UV_TCP_IPV6ONLY if ipv6only else 0
-        self._c(lib.co_raw_bind, "uv_tcp_bind", pack(numeric(host, port)), flags, bool(reuseport))
+        self._call(lib.co_raw_bind, "uv_tcp_bind", pack(parse_numeric(host, port)), flags, bool(reuseport))
 
     @waits
     def connect(self, host: str, port: int) -> Any:
@@ -103,10 +103,12 @@ class TCP(Stream):
         Raises TypeError, ValueError, `Closed`, `UVError`: ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EALREADY, EISCONN,
         EADDRINUSE (of `bind`), ECANCELED (the handle was closed), … Source: uv_tcp_connect.
         """
-        packed = pack(numeric(host, port))
-        with naming(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "uv_tcp_connect", self._own):
+        packed = pack(parse_numeric(host, port))
+        with add_address_to_error(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "uv_tcp_connect", self._core
+        ):
             self._request(lib.co_connect, "uv_tcp_connect", packed)
-        self._own.remember()
+        self._core.remember_addresses()
         return True
 
     def getsockname(self) -> Name:
@@ -121,9 +123,9 @@ class TCP(Stream):
         return self._name(True, "uv_tcp_getpeername")
 
     def _name(self, peer: bool, syscall: str) -> Name:
-        into = room()
-        self._c(lib.co_name, syscall, peer, into)
-        found = told(into)
+        into = new_sockaddr()
+        self._call(lib.co_name, syscall, peer, into)
+        found = name_of_struct(into)
         if found is None:
             raise error(lib.UV_EINVAL, syscall)
         return found
@@ -134,7 +136,7 @@ class TCP(Stream):
         Raises `Closed`, `UVError`: EINVAL (a shutdown is in progress), EBADF (no socket). The handle remains open then.
         Source: uv_tcp_close_reset.
         """
-        self._c(lib.co_reset, "uv_tcp_close_reset")
+        self._call(lib.co_reset, "uv_tcp_close_reset")
         return self.close()
 
     def _new(self) -> TCP:
@@ -156,8 +158,8 @@ def socketpair(type: str | int = "stream", protocol: int = 0, flags0: int = 0, f
         if type not in _TYPES:
             raise ValueError(f'type must be "stream", "dgram" or a number, not {type!r}')
         type = int(_TYPES[type])
-    whole("type", type, 0, 2**31 - 1)
-    whole("protocol", protocol, 0, 2**31 - 1)
+    check_int("type", type, 0, 2**31 - 1)
+    check_int("protocol", protocol, 0, 2**31 - 1)
     ends = integers(2)
     code = lib.co_socketpair(type, protocol, ends, pair_flags("flags0", flags0), pair_flags("flags1", flags1))
     if code < 0:
@@ -167,18 +169,18 @@ def socketpair(type: str | int = "stream", protocol: int = 0, flags0: int = 0, f
 
 def pair_flags(name: str, flags: int) -> int:
     """Return the flags of one end. Raises TypeError, ValueError."""
-    if whole(name, flags) & ~NONBLOCK_PIPE:
+    if check_int(name, flags) & ~NONBLOCK_PIPE:
         raise ValueError(f"{name} must be 0 or NONBLOCK_PIPE, not {flags}")
     return flags
 
 
-tcp_open = flat(TCP.open)
-tcp_nodelay = flat(TCP.nodelay)
-tcp_keepalive = flat(TCP.keepalive)
-tcp_keepalive_ex = flat(TCP.keepalive)
-tcp_simultaneous_accepts = flat(TCP.simultaneous_accepts)
-tcp_bind = flat(TCP.bind)
-tcp_connect = flat(TCP.connect)
-tcp_getsockname = flat(TCP.getsockname)
-tcp_getpeername = flat(TCP.getpeername)
-tcp_close_reset = flat(TCP.close_reset)
+tcp_open = module_function(TCP.open)
+tcp_nodelay = module_function(TCP.nodelay)
+tcp_keepalive = module_function(TCP.keepalive)
+tcp_keepalive_ex = module_function(TCP.keepalive)
+tcp_simultaneous_accepts = module_function(TCP.simultaneous_accepts)
+tcp_bind = module_function(TCP.bind)
+tcp_connect = module_function(TCP.connect)
+tcp_getsockname = module_function(TCP.getsockname)
+tcp_getpeername = module_function(TCP.getpeername)
+tcp_close_reset = module_function(TCP.close_reset)

@@ -13,21 +13,21 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import _host
-from .._host import interruptible, joins, joins_all
+from .. import _lifecycle
 from .._interpreter import allocate_lock, get_ident, local
 from .._libuv import check, error, lib, threads
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.files import encoded
+from .._lifecycle import interruptible, joins_all_threads, joins_thread
 from ..errors import Deadlock, Forked
-from .flat import flat
+from .module_function import module_function
 
 __all__ = ["Thread", "new_thread", "thread_getcpu", "thread_self", "thread_setname"]
 
-_SMALLEST = 1 << 17  # bytes of a stack that the interpreter needs
-_LARGEST = 1 << 40
+_MIN_STACK = 1 << 17  # bytes of a stack that the interpreter needs
+_MAX_STACK = 1 << 40
 
-_here = local()
+_thread_local = local()
 _running: dict[int, Thread] = {}  # by id, until their functions have ended
 _unjoined: list[Any] = []  # C's structs of threads that dropped the last reference to themselves
 
@@ -35,7 +35,7 @@ _unjoined: list[Any] = []  # C's structs of threads that dropped the last refere
 class Thread:
     """A thread. Objects of the same thread are equal."""
 
-    __slots__ = ("__weakref__", "_c", "_call", "_done", "_pid", "_state", "ident")
+    __slots__ = ("__weakref__", "_call", "_done", "_pid", "_state", "_struct", "ident")
     ident: int  # as from `threading.get_ident`, set when it runs
 
     def __init__(self, function: Callable[..., object], *arguments: Any, stack_size: int = 0) -> None:
@@ -47,19 +47,19 @@ class Thread:
         self._state = "not started"
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
-        if whole("stack_size", stack_size, 0, _LARGEST) and stack_size < _SMALLEST:
-            raise ValueError(f"stack_size must be 0, or {_SMALLEST} at least, not {stack_size}")
+        if check_int("stack_size", stack_size, 0, _MAX_STACK) and stack_size < _MIN_STACK:
+            raise ValueError(f"stack_size must be 0, or {_MIN_STACK} at least, not {stack_size}")
         while _unjoined:
             lib.co_thread_join(_unjoined.pop())
         self._pid = os.getpid()
         self._call = function, arguments
         self._done = allocate_lock()
         self._done.acquire()
-        self._c = threads.room("co_thread")
+        self._struct = threads.new_struct("co_thread")
         self._state = "joinable"
         _running[id(self)] = self
         try:
-            threads.start(self._c, self._run, stack_size)
+            threads.start(self._struct, self._run, stack_size)
         except BaseException:
             self._state = "not started"
             _running.pop(id(self), None)
@@ -68,12 +68,12 @@ class Thread:
     @classmethod
     def _of_caller(cls) -> Thread:
         made = cls.__new__(cls)
-        made._c, made._state, made._pid = threads.current(), "not ours", os.getpid()
+        made._struct, made._state, made._pid = threads.current(), "not ours", os.getpid()
         return made
 
     def _run(self) -> None:
-        threads.renew(self._c)  # uv_thread_create may not have stored it yet
-        _here.thread, self.ident = self, get_ident()
+        threads.reset_struct(self._struct)  # uv_thread_create may not have stored it yet
+        _thread_local.thread, self.ident = self, get_ident()
         function, arguments = self._call
         try:
             function(*arguments)
@@ -82,8 +82,8 @@ class Thread:
         except BaseException as escaped:  # noqa: BLE001  # passed to the hook
             threading.excepthook(threading.ExceptHookArgs((type(escaped), escaped, escaped.__traceback__, None)))
         finally:
-            del function, arguments, self._call, _here.thread
-            _host.end_thread()
+            del function, arguments, self._call, _thread_local.thread
+            _lifecycle.shut_down_thread()
             _running.pop(id(self), None)
             self._done.release()
 
@@ -91,10 +91,10 @@ class Thread:
         """Release C's struct of a thread that has ended."""
         if getattr(self, "_state", "") != "joinable" or self._pid != os.getpid():  # "": its arguments were refused
             return
-        if lib.co_thread_equal(self._c, threads.current()):
-            _unjoined.append(self._c)
+        if lib.co_thread_equal(self._struct, threads.current()):
+            _unjoined.append(self._struct)
         else:
-            lib.co_thread_join(self._c)
+            lib.co_thread_join(self._struct)
 
     def __repr__(self) -> str:
         """State."""
@@ -107,13 +107,13 @@ class Thread:
             return NotImplemented
         if self is other or "joined" in (self._state, other._state):
             return self is other  # the system may have given its number to another thread
-        return bool(lib.co_thread_equal(self._c, other._c))
+        return bool(lib.co_thread_equal(self._struct, other._struct))
 
     def __hash__(self) -> int:
         """Return a hash that is equal for equal threads."""
-        return hash(int(lib.co_thread_number(self._c))) if hasattr(self, "_c") else id(self)
+        return hash(int(lib.co_thread_number(self._struct))) if hasattr(self, "_struct") else id(self)
 
-    @joins
+    @joins_thread
     def join(self) -> bool:
         """Wait until it has ended; return True. Blocks the calling thread; `Loop.queue_work(thread.join)` suspends.
 
@@ -121,12 +121,12 @@ class Thread:
         started by `Thread`). Source: uv_thread_join.
         """
         self._needs("joinable", "uv_thread_join")
-        if getattr(_here, "thread", None) is self:
+        if getattr(_thread_local, "thread", None) is self:
             raise Deadlock("a thread cannot wait for its own end")
         _wait_for(self._done)
         self._needs("joinable", "uv_thread_join")  # another thread may have joined it during the wait
         self._state = "joined"
-        check(lib.co_thread_join(self._c), "uv_thread_join")
+        check(lib.co_thread_join(self._struct), "uv_thread_join")
         return True
 
     def detach(self) -> None:
@@ -135,7 +135,7 @@ class Thread:
         Raises `Forked`, `UVError`: EINVAL (see `join`), ENOSYS (older than 1.50). Source: uv_thread_detach.
         """
         self._needs("joinable", "uv_thread_detach")
-        check(lib.co_thread_detach(self._c), "uv_thread_detach")
+        check(lib.co_thread_detach(self._struct), "uv_thread_detach")
         self._state = "detached"
         _running.pop(id(self), None)
 
@@ -149,7 +149,7 @@ class Thread:
         """Return C's struct of a thread that certainly exists. Raises as `_needs`."""
         if self._state != "not ours" or self != thread_self():
             self._needs("joinable", syscall)
-        return self._c
+        return self._struct
 
     @property
     def name(self) -> str:
@@ -172,7 +172,7 @@ class Thread:
 
         Source: uv_thread_setaffinity.
         """
-        wanted = {whole("a processor", one, 0, 2**31 - 1) for one in cpus}
+        wanted = {check_int("a processor", one, 0, 2**31 - 1) for one in cpus}
         return threads.set_affinity(self._usable("uv_thread_setaffinity"), wanted)
 
     def get_priority(self) -> int:
@@ -187,7 +187,7 @@ class Thread:
 
         Source: uv_thread_setpriority.
         """
-        whole("priority", priority, -2, 2)
+        check_int("priority", priority, -2, 2)
         check(lib.co_thread_set_priority(self._usable("uv_thread_setpriority"), priority), "uv_thread_setpriority")
 
 
@@ -204,9 +204,9 @@ def new_thread(function: Callable[..., object], *arguments: Any, stack_size: int
 
 def thread_self() -> Thread:
     """Return the calling thread, made by `Thread` or not. Source: uv_thread_self."""
-    found: Thread | None = getattr(_here, "thread", None)
+    found: Thread | None = getattr(_thread_local, "thread", None)
     if found is None or found._pid != os.getpid():
-        _here.thread = found = Thread._of_caller()
+        _thread_local.thread = found = Thread._of_caller()
     return found
 
 
@@ -236,16 +236,16 @@ def thread_setname(name: str) -> None:
     check(lib.co_thread_set_name(encoded(name, "name")), "uv_thread_setname")
 
 
-thread_join = flat(Thread.join)
-thread_detach = flat(Thread.detach)
-thread_getname = flat(Thread.name)
-thread_getaffinity = flat(Thread.get_affinity)
-thread_setaffinity = flat(Thread.set_affinity)
-thread_getpriority = flat(Thread.get_priority)
-thread_setpriority = flat(Thread.set_priority)
+thread_join = module_function(Thread.join)
+thread_detach = module_function(Thread.detach)
+thread_getname = module_function(Thread.name)
+thread_getaffinity = module_function(Thread.get_affinity)
+thread_setaffinity = module_function(Thread.set_affinity)
+thread_getpriority = module_function(Thread.get_priority)
+thread_setpriority = module_function(Thread.set_priority)
 
 
-@joins_all
+@joins_all_threads
 def _at_exit() -> None:
     for thread in list(_running.values()):
         _wait_for(thread._done)

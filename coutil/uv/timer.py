@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .._libuv import lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.handles import timer_times
-from .flat import flat
 from .handle import Handle
-from .loop import Call, Loop
+from .loop import HandlerCall, Loop
+from .module_function import module_function
 
 __all__ = ["Timer", "new_timer"]
 
@@ -33,9 +33,9 @@ class Timer(Handle):
         """
         super().__init__(loop, lib.co_raw_timer_new, "uv_timer_init")
 
-    def _event(self, result: int, where: int) -> Call | None:
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
         handler = self.__dict__.get("ontimeout")
-        return self._call("ontimeout") if handler is None else (self, handler, (self,))
+        return self._handler_call("ontimeout") if handler is None else (self, handler, (self,))
 
     def start(self, timeout: int, repeat: int = 0) -> None:
         """Have the handler called in `timeout` milliseconds, then every `repeat` milliseconds unless that is 0.
@@ -44,16 +44,16 @@ class Timer(Handle):
         Source: uv_timer_start.
         """
         if timeout.__class__ is not int or repeat.__class__ is not int or not 0 <= timeout | repeat < 2**64:
-            whole("timeout", timeout)
-            whole("repeat", repeat)
-        self._restart(_start, "uv_timer_start", timeout, repeat)
+            check_int("timeout", timeout)
+            check_int("repeat", repeat)
+        self._start_or_stop(_start, "uv_timer_start", timeout, repeat)
 
     def stop(self) -> None:
         """Stop the timer, and drop an expiry that was not delivered yet. Raises `Closed`, `ForeignThread`, `Forked`.
 
         Source: uv_timer_stop.
         """
-        self._restart(_stop, "uv_timer_stop")
+        self._start_or_stop(_stop, "uv_timer_stop")
 
     def again(self) -> None:
         """Restart the interval `repeat`; do nothing if that is 0.
@@ -61,9 +61,9 @@ class Timer(Handle):
         Raises `Closed`, `ForeignThread`, `Forked`, `UVError` EINVAL: never started. Source: uv_timer_again.
         """
         if self.repeat:
-            self._restart(lib.co_raw_timer_again, "uv_timer_again")
+            self._start_or_stop(lib.co_raw_timer_again, "uv_timer_again")
         else:
-            self._c(lib.co_raw_timer_again, "uv_timer_again", self._own.generation)
+            self._call(lib.co_raw_timer_again, "uv_timer_again", self._core.generation)
 
     @property
     def repeat(self) -> int:
@@ -75,8 +75,8 @@ class Timer(Handle):
 
     @repeat.setter
     def repeat(self, milliseconds: int) -> None:
-        whole("repeat", milliseconds)
-        self._c(lib.co_raw_timer_set_repeat, "uv_timer_set_repeat", milliseconds)
+        check_int("repeat", milliseconds)
+        self._call(lib.co_raw_timer_set_repeat, "uv_timer_set_repeat", milliseconds)
 
     @property
     def due_in(self) -> int:
@@ -84,10 +84,10 @@ class Timer(Handle):
         return self._times()[2]
 
     def _times(self) -> tuple[int, int, int]:
-        own = self._own
-        times = timer_times(own.pointer, own.slot)
+        core = self._core
+        times = timer_times(core.pointer, core.slot)
         if times[0] < 0:
-            raise own.failed(times[0], "uv_timer_get_repeat")
+            raise core.call_error(times[0], "uv_timer_get_repeat")
         return times
 
 
@@ -103,8 +103,8 @@ def timer_set_repeat(timer: Timer, repeat: int) -> None:
     timer.repeat = repeat
 
 
-timer_start = flat(Timer.start)
-timer_stop = flat(Timer.stop)
-timer_again = flat(Timer.again)
-timer_get_repeat = flat(Timer.repeat)
-timer_get_due_in = flat(Timer.due_in)
+timer_start = module_function(Timer.start)
+timer_stop = module_function(Timer.stop)
+timer_again = module_function(Timer.again)
+timer_get_repeat = module_function(Timer.repeat)
+timer_get_due_in = module_function(Timer.due_in)

@@ -8,8 +8,8 @@ from typing import Any
 from .._libuv import check, lib
 from .._libuv.buffers import integers
 from .descriptor import descriptor
-from .flat import flat
 from .loop import Loop
+from .module_function import module_function
 from .stream import Stream
 
 __all__ = ["TTY", "guess_handle", "new_tty", "tty_get_vterm_state", "tty_reset_mode", "tty_set_vterm_state"]
@@ -49,18 +49,18 @@ class TTY(Stream):
             raise TypeError(f"mode must be a string, not {mode!r}")
         if mode not in _MODES:
             raise ValueError(f'mode must be "normal", "raw", "io" or "raw_vt", not {mode!r}')
-        self._c(lib.co_terminal_mode, "uv_tty_set_mode", _MODES[mode])
+        self._call(lib.co_terminal_mode, "uv_tty_set_mode", _MODES[mode])
 
     @property
     def winsize(self) -> tuple[int, int]:
         """The width and height of the window in characters, (0, 0) if it has none. Source: uv_tty_get_winsize."""
         size = integers(2)
-        self._c(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
+        self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
         return size[0], size[1]
 
     def shutdown(self) -> Any:
         """Raise `UVError`: ENOTSOCK, or `Closed`: input and output end together, by `close`. Source: uv_shutdown."""
-        raise self._own.failed(lib.UV_ENOTSOCK, "uv_shutdown")
+        raise self._core.call_error(lib.UV_ENOTSOCK, "uv_shutdown")
 
 
 def new_tty(loop: Loop | None, fd: Any, readable: bool = False) -> TTY:
@@ -100,5 +100,5 @@ def guess_handle(fd: Any) -> str:
 
 atexit.register(lib.co_terminals_restore)
 
-tty_set_mode = flat(TTY.set_mode)
-tty_get_winsize = flat(TTY.winsize)
+tty_set_mode = module_function(TTY.set_mode)
+tty_get_winsize = module_function(TTY.winsize)

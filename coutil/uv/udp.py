@@ -10,22 +10,22 @@ from collections import deque
 from typing import Any
 
 from .._coroutines.outcomes import waits
-from .._kernel.operation import lucky
-from .._kernel.requests import request
+from .._kernel.operation import spend_budget
+from .._kernel.stream_requests import handle_request
 from .._libuv import NULL, lib
-from .._libuv.arguments import flag, whole
+from .._libuv.arguments import check_bool, check_int
 from .._libuv.buffers import Bytes, readable
 from .._libuv.datagrams import datagrams, try_send_many
-from .._libuv.sockaddr import Name, literal, numeric, pack, room, told
-from .descriptor import hand_over
-from .flat import flat
+from .._libuv.sockaddr import Name, encode_literal, name_of_struct, new_sockaddr, pack, parse_numeric
+from .descriptor import transfer_descriptor
 from .handle import Handle
-from .loop import Call, Loop
-from .pipes import Pipe
+from .loop import HandlerCall, Loop
+from .module_function import module_function
+from .pipe import Pipe
 
 __all__ = ["UDP", "new_udp"]
 
-KEPT = 256  # limit of the datagrams that are kept for `recv`
+MAX_PENDING = 256  # limit of the datagrams that are kept for `recv`
 _FAMILIES = {None: lib.AF_UNSPEC, "inet": lib.AF_INET, "inet6": lib.AF_INET6}
 _EAGAIN: int = lib.UV_EAGAIN
 _try_send = lib.co_raw_udp_try_send
@@ -57,12 +57,12 @@ class UDP(Handle):
             raise TypeError(f'family must be "inet", "inet6" or None, not {family!r}')
         if family not in _FAMILIES:
             raise ValueError(f'family must be "inet", "inet6" or None, not {family!r}')
-        several = whole("mmsgs", mmsgs, 1) > 1
+        several = check_int("mmsgs", mmsgs, 1) > 1
         flags = _FAMILIES[family] | (lib.UV_UDP_RECVMMSG if several else 0)
         self._flags = _FLAGS[2:] if several else _FLAGS
         self._ipv6: bool | None = None  # as soon as it is known
-        self._flowing = False
-        self._kept: deque[Datagram | int] = deque()  # a negative code is an error
+        self._receiving = False
+        self._pending: deque[Datagram | int] = deque()  # a negative code is an error
         super().__init__(
             loop, lambda pointer, slot, number: lib.co_raw_udp_new(pointer, slot, number, flags), "uv_udp_init_ex"
         )
@@ -83,12 +83,14 @@ class UDP(Handle):
 
         Source: uv_udp_open_ex, which libuv has since 1.52; here it is uv_udp_open and setsockopt(2).
         """
-        flag(reuseaddr=reuseaddr, reuseport=reuseport)
+        check_bool(reuseaddr=reuseaddr, reuseport=reuseport)
         self._open(fd, "uv_udp_open_ex", True, reuseaddr, reuseport)
 
     def _open(self, fd: Any, syscall: str, *options: bool) -> None:
-        number = whole("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
-        hand_over(fd, number, syscall, lambda number: self._c(lib.co_raw_udp_open, syscall, number, *options))
+        number = check_int("fd", fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno(), 0, 2**31 - 1)
+        transfer_descriptor(
+            fd, number, syscall, lambda number: self._call(lib.co_raw_udp_open, syscall, number, *options)
+        )
 
     def bind(
         self,
@@ -106,12 +108,12 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already), ENOTSUP.
         Source: uv_udp_bind.
         """
-        flag(ipv6only=ipv6only, reuseaddr=reuseaddr, reuseport=reuseport, recverr=recverr)
+        check_bool(ipv6only=ipv6only, reuseaddr=reuseaddr, reuseport=reuseport, recverr=recverr)
         flags = ipv6only and lib.UV_UDP_IPV6ONLY
         flags |= reuseaddr and lib.UV_UDP_REUSEADDR
         flags |= recverr and lib.UV_UDP_LINUX_RECVERR
-        self._c(lib.co_raw_udp_bind, "uv_udp_bind", pack(numeric(host, port)), int(flags), reuseport)
-        self._own.remember()
+        self._call(lib.co_raw_udp_bind, "uv_udp_bind", pack(parse_numeric(host, port)), int(flags), reuseport)
+        self._core.remember_addresses()
 
     def connect(self, host: str, port: int) -> None:
         """Send to, and receive from, this peer only. Never suspends.
@@ -119,13 +121,13 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EISCONN (disconnect first), ENETUNREACH, …
         Source: uv_udp_connect.
         """
-        self._c(lib.co_udp_connect, "uv_udp_connect", pack(numeric(host, port)))
-        self._own.remember()
+        self._call(lib.co_udp_connect, "uv_udp_connect", pack(parse_numeric(host, port)))
+        self._core.remember_addresses()
 
     def disconnect(self) -> None:
         """Remove the peer. Raises `Closed`, `UVError` ENOTCONN. Source: uv_udp_connect."""
-        self._c(lib.co_udp_connect, "uv_udp_connect", NULL)
-        self._own.remember()
+        self._call(lib.co_udp_connect, "uv_udp_connect", NULL)
+        self._core.remember_addresses()
 
     def getsockname(self) -> Name:
         """Return the local address. Raises `Closed`, `UVError`: EBADF (no socket yet). Source: uv_udp_getsockname."""
@@ -136,9 +138,9 @@ class UDP(Handle):
         return self._name(True, "uv_udp_getpeername")
 
     def _name(self, peer: bool, syscall: str) -> Name:
-        into = room()
-        self._c(lib.co_udp_name, syscall, peer, into)
-        found = told(into)
+        into = new_sockaddr()
+        self._call(lib.co_udp_name, syscall, peer, into)
+        found = name_of_struct(into)
         assert found is not None  # no sockets of other families are taken
         return found
 
@@ -150,27 +152,27 @@ class UDP(Handle):
         Binds the socket to any address unless it is bound. Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL
         (no literal), ENODEV, EADDRNOTAVAIL (not joined), EADDRINUSE (joined already), … Source: uv_udp_set_membership.
         """
-        flag(join=join)
-        where = NULL if iface is None else literal("iface", iface)
-        self._c(lib.co_udp_membership, "uv_udp_set_membership", join, literal("group", group), where, NULL)
+        check_bool(join=join)
+        where = NULL if iface is None else encode_literal("iface", iface)
+        self._call(lib.co_udp_membership, "uv_udp_set_membership", join, encode_literal("group", group), where, NULL)
 
     def set_source_membership(self, group: str, iface: str | None, source: str, join: bool = True) -> None:
         """Join or leave a multicast group, for datagrams of the address `source` only; see `set_membership`.
 
         Source: uv_udp_set_source_membership.
         """
-        flag(join=join)
-        where = NULL if iface is None else literal("iface", iface)
-        arguments = (join, literal("group", group), where, literal("source", source))
-        self._c(lib.co_udp_membership, "uv_udp_set_source_membership", *arguments)
+        check_bool(join=join)
+        where = NULL if iface is None else encode_literal("iface", iface)
+        arguments = (join, encode_literal("group", group), where, encode_literal("source", source))
+        self._call(lib.co_udp_membership, "uv_udp_set_source_membership", *arguments)
 
     def multicast_loop(self, on: bool) -> None:
         """Have datagrams to groups received also on this machine, or not. Raises TypeError, `Closed`, `UVError`.
 
         Source: uv_udp_set_multicast_loop.
         """
-        flag(on=on)
-        self._c(lib.co_udp_mcast_loop, "uv_udp_set_multicast_loop", on)
+        check_bool(on=on)
+        self._call(lib.co_udp_mcast_loop, "uv_udp_set_multicast_loop", on)
 
     def multicast_ttl(self, ttl: int) -> None:
         """Set the maximum number of hops of datagrams to groups.
@@ -178,7 +180,7 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (more than 255), EBADF (no socket yet).
         Source: uv_udp_set_multicast_ttl.
         """
-        self._c(lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl", whole("ttl", ttl, 0, 2**31 - 1))
+        self._call(lib.co_udp_mcast_ttl, "uv_udp_set_multicast_ttl", check_int("ttl", ttl, 0, 2**31 - 1))
 
     def multicast_interface(self, addr: str | None) -> None:
         """Set the interface, by its address, for datagrams to groups; None: the system's choice.
@@ -186,16 +188,16 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no literal), EADDRNOTAVAIL, EBADF.
         Source: uv_udp_set_multicast_interface.
         """
-        where = NULL if addr is None else literal("addr", addr)
-        self._c(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", where)
+        where = NULL if addr is None else encode_literal("addr", addr)
+        self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", where)
 
     def broadcast(self, on: bool) -> None:
         """Allow sending to broadcast addresses, or not. Raises TypeError, `Closed`, `UVError` EBADF (no socket yet).
 
         Source: uv_udp_set_broadcast.
         """
-        flag(on=on)
-        self._c(lib.co_udp_broadcast, "uv_udp_set_broadcast", on)
+        check_bool(on=on)
+        self._call(lib.co_udp_broadcast, "uv_udp_set_broadcast", on)
 
     def ttl(self, ttl: int) -> None:
         """Set the maximum number of hops of datagrams.
@@ -203,7 +205,7 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (not 1 to 255), EBADF (no socket yet).
         Source: uv_udp_set_ttl.
         """
-        self._c(lib.co_udp_ttl, "uv_udp_set_ttl", whole("ttl", ttl, 0, 2**31 - 1))
+        self._call(lib.co_udp_ttl, "uv_udp_set_ttl", check_int("ttl", ttl, 0, 2**31 - 1))
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -218,16 +220,16 @@ class UDP(Handle):
         EDESTADDRREQ (neither), EMSGSIZE, EACCES, ECONNREFUSED, ECANCELED (the handle was closed), …
         Source: uv_udp_try_send, uv_udp_send.
         """
-        own = self._own
+        core = self._core
         to = _destination(host, port)
         view, at = _payload(data)
-        sent = _try_send(own.pointer, own.slot, at, len(view), to)
+        sent = _try_send(core.pointer, core.slot, at, len(view), to)
         if sent >= 0:
-            lucky(own.hub)
+            spend_budget(core.hub)
         elif sent != _EAGAIN:
-            raise own.failed(sent, "uv_udp_send")
+            raise core.call_error(sent, "uv_udp_send")
         else:
-            request(own, "send", lib.co_raw_udp_send, "uv_udp_send", at, len(view), to, pins=view)
+            handle_request(core, "send", lib.co_raw_udp_send, "uv_udp_send", at, len(view), to, keepalive=view)
         return True
 
     def try_send(self, data: Message, host: str | None = None, port: int | None = None) -> int | None:
@@ -235,12 +237,12 @@ class UDP(Handle):
 
         Source: uv_udp_try_send.
         """
-        own = self._own
+        core = self._core
         to = _destination(host, port)
         view, at = _payload(data)
-        sent: int = _try_send(own.pointer, own.slot, at, len(view), to)
+        sent: int = _try_send(core.pointer, core.slot, at, len(view), to)
         if sent < 0 and sent != _EAGAIN:
-            raise own.failed(sent, "uv_udp_try_send")
+            raise core.call_error(sent, "uv_udp_try_send")
         return None if sent < 0 else sent
 
     def try_send_many(self, messages: Any) -> int:
@@ -250,47 +252,47 @@ class UDP(Handle):
         is raised by the next call, which begins with it. Raises as `send`, and `UVError`: EBADF (neither bound nor
         connected). Source: sendmmsg(2), in place of uv_udp_try_send2 (since libuv 1.50), which loses datagrams.
         """
-        own = self._own
-        sent = try_send_many(own.pointer, own.slot, [_message(one) for one in messages])
+        core = self._core
+        sent = try_send_many(core.pointer, core.slot, [_message(one) for one in messages])
         if sent < 0 and sent != _EAGAIN:
-            raise own.failed(sent, "uv_udp_try_send2")
+            raise core.call_error(sent, "uv_udp_try_send2")
         return max(sent, 0)
 
     @property
     def send_queue_size(self) -> int:
         """The number of bytes queued for sending. Source: uv_udp_get_send_queue_size."""
-        return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_size", 1)
+        return self._call(lib.co_raw_udp_queue, "uv_udp_get_send_queue_size", 1)
 
     @property
     def send_queue_count(self) -> int:
         """The number of datagrams queued for sending. Source: uv_udp_get_send_queue_count."""
-        return self._c(lib.co_raw_udp_queue, "uv_udp_get_send_queue_count", 0)
+        return self._call(lib.co_raw_udp_queue, "uv_udp_get_send_queue_count", 0)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     @property
     def using_recvmmsg(self) -> bool:
         """Whether libuv receives several datagrams with one call. Source: uv_udp_using_recvmmsg."""
-        return bool(self._c(lib.co_raw_udp_using_recvmmsg, "uv_udp_using_recvmmsg"))
+        return bool(self._call(lib.co_raw_udp_using_recvmmsg, "uv_udp_using_recvmmsg"))
 
     def recv_start(self) -> None:
         """Have the handler called for each datagram. An unbound socket is bound to any IPv4 address.
 
         Raises `Closed`, `UVError`: EALREADY (started already), … Source: uv_udp_recv_start.
         """
-        self._own.usable()
-        self._c(lib.co_raw_udp_push, "uv_udp_recv_start", True)
-        self._flowing = True
-        if self._kept:
-            self._own.later(len(self._kept))
+        self._core.check_usable()
+        self._call(lib.co_raw_udp_push, "uv_udp_recv_start", True)
+        self._receiving = True
+        if self._pending:
+            self._core.redeliver_later(len(self._pending))
 
     def recv_stop(self) -> None:
         """Stop calling the handler; a second call is no error. Kept datagrams go to `recv`, or to the next start.
 
         Raises `Closed`. Source: uv_udp_recv_stop.
         """
-        self._flowing = False
-        self._c(lib.co_raw_udp_push, "uv_udp_recv_stop", False)
+        self._receiving = False
+        self._call(lib.co_raw_udp_push, "uv_udp_recv_stop", False)
 
     @waits
     def recv(self) -> Any:
@@ -300,50 +302,52 @@ class UDP(Handle):
         datagram is lost. Raises `Closed`, `BusyError`, `NotYieldable`, or `UVError`: ECONNREFUSED, …
         Source: uv_udp_recv_start.
         """
-        own = self._own
-        own.usable()
-        if own.waiter is not None:
-            raise own.unusable()
-        while not self._kept:
+        core = self._core
+        core.check_usable()
+        if core.waiter is not None:
+            raise core.use_error()
+        while not self._pending:
             self._wait(1, lib.co_udp_receive_start, "uv_udp_recv_start")
-            self._take(own.result, own.where)
-        found = self._kept.popleft()
-        if self._flowing and self._kept:
-            own.later(len(self._kept))
+            self._take(core.result, core.offset)
+        found = self._pending.popleft()
+        if self._receiving and self._pending:
+            core.redeliver_later(len(self._pending))
         if found.__class__ is int:
-            raise own.failed(found, "uv_udp_recv_start")
+            raise core.call_error(found, "uv_udp_recv_start")
         return found
 
-    def _left(self) -> None:
+    def _undo_wait(self) -> None:
         """Stop receiving, unless another coroutine waits or the handler is started."""
-        own = self._own
-        lib.co_raw_udp_left(own.pointer, own.slot)
+        core = self._core
+        lib.co_raw_udp_left(core.pointer, core.slot)
 
-    def _take(self, result: int, where: int) -> None:
+    def _take(self, result: int, offset: int) -> None:
         """Keep the content of a record: a block of datagrams, an error, or nothing."""
-        if result > 0 and len(self._kept) < KEPT:
-            own = self._own
+        if result > 0 and len(self._pending) < MAX_PENDING:
+            core = self._core
             if self._ipv6 is None:
-                self._ipv6 = lib.co_raw_udp_family(own.pointer, own.slot) == 6
-            for data, address, cut in datagrams(own.arena, where, where + result, self._ipv6):
-                self._kept.append((data, address, self._flags[cut]))
+                self._ipv6 = lib.co_raw_udp_family(core.pointer, core.slot) == 6
+            for data, address, cut in datagrams(core.receive_buffer, offset, offset + result, self._ipv6):
+                self._pending.append((data, address, self._flags[cut]))
         elif result < 0:
-            self._kept.append(result)
+            self._pending.append(result)
 
-    def _event(self, result: int, where: int) -> Call | None:
-        kept = self._kept
-        self._take(result, where)
-        if not self._flowing or not kept:
+    def _event(self, result: int, offset: int) -> HandlerCall | None:
+        kept = self._pending
+        self._take(result, offset)
+        if not self._receiving or not kept:
             return None
         first: Any = kept[0]
         if first.__class__ is int:
-            call = self._call("onrecv", self._own.failed(first, "uv_udp_recv_start"), None, None, _FLAGS[0])
+            call = self._handler_call(
+                "onrecv", self._core.call_error(first, "uv_udp_recv_start"), None, None, _FLAGS[0]
+            )
         else:
-            call = self._call("onrecv", None, *first)
+            call = self._handler_call("onrecv", None, *first)
         if call is not None:
             kept.popleft()
             if result and kept:
-                self._own.repeat(len(kept))
+                self._core.redeliver_now(len(kept))
         return call
 
 
@@ -353,7 +357,7 @@ def _destination(host: str | None, port: int | None) -> Any:
         if port is not None:
             raise TypeError(f"port needs a host: {port!r}")
         return NULL
-    return pack(numeric(host, port))  # type: ignore[arg-type]  # checked by `numeric`
+    return pack(parse_numeric(host, port))  # type: ignore[arg-type]  # checked by `parse_numeric`
 
 
 def _payload(data: Message) -> tuple[memoryview, Any]:
@@ -369,7 +373,7 @@ def _message(one: Any) -> tuple[memoryview, Any, Any]:
         return (*_payload(one), NULL)
     if len(one) != 3:
         raise TypeError(f"a message must be its data, or (data, host, port), not {one!r}")
-    return (*_payload(one[0]), pack(numeric(*one[1:])))
+    return (*_payload(one[0]), pack(parse_numeric(*one[1:])))
 
 
 Pipe._makers["udp"] = UDP
@@ -380,26 +384,26 @@ def new_udp(loop: Loop | None = None, family: str | None = None, mmsgs: int = 1)
     return UDP(loop, family, mmsgs)
 
 
-udp_open = flat(UDP.open)
-udp_open_ex = flat(UDP.open_ex)
-udp_bind = flat(UDP.bind)
-udp_connect = flat(UDP.connect)
-udp_disconnect = flat(UDP.disconnect)
-udp_getsockname = flat(UDP.getsockname)
-udp_getpeername = flat(UDP.getpeername)
-udp_set_membership = flat(UDP.set_membership)
-udp_set_source_membership = flat(UDP.set_source_membership)
-udp_set_multicast_loop = flat(UDP.multicast_loop)
-udp_set_multicast_ttl = flat(UDP.multicast_ttl)
-udp_set_multicast_interface = flat(UDP.multicast_interface)
-udp_set_broadcast = flat(UDP.broadcast)
-udp_set_ttl = flat(UDP.ttl)
-udp_send = flat(UDP.send)
-udp_try_send = flat(UDP.try_send)
-udp_try_send2 = flat(UDP.try_send_many)
-udp_get_send_queue_size = flat(UDP.send_queue_size)
-udp_get_send_queue_count = flat(UDP.send_queue_count)
-udp_using_recvmmsg = flat(UDP.using_recvmmsg)
-udp_recv_start = flat(UDP.recv_start)
-udp_recv_stop = flat(UDP.recv_stop)
-udp_recv = flat(UDP.recv)
+udp_open = module_function(UDP.open)
+udp_open_ex = module_function(UDP.open_ex)
+udp_bind = module_function(UDP.bind)
+udp_connect = module_function(UDP.connect)
+udp_disconnect = module_function(UDP.disconnect)
+udp_getsockname = module_function(UDP.getsockname)
+udp_getpeername = module_function(UDP.getpeername)
+udp_set_membership = module_function(UDP.set_membership)
+udp_set_source_membership = module_function(UDP.set_source_membership)
+udp_set_multicast_loop = module_function(UDP.multicast_loop)
+udp_set_multicast_ttl = module_function(UDP.multicast_ttl)
+udp_set_multicast_interface = module_function(UDP.multicast_interface)
+udp_set_broadcast = module_function(UDP.broadcast)
+udp_set_ttl = module_function(UDP.ttl)
+udp_send = module_function(UDP.send)
+udp_try_send = module_function(UDP.try_send)
+udp_try_send2 = module_function(UDP.try_send_many)
+udp_get_send_queue_size = module_function(UDP.send_queue_size)
+udp_get_send_queue_count = module_function(UDP.send_queue_count)
+udp_using_recvmmsg = module_function(UDP.using_recvmmsg)
+udp_recv_start = module_function(UDP.recv_start)
+udp_recv_stop = module_function(UDP.recv_stop)
+udp_recv = module_function(UDP.recv)

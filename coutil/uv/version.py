@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from .. import _libuv
 from .._libuv import lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.library import known_errors, name_of, text_of
 
 __all__ = [
@@ -47,12 +47,12 @@ def strerror(code: int) -> str:
 
     Source: uv_strerror_r.
     """
-    return text_of(whole("code", code, -_INT, _INT - 1))
+    return text_of(check_int("code", code, -_INT, _INT - 1))
 
 
 def err_name(code: int) -> str:
     """Return libuv's name of an error: "ECONNREFUSED". code: see `strerror`. Source: uv_err_name_r."""
-    return name_of(whole("code", code, -_INT, _INT - 1))
+    return name_of(check_int("code", code, -_INT, _INT - 1))
 
 
 def translate_sys_error(number: int) -> int:
@@ -60,4 +60,4 @@ def translate_sys_error(number: int) -> int:
 
     Source: uv_translate_sys_error.
     """
-    return int(lib.uv_translate_sys_error(whole("number", number, 1 - _INT, _INT - 1)))
+    return int(lib.uv_translate_sys_error(check_int("number", number, 1 - _INT, _INT - 1)))

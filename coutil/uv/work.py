@@ -11,20 +11,20 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from .. import _host
+from .. import _lifecycle
 from .._coroutines.outcomes import waits
 from .._interpreter import get_ident
 from .._kernel.hub import Hub
-from .._kernel.operation import operation_in
+from .._kernel.operation import current_operation_in
 from .._libuv import check, error, lib
-from .._libuv.arguments import whole
+from .._libuv.arguments import check_int
 from .._libuv.buffers import address_of
 from .._libuv.clock import FOREVER
-from .._libuv.work import registered
+from .._libuv.work import register_job
 from ..errors import Closed, Forked
-from .request import Job, Later, Request, Requests, on_loop
+from .request import Job, NoWait, Request, RequestMaker, on_loop
 
-__all__ = ["Work", "at_work", "queue_work", "random", "sleep_blocking"]
+__all__ = ["Work", "has_running_work", "queue_work", "random", "sleep_blocking"]
 
 _MOST_RANDOM = 2**31 - 1
 
@@ -32,7 +32,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class _Work(Job):
+class _WorkJob(Job):
     """A call of a Python function in the thread pool."""
 
     type, syscall = "work", "uv_queue_work"
@@ -45,13 +45,13 @@ class _Work(Job):
         self.call: Any = (copy_context(), function, arguments, named)
         self.result: Any = None
         self.failures: list[BaseException] = []  # at most one; the code that pops it raises or reports it
-        self.given_up = False
+        self.discarded = False
 
     def __str__(self) -> str:
         return f"{self.name} in the thread pool"
 
     def start(self, loop: Any, slot: int, generation: int) -> int:
-        code: int = lib.co_work(loop, slot, generation, registered(self))
+        code: int = lib.co_work(loop, slot, generation, register_job(self))
         return code
 
     def run(self) -> None:
@@ -63,8 +63,8 @@ class _Work(Job):
             self.failures.append(failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next))
         finally:
             del context, function, arguments, named
-            _host.end_thread()  # if it has used a loop
-        if self.given_up:
+            _lifecycle.shut_down_thread()  # if it has used a loop
+        if self.discarded:
             self.report()
 
     def value(self, code: int) -> Any:
@@ -78,8 +78,8 @@ class _Work(Job):
         finally:
             del failure  # its traceback refers to this frame
 
-    def give_up(self) -> None:
-        self.given_up = True
+    def discard(self) -> None:
+        self.discarded = True
         self.report()
 
     def report(self) -> None:
@@ -91,12 +91,12 @@ class _Work(Job):
         failure.add_note(f"raised by {self}, for which no coroutine waits")
         hub = self.hub
         try:
-            if get_ident() == hub.home.thread:
+            if get_ident() == hub.context.thread:
                 hub.report(None, failure)
             else:
                 hub.call_threadsafe(hub.report, None, failure)
         except (Closed, Forked):
-            hub.home.report(None, failure)
+            hub.context.report(None, failure)
 
     def __del__(self) -> None:
         """Report an exception that was not taken."""
@@ -104,12 +104,12 @@ class _Work(Job):
             self.report()
 
 
-def at_work(hub: Hub) -> bool:
+def has_running_work(hub: Hub) -> bool:
     """Return whether the thread pool has functions of this loop."""
-    return any(isinstance(getattr(one, "pins", getattr(one, "job", None)), _Work) for one in hub.owners)
+    return any(isinstance(getattr(one, "keepalive", getattr(one, "job", None)), _WorkJob) for one in hub.handlers)
 
 
-class _Random(Job):
+class _RandomJob(Job):
     type, syscall = "random", "uv_random"
 
     def __init__(self, size: int) -> None:
@@ -132,7 +132,7 @@ class _Random(Job):
         return bytes(self.data)
 
 
-class Work(Requests):
+class Work(RequestMaker):
     """The methods of a loop that use the thread pool, and `sleep`."""
 
     def queue_work(
@@ -149,14 +149,14 @@ class Work(Requests):
         Raises TypeError, the exception of the function, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`, and
         `OperationCancelled` (the loop is being closed, or the process ends). Source: uv_queue_work.
         """
-        result: Result = self._do(_work(self._hub, function, args, kwargs))
+        result: Result = self._do(_work_job(self._hub, function, args, kwargs))
         return result
 
     def queue_work_nowait(
         self, function: Callable[Arguments, object], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Request:
         """Start `queue_work` and return a `Request`, whose `result()` waits."""
-        return Later(self)._do(_work(self._hub, function, args, kwargs))
+        return NoWait(self)._do(_work_job(self._hub, function, args, kwargs))
 
     def random(self, size: int) -> bytes:
         """Return `size` random bytes, fit for cryptography, or the value of an explicit resume. Suspends.
@@ -164,12 +164,12 @@ class Work(Requests):
         Raises TypeError, ValueError, `Closed`, `ForeignThread`,
         `Forked`, `NotYieldable`, `UVError`: E2BIG (more than 2**31 - 1), EIO, ENOSYS. Source: uv_random.
         """
-        data: bytes = self._do(_random(size))
+        data: bytes = self._do(_random_job(size))
         return data
 
     def random_nowait(self, size: int) -> Request:
         """Start `random` and return a `Request`, whose `result()` waits."""
-        return Later(self)._do(_random(size))
+        return NoWait(self)._do(_random_job(size))
 
     @waits
     def sleep(self, milliseconds: int) -> Any:
@@ -177,22 +177,22 @@ class Work(Requests):
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.
         """
-        whole("milliseconds", milliseconds)
+        check_int("milliseconds", milliseconds)
         self._check()
-        operation_in(self._hub).sleep(min(milliseconds * 1_000_000, FOREVER))
+        current_operation_in(self._hub).sleep(min(milliseconds * 1_000_000, FOREVER))
         return True
 
 
-def _work(hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> _Work:
+def _work_job(hub: Hub, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> _WorkJob:
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
-    return _Work(hub, function, arguments, named)
+    return _WorkJob(hub, function, arguments, named)
 
 
-def _random(size: int) -> _Random:
-    if whole("size", size) > _MOST_RANDOM:
+def _random_job(size: int) -> _RandomJob:
+    if check_int("size", size) > _MOST_RANDOM:
         raise error(lib.UV_E2BIG, "uv_random")
-    return _Random(size)
+    return _RandomJob(size)
 
 
 def random(size: int) -> bytes:
@@ -200,7 +200,7 @@ def random(size: int) -> bytes:
 
     Raises TypeError, ValueError, `UVError`: E2BIG, EIO, ENOSYS. Source: uv_random.
     """
-    job = _random(size)
+    job = _random_job(size)
     return job.value(job.block())
 
 
@@ -209,14 +209,14 @@ def sleep_blocking(milliseconds: int) -> None:
 
     Raises TypeError, ValueError. Source: uv_sleep.
     """
-    lib.uv_sleep(whole("milliseconds", milliseconds, 0, 2**32 - 1))
+    lib.uv_sleep(check_int("milliseconds", milliseconds, 0, 2**32 - 1))
 
 
 queue_work = on_loop(Work.queue_work)
 
 
-@_host.joins_all
-@_host.interruptible
+@_lifecycle.joins_all_threads
+@_lifecycle.interruptible
 def _at_exit() -> None:
     while lib.co_work_end(100):
         pass

@@ -21,7 +21,7 @@ REPORTS = """
     import io, os, sys, threading, time
     from coutil import event, spawn, system, uv
     from coutil._coroutines import coroutine, hooks
-    from coutil._kernel.hub import this_hub
+    from coutil._kernel.hub import current_hub
     ends = os.pipe()
     os.close(ends[0])
     sys.stderr = {broken}
@@ -64,11 +64,11 @@ REPORTS = """
     goes_on(b"an emission")
     spawn.catch(int, bad)
     goes_on(b"a failing handler")
-    coroutine.home().hooks = Broken()
+    coroutine.current_context().hooks = Broken()
     spawn.call(int)
-    coroutine.home().hooks = None
+    coroutine.current_context().hooks = None
     goes_on(b"a hook")
-    thread(this_hub().call_threadsafe, int, "x")
+    thread(current_hub().call_threadsafe, int, "x")
     goes_on(b"a call")
     thread(spawn.call, last)
     goes_on(b"the end of a thread")

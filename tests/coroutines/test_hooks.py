@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coutil import spawn, system
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from coutil._coroutines.hooks import Hooks
 from coutil.coroutine import create, running, yield_
 from coutil.errors import NotYieldable
@@ -34,9 +34,9 @@ class Recorder(Hooks):
 @pytest.fixture
 def hooks():
     """A recorder, installed."""
-    home().hooks = recorder = Recorder()
+    current_context().hooks = recorder = Recorder()
     yield recorder
-    home().hooks = None
+    current_context().hooks = None
 
 
 def spin(times):
@@ -47,11 +47,11 @@ def spin(times):
 
 def test_none_by_default():
     """Without a tool there is none to call; the base class does nothing."""
-    assert home().hooks is None
-    home().hooks = base = Hooks()
+    assert current_context().hooks is None
+    current_context().hooks = base = Hooks()
     assert create(lambda: "result").resume() == "result"
     assert (base.resumed(running()), base.parked(running()), base.turn(1)) == (None, None, None)
-    home().hooks = None
+    current_context().hooks = None
 
 
 def test_explicit_resumes(hooks):
@@ -140,9 +140,9 @@ def test_it_may_be_installed_at_any_time(clock):
 
     def installs():
         system.suspend(1)
-        home().hooks = recorder
+        current_context().hooks = recorder
         system.suspend(1)
-        home().hooks = None
+        current_context().hooks = None
         system.suspend(1)
 
     recorder.parked = lambda coroutine: recorder.log.append(f"-{coroutine.name}")
@@ -183,7 +183,7 @@ def test_failing_hook(hooks, method, escaped, clock):
     other.resume()
     other.resume("by hand")
     assert system.run() is False
-    home().hooks = None
+    current_context().hooks = None
     assert (log, made.status, other.status) == (["by hand", True], "dead", "dead")
     assert len(escaped) >= 2
     assert {(who, type(error), error.args) for who, error in escaped} == {(None, LookupError, (method,))}

@@ -12,11 +12,11 @@ import pytest
 from greenlet import getcurrent
 
 from coutil import event, spawn, system
-from coutil._coroutines.coroutine import home
-from coutil._coroutines.runner import KEPT
+from coutil._coroutines.coroutine import current_context
+from coutil._coroutines.runner import MAX_IDLE_RUNNERS
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
-from tests.helpers.probes import without_collector
+from tests.helpers.values import without_collector
 
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
 
@@ -67,27 +67,27 @@ def trouble(watched):
 
 def test_runners_are_recycled(hub):
     """Coroutines that the main program or the loop resumed leave their runner to the next one."""
-    where = home()
+    context = current_context()
     create(lambda: None).resume()
-    idle = len(where.runners)
+    idle = len(context.idle_runners)
     assert idle > 0
     for _ in range(5):
         create(system.suspend).resume()
-        assert len(where.runners) == idle - 1
+        assert len(context.idle_runners) == idle - 1
         system.run()
-        assert len(where.runners) == idle
+        assert len(context.idle_runners) == idle
 
 
 def test_not_too_many_are_kept():
     """After a crowd only so many idle runners stay."""
-    crowd = [create(yield_) for _ in range(KEPT + 50)]
+    crowd = [create(yield_) for _ in range(MAX_IDLE_RUNNERS + 50)]
     for one in crowd:
         one.resume()
     for one in crowd:
         one.resume()
     assert {one.status for one in crowd} == {"dead"}
-    assert len(home().runners) == KEPT
-    assert home().live() == 0
+    assert len(current_context().idle_runners) == MAX_IDLE_RUNNERS
+    assert current_context().alive_count() == 0
 
 
 def test_recycled_runner_starts_afresh():
@@ -288,7 +288,7 @@ def test_ended_coroutine_keeps_nothing(run):
         system.run()
         assert [one.status for one in held] == ["dead"]
         assert watched[0]() is None
-        assert home().live() == 0
+        assert current_context().alive_count() == 0
 
 
 # -- contextvars
@@ -392,7 +392,7 @@ def test_forgotten_coroutine_is_collected():
         del made
         assert log == ["GreenletExit", "finally"]
         assert [one() for one in watched] == [None, None]
-    assert home().live() == 0
+    assert current_context().alive_count() == 0
 
 
 def test_collected_coroutine_cannot_wait():
@@ -413,7 +413,7 @@ def test_collected_coroutine_cannot_wait():
     made.resume()
     del made
     assert log == [False, False, False, False, "another one"]
-    assert home().live() == 0
+    assert current_context().alive_count() == 0
     assert system.run() is False
 
 
@@ -432,7 +432,7 @@ def test_error_of_a_collected_coroutine_is_shown(monkeypatch):
     made.resume()
     del made
     assert shown == ["Trouble('while collected')"]
-    assert home().live() == 0
+    assert current_context().alive_count() == 0
     assert create(lambda: "unharmed").resume() == "unharmed"
 
 
@@ -513,20 +513,20 @@ def test_a_thousand_nested_resumes():
     def nest(depth):
         return [*create(nest).resume(depth - 1), depth] if depth else [0]
 
-    before = home().live()
+    before = current_context().alive_count()
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:
         assert create(nest).resume(1000) == list(range(1001))
     finally:
         sys.setrecursionlimit(limit)
-    assert home().live() == before
+    assert current_context().alive_count() == before
     assert isyieldable() is False
 
 
 def test_too_deep_is_an_ordinary_error():
     """The interpreter's recursion limit counts through resumes: RecursionError reaches the outermost resumer."""
-    made, before = [], home().live()
+    made, before = [], current_context().alive_count()
 
     def nest():
         made.append(create(nest))
@@ -543,7 +543,7 @@ def test_too_deep_is_an_ordinary_error():
             descend(offset)
         assert len(made) > 50
         assert {one.status for one in made[:-1]} == {"dead"}
-        assert home().live() == before
+        assert current_context().alive_count() == before
         made.clear()
     assert create(lambda: "unharmed").resume() == "unharmed"
 
@@ -580,8 +580,8 @@ def test_beginning_deep_takes_no_room_from_later_ones():
         ):
             begin()
             system.run()
-            assert len(home().runners) < 50
-            for _ in range(len(home().runners) + 2):
+            assert len(current_context().idle_runners) < 50
+            for _ in range(len(current_context().idle_runners) + 2):
                 assert create(room).resume() > enough
 
     with ThreadPoolExecutor(1) as thread:
@@ -595,7 +595,7 @@ def test_programs_that_wait_deep_keep_their_runners():
         for _ in range(20):
             spawn.call(system.suspend)
         system.run()
-        return len(home().runners)
+        return len(current_context().idle_runners)
 
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(at_depth, 150, program).result() == 20
@@ -624,7 +624,7 @@ def test_each_may_begin_the_next(chains):
         system.suspend()
     assert min(rooms) > min(rooms[:chains]) - 150
     event.emitall(done)
-    assert len(home().runners) <= KEPT
+    assert len(current_context().idle_runners) <= MAX_IDLE_RUNNERS
 
 
 @pytest.mark.parametrize("in_a_coroutine", [False, True], ids=["from main", "from a coroutine"])
@@ -655,13 +655,13 @@ def test_no_room_to_enter_is_no_harm(action, in_a_coroutine):
             one = create(body)
             if action != "begin":
                 one.resume("begun")
-            live = home().live()
+            live = current_context().alive_count()
             try:
                 entered.append(at_depth(room() - left, lambda one=one: attempt(one)))
             except RecursionError:
                 entered.append(False)
             if not entered[-1]:
-                assert home().live() == live
+                assert current_context().alive_count() == live
             if one.status != "dead":  # the limit was met in it
                 assert one.status == "suspended"
                 assert one.resume("later") == "later"

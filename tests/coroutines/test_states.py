@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from coutil._coroutines import states
-from coutil._coroutines.states import OBJECT, OPERATION, Arrow, State, arrow, checked, observers
-from coutil._kernel.handle import Handle
+from coutil._coroutines.states import OBJECT, OPERATION, Arrow, State, arrow, audited, observers
+from coutil._kernel.handle import KernelHandle
 from coutil._kernel.operation import Operation
 
 # Number, from, to and scope: "T" in the caller's code, "U" in the hub.
@@ -52,7 +52,7 @@ def make(monkeypatch):
     monkeypatch.setattr(states, "DEBUG", True)
 
     def owner(table):
-        @checked(table)
+        @audited(table)
         class Owner:
             __slots__ = ("state",)
 
@@ -154,7 +154,7 @@ def test_arrow_of_every_pair(table):
 
 @tables
 def test_assignment_of_every_pair(table, make, seen):
-    """`checked` lets an owner follow the arrows, tells which one, and refuses everything else."""
+    """`audited` lets an owner follow the arrows, tells which one, and refuses everything else."""
     expected = {(one.source, one.target): one for one in table}
     refused = []
     for source, target in itertools.product(nodes(table), repeat=2):
@@ -207,7 +207,7 @@ def test_unchecked_without_debug(monkeypatch, seen):
         __slots__ = ("state",)
 
     slot = Owner.__dict__["state"]
-    assert checked(OPERATION)(Owner) is Owner
+    assert audited(OPERATION)(Owner) is Owner
     assert Owner.__dict__["state"] is slot
     owner = Owner()
     owner.state = OPERATION[0].source
@@ -216,7 +216,7 @@ def test_unchecked_without_debug(monkeypatch, seen):
 
 
 @pytest.mark.skipif(not states.DEBUG, reason="transitions are checked while COUTIL_DEBUG=1 only")
-@pytest.mark.parametrize("owner", [Operation, Handle])
+@pytest.mark.parametrize("owner", [Operation, KernelHandle])
 def test_owners_of_the_kernel_are_checked(owner):
     """Operations and handles carry the checked state, so that the whole suite walks the tables."""
     assert isinstance(owner.state, property)

@@ -27,8 +27,8 @@ from typing import Any
 from greenlet import greenlet
 
 from coutil import promise, scopes, spawn, sync, system, uv
-from coutil._coroutines.coroutine import home
-from coutil._kernel.hub import this_hub
+from coutil._coroutines.coroutine import current_context
+from coutil._kernel.hub import current_hub
 from tests.helpers.tcp import receive_exactly, resident
 
 WORKERS = 40
@@ -224,7 +224,7 @@ def rest(world: World) -> None:
         while True:
             world.queue.get_nowait()
     until = time.monotonic() + DRAIN
-    while home().live() > 2 or requests(this_hub().loop.counts()):
+    while current_context().alive_count() > 2 or requests(current_hub().loop.counts()):
         system.suspend(0.01)
         gc.collect()
         if time.monotonic() > until:
@@ -240,12 +240,12 @@ def requests(counts: dict[str, int]) -> int:
 
 def sample(began: float) -> dict[str, float]:
     """Return what this process has."""
-    counts, idle = this_hub().loop.counts(), len(home().runners)
+    counts, idle = current_hub().loop.counts(), len(current_context().idle_runners)
     return {
         "seconds": round(time.monotonic() - began),
         "memory": resident(),
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,
-        "coroutines": home().live(),
+        "coroutines": current_context().alive_count(),
         "idle runners": idle,
         "other greenlets": sum(isinstance(one, greenlet) for one in gc.get_objects()) - idle,
         "handles": counts["handles_created"] - counts["handles_freed"],
@@ -271,7 +271,7 @@ def main(seconds: float) -> None:
             rest(world)
             print(json.dumps(sample(began)), flush=True)
         world.close()
-    rest_of_them = this_hub().loop.counts()
+    rest_of_them = current_hub().loop.counts()
     assert rest_of_them["handles_created"] == rest_of_them["handles_closed"], rest_of_them
     assert escaped == []
     print(dict(done), file=sys.stderr)

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import Coroutine, home
+from coutil._coroutines.coroutine import Coroutine, current_context
 from coutil._coroutines.states import Arrow, observers
 from coutil._kernel.hub import Hub
-from tests.helpers.transitions import Reached
+from tests.helpers.state_traces import Reached
 
 SLOTS = 3  # coroutines at a time that the rules can speak of
 NOTHING: Any = object()
@@ -130,7 +130,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.states: dict[int, str] = {}  # of all owners that the table is for, by id
         self.expected_escapes: list[Boom] = []
-        self.live = home().live()
+        self.live = current_context().alive_count()
         observers.append(self._saw)
 
     # -- for subclasses ---------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class CoroutineMachine(RuleBasedStateMachine):
             return
         wait = worker.current
         assert wait is not None
-        wait.begun = not (who.operation and who.operation.waiting)
+        wait.begun = not (who.operation and who.operation.waiting_for_free)
         worker.resumer = id(getcurrent())
         worker.given = expected = error or (values[0] if len(values) == 1 else tuple(values) or None)
         escaped: object = None
@@ -205,7 +205,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         somebody is still suspended who was resumed by a coroutine: that one's greenlet is in the middle of a switch.
         """
         worker, who = self.get(slot)
-        held = bool(who.operation and (who.operation.stale or who.operation.state.name != "Freed"))
+        held = bool(who.operation and (who.operation.cancelled_entries or who.operation.state.name != "Freed"))
         for other in self.workers:
             if other is not worker and not other.ended and other.current is not None:
                 held |= other.resumer not in (0, id(getcurrent())) or other.current.kind == "ready"
@@ -262,9 +262,9 @@ class CoroutineMachine(RuleBasedStateMachine):
             self.escaped.clear()
         assert self.hub.in_flight() == 0
         for _ in range(len(self.workers)):  # one may have been held by another
-            if home().live() > self.live:
+            if current_context().alive_count() > self.live:
                 gc.collect()
-        assert home().live() == self.live
+        assert current_context().alive_count() == self.live
 
 
 def explore(make: Callable[[], CoroutineMachine], table: tuple[Arrow, ...], examples: int, steps: int = 40) -> None:

@@ -19,7 +19,7 @@ import pytest
 from coutil import system
 from coutil._libuv import lib
 from coutil.system import PassiveSocket, Socket, StreamSocket
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from tests.helpers.pipes import LETTERS, child_end
 
 LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
@@ -77,7 +77,7 @@ def pair(domain: str) -> tuple[StreamSocket, StreamSocket]:
     """Return both ends of a connection; of a pipe to a child, the child's as a socket of ours. Waits."""
     if domain in LETTERS:
         near, peer = child_end(domain)
-        return near, adopted(peer.detach(), share=True)
+        return near, socket_from_fd(peer.detach(), share=True)
     if domain in SHARED:
         near, far = pair(SHARED[domain])
         return shared(near), far

@@ -12,10 +12,10 @@ from weakref import ref
 
 import pytest
 
-from coutil import _asynchronous, coroutine, errors, event, spawn, sync, system
-from tests.helpers.probes import settle
+from coutil import _switch_guard, coroutine, errors, event, spawn, sync, system
 from tests.helpers.script import output_of
 from tests.helpers.tcp import with_plain_peer
+from tests.helpers.values import run_until_quiet
 
 # What a coroutine waits for, and what the finalizer calls. When the coroutine goes on, it frees a part of the garbage.
 KINDS = {
@@ -123,7 +123,7 @@ def test_nothing_switches_in_a_weakref_callback():
     del thing
     gc.collect()
     assert log == [True, "callback ends"]
-    settle()
+    run_until_quiet()
     assert log[2:] == ["woken"]
     assert waiting.status == "dead"
     assert watched() is None
@@ -189,7 +189,7 @@ def test_a_forgotten_coroutine_is_ended_by_the_hub():
     del holder
     gc.collect()
     assert log == []
-    settle()
+    run_until_quiet()
     assert log == ["finally"]
 
 
@@ -240,18 +240,18 @@ def test_without_a_hub_the_call_waits_for_one():
 
 def test_the_collector_is_recognised():
     """Only while it runs, only in its thread, and whatever a signal handler raises meanwhile."""
-    assert not _asynchronous.in_collector()
-    assert in_the_collector(_asynchronous.in_collector) is True
+    assert not _switch_guard.in_collector()
+    assert in_the_collector(_switch_guard.in_collector) is True
     seen = []
 
     def in_another_thread():
-        thread = threading.Thread(target=lambda: seen.append(_asynchronous.in_collector()))
+        thread = threading.Thread(target=lambda: seen.append(_switch_guard.in_collector()))
         thread.start()
         thread.join()
 
     in_the_collector(in_another_thread)
     assert seen == [False]
-    assert not _asynchronous.collector.runs
+    assert not _switch_guard.collector.runs
 
 
 def test_the_end_of_a_forgotten_loop():

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from coutil import spawn, system, uv
-from coutil._kernel.hub import this_hub
-from coutil._kernel.operation import DETACHED, operation
+from coutil._kernel.hub import current_hub
+from coutil._kernel.operation import MAX_DETACHED, current_operation
 from coutil.scopes import move_on_after, timeout
 from tests.helpers.forks import fork_and
 from tests.helpers.pool import full_pool
@@ -53,12 +53,12 @@ def test_after_a_cut_send_the_coroutine_goes_on(domain):
     with pairs(domain) as (near, far):
         cut(near.send, BIG)
         goes_on()
-        assert operation().detached == 1
+        assert current_operation().detached == 1
         later = spawn.call(near.send, b"later")
         assert receive_exactly(far, len(BIG) + 5) == BIG + b"later"
         system.suspend()
         assert later.status == "dead"
-        assert operation().detached == 0
+        assert current_operation().detached == 0
 
 
 def test_the_time_of_the_next_block_holds():
@@ -101,13 +101,13 @@ def test_after_a_cut_open_of_a_fifo(tmp_path):
     before = os.listdir("/proc/self/fd")
     cut(system.openfile, path)
     goes_on()
-    assert operation().detached == 1
+    assert current_operation().detached == 1
     writer = os.open(path, os.O_WRONLY)
     until = time.monotonic() + AT_ONCE
-    while operation().detached and time.monotonic() < until:
+    while current_operation().detached and time.monotonic() < until:
         system.suspend(0.001)
     os.close(writer)
-    assert operation().detached == 0
+    assert current_operation().detached == 0
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -143,16 +143,16 @@ def test_what_stands_in_line_for_the_pool_is_waited_for():
         for call in (lambda: system.findaddr("localhost"), lambda: system.fileinfo("/")):
             cut(call)
             assert system.suspend() is True
-            assert operation().detached == 0
+            assert current_operation().detached == 0
 
 
 def test_a_coroutine_leaves_only_so_many_behind():
     """One that goes on cutting its calls waits for the end of the last, and says so."""
-    with with_plain_peers(DETACHED + 2) as ends:
+    with with_plain_peers(MAX_DETACHED + 2) as ends:
         done = []
 
         def sender():
-            for stream, _ in ends[: DETACHED + 1]:
+            for stream, _ in ends[: MAX_DETACHED + 1]:
                 cut(stream.send, BIG)
                 done.append(stream)
                 system.suspend()
@@ -160,18 +160,18 @@ def test_a_coroutine_leaves_only_so_many_behind():
 
         one = spawn.call(sender)
         until = time.monotonic() + AT_ONCE
-        while len(done) <= DETACHED and time.monotonic() < until:
+        while len(done) <= MAX_DETACHED and time.monotonic() < until:
             system.suspend(0.001)
         system.suspend(0.05)
-        assert len(done) == DETACHED + 1
+        assert len(done) == MAX_DETACHED + 1
         assert "after the cancelled call before it" in repr(one)
-        assert one.operation.detached == DETACHED
-        last = ends[DETACHED][1]
+        assert one.operation.detached == MAX_DETACHED
+        last = ends[MAX_DETACHED][1]
         last.setblocking(False)
         assert drain(last, len(BIG)) == BIG
         system.suspend(0.001)
         assert one.status == "dead"
-        for _, peer in ends[:DETACHED]:
+        for _, peer in ends[:MAX_DETACHED]:
             peer.close()
 
 
@@ -181,10 +181,10 @@ def test_a_stream_is_closed_with_cut_sends():
         for _ in range(3):
             cut(stream.send, BIG)
             system.suspend()
-        assert operation().detached == 3
+        assert current_operation().detached == 3
         stream.close()
         system.suspend(0.001)
-        assert operation().detached == 0
+        assert current_operation().detached == 0
         peer.setblocking(True)
         got = 0
         with suppress(ConnectionResetError):
@@ -219,8 +219,8 @@ def test_a_loop_ends_with_cut_sends():
         for _ in range(2):
             cut(stream.send, BIG)
             system.suspend()
-        left.append(operation().detached)
-        left.append(this_hub().loop)
+        left.append(current_operation().detached)
+        left.append(current_hub().loop)
 
     thread = threading.Thread(target=program)
     thread.start()
@@ -235,11 +235,11 @@ def test_a_child_of_a_fork_has_none_of_them():
     with with_plain_peer("ipv4") as (stream, peer):
         cut(stream.send, BIG)
         system.suspend()
-        assert operation().detached == 1
+        assert current_operation().detached == 1
         assert fork_and(lambda: system.suspend(0.001)).answer() is True
         assert drain(peer, len(BIG)) == BIG
         system.suspend()
-        assert operation().detached == 0
+        assert current_operation().detached == 0
 
 
 @pytest.mark.parametrize("turns", range(4))

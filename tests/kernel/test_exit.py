@@ -336,8 +336,8 @@ LEAVING = {
     "resumed by main": "coroutine.create(sys.exit).resume(7)",
     "excepthook": "system.set_excepthook(lambda *_: sys.exit(7)); spawn.call(fail); system.run()",
     "excepthook, main waits": "system.set_excepthook(lambda *_: sys.exit(7)); spawn.call(fail); system.suspend(1000)",
-    "hook": "home().hooks = Leaver(); system.suspend(1000)",
-    "call from a thread": "this_hub().call_threadsafe(sys.exit, 7); system.suspend(1000)",
+    "hook": "current_context().hooks = Leaver(); system.suspend(1000)",
+    "call from a thread": "current_hub().call_threadsafe(sys.exit, 7); system.suspend(1000)",
     "signal handler": "signal.signal(signal.SIGALRM, Leaver.turn); signal.setitimer(0, 0.01); system.suspend(9)",
     "signal handler, run": "signal.signal(signal.SIGALRM, Leaver.turn); signal.setitimer(0, 0.01); system.run()",
     "os._exit": "spawn.call(lambda: (system.suspend(), os._exit(7))); system.run()",
@@ -352,9 +352,9 @@ def test_leaving(where):
     """B25: `sys.exit` reaches the main program from wherever it is called; the exit code is exact."""
     code, said, errors = ends(
         f"""
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from coutil._coroutines.hooks import Hooks
-from coutil._kernel.hub import this_hub
+from coutil._kernel.hub import current_hub
 
 class Leaver(Hooks):
     def turn(self, count):

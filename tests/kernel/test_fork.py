@@ -12,8 +12,8 @@ import time
 import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
-from coutil._coroutines.coroutine import home, running
-from coutil._kernel.hub import this_hub
+from coutil._coroutines.coroutine import current_context, running
+from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
@@ -49,19 +49,19 @@ def test_child_begins_afresh(go):
     old = go(system.suspend, 0.001)
 
     def child():
-        return use_afresh(), this_hub() is not before, fork_and(use_afresh).answer(), old.status
+        return use_afresh(), current_hub() is not before, fork_and(use_afresh).answer(), old.status
 
-    before = this_hub()
+    before = current_hub()
     assert fork_and(child).answer() == (AFRESH, True, AFRESH, "suspended")
     assert system.run() is False
     assert old.status == "dead"
-    assert this_hub() is before
+    assert current_hub() is before
 
 
 def test_old_objects_are_refused_in_the_child(go):
     """A-17: in the child every call on what the parent's loop owns raises Forked; nothing of it reaches the parent."""
     with pairs("ipv4") as (near, far), listening("ipv4") as server:
-        idle, hub = system.socket("stream", "ipv4"), this_hub()
+        idle, hub = system.socket("stream", "ipv4"), current_hub()
         peer = server.getaddress()
         uses = [
             far.receive,
@@ -271,11 +271,11 @@ def test_interrupt_in_the_child():
             return system.suspend(0.0001), signal.getsignal(signal.SIGINT).__name__
         return None
 
-    turns = this_hub().turns
+    turns = current_hub().turns
     assert fork_and(interrupted, lambda: None).answer() == (True, "_on_interrupt")
     assert fork_and(interrupted, lambda: system.suspend(0.0001)).answer() == (True, "_on_interrupt")
     assert system.suspend(0.01) is True
-    assert this_hub().turns - turns < 10
+    assert current_hub().turns - turns < 10
 
 
 # -- from a coroutine
@@ -342,7 +342,7 @@ def test_fork_while_main_is_resumed_from_the_loop(hub):
     """R28: the main program may have been resumed by a call of the hub when it forks: the child begins afresh."""
     me = running()
     hub.call_threadsafe(me.resume, "resumed")
-    with hub.expecting():
+    with hub.external_source():
         assert park(me, "a call") == "resumed"
     assert fork_and(use_afresh).answer() == AFRESH
     assert system.suspend(0.0001) is True
@@ -358,7 +358,7 @@ def test_fork_with_threads():
         """
         import os, sys, threading, time, warnings
         from coutil import spawn, system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
         warnings.simplefilter("ignore", DeprecationWarning)
 
         def listening():
@@ -379,7 +379,7 @@ def test_fork_with_threads():
 
         def serve():
             server = listening()
-            hubs.append(this_hub())
+            hubs.append(current_hub())
             local.stream = system.socket("stream", "ipv4")  # finalized with the thread, also in the child
             ports.append(server.getaddress().port)
             spawn.call(echo, server)
@@ -536,7 +536,7 @@ def test_home_in_the_child_is_the_same_thread(go):
         system.set_excepthook(lambda _, error: found.append(type(error).__name__))
         spawn.call(lambda: (system.suspend(), fresh.resume()))
         system.run()
-        return found, fresh.status, home().live() >= 0
+        return found, fresh.status, current_context().alive_count() >= 0
 
     assert fork_and(child).answer() == (["ZeroDivisionError"], "dead", True)
     assert fresh.status == "suspended"

@@ -25,15 +25,15 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import _libuv, coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from coutil._coroutines.hooks import Hooks
 from coutil._coroutines.states import OBJECT, OPERATION
 from coutil._kernel.hub import Hub
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.script import output_of
 from tests.helpers.sockets import METHODS, failure
+from tests.helpers.state_traces import needs_debug
 from tests.helpers.tcp import with_plain_peers
-from tests.helpers.transitions import needs_debug
 
 IN_THREADS = {"thread.cdef.h", "threads.py", "work.cdef.h", "work.py"}  # where Python is called by C
 KINDS = ["ready", "timer", "stream", "passive"]
@@ -148,7 +148,7 @@ class HandleMachine(CoroutineMachine):
             not one.ended
             and one.current is not None
             and one.current.kind == "timer"
-            and not one.who().operation.waiting
+            and not one.who().operation.waiting_for_free
             for one in self.workers
         )
         made, closed, freed = (counts[name] - self.before[name] for name in list(counts)[:3])
@@ -216,7 +216,7 @@ def test_coroutines_run_between_polls_only(hub: Hub) -> None:
         def parked(self, who: coroutine.Coroutine) -> None:
             seen.append(hub.polling)
 
-    home().hooks = Watch()
+    current_context().hooks = Watch()
     try:
         with with_plain_peers(3) as pairs:
             for stream, _ in pairs:
@@ -227,7 +227,7 @@ def test_coroutines_run_between_polls_only(hub: Hub) -> None:
             spawn.call(system.suspend)
             assert system.run() is False
     finally:
-        home().hooks = None
+        current_context().hooks = None
     assert len(seen) >= 20
     assert not any(seen)
 
@@ -330,7 +330,7 @@ def test_every_function_after_the_loop_was_closed() -> None:
     """B20: calls without an object make a new loop; a coroutine that has used the old one is refused, and can end."""
     program = """
         from coutil import coroutine, errors, spawn, system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
 
         def refused(call, *arguments):
             try:
@@ -346,7 +346,7 @@ def test_every_function_after_the_loop_was_closed() -> None:
         old = spawn.call(again)
         sleeper = spawn.call(system.suspend, 1000)
         system.run("ready")
-        this_hub().close()
+        current_hub().close()
         print(old.resume(), old.status, sleeper.resume("explicit"), sleeper.status)
         print(system.isrunning(), refused(system.halt), system.run(), system.suspend(), system.suspend(0.001))
         print(system.time() > 0, system.time("updated") > 0, callable(system.get_excepthook()))

@@ -14,7 +14,7 @@ import pytest
 
 from coutil import spawn, sync, system
 from coutil._kernel import hub as hub_module
-from coutil._kernel.hub import this_hub
+from coutil._kernel.hub import current_hub
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, connected, listening, pairs
 
@@ -181,7 +181,7 @@ def test_hubs_can_be_closed_and_made_again():
         """
         import gc, os, signal
         from coutil import coroutine, errors, spawn, system
-        from coutil._kernel.hub import Hub, this_hub
+        from coutil._kernel.hub import Hub, current_hub
 
         def listening():
             server = system.socket("passive", "ipv4")
@@ -210,7 +210,7 @@ def test_hubs_can_be_closed_and_made_again():
         before, seen = None, set()
         for _ in range(100):
             coroutines, uses = one_of_everything()
-            hub = this_hub()
+            hub = current_hub()
             hub.close()
             for use in uses:
                 try:
@@ -227,8 +227,8 @@ def test_hubs_can_be_closed_and_made_again():
             before = before or state()
         print(sorted(seen))
         print(state() == before or (len(state()) - len(before)))
-        print(this_hub() is not hub, hub.in_flight())
-        this_hub().close()
+        print(current_hub() is not hub, hub.in_flight())
+        current_hub().close()
         print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         """,
         timeout=30,
@@ -241,7 +241,7 @@ def test_coroutines_of_a_closed_hub():
     lines = output_of(
         """
         from coutil import errors, spawn, system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
 
         def patient(wait, *arguments):
             try:
@@ -258,7 +258,7 @@ def test_coroutines_of_a_closed_hub():
         server.listen(1)
         waits = (system.suspend,), (system.suspend, 9), (server.accept,)
         ones = [spawn.call(patient, *wait) for wait in waits]
-        this_hub().close()
+        current_hub().close()
         for one in ones:
             one.resume("told")
             print(one.status)
@@ -302,13 +302,13 @@ def test_hub_of_the_main_thread_is_one(hub):
     """One hub per OS thread: coroutines, the main program and excepthooks all see the same."""
     seen = []
     before = system.get_excepthook()
-    system.set_excepthook(lambda *_: seen.append(this_hub()))
-    spawn.call(lambda: seen.append(this_hub()))
-    spawn.call(lambda: (system.suspend(), seen.append(this_hub()), 1 / 0))
+    system.set_excepthook(lambda *_: seen.append(current_hub()))
+    spawn.call(lambda: seen.append(current_hub()))
+    spawn.call(lambda: (system.suspend(), seen.append(current_hub()), 1 / 0))
     system.run()
     system.set_excepthook(before)
     assert seen == [hub] * 3
-    assert this_hub() is hub
+    assert current_hub() is hub
 
 
 def test_order_of_the_ready_queue(monkeypatch):
@@ -331,9 +331,9 @@ def test_order_of_the_ready_queue(monkeypatch):
         runners = [spawn.call(lambda number=number: queue.put(runner(number))) for number in range(40)]
         taken = sorted(queue.get() for _ in range(40))
         system.run()
-        return taken, {one.status for one in runners}, type(this_hub().ready)
+        return taken, {one.status for one in runners}, type(current_hub().ready)
 
-    monkeypatch.setattr(hub_module, "Ready", Shuffled)
+    monkeypatch.setattr(hub_module, "ReadyQueue", Shuffled)
     with ThreadPoolExecutor(1) as thread:
         taken, ends, kind = thread.submit(program).result(20)
     assert (taken, ends, kind) == (list(range(40)), {"dead"}, Shuffled)

@@ -91,7 +91,7 @@ def run_a_step():
 
 
 def wait_for_a_thread(hub):
-    with hub.expecting():
+    with hub.external_source():
         park(running(), "a thread")
 
 
@@ -131,7 +131,7 @@ def test_handler_that_returns(hub):
         assert system.run() is False
     assert (begun, rung) == ([0, 0, 0], ["over"])
     assert time.monotonic() - due < STALL
-    assert hub.exits == []
+    assert hub.pending_errors == []
 
 
 def test_nothing_is_lost_by_a_handler_that_raises(go):
@@ -184,7 +184,7 @@ def test_flood_of_signals(hub):
                 system.suspend(0.01)
     assert before > 0
     assert len(seen) == before + 1
-    assert hub.exits == []
+    assert hub.pending_errors == []
 
 
 def test_exceptions_meant_for_main_come_one_by_one():
@@ -397,20 +397,20 @@ def test_handler_and_wakeup_descriptor_are_restored():
         """
         import os, signal, socket
         from coutil import system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
 
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         signal.set_wakeup_fd(ours.fileno())
         system.suspend(0.001)
-        hub = this_hub()
+        hub = current_hub()
         print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         hub.close()
         print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         print(signal.set_wakeup_fd(-1) == ours.fileno())
         system.suspend(0.001)  # a new hub
-        print(this_hub() is hub, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-        this_hub().close()
+        print(current_hub() is hub, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        current_hub().close()
         print(signal.set_wakeup_fd(-1), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         """
     )
@@ -436,8 +436,8 @@ with scopes.timeout({LONG}):
     print(int(handled()))
 print(system.suspend(0.001))
 print(signal.getsignal(signal.SIGINT) is own)
-from coutil._kernel.hub import this_hub
-this_hub().close()
+from coutil._kernel.hub import current_hub
+current_hub().close()
 print(signal.getsignal(signal.SIGINT) is own)
 """
     )

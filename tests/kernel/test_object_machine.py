@@ -14,10 +14,10 @@ from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, errors, spawn, system
 from coutil._coroutines.states import OBJECT, OPERATION
-from coutil._kernel.handle import Handle
+from coutil._kernel.handle import KernelHandle
 from coutil._kernel.hub import Hub
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
-from tests.helpers.transitions import Reached, Walked, needs_debug
+from tests.helpers.state_traces import Reached, Walked, needs_debug
 
 pytestmark = needs_debug
 
@@ -34,7 +34,7 @@ class Object:
 
     def __init__(self, opened: system.Socket) -> None:
         self.opened: Any = opened
-        self.handle: Handle = opened._handle
+        self.handle: KernelHandle = opened._handle
         self.waiting: tuple[Worker, Wait] | None = None
 
 
@@ -100,7 +100,7 @@ class ObjectMachine(CoroutineMachine):
         if model.waiting is not None:
             return errors.BusyError
         told = self.reset_told and model is self.objects["stream"]
-        return "there already" if told or model.handle.stash is not None else None
+        return "there already" if told or model.handle.pending_data is not None else None
 
     def _receive_into(self, stream: system.StreamSocket, size: int) -> object:
         buffer = bytearray(size + 2)

@@ -16,7 +16,7 @@ from coutil._coroutines.states import OPERATION, Arrow
 from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
-from tests.helpers.transitions import Reached, Walked, needs_debug
+from tests.helpers.state_traces import Reached, Walked, needs_debug
 
 pytestmark = needs_debug
 
@@ -101,7 +101,7 @@ class OperationMachine(CoroutineMachine):
 
     def _detached(self) -> int:
         """Return how many cancelled requests libuv has that their coroutines do not wait for."""
-        return sum(type(one).__name__ == "_Detached" for one in self.hub.owners)
+        return sum(type(one).__name__ == "_DetachedRequest" for one in self.hub.handlers)
 
     def _run(self, mode: Any) -> None:
         """Run the loop: something is left exactly if an operation is not free, or has left a request to libuv."""
@@ -190,8 +190,10 @@ class OperationMachine(CoroutineMachine):
             kind = worker.current.kind if worker.current is not None and not worker.ended else ""
             if operation is None:
                 assert kind in ("", "yield")
-            elif operation.waiting or kind in ("", "yield"):
-                assert operation.state.name in (["Close-request"] if operation.waiting else ["Close-request", "Freed"])
+            elif operation.waiting_for_free or kind in ("", "yield"):
+                assert operation.state.name in (
+                    ["Close-request"] if operation.waiting_for_free else ["Close-request", "Freed"]
+                )
             else:
                 assert operation.state.name == ("Await-request" if kind in REQUESTS else "Await-handle")
 

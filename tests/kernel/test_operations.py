@@ -23,17 +23,17 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system
 from coutil._coroutines.coroutine import Coroutine
-from coutil._kernel.hub import Hub, this_hub
+from coutil._kernel.hub import Hub, current_hub
 from coutil._libuv import lib
 from coutil.system.files.file import File
-from coutil.system.files.watch import _Once
+from coutil.system.files.watch import _SingleWatch
 from coutil.system.network import datagram
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from coutil.system.stdio import _terminal
 from tests.helpers.pipes import child_end, input_end
 from tests.helpers.pool import wait_until_it_reads
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import listening, needs_ipv6, plain_client, shared
-from tests.helpers.transitions import Walked, needs_debug
 
 pytestmark = needs_debug
 
@@ -409,7 +409,7 @@ class FindAddr(Kind):
     lasting = False
 
     def prepare(self) -> None:
-        self.before = this_hub().loop.counts()["requests_created"]
+        self.before = current_hub().loop.counts()["requests_created"]
 
     def wait(self, number: int, seconds: float) -> Any:
         return system.findaddr("127.0.0.1", number + 1)
@@ -418,7 +418,7 @@ class FindAddr(Kind):
         assert result.getaddress() == system.address("ipv4", "127.0.0.1", number + 1)
 
     def effects(self) -> int:
-        return this_hub().loop.counts()["requests_created"] - self.before
+        return current_hub().loop.counts()["requests_created"] - self.before
 
 
 class NameAddr(FindAddr):
@@ -535,7 +535,7 @@ class OnLocal(OnStreams):
 
     def pair(self) -> tuple[Any, socket.socket]:
         near, far = socket.socketpair()
-        ours = adopted(near.detach(), share=self.share)
+        ours = socket_from_fd(near.detach(), share=self.share)
         self.bench.opened += [ours, far]
         return ours, far
 
@@ -720,7 +720,7 @@ class ReadFile(Kind):
             self.reading = None
 
     def begun(self) -> None:
-        if self.reading is not None and not self.bench.tested.operation.waiting:
+        if self.reading is not None and not self.bench.tested.operation.waiting_for_free:
             wait_until_it_reads(self.reading.fileno())
 
     def happen(self, number: int) -> None:
@@ -857,7 +857,7 @@ class SendFile(OnStreams):
         super().prepare()
         self.file = system.openfile(__file__, blocking=True)
         self.bench.opened.append(self.file)
-        self.before = this_hub().loop.counts()["requests_created"]
+        self.before = current_hub().loop.counts()["requests_created"]
 
     def wait(self, number: int, seconds: float) -> Any:
         return self.objects[number].send_file(self.file, 0, 100)
@@ -866,7 +866,7 @@ class SendFile(OnStreams):
         assert (result, self.peers[number].recv(200)) == (100, Path(__file__).read_bytes()[:100])
 
     def effects(self) -> int:
-        return this_hub().loop.counts()["requests_created"] - self.before
+        return current_hub().loop.counts()["requests_created"] - self.before
 
 
 KINDS: dict[str, tuple[type[Kind], bool]] = {
@@ -1098,7 +1098,7 @@ def ops_11(bench: Bench, trigger: bool = True) -> int:
         bench.trigger(0)
     bench.resume()
     assert (bench.stage, bench.paused) == (1, False)
-    assert bench.kind.family != "request" or bench.tested.operation.waiting is True
+    assert bench.kind.family != "request" or bench.tested.operation.waiting_for_free is True
     bench.run()
     if bench.kind.family == "request" and trigger and not bench.kind.closing:
         # what was cancelled ends in the background; what had to wait for it has never begun
@@ -1283,12 +1283,12 @@ def expected(sequence: Callable[..., int], kind: Kind) -> tuple[str, ...]:
     return (*trace, "1 3", "1 3" if sequence in (ops_2, ops_3) else "")
 
 
-def judge(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hub: Hub) -> None:
+def check_result(bench: Bench, walked: Walked, stages: int, traces: tuple[str, ...], hub: Hub) -> None:
     """Check what every sequence has to end with."""
     assert (bench.stage, bench.paused, bench.tested.status) == (stages, True, "suspended")
     assert system.run() is False
     assert bench.tested.operation is None or bench.tested.operation.state.name == "Freed"
-    objects = [each._handle for each in bench.kind.objects if isinstance(each, HANDLED)] or walked.owners(_Once)
+    objects = [each._handle for each in bench.kind.objects if isinstance(each, HANDLED)] or walked.owners(_SingleWatch)
     seen = (walked.by(bench.tested.operation), *(walked.by(handle) for handle in objects))
     assert (*seen, "", "")[:3] == traces
     sockets = [each for each in bench.opened if isinstance(each, HANDLED) and not each._handle.closed]
@@ -1308,7 +1308,7 @@ def test_operation(sequence: Callable[[Bench], int], kind: str, mode: str, bench
     """
     with Walked() as walked:
         stages = sequence(bench)
-        judge(bench, walked, stages, expected(sequence, bench.kind), hub)
+        check_result(bench, walked, stages, expected(sequence, bench.kind), hub)
 
 
 @pytest.mark.parametrize("mode", ["step", "loop"])
@@ -1326,4 +1326,4 @@ def test_nothing_happens(sequence: Callable[..., int], kind: str, mode: str, ben
     with Walked() as walked:
         stages = sequence(bench, trigger=False)
         traces = expected(sequence, bench.kind)
-        judge(bench, walked, stages, (traces[0], "1 3", "") if sends else traces, hub)
+        check_result(bench, walked, stages, (traces[0], "1 3", "") if sends else traces, hub)

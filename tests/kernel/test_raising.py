@@ -12,7 +12,7 @@ import pytest
 from coutil import coroutine, event, mutex, promise, queued, spawn, sync, system
 from coutil.errors import TaskCancelled
 from coutil.scopes import scope
-from tests.helpers.boundaries import at_every_boundary
+from tests.helpers.bytecode_points import at_every_boundary
 
 
 class Late(Exception):

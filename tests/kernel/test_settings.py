@@ -18,7 +18,7 @@ from tests.helpers.script import output_of, run_script
 SIGNALS = """
     import asyncio, os, signal, socket, sys, threading, time
     from coutil import spawn, system
-    from coutil._kernel.hub import this_hub
+    from coutil._kernel.hub import current_hub
 
     def send(number, seconds=0.15):
         threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
@@ -119,7 +119,7 @@ def test_bytes_are_passed_on():
             system.suspend(0.001)
         print(reader.recv(10) == bytes([signal.SIGUSR1] * 3))
     print(signal.set_wakeup_fd(-1) not in (-1, writer.fileno()))
-    this_hub().close()
+    current_hub().close()
     """
     )
     assert lines == ["True", "True", "True"]

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 import pytest
 
 from coutil._libuv import NULL, ffi, lib
-from coutil._libuv.loop import Loop
-from coutil._libuv.sockaddr import Plain, pack, room, unpack
+from coutil._libuv.loop import NativeLoop
+from coutil._libuv.sockaddr import IPAddress, new_sockaddr, pack, unpack
 from tests.conftest import descriptors
 from tests.helpers.script import output_of
 
 EBADF, EAGAIN, EINVAL = -errno.EBADF, lib.UV_EAGAIN, lib.UV_EINVAL
 NOWHERE = 0xFFFFFFFF
-LOCAL = Plain(b"\x7f\0\0\1", 0, 0)
+LOCAL = IPAddress(b"\x7f\0\0\1", 0, 0)
 CLOSED_SLOT, TIMER, IDLE, LISTENER, NEAR, FAR = range(1, 7)  # the slots of the bench
 FREE = 100
 
@@ -29,7 +29,7 @@ class Bench:
     """A loop with one of everything: see the slots above."""
 
     def __init__(self):
-        self.loop = Loop()
+        self.loop = NativeLoop()
         self.pointer = self.loop.pointer
         self.generation = 0
         for slot in (CLOSED_SLOT, IDLE, LISTENER, NEAR):
@@ -38,10 +38,10 @@ class Bench:
         self.call("timer_start", TIMER, self.next(), 10**12)
         self.call("bind", LISTENER, pack(LOCAL))
         self.call("listen", LISTENER, 5)
-        self.peer = room()
+        self.peer = new_sockaddr()
         self.call("name", LISTENER, 0, self.peer)
         self.call("listener_start", LISTENER)
-        self.loop.want[LISTENER] = 1
+        self.loop.demand[LISTENER] = 1
         self.call("connect", NEAR, FREE, self.next(), self.peer)
         while (LISTENER, 0) not in [(slot, result) for slot, _, result, _ in self.step()]:
             pass
@@ -85,7 +85,7 @@ def with_slot(name, address):
         "listener_take": (),
         "listener_push": (1,),
         "accept": (FREE + 1, 1, 0),
-        "name": (0, room()),
+        "name": (0, new_sockaddr()),
         "nodelay": (1,),
         "keepalive": (1, 5),
         "fileno": (),
@@ -166,8 +166,8 @@ def test_forked_loop():
     lines = output_of(
         """
         from coutil._libuv import lib
-        from coutil._libuv.loop import Loop
-        loop = Loop()
+        from coutil._libuv.loop import NativeLoop
+        loop = NativeLoop()
         print(lib.co_tcp_new(loop.pointer, 1, 1, 0))
         lib.co_loop_forked(loop.pointer)
         codes = {lib.co_step(loop.pointer, 0), lib.co_close(loop.pointer, 1), lib.co_loop_close(loop.pointer)}
@@ -230,10 +230,10 @@ def test_wrong_states(case, bench):
 
 def test_unknown_addresses(bench):
     """An address of no family is EINVAL to bind and connect, and None to the reader."""
-    assert unpack(room()) is None
-    assert bench.call("bind", IDLE, room()) == EINVAL
-    assert bench.call("connect", IDLE, FREE, 1, room()) == EINVAL
-    six = Plain(bytes(15) + b"\1", 80, 7)
+    assert unpack(new_sockaddr()) is None
+    assert bench.call("bind", IDLE, new_sockaddr()) == EINVAL
+    assert bench.call("connect", IDLE, FREE, 1, new_sockaddr()) == EINVAL
+    six = IPAddress(bytes(15) + b"\1", 80, 7)
     assert unpack(pack(six)) == six
 
 

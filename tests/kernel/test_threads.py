@@ -12,9 +12,9 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import home, running
-from coutil._host import ENDINGS
-from coutil._kernel.hub import this_hub
+from coutil._coroutines.coroutine import current_context, running
+from coutil._kernel.hub import current_hub
+from coutil._lifecycle import SHUTDOWN_ROUNDS
 from tests.conftest import descriptors
 from tests.helpers.kernel import park
 from tests.helpers.script import output_of
@@ -49,8 +49,8 @@ def other_thread():
     begun, hubs = threading.Event(), []
 
     def body():
-        hubs.append(this_hub())
-        with hubs[0].expecting():
+        hubs.append(current_hub())
+        with hubs[0].external_source():
             begun.set()
             park(running(), "the end of the test")
 
@@ -60,7 +60,7 @@ def other_thread():
     try:
         yield hubs[0]
     finally:
-        hubs[0].call_threadsafe(hubs[0].home.main.resume)
+        hubs[0].call_threadsafe(hubs[0].context.main.resume)
         thread.join(LIMIT)
         assert not thread.is_alive(), "the thread hangs"
 
@@ -188,8 +188,8 @@ def test_coroutine_that_refuses_to_end(recwarn):
             except GreenletExit:
                 told.append(len(told))
 
-    hub, one = in_thread(lambda: (this_hub(), spawn.call(stubborn)))
-    assert told == list(range(ENDINGS))
+    hub, one = in_thread(lambda: (current_hub(), spawn.call(stubborn)))
+    assert told == list(range(SHUTDOWN_ROUNDS))
     assert one.status == "suspended"
     with pytest.raises(errors.ForeignThread):
         one.resume()
@@ -247,7 +247,7 @@ def test_what_survives_a_thread():
         system.run("ready")
         kept = [coroutine.create(coroutine.yield_) for _ in range(2)]
         kept[0].resume()
-        return near, closed, kept, this_hub()
+        return near, closed, kept, current_hub()
 
     near, closed, kept, hub = in_thread(body)
     for use in (near.receive, near.fileno, near.shutdown, closed.receive, lambda: closed.send(b"x"), near.getaddress):
@@ -269,7 +269,7 @@ def test_many_threads_leave_nothing():
         from pathlib import Path
         from greenlet import greenlet
         from coutil import spawn, system
-        from coutil._coroutines.coroutine import Coroutine, Home
+        from coutil._coroutines.coroutine import Coroutine, LoopContext
         from coutil._kernel.hub import Hub
 
         class Thing:
@@ -312,7 +312,7 @@ def test_many_threads_leave_nothing():
             threads(20)
         after, still_opened = state()
         print(ended.count("finally"), ended.count("del"), still_opened - opened)
-        kinds = Hub, Home, Coroutine, greenlet  # greenlet lets go of the last threads a little later
+        kinds = Hub, LoopContext, Coroutine, greenlet  # greenlet lets go of the last threads a little later
         while sum(isinstance(one, greenlet) for one in gc.get_objects()) > 3:
             threads(1)
         print([sum(isinstance(one, kind) for one in gc.get_objects()) <= (kind is not Hub) * 3 for kind in kinds])
@@ -370,7 +370,7 @@ def test_threads_have_their_own_hub():
 
     def body(number):
         system.set_excepthook(lambda _, error: found.setdefault(number, []).append(str(error)))
-        hubs.append(this_hub())
+        hubs.append(current_hub())
         order = []
         with pairs("ipv4") as (near, far):
             spawn.call(lambda: order.append(far.receive()))
@@ -469,7 +469,7 @@ def test_stream_forgotten_in_another_thread():
 def test_calls_of_one_thread_keep_their_order(hub):
     """Calls of one thread are made in order, all in the hub's thread, none is lost."""
     made, here = [], threading.get_ident()
-    with hub.expecting():
+    with hub.external_source():
         me = running()
 
         def call(number, last):
@@ -502,7 +502,7 @@ def test_calls_of_many_threads(hub):
             hub.call_threadsafe(call, thread, number)
 
     threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
-    with hub.expecting():
+    with hub.external_source():
         for thread in threads:
             thread.start()
         assert park(me, "calls") == "all"
@@ -540,7 +540,7 @@ def test_call_wakes_an_idle_loop():
             time.sleep(0.001)
             turns = hub.turns
             assert within(hub, lambda turns=turns: hub.turns - turns) <= 1  # and no other turn, which could look for it
-        assert within(hub, threading.get_ident) == hub.home.thread != threading.get_ident()
+        assert within(hub, threading.get_ident) == hub.context.thread != threading.get_ident()
 
 
 def test_calls_may_start_coroutines():
@@ -559,7 +559,7 @@ def test_calls_may_start_coroutines():
         begin = time.monotonic()
         while not log and time.monotonic() < begin + LIMIT:
             time.sleep(0.001)
-        assert log == [(True, hub.home.thread)]
+        assert log == [(True, hub.context.thread)]
     assert log[1:] == ["end"]
 
 
@@ -568,7 +568,7 @@ def race_the_end(count):
     hubs, made, refused, begun = [], [], [], threading.Event()
 
     def body():
-        hubs.append(this_hub())
+        hubs.append(current_hub())
         begun.set()
         system.suspend(0.002)
 
@@ -627,11 +627,11 @@ def test_finalizer_while_calling():
 
 
 def test_no_deadlock_while_another_thread_is_expected(hub):
-    """B39: within `expecting()` the main program waits for a thread, however long nothing else can wake it."""
+    """B39: within `external_source()` the main program waits for a thread, however long nothing else can wake it."""
     me = running()
     thread = threading.Timer(0.05, hub.call_threadsafe, (me.resume, "from the thread"))
     thread.start()
-    with hub.expecting():
+    with hub.external_source():
         assert park(me, "a thread") == "from the thread"
     thread.join()
     with pytest.raises(
@@ -645,7 +645,7 @@ def test_run_goes_on_while_another_thread_is_expected(hub):
     log = []
 
     def worker():
-        with hub.expecting():
+        with hub.external_source():
             me = running()
             threading.Timer(0.02, hub.call_threadsafe, (me.resume, "called")).start()
             log.append(park(me, "a thread"))
@@ -653,14 +653,14 @@ def test_run_goes_on_while_another_thread_is_expected(hub):
     spawn.call(worker)
     assert system.run() is False
     assert log == ["called"]
-    assert hub.expected == 0
+    assert hub.external_sources == 0
 
 
 def test_expecting_may_nest_and_fail(hub):
     """B39: blocks may be nested and left by exceptions; only the last one's end makes a deadlock possible."""
     me = running()
-    with hub.expecting():
-        with pytest.raises(ValueError, match="inner"), hub.expecting():
+    with hub.external_source():
+        with pytest.raises(ValueError, match="inner"), hub.external_source():
             raise ValueError("inner")
         threading.Timer(0.01, hub.call_threadsafe, (me.resume, 1)).start()
         assert park(me, "the outer block") == 1
@@ -695,9 +695,9 @@ def test_deadlock_in_a_thread():
 
 
 def test_a_call_that_was_made_before_the_wait_is_no_deadlock(hub):
-    """B39: who was called before it waits needs no `expecting()`."""
+    """B39: who was called before it waits needs no `external_source()`."""
     me = running()
     in_thread(hub.call_threadsafe, me.resume, "early")
     assert park(me, "a thread") == "early"
-    assert home().hub is hub
+    assert current_context().hub is hub
     assert hub.in_flight() == 0

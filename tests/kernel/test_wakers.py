@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coutil import _host, coroutine, errors, event, promise, spawn, sync, system, uv
+from coutil import _lifecycle, coroutine, errors, event, promise, spawn, sync, system, uv
 from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock, ignore_threads
 from tests.helpers.script import output_of, run_script
@@ -107,7 +107,7 @@ def test_threads_that_have_not_run(monkeypatch):
     """The hub gives up when each thread has run and none is new since the look before."""
     looks = [{"1": True}, {"1": True, "2": True}, {"1": True, "2": False}, {"1": True, "2": True}]
     left = iter(looks)
-    monkeypatch.setattr(_host, "tasks", lambda: next(left))
+    monkeypatch.setattr(_lifecycle, "os_threads", lambda: next(left))
     with pytest.raises(errors.Deadlock):
         event.await_("x")
     assert list(left) == []

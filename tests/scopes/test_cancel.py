@@ -12,7 +12,7 @@ import pytest
 from coutil import coroutine, errors, event, spawn, system
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import sleeper, wait_for
-from tests.helpers.probes import Trouble
+from tests.helpers.values import Trouble
 
 # -- cancel
 
@@ -93,7 +93,7 @@ def test_cancel_before_entering():
         sleeper(log)
     assert caught.value.scope is s
     assert log == ["Cancelled"]
-    assert coroutine.running().cancelled is None
+    assert coroutine.running().cancelled_scope is None
 
 
 def test_other_threads_cannot_touch_it():
@@ -122,7 +122,7 @@ def test_other_threads_cannot_touch_it():
 
 def test_cancel_by_way_of_another_thread(hub):
     """Another thread may ask the hub to cancel."""
-    with hub.expecting(), scope() as s:
+    with hub.external_source(), scope() as s:
         thread = threading.Thread(target=hub.call_threadsafe, args=(s.cancel,))
         thread.start()
         s.spawn(wait_for, "e")

@@ -12,8 +12,8 @@ import pytest
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
 from coutil.scopes import move_on_after, scope, timeout, timeout_at
 from tests.helpers.children import sleeper
-from tests.helpers.probes import Trouble
 from tests.helpers.tcp import pairs
+from tests.helpers.values import Trouble
 
 FAR = (None, 10**400, -(10**400))
 EACH = {
@@ -446,7 +446,7 @@ def test_raw_greenlets_can_have_limits(clock):
             system.suspend(5)
         log.append(limit.expired)
         with move_on_after(1) as limit, pytest.raises(errors.Deadlock):
-            limit._alarm.stop()
+            limit._timer.stop()
             event.await_("never")
         log.append("deadlock")
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock
 from tests.helpers.tcp import pair
@@ -66,7 +66,7 @@ class Alone(Model):
         self.actor = actor
 
     def __getattribute__(self, name: str) -> Any:
-        return self.actor.task._alone if name == "real" else super().__getattribute__(name)
+        return self.actor.task._own_scope if name == "real" else super().__getattribute__(name)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -257,7 +257,7 @@ class ScopeMachine(RuleBasedStateMachine):
         super().__init__()
         gc.freeze()
         self.hub, self.clock, self.escaped = hub, clock, escaped
-        self.live = home().live()
+        self.live = current_context().alive_count()
         self.near, self.far = pair("ipv4")
         system.run("ready")  # the listener is closed now
         self.flight = hub.in_flight()
@@ -405,7 +405,7 @@ class ScopeMachine(RuleBasedStateMachine):
             due = min([entry[0] for entry in self.clock._timers.heap] + [end])
             for actor in self.living():
                 for block in self.blocks(actor):
-                    alarm = block.real._alarm
+                    alarm = block.real._timer
                     at = next((entry[0] for entry in self.clock._timers.heap if alarm and entry[2] == alarm.slot), None)
                     if at is not None and at <= due and not block.cancelled:
                         block.cancelled = block.expired = True
@@ -479,7 +479,7 @@ class ScopeMachine(RuleBasedStateMachine):
             else:
                 assert actor.state in ("idle", "event", "sleep", "socket", "mutex")
                 assert reason(actor.block) is None
-                assert actor.coroutine.cancelled is None
+                assert actor.coroutine.cancelled_scope is None
 
     @invariant()
     def blocks_are_those_of_the_model(self) -> None:
@@ -501,7 +501,7 @@ class ScopeMachine(RuleBasedStateMachine):
         """Timers are those of open deadlines and of sleepers."""
         living = self.living()
         blocks = {id(block): block for actor in living for block in self.blocks(actor)}
-        alarms = sum(block.real._alarm is not None for block in blocks.values())
+        alarms = sum(block.real._timer is not None for block in blocks.values())
         sleepers = sum(actor.state == "sleep" for actor in living)
         assert self.clock._timers.pending() == alarms + sleepers
         assert self.received <= self.sent
@@ -519,7 +519,7 @@ class ScopeMachine(RuleBasedStateMachine):
             gc.collect()
             self.settle()
         assert (self.clock._timers.pending(), self.hub.in_flight()) == (0, self.flight - 2)
-        assert home().live() == self.live
+        assert current_context().alive_count() == self.live
 
     def end(self) -> None:
         """End all actors; then everything is as it was."""

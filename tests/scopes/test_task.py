@@ -10,7 +10,7 @@ from greenlet import GreenletExit
 from coutil import errors, event, spawn, system
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
-from tests.helpers.probes import Trouble
+from tests.helpers.values import Trouble
 
 # -- tasks
 
@@ -288,7 +288,7 @@ def test_cancelled_alone_and_with_the_scope(clock):
     with scope() as s:
         task = s.spawn(child)
         task.cancel()
-    assert log == [task._alone, s]
+    assert log == [task._own_scope, s]
     assert task.result() is None
 
 

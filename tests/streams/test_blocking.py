@@ -12,7 +12,7 @@ import pytest
 
 from coutil import errors, scopes, spawn, system, uv
 from coutil._libuv import lib
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from coutil.system.stdio import _terminal
 from tests.helpers.script import output_of
 
@@ -65,14 +65,14 @@ def pipe_pair(maker):
 
 def shared(fd):
     """Return a stream of a socket that others use, too."""
-    stream = adopted(fd, share=True)
+    stream = socket_from_fd(fd, share=True)
     stream._call(lib.co_stream_share, "fcntl")
     return stream
 
 
 def as_others_have_it(fd):
     """Return a stream of a pipe whose mode is not changed."""
-    stream = adopted(fd)
+    stream = socket_from_fd(fd)
     os.set_blocking(fd, True)
     return stream
 
@@ -289,7 +289,7 @@ def test_handles_that_travel(share):
     inner, outer = socket.socketpair()
     with far, outer:
         if share:
-            stream, passed = shared(near.detach()), adopted(inner.detach())
+            stream, passed = shared(near.detach()), socket_from_fd(inner.detach())
             filled = stream.send
             call = lambda: stream.send(b"take this", stream=passed)  # noqa: E731  # one of two
         else:

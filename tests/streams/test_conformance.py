@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from coutil import coroutine, errors, scopes, spawn, system
+from tests.helpers.stream_apis import WORLDS, connected, read_all, with_python
 from tests.helpers.tcp import BIG
-from tests.helpers.worlds import WORLDS, connected, read_all, with_python
 
 pytestmark = pytest.mark.parametrize("world", [pytest.param(world, id=name) for name, world in WORLDS.items()])
 FULL = 1 << 24  # bytes, more than the system keeps for a stream

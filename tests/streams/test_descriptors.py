@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from coutil import errors, scopes, system, uv
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from tests.helpers.script import output_of
 
 BIG = bytes(1 << 24)  # more than the system takes at once
@@ -74,8 +74,8 @@ def datagram():
 
 
 MAKERS = {
-    "system stream": lambda: adopted(local_end().detach()),
-    "system share": lambda: adopted(local_end().detach(), share=True),
+    "system stream": lambda: socket_from_fd(local_end().detach()),
+    "system share": lambda: socket_from_fd(local_end().detach(), share=True),
     "system passive": lambda: listener("system"),
     "system datagram": datagram,
     "tcp": tcp_of_uv,

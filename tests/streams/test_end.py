@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from coutil import errors, system, uv
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from coutil.system.stdio import _terminal
 
 WHOLE = bytes(range(250)) * 40  # more than a line buffer of a terminal
@@ -69,7 +69,7 @@ def local(reader, share=False):
     """The same within the machine."""
     ours, peer = socket.socketpair()
     if reader == "receive":
-        stream = adopted(ours.detach(), share=share)
+        stream = socket_from_fd(ours.detach(), share=share)
     else:
         stream = uv.Pipe(ipc=share)
         stream.open(ours)
@@ -128,7 +128,7 @@ def test_pipe(reader):
     os.write(far, WHOLE)
     os.close(far)
     if reader == "receive":
-        stream = adopted(near)
+        stream = socket_from_fd(near)
     else:
         stream = uv.Pipe()
         stream.open(near)

@@ -9,7 +9,7 @@ import pytest
 
 from coutil import errors, scopes, spawn, system
 from coutil.sync import Barrier
-from tests.helpers.probes import Trouble, cancel, settle, start
+from tests.helpers.values import Trouble, cancel, run_until_quiet, start
 
 
 def party(log, barrier, name, rounds=1):
@@ -29,7 +29,7 @@ def test_all_pass_together():
     assert (log, barrier.n_waiting, barrier.parties) == ([], 2, 3)
     start(party, log, barrier, "c")
     assert log == [("c", 2)]
-    settle()
+    run_until_quiet()
     assert log == [("c", 2), ("a", 0), ("b", 1)]
     assert (barrier.n_waiting, barrier.broken) == (0, False)
 
@@ -38,7 +38,7 @@ def test_many_rounds():
     """Whoever is let go may come again at once: that is the next round."""
     barrier, log = Barrier(3), []
     made = [start(party, log, barrier, name, 100) for name in "abc"]
-    settle()
+    run_until_quiet()
     assert {one.status for one in made} == {"dead"}
     rounds = [log[first : first + 3] for first in range(0, 300, 3)]
     assert [sorted(place for _, place in each) for each in rounds] == [[0, 1, 2]] * 100
@@ -76,7 +76,7 @@ def test_explicit_resume_does_not_pass():
     waiting.resume()
     assert (log, barrier.n_waiting) == ([], 1)
     assert barrier.wait() == 1
-    settle()
+    run_until_quiet()
     assert log == [("a", 0)]
 
 
@@ -87,7 +87,7 @@ def test_who_gives_up_breaks_the_barrier(how):
     waiting = start(party, log, barrier, "a")
     start(party, log, barrier, "b")
     cancel(waiting, how)
-    settle()
+    run_until_quiet()
     assert log == [("a", Trouble)] * (how == "throw") + [("b", BrokenBarrierError)]
     assert (barrier.broken, barrier.n_waiting) == (True, 0)
     with pytest.raises(BrokenBarrierError, match=r"Barrier 0/3 broken"):
@@ -96,7 +96,7 @@ def test_who_gives_up_breaks_the_barrier(how):
     assert not barrier.broken
     for name in "xyz":
         start(party, log, barrier, name)
-    settle()
+    run_until_quiet()
     assert log[-3:] == [("z", 2), ("x", 0), ("y", 1)]
 
 
@@ -106,7 +106,7 @@ def test_timeouts(clock):
     spawn.call(party, log, barrier, "a")
     with pytest.raises(errors.Timeout):
         barrier.wait(timeout=2)
-    settle()
+    run_until_quiet()
     assert log == [("a", BrokenBarrierError)]
     assert barrier.broken
     barrier.reset()
@@ -122,14 +122,14 @@ def test_abort_and_reset(end):
     start(party, log, barrier, "a")
     start(party, log, barrier, "b")
     getattr(barrier, end)()
-    settle()
+    run_until_quiet()
     assert log == [("a", BrokenBarrierError), ("b", BrokenBarrierError)]
     assert (barrier.broken, barrier.n_waiting) == (end == "abort", 0)
     barrier.reset()
     start(party, log, barrier, "c")
     assert (log[2:], barrier.n_waiting) == ([], 1)
     barrier.abort()
-    settle()
+    run_until_quiet()
     assert log[2:] == [("c", BrokenBarrierError)]
 
 
@@ -144,7 +144,7 @@ def test_cancelled_between_pass_and_run(how):
 
     made += [start(first), start(party, log, barrier, "second")]
     assert barrier.wait() == 2
-    settle()
+    run_until_quiet()
     second = {"throw": [("second", Trouble)], "close": [], "resume": [("second", 1)]}[how]
     assert log == [("first", 0), *second]
     assert (barrier.broken, barrier.n_waiting) == (False, 0)
@@ -161,7 +161,7 @@ def test_cancelled_while_it_breaks():
 
     made += [start(first), start(party, log, barrier, "second")]
     barrier.abort()
-    settle()
+    run_until_quiet()
     assert log == [("second", Trouble)]
     assert {one.status for one in made} == {"dead"}
 
@@ -178,8 +178,8 @@ def test_an_interrupt(escaped):
     start(party, log, barrier, "b")
     assert barrier.wait() == 2
     with pytest.raises(KeyboardInterrupt):
-        settle()
-    settle()
+        run_until_quiet()
+    run_until_quiet()
     assert log == [("b", 1)]
     assert (barrier.broken, escaped) == (False, [])
 

@@ -10,7 +10,7 @@ import pytest
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import running, yield_
 from coutil.sync import Condition, Lock
-from tests.helpers.probes import Trouble, cancel, each_way_out, gone, settle, start
+from tests.helpers.values import Trouble, cancel, each_way_out, is_collected, run_until_quiet, start
 
 
 def waiter(log, condition, name, **options):
@@ -42,12 +42,12 @@ def test_a_notified_coroutine_has_the_lock():
     """It runs when the notifier releases, and before that neither has run."""
     condition, log = Condition(), []
     start(waiter, log, condition, "a")
-    settle()
+    run_until_quiet()
     assert condition.locked() is False
     with condition:
         assert condition.notify() is None
         assert log == []
-    settle()
+    run_until_quiet()
     assert log == [("a", True, True)]
     assert unused(condition)
 
@@ -61,17 +61,17 @@ def test_notify_is_fair():
         condition.notify()
         condition.notify(2)
         condition.notify(0)
-    settle()
+    run_until_quiet()
     assert [name for name, _, _ in log] == ["a", "b", "c"]
     with condition:
         condition.notify_all()
         condition.notify_all()
-    settle()
+    run_until_quiet()
     assert [name for name, _, _ in log] == ["a", "b", "c", "d", "e"]
     assert all(owned for _, _, owned in log)
     with condition:
         condition.notify(10)
-    settle()
+    run_until_quiet()
     assert unused(condition)
 
 
@@ -102,17 +102,17 @@ def test_notified_all_but_changed_before_they_run():
         with condition:
             items.append(number)
             condition.notify_all()
-        settle()
+        run_until_quiet()
     assert log == list(range(50))
     with condition:
         items.append("taken away")
         condition.notify_all()
         items.clear()
-    settle()
+    run_until_quiet()
     assert log == list(range(50))
     for one in made:
         one.close()
-    settle()
+    run_until_quiet()
     assert unused(condition)
 
 
@@ -128,13 +128,13 @@ def test_who_gets_the_lock_in_between_may_notify_at_once():
     with condition:
         start(notifier)
         start(waiter, log, condition, "third")
-        settle()
+        run_until_quiet()
         assert log == []
         assert condition.wait() is True
         assert log == ["notified"]
         assert condition.owner is running()
         condition.notify()
-    settle()
+    run_until_quiet()
     assert log == ["notified", ("third", True, True)]
     assert unused(condition)
 
@@ -153,7 +153,7 @@ def test_wait_for():
         with condition:
             state[:] = change
             condition.notify()
-    settle()
+    run_until_quiet()
     assert log == ["done", "at once"]
     assert waiting.status == "dead"
     assert unused(condition)
@@ -180,7 +180,7 @@ def test_conditions_share_a_lock():
 
     for body in (consumer, producer, consumer):
         start(body)
-    settle()
+    run_until_quiet()
     assert log == list(range(10))
     assert unused(filled)
     assert unused(emptied)
@@ -201,7 +201,7 @@ def test_the_main_program_waits(clock):
     with condition:
         assert condition.wait() is True
         assert condition.owner is running()
-    settle()
+    run_until_quiet()
     assert clock.time - before == 2e9
     assert unused(condition)
 
@@ -243,7 +243,7 @@ def test_cancelled_before_a_notification(how):
     waiting = start(waiter, log, condition, "cancelled")
     start(waiter, log, condition, "next")
     cancel(waiting, how)
-    settle()
+    run_until_quiet()
     assert (
         log
         == {
@@ -255,7 +255,7 @@ def test_cancelled_before_a_notification(how):
     log.clear()
     with condition:
         condition.notify()
-    settle()
+    run_until_quiet()
     assert log == [("next", True, True)]
     assert unused(condition)
 
@@ -268,17 +268,17 @@ def test_cancelled_before_a_notification_while_the_lock_is_taken(how):
     keeping = keep(condition)
     late = keep(condition)
     cancel(waiting, how)
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == ([], "suspended")
     assert str(waiting.waiting_on).startswith("lock <Lock locked, 2 waiting at test_condition.py:")
     assert waiting.waiting_on.owner is keeping
     waiting.resume("again")
     keeping.resume()
-    settle()
+    run_until_quiet()
     assert (log, condition.owner) == ([], late)
     late.resume()
     outcome = {"resume": "given", "throw": "Trouble"}.get(how)
-    settle()
+    run_until_quiet()
     assert log == ([("cancelled", outcome, True)] if outcome else [])
     assert waiting.status == "dead"
     assert unused(condition)
@@ -293,9 +293,9 @@ def test_a_notification_of_who_is_cancelled_goes_on(how):
     with condition:
         condition.notify()
         cancel(waiting, how)
-        settle()
+        run_until_quiet()
         assert (log, waiting.status) == ([], "suspended")
-    settle()
+    run_until_quiet()
     assert log == [("cancelled", "Trouble", True)] * (how == "throw") + [("next", True, True)]
     assert unused(condition)
 
@@ -307,9 +307,9 @@ def test_an_explicit_resume_after_a_notification():
     with condition:
         condition.notify()
         waiting.resume("given")
-        settle()
+        run_until_quiet()
         assert (log, waiting.status) == ([], "suspended")
-    settle()
+    run_until_quiet()
     assert log == [("a", True, True)]
     assert unused(condition)
 
@@ -345,10 +345,10 @@ def test_cancelled_again_and_again():
     keeping = keep(condition)
     for number in range(5):
         waiting.throw(Trouble(number))
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == ([], "suspended")
     keeping.resume()
-    settle()
+    run_until_quiet()
     assert log == [("4", True)]
     assert unused(condition)
 
@@ -358,11 +358,11 @@ def test_closing_waits_for_the_lock():
     condition, log = Condition(), []
     waiting = start(waiter, log, condition, "closed")
     keeping = keep(condition)
-    settle()
+    run_until_quiet()
     assert waiting.close() is False
     assert waiting.close() is False
     keeping.resume()
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == ([], "dead")
     assert unused(condition)
 
@@ -391,16 +391,16 @@ def test_timeouts(clock):
     condition, log = Condition(), []
     spawn.call(lambda: waiter(log, condition, "late", timeout=1))
     system.suspend(2)
-    settle()
+    run_until_quiet()
     assert log == [("late", "Timeout", True)]
     log.clear()
     spawn.call(lambda: waiter(log, condition, "in time", timeout=5))
     with condition:
         condition.notify()
         system.suspend(10)
-        settle()
+        run_until_quiet()
         assert log == []
-    settle()
+    run_until_quiet()
     assert log == [("in time", True, True)]
     assert unused(condition)
 
@@ -411,10 +411,10 @@ def test_timeouts_while_the_lock_is_taken(clock):
     spawn.call(lambda: waiter(log, condition, "a", timeout=1))
     with condition:
         system.suspend(5)
-        settle()
+        run_until_quiet()
         assert log == []
         condition.notify()
-    settle()
+    run_until_quiet()
     assert log == [("a", "Timeout", True)]
     assert unused(condition)
 
@@ -441,13 +441,13 @@ def test_the_time_around_is_up_while_it_waits_for_the_lock(clock, notified):
         if notified:
             condition.notify()
         system.suspend(5)
-        settle()
+        run_until_quiet()
         assert log == []
-    settle()
+    run_until_quiet()
     assert log == [True, True] * notified + [(True, True, 5e9)]
     with condition:
         condition.notify()
-    settle()
+    run_until_quiet()
     assert log[-1] == ("next", True, True)
     assert unused(condition)
 
@@ -469,7 +469,7 @@ def test_a_wait_in_a_cancelled_block(clock):
             log.append((block.expired, condition.owner is running()))
 
     spawn.call(body)
-    settle()
+    run_until_quiet()
     assert log == ["other"]
     assert system.run() is False
     assert log == ["other", (True, True)]
@@ -592,8 +592,8 @@ def test_those_who_wait_are_collected_with_their_thread(notified):
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    settle()
-    assert all(map(gone, watched))
+    run_until_quiet()
+    assert all(map(is_collected, watched))
     assert log == ["finally"]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from coutil import coroutine, spawn, sync, system
 from coutil.errors import Closed
-from tests.helpers.boundaries import at_every_boundary, at_pairs_of_boundaries
+from tests.helpers.bytecode_points import at_every_boundary, at_pairs_of_boundaries
 
 PATIENCE = 5  # seconds within which all must have ended
 
@@ -198,8 +198,8 @@ class Queues(Row):
         assert len(set(got)) == len(got), f"an item came twice: {got}"
         assert set(got) <= self.maybe, "an item came from nowhere"
         assert self.surely <= set(got), f"items are lost: {self.surely - set(got)}"
-        assert not self.queue._getting, "a call of get is still in the line"
-        assert not self.queue._putting, "a call of put is still in the line"
+        assert not self.queue._getters, "a call of get is still in the line"
+        assert not self.queue._putters, "a call of put is still in the line"
 
 
 class ClosedQueues(Queues):
@@ -270,7 +270,7 @@ class Semaphores(Row):
         left = self.taken + self.semaphore.value
         assert self.least <= left <= self.released, (self.least, left, self.released)
         assert left in (self.least, self.released), "a call has released only a part"
-        assert not self.semaphore._line
+        assert not self.semaphore._waiters
 
 
 class Locks(Row):
@@ -310,7 +310,7 @@ class Locks(Row):
         assert self.most <= 1, "two were inside"
         assert self.lock.acquire(False), f"a lock is lost: {self.lock}"
         self.lock.release()
-        assert not self.lock._line
+        assert not self.lock._waiters
 
 
 class Conditions(Row):
@@ -350,7 +350,7 @@ class Conditions(Row):
     def balance(self):
         assert self.condition.acquire(False), f"a lock is lost: {self.condition._lock}"
         self.condition.release()
-        assert not self.condition._line
+        assert not self.condition._waiters
 
 
 class Barriers(Row):

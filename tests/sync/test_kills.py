@@ -16,7 +16,7 @@ from greenlet import GreenletExit, getcurrent
 from coutil import errors
 from coutil.coroutine import create
 from coutil.sync import Barrier, Condition, Lock, Queue, Semaphore
-from tests.helpers.probes import settle, start
+from tests.helpers.values import run_until_quiet, start
 
 
 class Case:
@@ -39,7 +39,7 @@ class Case:
         """Serve the one who has waited longest, if anybody waits."""
         if "ting" in self.state():
             self.serve_one()
-            settle()
+            run_until_quiet()
 
     def serve_one(self) -> None:
         """Serve the one who has waited longest."""
@@ -119,7 +119,7 @@ class Permit(Case):
         if self.taken:
             self.taken = False
             self.permits.release()
-            settle()
+            run_until_quiet()
 
     def state(self) -> str:
         return repr(self.permits)
@@ -189,11 +189,11 @@ class Pass(Case):
     def serve(self) -> None:
         if self.barrier.n_waiting:
             self.barrier.wait()
-            settle()
+            run_until_quiet()
 
     def finish(self) -> None:
         self.barrier.reset()
-        settle()
+        run_until_quiet()
 
     def state(self) -> str:
         return repr(self.barrier)
@@ -212,7 +212,7 @@ def kill(coroutine: Any, error: type[BaseException]) -> None:
     except error:
         assert error is not GreenletExit
     if getcurrent() is main:
-        settle()
+        run_until_quiet()
 
 
 def as_new(case: Case, kind: type[Case]) -> bool:
@@ -359,8 +359,8 @@ def test_killed_while_it_waits_for_the_lock_of_a_condition(error: type[BaseExcep
             case.condition.notify()
             made[0].throw(error)
             assert made[0].status == "suspended"
-        settle()
-    settle()
+        run_until_quiet()
+    run_until_quiet()
     assert [(one, type(raised)) for one, raised in escaped] == [(made[0], error)] * (error is errors.Timeout)
     escaped.clear()
     assert [one.status for one in made] == ["dead"] * 2

@@ -13,7 +13,7 @@ import pytest
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import create, running, yield_
 from coutil.sync import BoundedSemaphore, Lock, Semaphore
-from tests.helpers.probes import Thing, Trouble, cancel, each_way_out, gone, settle, start
+from tests.helpers.values import Referent, Trouble, cancel, each_way_out, is_collected, run_until_quiet, start
 
 each_kind = pytest.mark.parametrize("make", [Lock, Semaphore, BoundedSemaphore])
 
@@ -66,10 +66,10 @@ def test_release_resumes_the_next(make):
     permits, log = make(), []
     permits.acquire()
     waiting = start(critical, log, permits, "waiter")
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == ([], "suspended")
     permits.release()
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == (["waiter"], "dead")
     assert free(permits)
 
@@ -89,11 +89,11 @@ def test_a_permit_that_was_given_cannot_be_taken(make):
     start(critical, log, permits, "next")
     permits.release()
     start(critical, log, permits, "late")
-    settle()
+    run_until_quiet()
     assert permits.acquire(blocking=False) is False
     assert log == []
     keeping.resume()
-    settle()
+    run_until_quiet()
     assert log == ["next", "late"]
     assert free(permits)
 
@@ -117,7 +117,7 @@ def test_fair_shares(make):
     for _ in range(600):
         system.suspend()
     over.append(True)
-    settle()
+    run_until_quiet()
     assert system.run() is False
     assert sum(counts.values()) > 100
     assert max(counts.values()) - min(counts.values()) <= max(counts.values()) / 10
@@ -138,14 +138,14 @@ def test_the_main_program_waits(make, clock):
     with permits:
         assert log == ["slept"]
         waiting = start(critical, log, permits, "after")
-        settle()
+        run_until_quiet()
         assert str(waiting.waiting_on) == f"{make.__name__.lower()} {permits._label()} acquire"
-    settle()
+    run_until_quiet()
     assert log == ["slept", "after"]
     start(lambda: (permits.acquire(), yield_(), permits.release()))
     with pytest.raises(errors.Deadlock, match=rf"main .* {make.__name__.lower()} <{make.__name__} .*, 1 waiting at"):
         permits.acquire()
-    settle()
+    run_until_quiet()
     assert repr(permits).count("waiting") == 0
 
 
@@ -157,10 +157,10 @@ def test_explicit_resume_does_not_acquire(make):
     made = [start(critical, log, permits, number) for number in range(3)]
     made[0].resume("let me in")
     made[0].resume()
-    settle()
+    run_until_quiet()
     assert (log, made[0].status) == ([], "suspended")
     permits.release()
-    settle()
+    run_until_quiet()
     assert log == [0, 1, 2]
     assert free(permits)
 
@@ -180,10 +180,10 @@ def test_a_cancelled_acquire_leaves_no_trace(make, place, how):
             cancel(made[place], how)
     else:
         cancel(made[place], how)
-    settle()
+    run_until_quiet()
     assert (log, made[place].status) == ([], "dead")
     permits.release()
-    settle()
+    run_until_quiet()
     assert log == [number for number in range(3) if number != place]
     assert free(permits)
 
@@ -265,8 +265,8 @@ def test_the_interrupt_of_the_next_one(make):
     start(critical, log, permits, "third")
     permits.release()
     with pytest.raises(KeyboardInterrupt):
-        settle()
-    settle()
+        run_until_quiet()
+    run_until_quiet()
     assert log == ["third"]
     assert free(permits)
 
@@ -283,10 +283,10 @@ def test_the_error_of_the_next_one(make, escaped):
 
     waiting = start(body)
     permits.release()
-    settle()
+    run_until_quiet()
     assert [(one, type(error)) for one, error in escaped] == [(waiting, Trouble)]
     escaped.clear()
-    settle()
+    run_until_quiet()
     assert free(permits)
 
 
@@ -297,7 +297,7 @@ def test_thousands_in_line(make):
     permits.acquire()
     made = [start(critical, log, permits, number) for number in range(2000)]
     permits.release()
-    settle()
+    run_until_quiet()
     assert log == list(range(2000))
     assert {one.status for one in made} == {"dead"}
     assert free(permits)
@@ -319,10 +319,10 @@ def test_another_thread(make):
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    settle()
+    run_until_quiet()
     assert [text.partition(" belongs to thread ")[0] for text in log] == [repr(permits)] * 4
     permits.release()
-    settle()
+    run_until_quiet()
     assert free(permits)
 
 
@@ -366,8 +366,8 @@ def test_those_who_wait_are_collected_with_their_thread(make):
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    settle()
-    assert all(map(gone, watched))
+    run_until_quiet()
+    assert all(map(is_collected, watched))
     assert log == ["finally"] * 2
 
 
@@ -377,16 +377,16 @@ def test_those_who_wait_are_collected_with_their_thread(make):
 def test_the_owner():
     """The lock knows who owns it, also for reports."""
     lock, log = Lock(), []
-    settle()
+    run_until_quiet()
     assert lock.owner is None
     with lock:
         assert lock.owner is running()
         assert repr(lock).startswith("<Lock held by main at test_locks.py:")
         waiting = start(lambda: (lock.acquire(), log.append(lock.owner), lock.release()))
-        settle()
+        run_until_quiet()
         assert waiting.waiting_on.owner is running()
         assert repr(lock).startswith("<Lock held by main, 1 waiting at test_locks.py:")
-    settle()
+    run_until_quiet()
     assert log == [waiting]
     assert lock.owner is None
 
@@ -402,7 +402,7 @@ def test_misuse_of_a_lock():
                 nested()
         with pytest.raises(RuntimeError, match="does not own <Lock held by main"):
             start(lock.release)
-    settle()
+    run_until_quiet()
     assert free(lock)
 
 
@@ -418,7 +418,7 @@ def test_the_hub_owns_no_lock(hub):
 
     hub.call_threadsafe(in_the_hub)
     system.run("step")
-    settle()
+    run_until_quiet()
     assert log == [False, False]
 
 
@@ -436,7 +436,7 @@ def test_a_block_whose_lock_was_released_inside():
         body(None)
     with pytest.raises(Trouble):
         body(Trouble())
-    settle()
+    run_until_quiet()
     assert free(lock)
 
 
@@ -444,13 +444,13 @@ def test_an_owner_that_has_ended():
     """Its lock stays locked; that it is lost is what a deadlock shows."""
     lock = Lock()
     owner = start(lock.acquire)
-    settle()
+    run_until_quiet()
     assert repr(lock).startswith("<Lock held by Lock.acquire at")
     with pytest.raises(errors.Deadlock, match=r"main .* lock <Lock locked, .*held by Lock\.acquire, which has ended"):
         lock.acquire()
     del owner
     gc.collect()
-    settle()
+    run_until_quiet()
     assert (lock.locked(), lock.owner) == (True, None)
     with pytest.raises(errors.Deadlock, match=r"main .* lock <Lock lost"):
         lock.acquire()
@@ -466,12 +466,12 @@ def test_a_forgotten_owner_frees_its_lock():
 
     owner = start(body)
     waiting = start(critical, log, lock, "next")
-    settle()
+    run_until_quiet()
     assert (log, waiting.status) == ([], "suspended")
     watched = ref(owner)
     del owner
-    settle()
-    assert gone(watched)
+    run_until_quiet()
+    assert is_collected(watched)
     assert log == ["next"]
     assert free(lock)
 
@@ -526,10 +526,10 @@ def test_release_of_several():
     for number in range(3):
         start(lambda number: (permits.acquire(), log.append((number, permits.value))), number)
     permits.release(2)
-    settle()
+    run_until_quiet()
     assert log == [(0, 0), (1, 0)]
     permits.release(3)
-    settle()
+    run_until_quiet()
     assert log == [(0, 0), (1, 0), (2, 2)]
     assert permits.value == 2
 
@@ -549,7 +549,7 @@ def test_killed_between_permit_and_run(how):
     permits.acquire()
     made += [start(first), start(critical, log, permits, "second"), start(critical, log, permits, "third")]
     permits.release(2)
-    settle()
+    run_until_quiet()
     assert log == ["first", "third"]
     assert permits.value == 2
     assert {one.status for one in made} == {"dead"}
@@ -568,7 +568,7 @@ def test_resumed_between_permit_and_run():
     permits.acquire()
     made += [start(first), start(critical, log, permits, "second")]
     permits.release(2)
-    settle()
+    run_until_quiet()
     assert log == ["second", "first"]
     assert permits.value == 2
 
@@ -594,7 +594,7 @@ def test_several_interrupts():
     for error in (KeyboardInterrupt, SystemExit):
         with pytest.raises(error):
             system.run("ready")
-    settle()
+    run_until_quiet()
     system.set_excepthook(before)
     assert log == [KeyboardInterrupt, SystemExit, "third"]
     assert found == []
@@ -611,7 +611,7 @@ def test_permits_of_a_bounded_semaphore():
         permits.release(2)
     assert permits.value == 1
     permits.release()
-    settle()
+    run_until_quiet()
     assert permits.value == 2
     assert isinstance(permits, Semaphore)
 
@@ -621,10 +621,10 @@ def test_a_semaphore_counts_freely():
     counter, log = Semaphore(0), []
     start(critical, log, counter, "event")
     counter.release()
-    settle()
+    run_until_quiet()
     assert log == ["event"]
     counter.release(10)
-    settle()
+    run_until_quiet()
     assert counter.value == 11
     assert repr(counter).startswith("<Semaphore 11 at test_locks.py:")
 
@@ -678,7 +678,7 @@ def test_anybody_can_release(hub):
     start(critical, log, permits, "waiter")
     hub.call_threadsafe(permits.release)
     system.run("step")
-    settle()
+    run_until_quiet()
     assert log == ["waiter"]
     assert free(permits)
 
@@ -687,7 +687,7 @@ def test_anybody_can_release(hub):
 @each_kind
 def test_nothing_is_kept(make, how):
     """Neither the permits nor who waited are kept by anything when the wait is over."""
-    things = [Thing()]
+    things = [Referent()]
     watched = [ref(things[0])]
 
     def body(permits, thing):
@@ -705,5 +705,5 @@ def test_nothing_is_kept(make, how):
     permits.release()
     watched.append(ref(permits))
     del waiting, permits
-    settle()
-    assert all(map(gone, watched))
+    run_until_quiet()
+    assert all(map(is_collected, watched))

@@ -22,7 +22,7 @@ from coutil import coroutine, errors, scopes, spawn, system
 from coutil.sync import BoundedSemaphore, Condition, Lock, Queue, Semaphore
 from coutil.testing import ManualClock
 from tests.helpers.machine import Boom, explore
-from tests.helpers.probes import settle
+from tests.helpers.values import run_until_quiet
 
 ACTORS = 4
 PERMITS = 2
@@ -37,7 +37,7 @@ CAUGHT = (Boom, RuntimeError, ValueError, errors.Timeout, errors.Closed)
 def patient_queues() -> Iterator[None]:
     """The model knows nothing of the loop: here, calls of queues never let others run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coutil.sync.queue.LUCK", 10**9)
+        patch.setattr("coutil.sync.queue.QUEUE_BUDGET", 10**9)
         yield
 
 
@@ -112,7 +112,7 @@ class Reality:
         actor.who.close()
 
     def settle(self) -> None:
-        settle()
+        run_until_quiet()
 
     # -- commands
 
@@ -258,7 +258,7 @@ class Model:
 
     def pause(self, wait: Wait, alarms: list[Alarm]) -> Body:
         """Suspend, unless the time of a block around is up; return what the resume brings."""
-        if any(alarm.rang for alarm in alarms):
+        if any(timer.rang for timer in alarms):
             raise errors.Timeout
         wait.actor.at = wait
         try:
@@ -288,18 +288,18 @@ class Model:
         return [made]
 
     def silence(self, alarms: list[Alarm]) -> None:
-        for alarm in alarms:
-            alarm.rings = False
+        for timer in alarms:
+            timer.rings = False
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-        due = sorted([alarm for alarm in self.alarms if alarm.rings and alarm.due <= self.now], key=lambda one: one.due)
+        due = sorted([timer for timer in self.alarms if timer.rings and timer.due <= self.now], key=lambda one: one.due)
         for alarm in due:
             if alarm.rings:
                 alarm.rings, alarm.rang = False, True
                 if not alarm.actor.shielded:
                     self.throw(alarm.actor, errors.Timeout())
-        self.alarms = [alarm for alarm in self.alarms if alarm.rings]
+        self.alarms = [timer for timer in self.alarms if timer.rings]
 
     def insist(self, wait: Wait, line: list[Wait], timeout: float | None, undo: Callable[[], None]) -> Body:
         line.append(wait)
@@ -619,11 +619,11 @@ class SyncMachine(RuleBasedStateMachine):
         assert real.permits.value == model.value
         assert len(real.queue) == len(model.stored)
         for line, expected in [
-            (real.lock._line, model.locking),
-            (real.condition._line, model.waiting),
-            (real.permits._line, model.taking),
-            (real.queue._getting, model.getting),
-            (real.queue._putting, model.putting),
+            (real.lock._waiters, model.locking),
+            (real.condition._waiters, model.waiting),
+            (real.permits._waiters, model.taking),
+            (real.queue._getters, model.getting),
+            (real.queue._putters, model.putting),
         ]:
             assert len(line) == len(expected)
 
@@ -701,7 +701,7 @@ class Crowd:
         while any(one.status != "dead" for one in self.members):
             for _ in range(3):
                 one = self.random.choice(self.members)
-                if one.status == "suspended" and getattr(one.waiting_on, "at", None) is not None:
+                if one.status == "suspended" and getattr(one.waiting_on, "primitive", None) is not None:
                     one.throw(Boom()) if self.random.random() < 0.7 else one.resume("wrong")
             system.suspend()
         assert self.left <= 0

@@ -13,7 +13,7 @@ from greenlet import greenlet
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import running, yield_
 from coutil.sync import Queue
-from tests.helpers.probes import Thing, Trouble, cancel, each_way_out, gone, recorder, settle, start
+from tests.helpers.values import Referent, Trouble, cancel, each_way_out, is_collected, recorder, run_until_quiet, start
 
 
 def filled(maxsize, *items):
@@ -113,13 +113,13 @@ def test_any_value_is_an_item():
     """Also None, tuples, exceptions, and things equal to everything."""
     values = [None, (), (1, 2), Trouble("item"), NotImplemented, ...]
     items = filled(0, *values)
-    settle()
+    run_until_quiet()
     assert drained(items) == values
     log = []
     recorder(log, items.get, times=len(values))
     for value in values:
         items.put(value)
-    settle()
+    run_until_quiet()
     assert log == values
 
 
@@ -148,12 +148,12 @@ def test_nowait():
     items.put_nowait("a")
     with pytest.raises(queue.Full, match="Queue 1/1"):
         items.put_nowait("b")
-    settle()
+    run_until_quiet()
     assert items.get_nowait() == "a"
     log = []
     recorder(log, items.get)
     items.put_nowait("handed over")
-    settle()
+    run_until_quiet()
     assert log == ["handed over"]
     assert items.empty()
 
@@ -164,7 +164,7 @@ def test_get_nowait_admits_who_waits():
     recorder(log, items.put, "b")
     assert items.get_nowait() == "a"
     assert (log, items.get_nowait()) == ([], "b")
-    settle()
+    run_until_quiet()
     assert log == [True]
 
 
@@ -175,11 +175,11 @@ def test_an_item_is_handed_over_at_once():
     """Nothing else can take the item, although the waiter runs later; the item was never in the queue."""
     items, log = Queue(1), []
     getting = recorder(log, items.get)
-    settle()
+    run_until_quiet()
     assert (getting.status, log) == ("suspended", [])
     assert items.put("item") is True
     assert (log, getting.status, len(items)) == ([], "suspended", 0)
-    settle()
+    run_until_quiet()
     assert (log, getting.status) == (["item"], "dead")
 
 
@@ -188,13 +188,13 @@ def test_a_full_queue_makes_producers_wait():
     items, log = filled(2, 1, 2), []
     for number in (3, 4, 5):
         recorder(log, items.put, number)
-    settle()
+    run_until_quiet()
     assert (log, len(items)) == ([], 2)
     assert items.get() == 1
-    settle()
+    run_until_quiet()
     assert (log, len(items)) == ([True], 2)
     assert [items.get() for _ in range(4)] == [2, 3, 4, 5]
-    settle()
+    run_until_quiet()
     assert log == [True] * 3
     assert items.empty()
 
@@ -210,7 +210,7 @@ def test_consumers_are_served_in_the_order_of_their_calls():
     made = [start(consumer, name) for name in "abc"]
     for number in range(7):
         items.put(number)
-        settle()
+        run_until_quiet()
     assert log == [("a", 0), ("b", 1), ("c", 2), ("a", 3), ("b", 4), ("c", 5), ("a", 6)]
     for one in made:
         one.close()
@@ -225,7 +225,7 @@ def test_nobody_takes_what_others_were_given():
         items.put(number)
         with pytest.raises(queue.Empty):
             items.get_nowait()
-    settle()
+    run_until_quiet()
     assert log == list(range(100))
 
 
@@ -264,13 +264,13 @@ def test_a_greenlet_of_somebody_else_waits(hub):
     """It drives the loop, as the main program does."""
     items, log = Queue(1), []
     hub.call_threadsafe(items.put_nowait, "item")
-    with hub.expecting():
+    with hub.external_source():
         greenlet(lambda: log.append(items.get())).switch()
-    settle()
+    run_until_quiet()
     assert log == ["item"]
     recorder(log, items.get)
     greenlet(items.put).switch("from outside")
-    settle()
+    run_until_quiet()
     assert log == ["item", "from outside"]
 
 
@@ -289,7 +289,7 @@ def test_the_hub_can_put_but_not_wait(hub):
     recorder(log, items.get)
     hub.call_threadsafe(in_the_hub)
     system.run("step")
-    settle()
+    run_until_quiet()
     assert log == ["done", "first"]
     assert repr(items).startswith("<Queue 1/1 at")
 
@@ -311,14 +311,14 @@ def test_a_cancelled_get_takes_no_item(how):
     waiting = start(body)
     recorder(log, items.get)
     cancel(waiting, how)
-    settle()
+    run_until_quiet()
     assert log == {"resume": ["given"], "throw": ["trouble"], "close": []}[how]
     log.clear()
     items.put("item")
-    settle()
+    run_until_quiet()
     assert log == ["item"]
     items.put("left")
-    settle()
+    run_until_quiet()
     assert drained(items) == ["left"]
 
 
@@ -336,12 +336,12 @@ def test_a_cancelled_put_leaves_no_item(how):
     waiting = start(body)
     recorder(log, items.put, "next")
     cancel(waiting, how)
-    settle()
+    run_until_quiet()
     assert log == {"resume": ["given"], "throw": ["trouble"], "close": []}[how]
     log.clear()
-    settle()
+    run_until_quiet()
     assert [items.get(), items.get()] == ["first", "next"]
-    settle()
+    run_until_quiet()
     assert (log, items.empty()) == ([True], True)
 
 
@@ -403,7 +403,7 @@ def test_the_interrupt_of_a_producer(escaped):
     start(producer)
     assert items.get() == "first"
     with pytest.raises(KeyboardInterrupt):
-        settle()
+        run_until_quiet()
     assert drained(items) == ["second"]
     assert escaped == []
 
@@ -418,7 +418,7 @@ def test_the_error_of_a_consumer(escaped):
 
     waiting = start(consumer)
     assert items.put("item") is True
-    settle()
+    run_until_quiet()
     assert [(one, type(error)) for one, error in escaped] == [(waiting, Trouble)]
     escaped.clear()
 
@@ -448,7 +448,7 @@ def test_closing_ends_those_who_wait_for_items():
     for _ in range(3):
         spawn.catch(log.append, items.get)
     items.close()
-    settle()
+    run_until_quiet()
     assert [(type(error), error.interrupted) for error in log] == [(errors.Closed, True)] * 3
 
 
@@ -458,7 +458,7 @@ def test_closing_ends_those_who_wait_for_room():
     for _ in range(3):
         spawn.catch(log.append, items.put, "out")
     items.close()
-    settle()
+    run_until_quiet()
     assert [(type(error), error.interrupted) for error in log] == [(errors.Closed, True)] * 3
     assert list(items) == ["in"]
     assert repr(items).startswith("<Queue 0/1 closed at")
@@ -483,7 +483,7 @@ def test_cancelled_while_the_queue_closes(how):
 
     made += [start(first), start(second)]
     items.close()
-    settle()
+    run_until_quiet()
     assert log == {"resume": ["given"], "throw": ["trouble"], "close": []}[how] + ["first"]
     assert {one.status for one in made} == {"dead"}
 
@@ -502,9 +502,9 @@ def test_iteration_ends_with_the_queue():
         assert same is items
         for number in range(3):
             items.put(number)
-            settle()
+            run_until_quiet()
         assert log == [("a", 0), ("b", 1), ("a", 2)]
-    settle()
+    run_until_quiet()
     assert log[3:] == [("b", "end"), ("a", "end")]
     assert list(items) == []
 
@@ -545,7 +545,7 @@ def test_a_block_that_fails_closes_the_queue():
     spawn.catch(log.append, items.get)
     with pytest.raises(Trouble):
         producer()
-    settle()
+    run_until_quiet()
     assert items.closed
     assert [type(error) for error in log] == [errors.Closed]
 
@@ -593,7 +593,7 @@ def test_those_who_wait_are_collected_with_their_thread():
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    assert all(map(gone, watched))
+    assert all(map(is_collected, watched))
     assert log == ["finally"]
 
 
@@ -626,7 +626,7 @@ def test_put_while_the_thread_ends():
 def test_items_are_collected(then):
     """A coroutine that has got or put an item does not keep it, and neither does the queue."""
     items = Queue(1)
-    things = [Thing(), Thing(), Thing()]
+    things = [Referent(), Referent(), Referent()]
     watched = [*map(ref, things)]
 
     def consumer():
@@ -643,8 +643,8 @@ def test_items_are_collected(then):
     made.append(start(producer))
     items.get()
     items.get()
-    settle()
-    assert all(map(gone, watched))
+    run_until_quiet()
+    assert all(map(is_collected, watched))
     for one in made:
         one.close()
 
@@ -656,15 +656,15 @@ def test_a_consumer_that_goes_on_has_forgotten_the_queue():
     def consumer(holder):
         log.append(holder.pop().get())
         log.append(running().waiting_on)
-        log.append(gone(watched))
+        log.append(is_collected(watched))
 
     holder = [Queue(1)]
     watched = ref(holder[0])
     start(consumer, holder)
     watched().put("item")
-    settle()
+    run_until_quiet()
     assert log == ["item", None, False]  # the hub has it
-    assert gone(watched)
+    assert is_collected(watched)
 
 
 def test_representations():

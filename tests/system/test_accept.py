@@ -8,10 +8,11 @@ from contextlib import ExitStack
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.hub import this_hub
+from coutil._kernel.hub import current_hub
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import (
     GIVEN,
     LITERAL,
@@ -24,7 +25,6 @@ from tests.helpers.tcp import (
     pairs,
     plain_client,
 )
-from tests.helpers.transitions import Walked, needs_debug
 
 
 @both_domains
@@ -586,10 +586,10 @@ def test_acceptor_that_comes_back_late_waits_for_nothing(domain):
     with listening(domain, 100) as server, ExitStack() as later:
         for _ in range(80):
             later.enter_context(plain_client(server.getaddress()))
-        turns = this_hub().turns
+        turns = current_hub().turns
         for _ in range(80):
             later.enter_context(server.accept())
-        assert this_hub().turns - turns <= 12
+        assert current_hub().turns - turns <= 12
 
 
 @both_domains
@@ -598,7 +598,7 @@ def test_inherited_listener(domain):
     literal = LITERAL[domain]
     with socket.create_server((literal, 0), family=getattr(socket, f"AF_INET{'6' * (domain == 'ipv6')}")) as plain:
         early = socket.create_connection((literal, plain.getsockname()[1]))
-        with early, adopted(os.dup(plain.fileno())) as server:
+        with early, socket_from_fd(os.dup(plain.fileno())) as server:
             server.listen(5)
             with server.accept() as stream:
                 assert stream.getaddress("peer").port == early.getsockname()[1]
@@ -638,9 +638,9 @@ def test_socket_that_is_shut_down_by_others(go):
         assert system.run() is False
         assert waiting.status == "dead"
         accept_fails(server, "EINVAL")
-        turns = this_hub().turns
+        turns = current_hub().turns
         system.suspend(0.05)
-        assert this_hub().turns - turns < 10
+        assert current_hub().turns - turns < 10
 
 
 def accept_fails(server, name):

@@ -16,33 +16,33 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
 from coutil.system.files.file import File
-from coutil.system.network.share import adopted
+from coutil.system.network.fd_passing import socket_from_fd
 from tests.helpers.pipes import child_end
 from tests.helpers.script import ROOT, run_script
+from tests.helpers.stream_apis import WORLDS
 from tests.helpers.tcp import BIG
-from tests.helpers.worlds import WORLDS
 from tests.system.test_file_endings import end
 
 
 def pipe():
     """Return (our object, what keeps the other end)."""
     reader, writer = os.pipe()
-    return adopted(reader), os.fdopen(writer, "wb", buffering=0)
+    return socket_from_fd(reader), os.fdopen(writer, "wb", buffering=0)
 
 
 def tcp():
     with socket.create_server(("127.0.0.1", 0)) as server:
         other = socket.create_connection(server.getsockname())
-        return adopted(server.accept()[0].detach()), other
+        return socket_from_fd(server.accept()[0].detach()), other
 
 
 def local():
     near, far = socket.socketpair()
-    return adopted(near.detach()), far
+    return socket_from_fd(near.detach()), far
 
 
 def listener():
-    made = adopted(socket.create_server(("127.0.0.1", 0)).detach())
+    made = socket_from_fd(socket.create_server(("127.0.0.1", 0)).detach())
     made.listen(8)
     return made, None
 
@@ -50,7 +50,7 @@ def listener():
 def udp():
     made = socket.socket(type=socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
-    return adopted(made.detach()), None
+    return socket_from_fd(made.detach()), None
 
 
 def file():
@@ -179,7 +179,7 @@ def test_closed_under_a_waiter(make):
 def test_refused_is_closed_too():
     """B02: a descriptor of a kind that cannot be waited for is closed by whoever refuses it, once."""
     number = os.open(ROOT, os.O_RDONLY)
-    assert adopted(number) is None
+    assert socket_from_fd(number) is None
     with probe(number):
         pass
 
@@ -235,7 +235,7 @@ def taken_by_uv(plain):
 
 
 def taken_by_system(plain):
-    return adopted(plain.detach())
+    return socket_from_fd(plain.detach())
 
 
 TAKERS = {

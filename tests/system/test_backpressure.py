@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from coutil import system
-from coutil.system.network.bytestream import LARGEST, SIZE
+from coutil.system.network.bytestream import DEFAULT_READ_SIZE, MAX_READ
 from tests.helpers.tcp import (
     all_domains,
     as_plain,
@@ -23,7 +23,7 @@ from tests.helpers.tcp import (
 
 MEBI = 1 << 20
 RANDOM = random.Random(5).randbytes(6 * MEBI)
-SIZES = [1, 2, 4095, 4096, 4097, 65535, 65536, 65537, MEBI - 1, LARGEST - 1, LARGEST, LARGEST + 1, 5 * MEBI + 3]
+SIZES = [1, 2, 4095, 4096, 4097, 65535, 65536, 65537, MEBI - 1, MAX_READ - 1, MAX_READ, MAX_READ + 1, 5 * MEBI + 3]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -43,10 +43,10 @@ def test_transfers_are_exact(domain, size, go):
         assert system.run() is False
         assert sending.status == "dead"
         assert b"".join(pieces) == data
-        assert max(map(len, pieces)) <= SIZE
+        assert max(map(len, pieces)) <= DEFAULT_READ_SIZE
 
 
-@pytest.mark.parametrize("asked", [1, 4095, 4096, 4097, 65535, 65536, 65537, LARGEST + 1])
+@pytest.mark.parametrize("asked", [1, 4095, 4096, 4097, 65535, 65536, 65537, MAX_READ + 1])
 def test_any_size_of_pieces(asked, go):
     """What is received is the same whatever each call asks for, as bytes and in a buffer."""
     size = min(asked * 5 + 3, len(RANDOM))
@@ -201,7 +201,7 @@ def test_slow_consumer_keeps_the_peer_waiting(domain, go):
 
 def test_many_readers_in_one_turn_share_the_arena(go):
     """More data arrive in one turn than fit into what the hub reads at once: nobody loses or mixes anything."""
-    count, size = 12, LARGEST // 2
+    count, size = 12, MAX_READ // 2
     found = {}
     with pairs("ipv4", count) as ends:
         nears, fars = ends[::2], ends[1::2]

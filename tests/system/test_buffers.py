@@ -9,7 +9,7 @@ import pytest
 
 from coutil import system
 from coutil.errors import Closed
-from coutil.system.network.bytestream import LARGEST
+from coutil.system.network.bytestream import MAX_READ
 from tests.helpers.ids import shown
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, pairs, receive_all, receive_exactly
@@ -31,7 +31,7 @@ def test_wrong_sizes(size, error):
             near.receive(size)
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 65536, LARGEST, LARGEST + 1, 2**31, 2**32, 2**63, 2**100], ids=shown)
+@pytest.mark.parametrize("size", [1, 4, 5, 65536, MAX_READ, MAX_READ + 1, 2**31, 2**32, 2**63, 2**100], ids=shown)
 def test_sizes_limit_what_one_call_takes(size):
     """A call returns at most `size` bytes, however large that is; the rest comes with the next calls."""
     with pairs("ipv4") as (near, far):

@@ -11,8 +11,8 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import Closed, OperationCancelled, UVError
 from tests.helpers.ids import shown
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
-from tests.helpers.transitions import Walked, needs_debug
 
 
 def server_and_client(domain):

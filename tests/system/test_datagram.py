@@ -9,8 +9,8 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
 from coutil.scopes import timeout
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import GIVEN, both_domains
-from tests.helpers.transitions import Walked, needs_debug
 from tests.helpers.udp import LARGEST, bound, connected_sockets, left_in_the_system, sockets
 
 

@@ -12,8 +12,8 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import Closed, OperationCancelled
 from coutil.scopes import timeout
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import GIVEN, OTHER, both_domains
-from tests.helpers.transitions import Walked, needs_debug
 from tests.helpers.udp import LARGEST, busy, connected_sockets, drained, plain_peer, sockets
 
 __all__ = ["busy"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import errors, scopes, spawn, system
-from coutil._kernel.hub import LUCK
+from coutil._kernel.hub import COOP_BUDGET
 from coutil.coroutine import create, yield_
 from coutil.system import ExecSpec
 from tests.helpers.tcp import both_domains, pairs, receive_all, receive_exactly
@@ -232,7 +232,7 @@ def test_missing_program(run, hub):
         assert (missing.value.name, missing.value.syscall) == ("ENOENT", "uv_spawn")
         assert missing.value.filename == "coutil-no-such-program"
         assert run("true") == ("exit", 0)
-    assert (hub.loop.want.tolist().count(1), children()) == (0, [])
+    assert (hub.loop.demand.tolist().count(1), children()) == (0, [])
 
 
 def test_failing_ones_in_a_row(hub):
@@ -248,7 +248,7 @@ def test_failing_ones_in_a_row(hub):
         with pytest.raises(FileNotFoundError):
             system.execute(ExecSpec("coutil-no-such-program", stdin="w", stdout="r", stderr="r"))
         open_ones.append(handles() - before)
-    assert max(open_ones) <= 3 * 2 * LUCK  # pipes of two turns: they are closed in one, and freed in the next
+    assert max(open_ones) <= 3 * 2 * COOP_BUDGET  # pipes of two turns: they are closed in one, and freed in the next
 
 
 @both_ways
@@ -604,8 +604,8 @@ def test_ways_out(how, hub, clock):
 
 def test_nothing_starts_in_a_cancelled_block():
     """EXE-19: where every wait is cut, no program is started either."""
-    with scopes.scope() as block:
-        block.cancel()
+    with scopes.scope() as scope:
+        scope.cancel()
         with pytest.raises(errors.Cancelled):
             system.execute("true")
         assert children() == []

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
-from coutil._kernel.hub import this_hub
+from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
 from tests.helpers.script import run_script
@@ -215,7 +215,7 @@ def test_given_up_in_line(how, tmp_path):
         again = spawn.call(lambda: system.suspend() and system.suspend())
         while again.status != "dead":
             system.run("ready")
-        assert this_hub().in_flight() == POOL
+        assert current_hub().in_flight() == POOL
     assert os.listdir(tmp_path) == []
 
 

@@ -9,12 +9,12 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from coutil import errors, spawn, system
-from coutil._kernel.hub import this_hub
+from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
 from tests.helpers.pool import POOL
-from tests.helpers.probes import Trouble, cancel, each_way_out
 from tests.helpers.script import run_script
+from tests.helpers.values import Trouble, cancel, each_way_out
 
 MANY = 5 * POOL
 
@@ -88,7 +88,7 @@ def test_readers_that_find_nothing_wait_on(path, writer):
         for reader in readers:
             reader.close()
         system.run("ready")
-        assert this_hub().in_flight() == 0
+        assert current_hub().in_flight() == 0
 
 
 @each_way_out
@@ -110,7 +110,7 @@ def test_read_that_is_given_up(path, writer, how):
         assert log == {"resume": ["given"], "throw": ["trouble"], "close": []}[how]
         assert len(os.listdir("/proc/self/fd")) == before
         system.run("ready")
-        assert this_hub().in_flight() == 0
+        assert current_hub().in_flight() == 0
         os.write(writer, b"data")
         assert file.read(4) == b"data"
 
@@ -185,7 +185,7 @@ def test_writers_leave_the_pool_alone(path, writer):
     assert system.fileinfo(path, "type") == "pipe"
     writers[0].close()
     system.run("ready")
-    assert (len(log), this_hub().in_flight()) == (0, MANY - 1)
+    assert (len(log), current_hub().in_flight()) == (0, MANY - 1)
     while size:
         size -= len(os.read(writer, size))
     while len(log) < MANY - 1:

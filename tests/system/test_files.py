@@ -12,7 +12,7 @@ import pytest
 
 from coutil import errors, spawn, system
 from coutil.system.files import file as file_module
-from coutil.system.files.file import CHUNK, SHORT, File
+from coutil.system.files.file import COPY_BELOW, FIRST_READ, File
 from coutil.system.files.info import ALL, PERMISSIONS, STAT
 from tests.helpers.ids import shown
 from tests.helpers.pool import wait_until_it_reads
@@ -193,7 +193,7 @@ def test_the_end(blocking, path):
 
 
 @both_modes
-@pytest.mark.parametrize("size", [0, 1, 2, SHORT - 1, SHORT, SHORT + 1, 200, 240, 241, 10**6, 2**62])
+@pytest.mark.parametrize("size", [0, 1, 2, COPY_BELOW - 1, COPY_BELOW, COPY_BELOW + 1, 200, 240, 241, 10**6, 2**62])
 def test_read(size, blocking, path):
     """At most as many bytes as asked for; always bytes of their own, which no other read changes."""
     with system.openfile(path, blocking=blocking) as file:
@@ -206,10 +206,10 @@ def test_read(size, blocking, path):
 
 
 @both_modes
-@pytest.mark.parametrize("extra", [0, 1, CHUNK, 3 * CHUNK + 7])
+@pytest.mark.parametrize("extra", [0, 1, FIRST_READ, 3 * FIRST_READ + 7])
 def test_read_all(extra, blocking, tmp_path, monkeypatch):
     """Without a size: to the end, also of what grows, or is said to have no size; from the position or an offset."""
-    file_run = file_module.run
+    file_run = file_module.run_call
 
     def run_and_grow(call, blocking):
         file_run(call, blocking)
@@ -228,7 +228,7 @@ def test_read_all(extra, blocking, tmp_path, monkeypatch):
             more.write(bytes(extra))
         assert file.read(blocking=blocking) == bytes(extra)
         assert file.read(-7, offset=1, blocking=blocking) == data[1:] + bytes(extra)
-        monkeypatch.setattr(file_module, "run", run_and_grow)
+        monkeypatch.setattr(file_module, "run_call", run_and_grow)
         assert file.read(offset=1, blocking=blocking) == data[1:] + bytes(2 * extra)
         assert file.read(blocking=blocking) == bytes(2 * extra)
     with system.openfile("/proc/self/status", blocking=blocking) as file:
@@ -625,12 +625,12 @@ def test_bad_information(path):
     with system.openfile(path) as file:
         for wrong in (*map(chr, range(256)), "st_size", "~size", "size,mode"):
             for ask in (lambda *names: system.fileinfo(path, *names), file.info):
-                with pytest.raises(ValueError, match="there is no"):
+                with pytest.raises(ValueError, match="is not one of the names"):
                     ask("size", wrong)
         for wrong in (None, 3, b"size", ("size",)):
             with pytest.raises(TypeError, match="names must be strings"):
                 system.fileinfo(path, wrong)
-        with pytest.raises(ValueError, match="there is no 'realpath'"):
+        with pytest.raises(ValueError, match="'realpath' is not one of the names"):
             file.info("realpath")
         with pytest.raises(TypeError, match="follow must be a bool"):
             system.fileinfo(path, "size", follow=1)

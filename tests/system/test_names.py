@@ -10,7 +10,7 @@ import pytest
 
 from coutil import coroutine, errors, spawn, system
 from coutil._libuv import names as calls
-from coutil._libuv.out import out
+from coutil._libuv.result import new_result
 from coutil.scopes import timeout
 from coutil.system import Address
 from coutil.system.network import names
@@ -446,11 +446,11 @@ def test_abandoned_results_are_freed(monkeypatch):
     made = []
 
     def noting():
-        filled = out()
+        filled = new_result()
         made.append(ref(filled))
         return filled
 
-    monkeypatch.setattr(calls, "out", noting)
+    monkeypatch.setattr(calls, "new_result", noting)
     assert system.findaddr("localhost", 80).next() is True
     assert made[0]() is None
     looking = spawn.call(system.findaddr, "127.0.0.1", 80)

@@ -560,14 +560,14 @@ def test_fork(sleeper):
     assert sleeper.wait() == ("kill", 9)
 
 
-@pytest.mark.parametrize("ending", ["", "sys.exit()", "this_hub().close()", "raise SystemExit(0)"])
+@pytest.mark.parametrize("ending", ["", "sys.exit()", "current_hub().close()", "raise SystemExit(0)"])
 def test_end_of_the_program(ending):
     """T-23, A-20: children do not delay the end of the program, and run on; a coroutine may wait for them."""
     done = run_script(
         f"""
         import os, sys
         from coutil import spawn, system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
 
         child = system.start("sleep", "100", stdin=False, stdout=False, stderr=False)
         spawn.call(child.wait)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from coutil import _host, spawn, system
+from coutil import _lifecycle, spawn, system
 from coutil._coroutines.coroutine import running as kernel_running
 from coutil.coroutine import create, running, yield_
 from coutil.errors import AlreadyRunning, Deadlock, NotRunning
@@ -225,8 +225,8 @@ def test_nothing_pending(mode, hub, monkeypatch):
     `run` looks at the signal handlers when it begins. The hub does so too, 100 ms after Python code has run, and that
     is a turn more.
     """
-    looks, install = [], _host.install
-    monkeypatch.setattr(_host, "install", lambda hub: looks.append(install(hub)))
+    looks, install = [], _lifecycle.attach
+    monkeypatch.setattr(_lifecycle, "attach", lambda hub: looks.append(install(hub)))
     turns = hub.turns
     assert [system.run(mode) for _ in range(3)] == [False] * 3
     assert len(looks) >= 3
@@ -627,7 +627,7 @@ def test_no_deadlock_while_a_thread_may_call(hub):
 
     thread = threading.Thread(target=other)
     thread.start()
-    with hub.expecting():
+    with hub.external_source():
         hub.call_threadsafe(asleep.set)
         assert wait_for_nothing() == "from the thread"
         assert system.suspend() is True  # lets the call return

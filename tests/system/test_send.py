@@ -8,6 +8,7 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import Closed, OperationCancelled
 from tests.helpers.script import output_of
+from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import (
     BIG,
     GIVEN,
@@ -21,7 +22,6 @@ from tests.helpers.tcp import (
     reset,
     with_plain_peer,
 )
-from tests.helpers.transitions import Walked, needs_debug
 
 
 @all_domains

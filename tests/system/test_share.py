@@ -357,7 +357,7 @@ def test_data_and_stream_for_a_reader_that_has_left(go):
         ours.close()
         system.run("step")
         assert log == ["left"]
-        assert stream._handle.stash == b"both"
+        assert stream._handle.pending_data == b"both"
         data, taken = stream.receive_stream()
         with taken:
             assert data == b"both"

@@ -417,7 +417,7 @@ def test_shared_stream_in_the_child_of_a_fork():
         loop = uv.Loop()
         pipe = uv.Pipe(loop)
         pipe.open(near.detach())
-        pipe._c(lib.co_stream_share, "fcntl")
+        pipe._call(lib.co_stream_share, "fcntl")
         pipe.write_nowait(bytes(1_000_000))
         if not (pid := os.fork()):
             loop.fork()

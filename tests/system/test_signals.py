@@ -461,11 +461,11 @@ def test_closed_loop_gives_signals_back():
         """
         import os, signal, threading
         from coutil import spawn, system
-        from coutil._kernel.hub import this_hub
+        from coutil._kernel.hub import current_hub
 
         signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
         waiting = spawn.call(system.awaitsig, "userdef1")
-        this_hub().close()
+        current_hub().close()
         os.kill(os.getpid(), signal.SIGUSR1)
 
         def thread():

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from coutil import system
-from tests.helpers.screen import on_screen
+from tests.helpers.pseudoterminal import on_screen
 from tests.helpers.script import ROOT
 
 COPY = """

@@ -9,7 +9,7 @@ import pytest
 from coutil import system
 from coutil.errors import BusyError, Closed
 from coutil.system.stdio import Terminal, _terminal
-from tests.helpers.screen import on_screen
+from tests.helpers.pseudoterminal import on_screen
 
 ECHO, LOCAL, OUTPUT = termios.ECHO, 3, 1
 

@@ -228,7 +228,7 @@ def test_how_editors_save(save, file):
             while file.read_text() != text:
                 next(changes)
             system.run("ready")
-            while changes._raw or changes._changes:
+            while changes._raw_changes or changes._changes:
                 assert next(changes).name == "file"
 
 

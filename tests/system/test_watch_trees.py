@@ -10,7 +10,7 @@ import pytest
 from coutil import errors, spawn, system
 from coutil._libuv import error, lib
 from coutil.scopes import timeout
-from coutil.system.files import tree
+from coutil.system.files import watch_tree
 
 END = "the end"
 
@@ -212,7 +212,7 @@ def test_close_while_a_folder_is_read(tmp_path, hub):
 
     reader = spawn.call(read)
     (tmp_path / "a" / "b").mkdir(parents=True)
-    while not changes._tree.unread and not changes._raw:
+    while not changes._tree.unread and not changes._raw_changes:
         system.run("step")
     assert reader.status == "suspended"
     changes.close()
@@ -226,14 +226,14 @@ def test_close_while_a_folder_is_read(tmp_path, hub):
 
 def failing(monkeypatch, name, code):
     """Let the system refuse to watch folders of this name."""
-    real = tree.branch
+    real = watch_tree.watch_directory
 
     def branch(loop, slot, generation, root, path, shown):
         if os.path.basename(path) == name:
             raise error(code, "uv_fs_event_start", shown)
         return real(loop, slot, generation, root, path, shown)
 
-    monkeypatch.setattr(tree, "branch", branch)
+    monkeypatch.setattr(watch_tree, "watch_directory", branch)
 
 
 @pytest.mark.parametrize("code", ["UV_ENOSPC", "UV_EACCES"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coutil import _host, uv
+from coutil import _lifecycle, uv
 
 PATIENCE = 10  # seconds that the thread pool may need for calls that were given up
 
@@ -16,10 +16,10 @@ PATIENCE = 10  # seconds that the thread pool may need for calls that were given
 @pytest.fixture(autouse=True)
 def leaves_no_loop() -> Iterator[None]:
     """Loops made = loops closed."""
-    before = set(_host._hubs)
+    before = set(_lifecycle._hubs)
     yield
     gc.collect()
-    assert set(_host._hubs) == before, "loops were left open"
+    assert set(_lifecycle._hubs) == before, "loops were left open"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def loop() -> Iterator[uv.Loop]:
             gc.collect()
         if not hub.in_flight() or time.monotonic() > until:
             break
-    left, counts, live = made.walk(), hub.loop.counts(), hub.home.live()
+    left, counts, live = made.walk(), hub.loop.counts(), hub.context.alive_count()
     flying = hub.in_flight()
     made.close(force=True)
     assert left == [], "handles were left open"

@@ -117,7 +117,7 @@ def test_path_and_start_twice(loop, event, tmp_path):
 
 def test_long_path(event, tmp_path, monkeypatch):
     """A path that does not fit into the room that was made for it is asked for again."""
-    monkeypatch.setattr("coutil._libuv.watch._LONGEST", 4)
+    monkeypatch.setattr("coutil._libuv.watch._MAX_PATH", 4)
     event.start(tmp_path)
     assert event.path == str(tmp_path)
     assert len(event.path) > 4
@@ -239,7 +239,7 @@ def test_handler_that_waits(loop, event, tmp_path):
 def test_many(loop, event, tmp_path):
     """More than are taken at once, in order."""
     log = []
-    count = module.TAKEN + 500
+    count = module.BATCH + 500
     names = [f"{number}" for number in range(count)]
     collect(event, log, count).start(tmp_path)
     for name in names:
@@ -320,7 +320,7 @@ def test_iteration_that_is_given_up(loop, event, tmp_path):
 @pytest.fixture
 def narrow(monkeypatch):
     """Little room for events."""
-    monkeypatch.setattr(module, "LIMIT", 3)
+    monkeypatch.setattr(module, "DEFAULT_LIMIT", 3)
 
 
 @pytest.mark.parametrize("pull", [False, True])

@@ -8,11 +8,11 @@ import pytest
 
 from coutil import uv
 from coutil.uv import functions as table
-from coutil.uv.functions import HOW, OURS, SECTIONS, functions
+from coutil.uv.functions import BLOCKING_KIND, EXTENSIONS, SECTIONS, functions
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROWS = list(functions().values())
-EXPOSED = [row for row in ROWS if row.how != "X"]
+EXPOSED = [row for row in ROWS if row.blocking_kind != "X"]
 NEWER = [row for row in ROWS if row.since]
 NEWER_NAMES = {row.name for row in NEWER}
 
@@ -29,7 +29,7 @@ def resolved(path):
 
 def documented(row):
     """Yield the docstrings of all that a row names."""
-    for name in row.flat.split():
+    for name in row.function_names.split():
         yield getattr(uv, name).__doc__
     for path in row.methods.split():
         found = resolved(path)
@@ -51,7 +51,7 @@ def test_the_table_is_complete():
     """Every function of libuv 1.52 has one row, 25 of them newer than 1.44.2; a row says how its function behaves."""
     assert len(ROWS) == sum(map(len, SECTIONS.values())) == 318
     assert len(NEWER) == 25
-    assert {row.how for row in ROWS} == set(HOW)
+    assert {row.blocking_kind for row in ROWS} == set(BLOCKING_KIND)
     assert {row.since.rpartition(".")[0] for row in NEWER} == {"1.45", "1.46", "1.48", "1.49", "1.50", "1.52"}
 
 
@@ -79,31 +79,31 @@ def found(library, row):
 @pytest.mark.parametrize("row", EXPOSED, ids=lambda row: row.name)
 def test_every_exposed_function_is_there(row):
     """Under the names that the table has for it; one of the docstrings names libuv's function as its source."""
-    assert row.flat or row.methods
-    for name in row.flat.split():
+    assert row.function_names or row.methods
+    for name in row.function_names.split():
         assert name in uv.__all__
         assert callable(getattr(uv, name))
     sources = "".join(documented(row))
-    assert not row.flat or f"uv_{row.name}" in sources
+    assert not row.function_names or f"uv_{row.name}" in sources
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.how == "X"], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.blocking_kind == "X"], ids=lambda row: row.name)
 def test_what_is_not_exposed_is_not_there(row):
     """And the table says why."""
-    assert (row.flat, row.methods) == ("", "")
+    assert (row.function_names, row.methods) == ("", "")
     assert not hasattr(uv, row.name)
     assert row.remark
 
 
 def test_every_function_of_the_module_is_in_the_table():
     """Flat functions, and classes of handles: there is nothing that the reference does not know."""
-    known = {name for row in ROWS for name in row.flat.split()} | set(OURS)
+    known = {name for row in ROWS for name in row.function_names.split()} | set(EXTENSIONS)
     classes = {path.partition(".")[0] for row in ROWS for path in row.methods.split()}
     flat = {name for name in uv.__all__ if inspect.isfunction(getattr(uv, name))}
     handles = {name for name in uv.__all__ if inspect.isclass(one := getattr(uv, name)) and issubclass(one, uv.Handle)}
     assert flat - known == set()
     assert handles - classes == set()
-    assert set(OURS) <= flat
+    assert set(EXTENSIONS) <= flat
 
 
 def test_has():

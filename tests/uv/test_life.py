@@ -12,7 +12,7 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, spawn, system, uv
-from coutil._coroutines.coroutine import home
+from coutil._coroutines.coroutine import current_context
 from tests.helpers.handles import KINDS, SIGNAL
 from tests.helpers.script import output_of
 
@@ -230,7 +230,7 @@ def test_a_thousand_loops_for_long():
 
 def destroy_often(times):
     """Make and destroy loops; descriptors and coroutines must be the same at the end."""
-    before, live = len(os.listdir("/proc/self/fd")), home().live()
+    before, live = len(os.listdir("/proc/self/fd")), current_context().alive_count()
     for number in range(times):
         loop = uv.Loop()
         made = [kind.make(loop) for kind in KINDS if kind.name != "process" or number % 20 == 0]
@@ -248,7 +248,7 @@ def destroy_often(times):
             getattr(kind, "close_ends", lambda handles: None)([one for one in made if one.type == kind.name])
     with uv.Loop() as last:
         assert uv.Process(last, "true").close() is True  # takes what children of ended loops have left
-    assert (len(os.listdir("/proc/self/fd")), home().live()) == (before, live)
+    assert (len(os.listdir("/proc/self/fd")), current_context().alive_count()) == (before, live)
 
 
 def test_forgotten_loop_with_waiting_coroutines():

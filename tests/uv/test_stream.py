@@ -323,8 +323,8 @@ def test_pull_style_keeps_no_loop_alive(loop):
     timer = uv.Timer(loop)
     timer.ontimeout = lambda timer: got.append(other.read())
     timer.start(1)
-    turn(loop, lambda: other._own.waiter is not None)
-    waiter = other._own.waiter
+    turn(loop, lambda: other._core.waiter is not None)
+    waiter = other._core.waiter
     assert other.active
     waiter.resume(b"enough")
     assert got == [b"enough"]
@@ -662,7 +662,7 @@ def test_close_under_all_who_wait(loop):
     loop.call_threadsafe(tell, one.read)
     for _ in range(2):
         loop.call_threadsafe(tell, one.write, bytes(1 << 24))
-    turn(loop, lambda: one._own.waiter is not None)
+    turn(loop, lambda: one._core.waiter is not None)
     settle(loop)
     assert told == []
     one.close()

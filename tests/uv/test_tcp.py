@@ -178,7 +178,7 @@ def test_close_while_connecting(loop):
 
     with silent() as name:
         loop.call_threadsafe(tell, "connect", client.connect, *name)
-        while client._own.hub.loop.counts()["requests_created"] == 0:
+        while client._core.hub.loop.counts()["requests_created"] == 0:
             loop.run("nowait")
         assert name_of(client.connect, *name) == "EALREADY"
         loop.call_threadsafe(tell, "write", client.write, b"x")

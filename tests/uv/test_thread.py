@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from coutil import _host, spawn, system, uv
+from coutil import _lifecycle, spawn, system, uv
 from coutil._libuv import threads
 from coutil.uv import thread as module
 from tests.helpers.script import QUIET
@@ -196,7 +196,7 @@ def test_an_exception_that_escapes(failures):
 
 def test_loops_and_coroutines_of_a_thread_end_with_it():
     """As in threads of Python: the thread's loop is closed, what waits there is ended."""
-    before, seen = set(_host._hubs), []
+    before, seen = set(_lifecycle._hubs), []
 
     def work():
         def waits():
@@ -214,7 +214,7 @@ def test_loops_and_coroutines_of_a_thread_end_with_it():
 
     uv.Thread(work).join()
     assert seen == ["timer", "ended"]
-    assert set(_host._hubs) == before
+    assert set(_lifecycle._hubs) == before
 
 
 def test_what_a_thread_was_given_is_let_go():

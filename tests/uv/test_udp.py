@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from coutil import errors, spawn, system, uv
-from coutil._kernel.entries import GROWTH
+from coutil._kernel.slots import SLOT_GROWTH
 from coutil._libuv import lib
 from coutil.uv import udp as module
 from tests.helpers.loops import begin
@@ -292,14 +292,14 @@ def test_without_a_handler(loop):
     """What comes stays for `recv`, up to a limit: the system drops what it has no room for, too."""
     with bound(loop) as server, uv.UDP(loop) as client:
         server.recv_start()
-        for _ in range(module.KEPT + 100):
+        for _ in range(module.MAX_PENDING + 100):
             client.try_send(b"x", *to(server))
             loop.run("nowait")
         server.recv_stop()
-        assert module.KEPT <= len(server._kept) < module.KEPT + 16
-        for _ in range(len(server._kept)):
+        assert module.MAX_PENDING <= len(server._pending) < module.MAX_PENDING + 16
+        for _ in range(len(server._pending)):
             assert server.recv()[0] == b"x"
-        assert not server._kept
+        assert not server._pending
 
 
 def test_close_while_a_coroutine_waits(loop):
@@ -551,9 +551,9 @@ def test_reuseport(loop):
             client.send(b"x")
             first.recv_start()
             second.recv_start()
-            while not (first._kept or second._kept):
+            while not (first._pending or second._pending):
                 loop.run("once")
-            assert len(first._kept) + len(second._kept) == 1
+            assert len(first._pending) + len(second._pending) == 1
 
 
 def test_ipv6only(loop):
@@ -847,4 +847,4 @@ def test_memory_is_the_same_after_many(loop):
         loop.run("nowait")
     assert loop.walk() == []
     assert loop._hub.in_flight() == 0
-    assert len(loop._hub.owners) == 1 + GROWTH, "the table has grown once"
+    assert len(loop._hub.handlers) == 1 + SLOT_GROWTH, "the table has grown once"

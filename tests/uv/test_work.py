@@ -16,8 +16,8 @@ import pytest
 
 from coutil import errors, promise, scopes, spawn, system, uv
 from coutil.scopes import move_on_after, timeout
-from tests.helpers.probes import recorder
 from tests.helpers.script import ROOT, output_of, run_script
+from tests.helpers.values import recorder
 from tests.uv.pool import POOL, busy_pool
 
 several = pytest.mark.skipif(POOL < 2, reason="a job waits for another: with one thread it would wait for ever")

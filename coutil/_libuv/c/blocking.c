@@ -53,7 +53,7 @@ int co_write_what_fits(int fd, const char *data, size_t size) {
     return sent >= 0 ? (int)sent : co_would_wait(errno) ? UV_EAGAIN : uv_translate_sys_error(errno);
 }
 
-/* Whether libuv must not write what a stream, a socket perhaps, did not take at once. It goes on if it has begun. */
+/* Whether libuv must not write what a stream, a socket perhaps, did not take at once. It goes on if it has started. */
 int co_is_left_to_us(co_handle *stream) {
     uv_stream_t *uv = &stream->u.stream;
     return co_uv_writes_nothing(uv) && (stream->shared_tty || !is_nonblocking(co_uv_fd(uv)));

@@ -110,14 +110,14 @@ static void handle_lose(co_handle *handle) {
 /* In the next step: wake the waiter of a lost handle, and end one that Python has closed. */
 void co_lost_ready(co_handle *handle) {
     co_loop *loop = handle->loop;
-    int32_t *want = &loop->want[handle->slot];
+    int32_t *demand = &loop->demand[handle->slot];
     if (handle->closed_by_python) {
         if (handle->closed_by_uv) co_handle_over(handle);
         return;
     }
-    if (*want > 0 || handle->push_mode) co_push(loop, handle->slot, handle->generation, UV_EBADF, 0);
+    if (*demand > 0 || handle->push_mode) co_push(loop, handle->slot, handle->generation, UV_EBADF, 0);
     handle->push_mode = 0;
-    *want = -1;
+    *demand = -1;
 }
 
 /* Python closes a lost handle. */
@@ -125,7 +125,7 @@ int co_lost_close(co_handle *handle) {
     co_loop *loop = handle->loop;
     if (handle->closed_by_python) return UV_EBADF;
     handle->closed_by_python = 1;
-    loop->want[handle->slot] = -1;
+    loop->demand[handle->slot] = -1;
     loop->handles_closed++;
     loop->lost_closing++;
     if (handle->before_close) handle->before_close(handle);
@@ -206,7 +206,7 @@ int co_own(co_handle *handle) {
     pthread_mutex_unlock(&owning);
     if (before) handle_lose(before);
 
-    /* libuv may have begun to poll the new file while the place in its list was the old one's. */
+    /* libuv may have started to poll the new file while the place in its list was the old one's. */
     if (co_uv_watcher_wants(watcher) && !co_uv_watcher_at(uv, fd)) co_uv_watcher_enter(uv, watcher);
     return handle->kind->opened ? handle->kind->opened(handle) : 0;
 }
@@ -271,7 +271,7 @@ static void watcher_fail(co_loop *loop, co_uv_watcher_t *watcher, int code) {
 
 #ifdef __linux__
 
-/* Whether the owner of a number, which the system has just begun to poll, has lost it to the file that is polled now. */
+/* Whether the owner of a number, which the system has just started to poll, has lost it to the file that is polled now. */
 static int is_stolen(co_uv_watcher_t *watcher) {
     int fd = co_uv_watcher_fd(watcher);
     pthread_mutex_lock(&owning);

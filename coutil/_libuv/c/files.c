@@ -120,7 +120,7 @@ static int fs_scanned(co_fs *call, uv_fs_t *uv) {
     return 0;
 }
 
-/* From the moment at which it has begun, a descriptor that the call owns (`opened`) is gone. */
+/* From the moment at which it has started, a descriptor that the call owns (`opened`) is gone. */
 static int fs_close(uv_loop_t *loop, uv_fs_t *uv, co_fs *call, uv_fs_cb done) {
     if (co_is_in_use(loop, call->fd)) return UV_EBUSY;
     int code = uv_fs_close(loop, uv, call->fd, done);

@@ -17,8 +17,8 @@ int co_handle_opened(co_handle *handle, int code) {
         free(handle);
         return code;
     }
-    if (!handle->raw) uv_unref(&handle->u.handle); /* want[] says whether a coroutine waits, libuv's flag does not */
-    loop->want[handle->slot] = -1;
+    if (!handle->raw) uv_unref(&handle->u.handle); /* demand[] says whether a coroutine waits, libuv's flag does not */
+    loop->demand[handle->slot] = -1;
     co_own(handle);
     return 0;
 }
@@ -45,7 +45,7 @@ int co_close(co_loop *loop, uint32_t slot) {
     if (lost && lost->lost) return co_lost_close(lost);
     OPEN(handle, loop, slot);
     if (handle->kind->closing) handle->kind->closing(handle);
-    loop->want[slot] = -1;
+    loop->demand[slot] = -1;
     co_handle_end(handle);
     if (handle->kind->close_begun) handle->kind->close_begun(handle);
     return 0;

@@ -5,7 +5,7 @@
  * closed, or the process ends, other processes that listen there get them. libuv's uv_listen would accept at once, drop
  * the connection at the close, and (1.45 and newer) keep the errors of accept to itself and try again without end.
  *
- * A record says that the socket may be ready. want[slot] is CO_MORE if a connection is likely to be there already: the next
+ * A record says that the socket may be ready. demand[slot] is CO_MORE if a connection is likely to be there already: the next
  * coroutine calls accept before it waits for anything. Whether it is likely is a guess that costs a system call if it is
  * wrong: `streak` counts steps in a row that brought a connection, and a miss takes sixteen off.
  *
@@ -42,13 +42,13 @@ struct co_listener {
 
 /* ---- watching ---- */
 
-/* Say in want[slot], unless a coroutine waits, what the next one has to do first. */
+/* Say in demand[slot], unless a coroutine waits, what the next one has to do first. */
 static void listener_hint(co_handle *handle) {
     co_listener *listener = handle->listener;
-    int32_t *want = &handle->loop->want[handle->slot];
-    if (*want > 0) return;
+    int32_t *demand = &handle->loop->demand[handle->slot];
+    if (*demand > 0) return;
     int more = listener->taken >= 0 || (listener->more && !listener->paused);
-    *want = more ? CO_MORE : uv_is_active((uv_handle_t *)&listener->poll) ? 0 : -1;
+    *demand = more ? CO_MORE : uv_is_active((uv_handle_t *)&listener->poll) ? 0 : -1;
 }
 
 void co_listener_rest(co_handle *handle) {
@@ -63,12 +63,12 @@ static void on_acceptable(uv_poll_t *uv, int status, int events) {
     co_listener *listener = (co_listener *)uv;
     co_handle *handle = listener->handle;
     co_loop *loop = handle->loop;
-    int32_t *want = &loop->want[handle->slot];
+    int32_t *demand = &loop->demand[handle->slot];
     (void)events;
     if (handle->turn != loop->turn) {
         listener->streak = loop->turn - listener->accepted == 1 ? listener->streak + 1 : 0;
-        int asked = *want > 0 || (handle->push_mode && listener->taken < 0);
-        if (*want > 0) *want = 0;
+        int asked = *demand > 0 || (handle->push_mode && listener->taken < 0);
+        if (*demand > 0) *demand = 0;
         listener->more = !asked || listener->streak > 1;
         if (asked) {
             handle->turn = loop->turn;
@@ -96,12 +96,12 @@ static int listener_watch(co_handle *handle) {
 
 /* Watch for the waiter, or the handler; a record reports an error. */
 static void listener_go_on(co_handle *handle) {
-    int32_t *want = &handle->loop->want[handle->slot];
+    int32_t *demand = &handle->loop->demand[handle->slot];
     int code = 0;
-    if (*want > 0 || (handle->push_mode && handle->listener->taken < 0)) code = listener_watch(handle);
+    if (*demand > 0 || (handle->push_mode && handle->listener->taken < 0)) code = listener_watch(handle);
     if (!handle->listener) return; /* lost, which the next step reports */
     if (code) {
-        if (*want > 0) *want = 0;
+        if (*demand > 0) *demand = 0;
         co_push(handle->loop, handle->slot, handle->generation, code, 0);
     }
     listener_hint(handle);
@@ -110,7 +110,7 @@ static void listener_go_on(co_handle *handle) {
 int co_listener_start(co_loop *loop, uint32_t slot) {
     LISTENER(handle, loop, slot);
     int code = listener_watch(handle);
-    if (!code) loop->want[slot] = 0;
+    if (!code) loop->demand[slot] = 0;
     return code;
 }
 

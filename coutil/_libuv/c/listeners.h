@@ -2,7 +2,7 @@
 
 #include "shim.h"
 
-#define CO_MORE (-2) /* want[slot]: not armed, or armed, and worth an attempt */
+#define CO_MORE (-2) /* demand[slot]: not armed, or armed, and worth an attempt */
 
 /* Declares `name`, a handle that listens; returns from the function if it does not. */
 #define LISTENER(name, loop, slot) \

@@ -37,7 +37,7 @@ static void pages_free(void *pages, size_t size) {
 static void loop_free(co_loop *loop) {
     free(loop->records);
     pages_free(loop->arena, CO_ARENA);
-    pages_free(loop->want, CO_SLOTS * sizeof *loop->want);
+    pages_free(loop->demand, CO_SLOTS * sizeof *loop->demand);
     pages_free(loop->starved, CO_SLOTS * sizeof *loop->starved);
     free(loop->handles);
     free(loop->requests);
@@ -100,9 +100,9 @@ co_loop *co_loop_new(void) {
     co_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
     loop->arena = pages_new(CO_ARENA);
-    loop->want = pages_new(CO_SLOTS * sizeof *loop->want); /* costs memory only where used */
+    loop->demand = pages_new(CO_SLOTS * sizeof *loop->demand); /* costs memory only where used */
     loop->starved = pages_new(CO_SLOTS * sizeof *loop->starved);
-    int has_memory = loop->arena && loop->want && loop->starved && !co_reserve(loop);
+    int has_memory = loop->arena && loop->demand && loop->starved && !co_reserve(loop);
     if (!has_memory || !descriptors_left() || uv_loop_init(&loop->uv)) {
         loop_free(loop);
         free(loop);
@@ -156,7 +156,7 @@ static void handles_close(co_loop *loop) {
 }
 
 /* Close everything and free the loop. Returns 0, or UV_EBUSY if libuv still holds on (the memory is leaked then): a call
- * in the thread pool that has begun cannot be cancelled, and may take any time. */
+ * in the thread pool that has started cannot be cancelled, and may take any time. */
 int co_loop_close(co_loop *loop) {
     ENTER(loop);
     co_pooled_cancel_all(loop, 1);

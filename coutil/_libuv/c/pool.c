@@ -179,7 +179,7 @@ __attribute__((constructor)) static void pooled_watch(void) {
 }
 
 #ifdef __GLIBC__
-/* Whether the pool has begun with a side effect, and has not ended it. What it has not begun is cancelled. */
+/* Whether the pool has started with a side effect, and has not ended it. What it has not started is cancelled. */
 static int side_effects_run(void) {
     int runs = 0, found;
     pthread_mutex_lock(&side_effects_lock);
@@ -235,7 +235,7 @@ void co_pooled_done(co_pooled *request, int result) {
     co_request_done(request, result);
 }
 
-/* ---- work that goes piece by piece can be stopped although it has begun: then it ends with UV_ECANCELED ---- */
+/* ---- work that goes piece by piece can be stopped although it has started: then it ends with UV_ECANCELED ---- */
 
 /* In the pool, between two pieces. */
 int co_pieces_stopped(co_pooled *request) {
@@ -251,7 +251,7 @@ static int pieces_become(co_pooled *request, int state) {
 /* In the pool, after the last piece: whether that counts, since it was not stopped before. */
 int co_pieces_over(co_pooled *request) { return pieces_become(request, PIECES_OVER); }
 
-/* Take a request out of the pool's queue if it has not begun, or stop it; unless `all`, what it closes is closed even so. */
+/* Take a request out of the pool's queue if it has not started, or stop it; unless `all`, what it closes is closed even so. */
 static int pooled_cancel(co_pooled *request, int all) {
     uv_req_t *uv = request->uv;
     if (request->cancel) return request->cancel(request);

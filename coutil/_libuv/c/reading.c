@@ -80,6 +80,6 @@ int co_reading_start(co_handle *stream) {
 int co_read_start(co_loop *loop, uint32_t slot) {
     STREAM(stream, loop, slot);
     int code = co_reading_start(stream);
-    if (!code) loop->want[slot] = 0;
+    if (!code) loop->demand[slot] = 0;
     return code;
 }

@@ -13,14 +13,14 @@
 
 /* Whether data for a handle are to be read now: a coroutine waits, or it is in push mode and had none in this step. */
 int co_wanted(co_handle *handle) {
-    return handle->loop->want[handle->slot] > 0 || (handle->push_mode && handle->turn != handle->loop->turn);
+    return handle->loop->demand[handle->slot] > 0 || (handle->push_mode && handle->turn != handle->loop->turn);
 }
 
 /* A window of the arena as large as the waiter wants, if there is that much left. */
 uv_buf_t co_window_for(co_loop *loop, uint32_t slot) {
-    uint32_t want = loop->want[slot] > 0 ? (uint32_t)loop->want[slot] : CO_PUSH_WINDOW, left = CO_ARENA - loop->arena_used;
-    if (left < want && left < CO_MIN_WINDOW) return uv_buf_init(NULL, 0);
-    return uv_buf_init(loop->arena + loop->arena_used, want < left ? want : left);
+    uint32_t demand = loop->demand[slot] > 0 ? (uint32_t)loop->demand[slot] : CO_PUSH_WINDOW, left = CO_ARENA - loop->arena_used;
+    if (left < demand && left < CO_MIN_WINDOW) return uv_buf_init(NULL, 0);
+    return uv_buf_init(loop->arena + loop->arena_used, demand < left ? demand : left);
 }
 
 /* Record what a stream has received in its window. */
@@ -28,12 +28,12 @@ void co_deliver(co_handle *handle, char *data, size_t count) {
     co_loop *loop = handle->loop;
     uint32_t offset = (uint32_t)(data - loop->arena);
     loop->arena_used = (offset + (uint32_t)count + 15) & ~15u;
-    loop->want[handle->slot] = 0;
+    loop->demand[handle->slot] = 0;
     handle->turn = loop->turn;
     co_push(loop, handle->slot, handle->generation, (int)count, offset);
     if (handle->raw && !handle->push_mode) { /* it is active, and keeps the loop alive, only while a coroutine waits */
         uv_read_stop(&handle->u.stream);
-        loop->want[handle->slot] = -1;
+        loop->demand[handle->slot] = -1;
     }
 }
 
@@ -41,7 +41,7 @@ void co_deliver(co_handle *handle, char *data, size_t count) {
 void co_read_end(co_handle *handle, int code) {
     uv_read_stop(&handle->u.stream);
     handle->push_mode = 0;
-    handle->loop->want[handle->slot] = -1;
+    handle->loop->demand[handle->slot] = -1;
     co_push(handle->loop, handle->slot, handle->generation, code, 0);
 }
 
@@ -51,7 +51,7 @@ void co_disarm(co_handle *handle) {
         uv_udp_recv_stop(&handle->u.udp);
     else
         uv_read_stop(&handle->u.stream);
-    handle->loop->want[handle->slot] = -1;
+    handle->loop->demand[handle->slot] = -1;
 }
 
 /* An event had no window.

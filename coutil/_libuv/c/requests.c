@@ -57,7 +57,7 @@ co_head *co_request_find(co_loop *loop, uint32_t slot, uint32_t generation) {
     return head && head->generation == generation ? head : NULL;
 }
 
-/* Whether a request has begun, and has not ended. */
+/* Whether a request has started, and has not ended. */
 int co_under_way(co_loop *loop, uint32_t slot, uint32_t generation) {
     ENTER(loop);
     return co_request_find(loop, slot, generation) != NULL;

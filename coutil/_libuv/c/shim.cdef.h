@@ -39,7 +39,7 @@ typedef struct { int64_t number; int fd; void *memory; size_t size; } co_out; /*
 typedef struct {
     char *records;            /* completion ring: CO_RECORD bytes each, valid until the next co_step */
     char *arena;              /* CO_ARENA bytes of received data, valid until the next co_step */
-    int32_t *want;            /* per slot: > 0 wanted bytes or connections, 0 armed but refused, -1 not armed */
+    int32_t *demand;            /* per slot: > 0 wanted bytes or connections, 0 armed but refused, -1 not armed */
     uint64_t *status;         /* [0] monotonic ns at the end of the last co_step or co_update; [1] size of the ring */
     uint32_t handles_created, handles_closed, handles_freed;
     uint32_t requests_created, requests_freed;

@@ -66,7 +66,7 @@ typedef struct {
 typedef struct co_loop {
     char *records;
     char *arena;
-    int32_t *want;
+    int32_t *demand;
     uint64_t *status;
     uint32_t handles_created, handles_closed, handles_freed;
     uint32_t requests_created, requests_freed;

@@ -14,7 +14,7 @@
 #include "shared.h"
 
 /* Close the descriptor of a pipe whose handle stays open: what uv_close does to its watcher. No read, write or request
- * is under way. libuv has put the watcher aside if it has called back for a write lately. */
+ * is under way. libuv has queued the watcher if it has called back for a write lately. */
 void co_pipe_disconnect(co_handle *pipe) {
     uv_pipe_t *uv = &pipe->u.pipe;
     co_uv_watcher_unpend(co_uv_watcher(&pipe->u.handle));

@@ -181,7 +181,7 @@ void co_signals_revive(co_loop *loop) {
 static void watcher_free(co_handle *watcher) {
     co_loop *loop = watcher->loop;
     loop->handles[watcher->slot] = NULL;
-    loop->want[watcher->slot] = -1;
+    loop->demand[watcher->slot] = -1;
     loop->handles_closed++;
     loop->handles_freed++;
     free(watcher);
@@ -206,7 +206,7 @@ int co_signal_start(co_loop *loop, uint32_t slot, uint32_t generation, int numbe
     watch_of(watcher)->back = shared->last;
     *shared->last = watcher;
     shared->last = &watcher->next;
-    loop->want[slot] = 1;
+    loop->demand[slot] = 1;
     return 0;
 }
 

@@ -22,9 +22,9 @@ void co_update(co_loop *loop) {
 int co_alive(co_loop *loop) {
     if (co_foreign(loop)) return 0;
     if (loop->inline_done || loop->lost_closing || uv_loop_alive(&loop->uv)) return 1;
-    if (loop->last_live_slot < loop->slots && loop->want[loop->last_live_slot] > 0) return 1;
+    if (loop->last_live_slot < loop->slots && loop->demand[loop->last_live_slot] > 0) return 1;
     for (uint32_t slot = 0; slot < loop->slots; slot++)
-        if (loop->want[slot] > 0) {
+        if (loop->demand[slot] > 0) {
             loop->last_live_slot = slot;
             return 1;
         }

@@ -14,7 +14,7 @@
 /* Another handle is about to poll the descriptor: one that polls on although no coroutine waits stops that. */
 static void stream_vacate(co_handle *stream, int fd) {
     (void)fd;
-    if (stream->loop->want[stream->slot] != 0 || stream->push_mode) return;
+    if (stream->loop->demand[stream->slot] != 0 || stream->push_mode) return;
     if (stream->listener)
         co_listener_rest(stream);
     else if (co_uv_watcher_wants(co_uv_watcher(&stream->u.handle)) == POLLIN)

@@ -121,10 +121,10 @@ static int datagrams_take(co_handle *handle) {
 
     /* The waiter has something now. */
     handle->turn = loop->turn;
-    loop->want[handle->slot] = 0;
+    loop->demand[handle->slot] = 0;
     if (handle->raw && !handle->push_mode) { /* a raw one is active, and keeps the loop alive, only while a coroutine waits */
         uv_udp_recv_stop(&handle->u.udp);
-        loop->want[handle->slot] = -1;
+        loop->demand[handle->slot] = -1;
     }
 
     /* As many as fit next time, and the record. */
@@ -153,7 +153,7 @@ int co_udp_receive_start(co_loop *loop, uint32_t slot) {
     UDP(udp, loop, slot);
     int code = co_is_watched(udp);
     if (!code) code = co_udp_poll(udp);
-    if (!code) loop->want[slot] = 0;
+    if (!code) loop->demand[slot] = 0;
     return code;
 }
 
@@ -165,7 +165,7 @@ static void udp_ready(co_handle *udp) {
 static void udp_vacate(co_handle *udp, int fd) {
     (void)fd;
     int reads = co_uv_watcher_wants(co_uv_watcher(&udp->u.handle)) == POLLIN;
-    if (udp->loop->want[udp->slot] == 0 && !udp->push_mode && reads) co_disarm(udp);
+    if (udp->loop->demand[udp->slot] == 0 && !udp->push_mode && reads) co_disarm(udp);
 }
 
 static const co_kind udp_kind = {.type = UV_UDP, .owns = 1, .ready = udp_ready, .vacate = udp_vacate};

@@ -124,7 +124,7 @@ static inline void co_uv_watcher_forget(uv_loop_t *loop, co_uv_watcher_t *watche
     watcher->fd = -1;
 }
 
-/* Have libuv not call a watcher back that it has put aside for its next turn (uv__io_t.pending_queue). */
+/* Have libuv not call a watcher back that it has queued for its next turn (uv__io_t.pending_queue). */
 static inline void co_uv_watcher_unpend(co_uv_watcher_t *watcher) { co_uv_queue_remove(&watcher->pending_queue); }
 
 /* uv_loop_t.watcher_queue: the watchers whose events have changed since the last poll. Returns the one behind `watcher`, the

@@ -36,13 +36,13 @@ static int poll_for(co_handle *poll, int events) {
 /* Report events, or an error. What has come for a waiter ends its wait, and what an error ends is over for the handler, too. */
 static void poll_report(co_handle *poll, int result) {
     co_loop *loop = poll->loop;
-    int32_t *want = &loop->want[poll->slot];
+    int32_t *demand = &loop->demand[poll->slot];
     if (poll->turn == loop->turn) return; /* libuv reports it again if it is still true */
     poll->turn = loop->turn;
     co_push(loop, poll->slot, poll->generation, result, 0);
     if (result < 0) poll->width = 0;
-    if ((result < 0 || *want > 0) && poll_for(poll, poll->width)) poll->width = 0;
-    *want = -1;
+    if ((result < 0 || *demand > 0) && poll_for(poll, poll->width)) poll->width = 0;
+    *demand = -1;
 }
 
 static void on_polled(uv_poll_t *uv, int status, int events) {
@@ -85,7 +85,7 @@ int co_poll_new(co_loop *loop, uint32_t slot, uint32_t generation, int fd) {
 /* Poll for a handler; for none if `events` is 0. While a coroutine waits, that comes into effect afterwards. */
 int co_poll_start(co_loop *loop, uint32_t slot, uint32_t generation, int events) {
     RENEWED(poll, UV_POLL, loop, slot, generation);
-    int code = loop->want[slot] > 0 ? 0 : poll_for(poll, events);
+    int code = loop->demand[slot] > 0 ? 0 : poll_for(poll, events);
     poll->width = code ? 0 : (uint8_t)events;
     return code;
 }
@@ -97,14 +97,14 @@ int co_poll_wait(co_loop *loop, uint32_t slot, uint32_t generation, int events) 
     if (code)
         poll->width = 0;
     else
-        loop->want[slot] = 0;
+        loop->demand[slot] = 0;
     return code;
 }
 
 /* The waiter has left. */
 int co_poll_left(co_loop *loop, uint32_t slot, uint32_t generation) {
     RENEWED(poll, UV_POLL, loop, slot, generation);
-    loop->want[slot] = -1;
+    loop->demand[slot] = -1;
     int code = poll_for(poll, poll->width);
     if (code) poll->width = 0;
     return code;

@@ -93,7 +93,7 @@ int co_raw_read_start(co_loop *loop, uint32_t slot, int push_mode) {
     if (code == UV_EALREADY && push_mode) code = 0;
     if (code) return code;
     stream->push_mode = push_mode;
-    if (loop->want[slot] < 0) loop->want[slot] = 0;
+    if (loop->demand[slot] < 0) loop->demand[slot] = 0;
     return 0;
 }
 
@@ -103,8 +103,8 @@ int co_raw_read_once(co_loop *loop, uint32_t slot) { return co_raw_read_start(lo
 int co_raw_read_stop(co_loop *loop, uint32_t slot) {
     RAW_STREAM(stream, loop, slot);
     stream->push_mode = 0;
-    if (loop->want[slot] > 0 || !co_uv_is_reading(&stream->u.stream)) return 0;
-    loop->want[slot] = -1;
+    if (loop->demand[slot] > 0 || !co_uv_is_reading(&stream->u.stream)) return 0;
+    loop->demand[slot] = -1;
     return uv_read_stop(&stream->u.stream);
 }
 
@@ -124,7 +124,7 @@ int co_stream_queue(co_loop *loop, uint32_t slot, uint64_t *size) {
     return 0;
 }
 
-/* What libuv has begun to write would stop the thread. */
+/* What libuv has started to write would stop the thread. */
 int co_stream_blocking(co_loop *loop, uint32_t slot, int on) {
     RAW_STREAM(stream, loop, slot);
     if (co_uv_fd(&stream->u.stream) < 0) return UV_EBADF;

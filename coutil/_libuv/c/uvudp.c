@@ -87,21 +87,21 @@ int co_raw_udp_using_recvmmsg(co_loop *loop, uint32_t slot) {
 /* Read although no coroutine waits, or only while one does. */
 int co_raw_udp_push(co_loop *loop, uint32_t slot, int on) {
     RAW_UDP(udp, loop, slot);
-    int32_t *want = &loop->want[slot];
+    int32_t *demand = &loop->demand[slot];
     if (on && udp->push_mode) return UV_EALREADY;
     int code = on ? co_is_watched(udp) : 0;
-    if (!code && on && *want < 0) code = co_udp_poll(udp);
+    if (!code && on && *demand < 0) code = co_udp_poll(udp);
     if (code) return code;
     udp->push_mode = on;
-    if (on && *want < 0) *want = 0;
-    return on || *want > 0 ? 0 : co_raw_udp_left(loop, slot);
+    if (on && *demand < 0) *demand = 0;
+    return on || *demand > 0 ? 0 : co_raw_udp_left(loop, slot);
 }
 
 /* The waiter has left. */
 int co_raw_udp_left(co_loop *loop, uint32_t slot) {
     RAW_UDP(udp, loop, slot);
-    if (udp->push_mode || loop->want[slot] < 0) return 0;
-    loop->want[slot] = -1;
+    if (udp->push_mode || loop->demand[slot] < 0) return 0;
+    loop->demand[slot] = -1;
     return uv_udp_recv_stop(&udp->u.udp);
 }
 

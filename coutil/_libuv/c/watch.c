@@ -80,8 +80,8 @@ static void changes_leave(co_handle *handle) {
 static void changes_report(co_changes *changes) {
     co_loop *loop = changes->loop;
     co_handle *raw = changes->raw;
-    if (changes->closed || (raw ? raw->turn == loop->turn : loop->want[changes->slot] <= 0)) return;
-    loop->want[changes->slot] = 0;
+    if (changes->closed || (raw ? raw->turn == loop->turn : loop->demand[changes->slot] <= 0)) return;
+    loop->demand[changes->slot] = 0;
     if (raw) raw->turn = loop->turn;
     co_push(loop, changes->slot, raw ? raw->generation : changes->generation, 0, 0);
 }
@@ -203,7 +203,7 @@ static int watch_opened(co_handle *handle, co_changes *changes, int code) {
         return code;
     }
     co_handle_opened(handle, 0);
-    loop->want[handle->slot] = 0;
+    loop->demand[handle->slot] = 0;
     return code;
 }
 
@@ -292,7 +292,7 @@ int co_fs_event_start(co_loop *loop, uint32_t slot, uint32_t generation, const c
 
 int co_fs_event_stop(co_loop *loop, uint32_t slot, uint32_t generation) {
     RENEWED(handle, UV_FS_EVENT, loop, slot, generation);
-    if (loop->want[slot] > 0) loop->want[slot] = 0; /* Python wakes the waiter */
+    if (loop->demand[slot] > 0) loop->demand[slot] = 0; /* Python wakes the waiter */
     changes_forget(handle->u.handle.data);
     return uv_fs_event_stop(&handle->u.fs_event);
 }

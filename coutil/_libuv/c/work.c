@@ -2,7 +2,7 @@
  * no frame of a loop below it.
  *
  * A thread of the pool that wants the interpreter's lock when the interpreter has ended would never come back, and the
- * end of the process waits for the pool. So co_work_end refuses what has not begun and waits for the rest.
+ * end of the process waits for the pool. So co_work_end refuses what has not started and waits for the rest.
  */
 
 #include <time.h>
@@ -14,7 +14,7 @@
 typedef struct {
     co_pooled pooled;
     uint64_t token;
-    int refused;
+    int starved;
     uv_work_t uv;
 } co_work_request;
 
@@ -56,8 +56,8 @@ static void work_leave(void) {
 
 static void work_run(uv_work_t *uv) {
     co_work_request *request = (co_work_request *)((char *)uv - offsetof(co_work_request, uv));
-    request->refused = !work_enter();
-    if (request->refused) return;
+    request->starved = !work_enter();
+    if (request->starved) return;
     co_work_call(request->token);
     work_leave();
 }
@@ -65,7 +65,7 @@ static void work_run(uv_work_t *uv) {
 static void on_work(uv_work_t *uv, int status) {
     co_work_request *request = (co_work_request *)((char *)uv - offsetof(co_work_request, uv));
     co_wakeup_push(request->pooled.head.loop); /* calls that the function made come before its result */
-    co_pooled_done(&request->pooled, request->refused ? UV_ECANCELED : status);
+    co_pooled_done(&request->pooled, request->starved ? UV_ECANCELED : status);
 }
 
 /* Have co_work_call(token) called by a thread of the pool. */

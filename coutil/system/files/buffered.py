@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from ..._coroutines.books import warn_in_finalizer
-from ..._coroutines.coroutine import home
+from ..._coroutines.coroutine import current_context
 from ..._coroutines.outcomes import Resumed, waits
 from ..._coroutines.runner import Runner
 from ..._libuv import error, lib
-from .request import run
+from .call import run_call
 
 if TYPE_CHECKING:
     from .file import File
 
-__all__ = ["Ending", "Lines", "binary", "lines", "text"]
+__all__ = ["FinalizerAware", "LineIterator", "binary", "lines", "text"]
 
-CHUNK = 65536  # bytes that `Lines` reads at once
+LINE_CHUNK = 65536  # bytes that `LineIterator` reads at once
 
 
-class Ending:
+class FinalizerAware:
     """A mix-in that detects finalizers: a finalizer may run anywhere, so it must not suspend."""
 
-    _forgotten = False  # the wrapper around this object was collected; it says so before it flushes
+    _is_dropped = False  # the wrapper around this object was collected; it says so before it flushes
 
     def _in_finalizer(self) -> bool:
         """Return whether the caller cannot wait: this object is being collected, or the coroutine that runs is.
@@ -43,18 +43,22 @@ class Ending:
         Python sets `_finalizing` on an object that it collects.
         """
         me = getcurrent()
-        collected = isinstance(me, Runner) and getattr(me, "coroutine", None) is None and me is not home().gate
-        return collected or self._is_forgotten()
+        collected = (
+            isinstance(me, Runner)
+            and getattr(me, "coroutine", None) is None
+            and me is not current_context().hub_greenlet
+        )
+        return collected or self._in_deallocation()
 
-    def _is_forgotten(self) -> bool:
-        return self._forgotten or self.__dict__.get("_finalizing", False)
+    def _in_deallocation(self) -> bool:
+        return self._is_dropped or self.__dict__.get("_finalizing", False)
 
     def _dealloc_warn(self, source: object) -> None:
         """Note that the wrapper around this object is collected without `close`; it flushes and closes after this."""
-        self._forgotten = True
+        self._is_dropped = True
 
 
-class _Raw(Ending, io.RawIOBase):
+class _RawFile(FinalizerAware, io.RawIOBase):
     """A file with the interface that Python's buffers need; all its public methods belong to that interface."""
 
     _unclosed = ""  # the warning to print after `close`
@@ -65,22 +69,22 @@ class _Raw(Ending, io.RawIOBase):
         This must not raise: Python would close the half-made object, and with it the file.
         """
         self._file = file
-        self._at = at
+        self._offset = at
 
     def __repr__(self) -> str:
         return f"<raw {self._file!r}>"
 
     def _run(self, name: str, data: Any) -> int:
         """Read or write at the position; return the number of bytes."""
-        offset = -1 if self._at is None else self._at
+        offset = -1 if self._offset is None else self._offset
         call = self._file._call(name, buffer=memoryview(data), offset=offset)
         try:
-            run(call, self._in_finalizer())
+            run_call(call, self._in_finalizer())
         except Resumed:
             # a buffer cannot return the value
             raise error(lib.UV_ECANCELED, call.syscall) from None
-        if self._at is not None:
-            self._at += call.code
+        if self._offset is not None:
+            self._offset += call.code
         return call.code
 
     def _dealloc_warn(self, source: object) -> None:
@@ -94,7 +98,7 @@ class _Raw(Ending, io.RawIOBase):
         return self._file._write
 
     def seekable(self) -> bool:
-        return self._at is not None
+        return self._offset is not None
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -109,17 +113,17 @@ class _Raw(Ending, io.RawIOBase):
         return self._run("write", bytes(data))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if self._at is None:
+        if self._offset is None:
             raise io.UnsupportedOperation("the file has no positions")
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence)
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset}.get(whence)
         if start is None:
             start = self._file.info("size", blocking=self._in_finalizer())
             if not isinstance(start, int):
                 raise error(lib.UV_ECANCELED, "uv_fs_fstat")
         if start + offset < 0:
             raise ValueError(f"negative position: {start + offset}")
-        self._at = start + offset
-        return self._at
+        self._offset = start + offset
+        return self._offset
 
     def truncate(self, size: int | None = None) -> int:
         size = self.tell() if size is None else size
@@ -147,7 +151,7 @@ def _position(number: int) -> int | None:
 
 def binary(file: File, size: int) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom:
     """Return a buffer over a file, for reading, writing, or both."""
-    raw = _Raw(file, _position(file.fileno()))
+    raw = _RawFile(file, _position(file.fileno()))
     if not file._write:
         return io.BufferedReader(raw, size)
     return io.BufferedRandom(raw, size) if file._read else io.BufferedWriter(raw, size)
@@ -159,41 +163,41 @@ def text(file: File, encoding: str, errors: str | None, newline: str | None) -> 
     return io.TextIOWrapper(binary(file, io.DEFAULT_BUFFER_SIZE), encoding, errors, newline)
 
 
-def lines(file: File) -> Lines:
+def lines(file: File) -> LineIterator:
     """Return the lines of a file from its position on; that position does not move."""
-    return Lines(_Pieces(file))
+    return LineIterator(_ChunkReader(file))
 
 
-class _Pieces:
-    """A function that reads the next piece of a file, for `Lines`."""
+class _ChunkReader:
+    """A function that reads the next piece of a file, for `LineIterator`."""
 
-    __slots__ = ("_at", "_file")
+    __slots__ = ("_file", "_offset")
 
     def __init__(self, file: File) -> None:
         """Begin at the position of `file`."""
         self._file = file
-        self._at = _position(file.fileno())
+        self._offset = _position(file.fileno())
 
     def __call__(self, size: int) -> bytes:
         data = bytearray(size)
-        offset = -1 if self._at is None else self._at
+        offset = -1 if self._offset is None else self._offset
         call = self._file._call("read", buffer=memoryview(data), offset=offset)
-        run(call, False)
-        if self._at is not None:
-            self._at += call.code
+        run_call(call, False)
+        if self._offset is not None:
+            self._offset += call.code
         return bytes(data[: call.code])
 
 
-class Lines:
+class LineIterator:
     """An iterator over lines, as bytes. A wait that is ended from outside loses nothing."""
 
-    __slots__ = ("_lines", "_more", "_rest")
+    __slots__ = ("_lines", "_partial", "_read_more")
 
     def __init__(self, more: Callable[[int], bytes]) -> None:
         """Take the source. more: called with a size; returns at most so many bytes, b"" at the end."""
-        self._more = more
+        self._read_more = more
         self._lines: list[bytes] = []  # in reverse
-        self._rest: list[bytes] = []  # the parts of a line that has no end yet
+        self._partial: list[bytes] = []  # the parts of a line that has no end yet
 
     def __iter__(self) -> Iterator[bytes]:
         """Return the iterator itself."""
@@ -203,22 +207,22 @@ class Lines:
     def __next__(self) -> bytes:
         """Return the next line. Suspends when more has to be read."""
         while not self._lines:
-            data = self._more(CHUNK)
+            data = self._read_more(LINE_CHUNK)
             if not data:
-                return self._last()
+                return self._final_line()
             self._split(data)
         return self._lines.pop()
 
     def _split(self, data: bytes) -> None:
         first, *more = data.split(b"\n")
-        self._rest.append(first)
+        self._partial.append(first)
         if more:
             last = more.pop()
-            self._lines = [line + b"\n" for line in reversed((b"".join(self._rest), *more))]
-            self._rest = [last]
+            self._lines = [line + b"\n" for line in reversed((b"".join(self._partial), *more))]
+            self._partial = [last]
 
-    def _last(self) -> bytes:
-        rest, self._rest = b"".join(self._rest), []
+    def _final_line(self) -> bytes:
+        rest, self._partial = b"".join(self._partial), []
         if not rest:
             raise StopIteration
         return rest

@@ -11,27 +11,27 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..._libuv.files import Call
+from ..._libuv.files import FsCall
 from ...errors import Closed
 
-__all__ = ["Descriptor", "has_position"]
+__all__ = ["Descriptor", "is_seekable"]
 
 
 class Descriptor:
     """The owner of an open descriptor. Safe in any thread: it relies on the operations of lists being atomic."""
 
-    __slots__ = ("_calls", "_held", "_name", "closed")
+    __slots__ = ("_calls", "_name", "_numbers", "closed")
 
-    def __init__(self, source: int | Call, name: str) -> None:
+    def __init__(self, source: int | FsCall, name: str) -> None:
         """Take over a number, or the descriptor that a call has opened. name: its name in reports and errors."""
-        self._held: list[int] = []  # empty as soon as a call to close it has taken the number
+        self._numbers: list[int] = []  # empty as soon as a call to close it has taken the number
         self._calls: list[Any] = []  # the structs of the calls that use it
         self._name = name
         self.closed = False
         if isinstance(source, int):
-            self._held += (source,)
+            self._numbers += (source,)
         else:
-            source.disown(self._held)
+            source.yield_descriptor(self._numbers)
 
     def __str__(self) -> str:
         """The name."""
@@ -39,7 +39,7 @@ class Descriptor:
 
     def number(self) -> int:
         """Return the number. Raises `Closed`."""
-        held = self._held[:]
+        held = self._numbers[:]
         if self.closed or not held:
             raise Closed(f"{self._name} is closed")
         return held[0]
@@ -55,9 +55,9 @@ class Descriptor:
         """End the use by a call; close the descriptor if `close` was requested and no other call uses it."""
         self._calls.remove(call)
         if self.closed:
-            self.close_unused()
+            self.close_when_unused()
 
-    def give_up(self, call: Call) -> bool:
+    def detach(self, call: FsCall) -> bool:
         """Refuse new calls; return whether `call`, which is to close the descriptor, owns it now.
 
         If calls use it, the last of them closes it. A signal handler that raises in between leaves the descriptor with
@@ -66,23 +66,23 @@ class Descriptor:
         self.closed = True
         if any(used.busy for used in self._calls):
             return False
-        call.own(self._held)
-        return call.owns
+        call.adopt_descriptor(self._numbers)
+        return call.owns_descriptor
 
-    def close_unused(self) -> None:
+    def close_when_unused(self) -> None:
         """Close it, now or when the last call that uses it is over. Errors are dropped."""
-        if self._held:
-            call = Call("close")
-            self.give_up(call)
-            call.drop()
+        if self._numbers:
+            call = FsCall("close")
+            self.detach(call)
+            call.close_descriptor()
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Close it when the last reference is gone; at the end of the process the system does so."""
         if not ending() and hasattr(self, "closed"):  # without `closed` a signal handler has raised in `__init__`
-            self.close_unused()
+            self.close_when_unused()
 
 
-def has_position(number: int) -> bool:
+def is_seekable(number: int) -> bool:
     """Return whether a descriptor has a position; those of pipes and terminals have none."""
     try:
         os.lseek(number, 0, os.SEEK_CUR)

@@ -10,23 +10,23 @@ from contextlib import suppress
 from typing import Any, Literal, overload
 
 from ..._closeable import Closeable
-from ..._coroutines.books import Unique, warn_in_finalizer
+from ..._coroutines.books import NonCopyable, warn_in_finalizer
 from ..._coroutines.outcomes import waits
-from ..._kernel.operation import begun
+from ..._kernel.operation import continuation_operation
 from ..._libuv.buffers import Bytes, readable, writable
-from ..._libuv.files import Call
+from ..._libuv.files import FsCall
 from . import buffered
-from .descriptor import Descriptor, has_position
-from .info import STAT, FileInfo, Number, Permission, Time, fields, of_stat, requested
-from .request import Path, bits, done, flag, identity, moment, run, whole
-from .transfer import ToFile
+from .call import Path, check_bool, check_int, mode_bits, owner_id, run_call, run_simple, timestamp
+from .descriptor import Descriptor, is_seekable
+from .info import STAT, FileInfo, Number, Permission, Time, check_names, fields, of_stat
+from .transfer import FileToFile
 
 __all__ = ["File", "openfile"]
 
-LARGEST = 2**63 - 1
-SHORT = 64  # bytes: reads of at most this size are copied; CPython shares bytes objects of length 1
-PIECE = 2**30  # bytes that one call reads at most
-CHUNK = 65536  # bytes to ask for where the number is not known
+MAX_OFFSET = 2**63 - 1
+COPY_BELOW = 64  # bytes: reads of at most this size are copied; CPython shares bytes objects of length 1
+MAX_READ = 2**30  # bytes that one call reads at most
+FIRST_READ = 65536  # bytes to ask for where the number is not known
 _DATA = ("read", "write")
 _ACCESS = {(True, False): os.O_RDONLY, (False, True): os.O_WRONLY, (True, True): os.O_RDWR}
 
@@ -57,11 +57,13 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
     EISDIR, EMFILE, … After an explicit resume, whose value is returned, a file that is opened is closed again. Source:
     uv_fs_open.
     """
-    flag(write=write, append=append, truncate=truncate, sync=sync, create=create, exclusive=exclusive, cloexec=cloexec)
+    check_bool(
+        write=write, append=append, truncate=truncate, sync=sync, create=create, exclusive=exclusive, cloexec=cloexec
+    )
     write = write or append or truncate or sync
     if read is None:
         read = not write
-    flag(read=read)
+    check_bool(read=read)
     if not (read or write):
         raise ValueError("a file that is neither read nor written cannot be opened")
     create = create or exclusive
@@ -69,20 +71,20 @@ def openfile(  # noqa: PLR0913  # one keyword for each flag of open(2)
         raise TypeError("perm is needed to create a file")
     chosen = (append, os.O_APPEND), (truncate, os.O_TRUNC), (sync, os.O_SYNC), (create, os.O_CREAT)
     flags = _ACCESS[read, write] | (os.O_EXCL if exclusive else 0) | sum(value for wanted, value in chosen if wanted)
-    call = Call("open", path, flags=flags, mode=bits(perm) if create and perm is not None else 0)
-    run(call, blocking)
+    call = FsCall("open", path, flags=flags, mode=mode_bits(perm) if create and perm is not None else 0)
+    run_call(call, blocking)
     file = File(call, repr(path), read, write)
-    file._waits = not has_position(file.fileno())
+    file._waits = not is_seekable(file.fileno())
     if not cloexec:
         os.set_inheritable(file.fileno(), True)
     return file
 
 
-class File(Closeable, Unique):
+class File(Closeable, NonCopyable):
     """An open file. Made by `openfile` and `maketemp`; closed at the end of a `with` block, or when it is collected.
 
     It belongs to no event loop: any thread may use it, and a child process its copy. Many coroutines may use it at the
-    same time; they share its position. A call after `close` raises `Closed`; a call that has begun before goes on.
+    same time; they share its position. A call after `close` raises `Closed`; a call that has started before goes on.
 
     All methods except `fileno`, `buffered`, `text` and `lines` suspend, unless `blocking` is true: then they stop the
     whole thread. They raise TypeError, ValueError, `Closed`, `NotYieldable`, and `UVError` with the errors of the
@@ -95,7 +97,7 @@ class File(Closeable, Unique):
 
     __slots__ = ("__weakref__", "_descriptor", "_read", "_waits", "_write")
 
-    def __init__(self, number: int | Call, name: str, read: bool, write: bool, waits: bool = False) -> None:
+    def __init__(self, number: int | FsCall, name: str, read: bool, write: bool, waits: bool = False) -> None:
         """Take over the descriptor `number`, or that of a call, which was opened for reading, writing, or both.
 
         waits: a call may have to wait until it is ready, as for a pipe.
@@ -137,15 +139,16 @@ class File(Closeable, Unique):
         Calls in progress go on: the descriptor is closed when the last of them is over. Also raises `UVError`: EIO, …;
         the file is closed then, too. Source: uv_fs_close.
         """
-        flag(blocking=blocking)
-        operation = None if blocking or self._descriptor.closed else begun()  # not behind a cancelled call
-        call = Call("close")
-        if not self._descriptor.give_up(call):
+        check_bool(blocking=blocking)
+        # Not behind a cancelled call
+        operation = None if blocking or self._descriptor.closed else continuation_operation()
+        call = FsCall("close")
+        if not self._descriptor.detach(call):
             return True
         try:
-            return done(call, blocking, operation)
+            return run_simple(call, blocking, operation)
         finally:
-            call.drop()  # unless it has begun
+            call.close_descriptor()  # unless it has started
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
@@ -156,7 +159,7 @@ class File(Closeable, Unique):
         offset: the position to read at; None: use, and move, the position of the file.
         Raises `UVError`: EBADF (not open for reading), EISDIR, … Source: uv_fs_read.
         """
-        whole("size", size, -LARGEST, LARGEST)
+        check_int("size", size, -MAX_OFFSET, MAX_OFFSET)
         at = _offset(offset)
         if size < 0:
             return self._read_all(at, blocking)
@@ -164,29 +167,29 @@ class File(Closeable, Unique):
 
     def _read_once(self, size: int, at: int, blocking: bool) -> bytes:
         """Have libuv write into the bytes object that is returned: data are copied only if fewer bytes were read."""
-        size = min(size, PIECE)
-        data = bytes(size) if size > SHORT else bytearray(size)
+        size = min(size, MAX_READ)
+        data = bytes(size) if size > COPY_BELOW else bytearray(size)
         call = self._call("read", buffer=memoryview(data), offset=at)
-        run(call, blocking)
+        run_call(call, blocking)
         return data if isinstance(data, bytes) and call.code == size else bytes(data[: call.code])
 
     def _read_all(self, at: int, blocking: bool) -> bytes:
         """Read all that a look at the size promises, then on to the end."""
         parts: list[bytes] = []
         stat = self._call("fstat")
-        run(stat, blocking)
-        size = max(stat.stat.st_size - (self._position() if at < 0 else at), 0) or CHUNK
+        run_call(stat, blocking)
+        size = max(stat.stat.st_size - (self._position() if at < 0 else at), 0) or FIRST_READ
         while True:
-            size = min(size, PIECE)
-            part = bytes(max(size, SHORT + 1))
+            size = min(size, MAX_READ)
+            part = bytes(max(size, COPY_BELOW + 1))
             call = self._call("read", buffer=memoryview(part), offset=at)
-            run(call, blocking)
+            run_call(call, blocking)
             count = call.code
             if not count:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             parts.append(part if count == len(part) else part[:count])
             at = at if at < 0 else at + count
-            size = max(size - count, CHUNK)
+            size = max(size - count, FIRST_READ)
 
     def _position(self) -> int:
         with suppress(OSError):  # a pipe has none
@@ -229,9 +232,9 @@ class File(Closeable, Unique):
         """
         if not isinstance(source, File):
             raise TypeError(f"source must be a File, not {source!r}")
-        whole("offset", offset, 0, LARGEST)
-        whole("count", count, 1, LARGEST)
-        return ToFile(source, self, blocking).move(offset, count)
+        check_int("offset", offset, 0, MAX_OFFSET)
+        check_int("count", count, 1, MAX_OFFSET)
+        return FileToFile(source, self, blocking).move(offset, count)
 
     # -- the file itself -----------------------------------------------------------------------------------------------
 
@@ -240,7 +243,7 @@ class File(Closeable, Unique):
 
         Raises `UVError`: EINVAL (not open for writing), EFBIG, … Source: uv_fs_ftruncate.
         """
-        return self._done("ftruncate", blocking, offset=whole("size", size, 0, LARGEST))
+        return self._run_simple("ftruncate", blocking, offset=check_int("size", size, 0, MAX_OFFSET))
 
     def flush(self, *, data_only: bool = False, blocking: bool = False) -> bool:
         """Wait until everything written is on the disk; return True.
@@ -248,26 +251,26 @@ class File(Closeable, Unique):
         data_only: without the times, and other attributes that are not needed to read the data.
         Raises `UVError`: EIO, EINVAL (a kind of file that cannot be flushed), … Source: uv_fs_fsync, uv_fs_fdatasync.
         """
-        flag(data_only=data_only)
-        return self._done("fdatasync" if data_only else "fsync", blocking)
+        check_bool(data_only=data_only)
+        return self._run_simple("fdatasync" if data_only else "fsync", blocking)
 
     def touch(self, *, atime: float | None = None, mtime: float | None = None, blocking: bool = False) -> bool:
         """Set the times of access and modification; return True.
 
         atime, mtime: seconds since 1970, negative before; None: now. Source: uv_fs_futime, futimens(3).
         """
-        return self._done("futime", blocking, atime=moment("atime", atime), mtime=moment("mtime", mtime))
+        return self._run_simple("futime", blocking, atime=timestamp("atime", atime), mtime=timestamp("mtime", mtime))
 
     def own(self, uid: int, gid: int, *, blocking: bool = False) -> bool:
         """Set the owner and the group of the file; return True. uid, gid: numbers; -1: do not change it.
 
         Raises `UVError`: EPERM. Source: uv_fs_fchown.
         """
-        return self._done("fchown", blocking, uid=identity("uid", uid), gid=identity("gid", gid))
+        return self._run_simple("fchown", blocking, uid=owner_id("uid", uid), gid=owner_id("gid", gid))
 
     def grant(self, perm: int | str, *, blocking: bool = False) -> bool:
         """Set the permissions, as in `grantfile`; return True. Raises `UVError`: EPERM. Source: uv_fs_fchmod."""
-        return self._done("fchmod", blocking, mode=bits(perm))
+        return self._run_simple("fchmod", blocking, mode=mode_bits(perm))
 
     @overload
     def info(self, *, blocking: bool = False) -> FileInfo: ...
@@ -288,9 +291,9 @@ class File(Closeable, Unique):
 
         Source: uv_fs_fstat.
         """
-        requested(names, STAT)
+        check_names(names, STAT)
         call = self._call("fstat")
-        run(call, blocking)
+        run_call(call, blocking)
         return fields(names, of_stat(call.stat))
 
     # -- through buffers -----------------------------------------------------------------------------------------------
@@ -303,7 +306,7 @@ class File(Closeable, Unique):
         makes it raise `OperationCancelled`) leaves it usable; but Python's buffers lose the part of an unfinished line
         or block that they had read. If that matters, save `tell()` before and `seek` there, or use `lines` or `read`.
         """
-        return buffered.binary(self, whole("size", size, 1, 2**31 - 1))
+        return buffered.binary(self, check_int("size", size, 1, 2**31 - 1))
 
     def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
         """Return a text file object of Python over this file; the arguments are those of `open`. See `buffered`."""
@@ -315,20 +318,20 @@ class File(Closeable, Unique):
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _call(self, name: str, **values: Any) -> Call:
-        call = Call(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)
+    def _call(self, name: str, **values: Any) -> FsCall:
+        call = FsCall(name, users=(self._descriptor,), fd=self._descriptor.number(), **values)
         if self._waits and name in _DATA and values.get("offset", -1) < 0:
-            call.awaits = name == "write"
+            call.awaits_writable = name == "write"
         return call
 
-    def _done(self, name: str, blocking: bool, **values: Any) -> bool:
-        return done(self._call(name, **values), blocking)
+    def _run_simple(self, name: str, blocking: bool, **values: Any) -> bool:
+        return run_simple(self._call(name, **values), blocking)
 
     def _transfer(self, name: str, view: memoryview, at: int, blocking: bool) -> int:
         call = self._call(name, buffer=view, offset=at)
-        run(call, blocking)
+        run_call(call, blocking)
         return call.code
 
 
 def _offset(offset: int | None) -> int:
-    return -1 if offset is None else whole("offset", offset, 0, LARGEST)
+    return -1 if offset is None else check_int("offset", offset, 0, MAX_OFFSET)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, overload
 
 from ..._coroutines.outcomes import waits
-from ..._libuv.files import Call
+from ..._libuv.files import FsCall
 from ...errors import UVError
-from .request import Path, filebits, flag, like, run
+from .call import Path, check_bool, filebits, run_call, same_type_as
 
-__all__ = ["ALL", "STAT", "FileInfo", "fields", "fileinfo", "of_stat", "requested"]
+__all__ = ["ALL", "STAT", "FileInfo", "check_names", "fields", "fileinfo", "of_stat"]
 
 TYPES = {
     filebits.file: "file",
@@ -101,7 +101,7 @@ Permission = Literal[
 SystemNumber = Literal["fsid", "fsblocksize", "fsblocks", "fsfree", "fsavailable", "fsinodes", "fsinodesfree"]
 
 
-def requested(names: tuple[str, ...], known: Collection[str]) -> None:
+def check_names(names: tuple[str, ...], known: Collection[str]) -> None:
     """Raise TypeError or ValueError unless all names are known."""
     for name in names:
         if not isinstance(name, str):
@@ -178,32 +178,32 @@ def fileinfo(path: Path, *names: str, follow: bool = True, blocking: bool = Fals
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ELOOP, ENOTDIR, …
     Source: uv_fs_stat, uv_fs_lstat, uv_fs_statfs, uv_fs_realpath, uv_fs_readlink.
     """
-    flag(follow=follow, blocking=blocking)
-    requested(names, ALL)
+    check_bool(follow=follow, blocking=blocking)
+    check_names(names, ALL)
     # Each of the system calls is made only if a name needs it.
     wanted, values = set(names), {}
     if not names or wanted & STAT:
-        call = Call("stat" if follow else "lstat", path)
-        run(call, blocking)
+        call = FsCall("stat" if follow else "lstat", path)
+        run_call(call, blocking)
         info = of_stat(call.stat)
         if not names:
             return info
         values = values_of(info)
     if wanted & _STATFS.keys():
-        call = Call("statfs", path)
-        run(call, blocking)
+        call = FsCall("statfs", path)
+        run_call(call, blocking)
         values |= {name: get(call.statfs) for name, get in _STATFS.items()}
     for name, kind in (("realpath", "realpath"), ("target", "readlink")):
         if name in wanted:
-            call = Call(kind, path)
+            call = FsCall(kind, path)
             _run_link(call, blocking)
-            values[name] = like(path, call.text()) if call.code >= 0 else None
+            values[name] = same_type_as(path, call.text()) if call.code >= 0 else None
     return chosen(names, values)
 
 
-def _run_link(call: Call, blocking: bool) -> None:
+def _run_link(call: FsCall, blocking: bool) -> None:
     try:
-        run(call, blocking)
+        run_call(call, blocking)
     except UVError as error:
         if not (call.name == "readlink" and error.name == "EINVAL" and error.code == call.code):  # it is no link
             raise

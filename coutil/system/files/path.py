@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from ..._coroutines.outcomes import waits
 from ..._libuv import lib
-from ..._libuv.arguments import choice
-from ..._libuv.files import Call, encoded
+from ..._libuv.arguments import check_choice
+from ..._libuv.files import FsCall, encoded
+from .call import Path, check_bool, mode_bits, owner_id, run_call, run_simple, same_type_as, timestamp
 from .file import File
-from .request import Path, bits, done, flag, identity, like, moment, run
 
 __all__ = [
     "copyfile",
@@ -24,7 +24,7 @@ __all__ = [
     "touchfile",
 ]
 
-LONGEST_PREFIX = 249  # bytes
+MAX_PREFIX = 249  # bytes
 _CLONE = {None: 0, "try": lib.UV_FS_COPYFILE_FICLONE, "force": lib.UV_FS_COPYFILE_FICLONE_FORCE}
 
 
@@ -44,10 +44,10 @@ def linkfile(
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EEXIST, ENOENT (not if
     symbolic), EPERM, EXDEV, … Source: uv_fs_link, uv_fs_symlink.
     """
-    flag(symbolic=symbolic, directory=directory, junction=junction)
+    check_bool(symbolic=symbolic, directory=directory, junction=junction)
     flags = lib.UV_FS_SYMLINK_JUNCTION if junction else lib.UV_FS_SYMLINK_DIR if directory else 0
     name = "symlink" if symbolic or directory or junction else "link"
-    return _done(Call(name, path, dest, flags=flags), blocking)
+    return _run_simple(FsCall(name, path, dest, flags=flags), blocking)
 
 
 def copyfile(
@@ -68,11 +68,11 @@ def copyfile(
     ENOTSUP (forced), ENXIO (`dest` is a pipe without reader), … If the wait is ended from outside, the copying stops
     and the incomplete copy is removed. Source: uv_fs_copyfile, copy_file_range(2), sendfile(2).
     """
-    flag(exclusive=exclusive)
+    check_bool(exclusive=exclusive)
     if clone is not None:
-        choice("clone", clone, ("try", "force"), "a string or None")
+        check_choice("clone", clone, ("try", "force"), "a string or None")
     flags = _CLONE[clone] | (lib.UV_FS_COPYFILE_EXCL if exclusive else 0)
-    return _done(Call("copyfile", path, dest, flags=flags), blocking)
+    return _run_simple(FsCall("copyfile", path, dest, flags=flags), blocking)
 
 
 def movefile(path: Path, dest: Path, *, blocking: bool = False) -> bool:
@@ -81,7 +81,7 @@ def movefile(path: Path, dest: Path, *, blocking: bool = False) -> bool:
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, ENOTDIR, ENOTEMPTY,
     EXDEV (another file system), … Source: uv_fs_rename.
     """
-    return _done(Call("rename", path, dest), blocking)
+    return _run_simple(FsCall("rename", path, dest), blocking)
 
 
 def removefile(path: Path, *, directory: bool = False, blocking: bool = False) -> bool:
@@ -90,8 +90,8 @@ def removefile(path: Path, *, directory: bool = False, blocking: bool = False) -
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EISDIR, ENOTDIR,
     ENOTEMPTY, … Source: uv_fs_unlink, uv_fs_rmdir.
     """
-    flag(directory=directory)
-    return _done(Call("rmdir" if directory else "unlink", path), blocking)
+    check_bool(directory=directory)
+    return _run_simple(FsCall("rmdir" if directory else "unlink", path), blocking)
 
 
 def makedir(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
@@ -100,7 +100,7 @@ def makedir(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EEXIST, ENOENT, … Source:
     uv_fs_mkdir.
     """
-    return _done(Call("mkdir", path, mode=bits(perm)), blocking)
+    return _run_simple(FsCall("mkdir", path, mode=mode_bits(perm)), blocking)
 
 
 @waits
@@ -120,11 +120,11 @@ def maketemp(prefix: Path, *, want: str | Iterable[str] = (), blocking: bool = F
         if word not in ("path", "file"):
             raise ValueError(f'want must be "path", "file" or several of them, not {want!r}')
     template = encoded(prefix, "prefix")
-    if len(template) > LONGEST_PREFIX:
-        raise ValueError(f"prefix is longer than {LONGEST_PREFIX} bytes")
-    call = Call("mkstemp" if wanted else "mkdtemp", template + b"XXXXXX")
-    run(call, blocking)
-    path = like(prefix, call.text())
+    if len(template) > MAX_PREFIX:
+        raise ValueError(f"prefix is longer than {MAX_PREFIX} bytes")
+    call = FsCall("mkstemp" if wanted else "mkdtemp", template + b"XXXXXX")
+    run_call(call, blocking)
+    path = same_type_as(prefix, call.text())
     if not wanted:
         return path
     results = {"path": path}
@@ -148,9 +148,9 @@ def touchfile(
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EPERM, … Source:
     uv_fs_utime, uv_fs_lutime, utimensat(2).
     """
-    flag(follow=follow)
+    check_bool(follow=follow)
     name = "utime" if follow else "lutime"
-    return _done(Call(name, path, atime=moment("atime", atime), mtime=moment("mtime", mtime)), blocking)
+    return _run_simple(FsCall(name, path, atime=timestamp("atime", atime), mtime=timestamp("mtime", mtime)), blocking)
 
 
 def ownfile(path: Path, uid: int, gid: int, *, follow: bool = True, blocking: bool = False) -> bool:
@@ -160,9 +160,9 @@ def ownfile(path: Path, uid: int, gid: int, *, follow: bool = True, blocking: bo
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: EPERM, ENOENT, … Source:
     uv_fs_chown, uv_fs_lchown.
     """
-    flag(follow=follow)
+    check_bool(follow=follow)
     name = "chown" if follow else "lchown"
-    return _done(Call(name, path, uid=identity("uid", uid), gid=identity("gid", gid)), blocking)
+    return _run_simple(FsCall(name, path, uid=owner_id("uid", uid), gid=owner_id("gid", gid)), blocking)
 
 
 def grantfile(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
@@ -173,8 +173,8 @@ def grantfile(path: Path, perm: int | str, *, blocking: bool = False) -> bool:
     Suspends unless blocking. Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EPERM, … Source:
     uv_fs_chmod.
     """
-    return _done(Call("chmod", path, mode=bits(perm)), blocking)
+    return _run_simple(FsCall("chmod", path, mode=mode_bits(perm)), blocking)
 
 
-def _done(call: Call, blocking: bool) -> bool:
-    return done(call, blocking)
+def _run_simple(call: FsCall, blocking: bool) -> bool:
+    return run_simple(call, blocking)

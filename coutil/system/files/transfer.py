@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..._libuv import lib
-from ..._libuv.files import Call
+from ..._libuv.files import FsCall
 from ...errors import UVError
-from .request import run
+from .call import run_call
 
 if TYPE_CHECKING:
     from .file import File
 
-__all__ = ["ToFile", "Transfer"]
+__all__ = ["FileToFile", "Transfer"]
 
 
 class Transfer:
@@ -24,11 +24,11 @@ class Transfer:
     def __init__(self, source: File, blocking: bool) -> None:
         self.source, self.blocking = source, blocking
 
-    def by_system(self, offset: int, size: int) -> int:
+    def try_kernel_copy(self, offset: int, size: int) -> int:
         """Have the system move a piece; return the number of bytes, 0 if it cannot do so (now)."""
         raise NotImplementedError
 
-    def deliver(self, data: memoryview) -> None:
+    def write_all(self, data: memoryview) -> None:
         """Write all of `data` to the target."""
         raise NotImplementedError
 
@@ -36,7 +36,7 @@ class Transfer:
         """Move up to `count` bytes; return the number that was moved."""
         left = count
         while left:
-            size = self.by_system(offset, left)
+            size = self.try_kernel_copy(offset, left)
             if not size:  # the system cannot, or the file ends here; for some files (/proc) it does not know
                 size = self._through_memory(offset, min(left, self.CHUNK))
             if not size:
@@ -48,40 +48,40 @@ class Transfer:
     def _through_memory(self, offset: int, size: int) -> int:
         view = memoryview(bytearray(size))
         call = self.source._call("read", buffer=view, offset=offset)
-        run(call, self.blocking)
+        run_call(call, self.blocking)
         if call.code:
-            self.deliver(view[: call.code])
+            self.write_all(view[: call.code])
         return call.code
 
 
-class ToFile(Transfer):
+class FileToFile(Transfer):
     """A transfer to the position of another file."""
 
-    __slots__ = ("able", "target")
+    __slots__ = ("supported", "target")
 
     def __init__(self, source: File, target: File, blocking: bool) -> None:
         super().__init__(source, blocking)
-        self.target, self.able = target, True
+        self.target, self.supported = target, True
 
-    def by_system(self, offset: int, size: int) -> int:
+    def try_kernel_copy(self, offset: int, size: int) -> int:
         """Have the system move a piece; it refuses some files, for instance those that were opened to append."""
-        if not self.able:
+        if not self.supported:
             return 0
         source, target = self.source._descriptor, self.target._descriptor
-        call = Call(
+        call = FsCall(
             "sendfile", users=(target, source), fd=target.number(), source=source.number(), offset=offset, size=size
         )
         try:
-            run(call, self.blocking)
+            run_call(call, self.blocking)
         except UVError as error:
             if error.code != lib.UV_EBADF or call.code != lib.UV_EBADF:
                 raise
-            self.able = False
+            self.supported = False
         return max(call.code, 0)
 
-    def deliver(self, data: memoryview) -> None:
+    def write_all(self, data: memoryview) -> None:
         """Write all of `data`, by several calls if necessary."""
         while data:
             call = self.target._call("write", buffer=data)
-            run(call, self.blocking)
+            run_call(call, self.blocking)
             data = data[call.code :]

@@ -8,25 +8,25 @@ from collections import deque
 from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
 from ..._closeable import Closeable
-from ..._coroutines.books import Unique
+from ..._coroutines.books import NonCopyable
 from ..._coroutines.outcomes import waits
 from ..._coroutines.states import O_ARMED, O_READY
-from ..._kernel.handle import NOWHERE, Handle
-from ..._kernel.operation import lucky, operation
+from ..._kernel.handle import INVALID_SLOT, KernelHandle
+from ..._kernel.operation import current_operation, spend_budget
 from ..._libuv import error
-from ..._libuv.arguments import number
-from ..._libuv.files import Call, encoded
-from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, Raw, polled, polling, take, watching
+from ..._libuv.arguments import check_number
+from ..._libuv.files import FsCall, encoded
+from ..._libuv.watch import ITSELF, OVERFLOW, RENAME, RawChange, poll_opener, read_changes, read_poll, watch_opener
 from ...errors import BusyError, Closed, UVError
+from .call import Path, check_bool, check_int, filebits, run_call, same_type_as
 from .info import FileInfo, of_stat
-from .request import Path, filebits, flag, like, run, whole
-from .tree import Node, Root, Tree, joined
+from .watch_tree import DirNode, RootHandle, WatchTree, join_path
 
 __all__ = ["Change", "PolledChange", "Watch", "awaitpath", "watch"]
 
-LIMIT = 16384  # changes kept for an iterator; by default Linux keeps as many for a process
-TAKEN = 1024  # changes that are taken from C at once
-LONGEST = 2**32 - 1  # milliseconds, the longest interval of polling
+DEFAULT_LIMIT = 16384  # changes kept for an iterator; by default Linux keeps as many for a process
+BATCH = 1024  # changes that are taken from C at once
+MAX_POLL_MS = 2**32 - 1  # milliseconds, the longest interval of polling
 _EVENTS = [frozenset(), frozenset({"rename"}), frozenset({"change"}), frozenset({"rename", "change"})]
 _LOST = frozenset({"overflow"})
 
@@ -68,20 +68,20 @@ def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False)
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT (unless `poll`), EACCES, ENOSPC (the user watches
     too many paths), EMFILE, … Source: uv_fs_event_start, uv_fs_poll_start.
     """
-    current = operation()
-    flag(recursive=recursive)
+    current = current_operation()
+    check_bool(recursive=recursive)
     key = (encoded(path), _milliseconds(poll))
     if recursive:
         return _await_in_tree(path, poll)
-    handle: Any = current.hub.armed
-    if not isinstance(handle, _Once) or not handle.waits_again(current, key):
-        handle = (_Once if poll is None else _Polling)(current, path, *key)
+    handle: Any = current.hub.current_handler
+    if not isinstance(handle, _SingleWatch) or not handle.is_rearm(current, key):
+        handle = (_SingleWatch if poll is None else _SinglePoll)(current, path, *key)
     handle.path = path  # names will be bytes or strings as in this call
     try:
         handle.begin()
         return handle.wait_once()
     except BaseException:
-        if handle.slot != NOWHERE:
+        if handle.slot != INVALID_SLOT:
             handle.close()
         raise
 
@@ -99,68 +99,68 @@ def _await_in_tree(path: Path, poll: float | None) -> Any:
 def _milliseconds(poll: object) -> int:
     if poll is None:
         return 0
-    seconds = number("poll", poll, "a number of seconds or None")
-    if not 0 < seconds <= LONGEST / 1000:
-        raise ValueError(f"poll must be more than 0 and at most {LONGEST / 1000} seconds, not {poll!r}")
+    seconds = check_number("poll", poll, "a number of seconds or None")
+    if not 0 < seconds <= MAX_POLL_MS / 1000:
+        raise ValueError(f"poll must be more than 0 and at most {MAX_POLL_MS / 1000} seconds, not {poll!r}")
     return math.ceil(seconds * 1000)
 
 
-class _Once(Handle):
+class _SingleWatch(KernelHandle):
     """A path that one coroutine watches. It is closed as soon as that coroutine does anything but wait for it again."""
 
-    __slots__ = ["key", "path", "user"]
+    __slots__ = ["key", "operation", "path"]
 
     def __init__(self, operation: Any, path: Path, name: bytes, milliseconds: int) -> None:
         """Make a handle for `operation`; `begin` opens it."""
-        self.user, self.path, self.key = operation, path, (name, milliseconds)
+        self.operation, self.path, self.key = operation, path, (name, milliseconds)
         super().__init__(f"path {path!r}")
 
     def begin(self) -> None:
-        """Begin to watch, unless it has begun. Raises `UVError`."""
-        if self.slot == NOWHERE:
+        """Begin to watch, unless it has started. Raises `UVError`."""
+        if self.slot == INVALID_SLOT:
             name, milliseconds = self.key
-            opener = polling(name, milliseconds) if milliseconds else watching(name, LIMIT, None)
-            _named(self.path, self.open, opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
+            opener = poll_opener(name, milliseconds) if milliseconds else watch_opener(name, DEFAULT_LIMIT, None)
+            _call_naming_path(self.path, self.open, opener, f"uv_fs_{'poll' if milliseconds else 'event'}_start")
 
-    def waits_again(self, operation: Any, key: tuple[bytes, int]) -> bool:
+    def is_rearm(self, operation: Any, key: tuple[bytes, int]) -> bool:
         """Return whether this handle has just resumed `operation`, which is to wait for the same path."""
-        return self.user is operation and self.key == key and self.state is O_ARMED
+        return self.operation is operation and self.key == key and self.state is O_ARMED
 
     @waits
     def wait_once(self) -> Any:
         """Return the next change, or the value of an explicit resume. Suspends unless there is one."""
         try:
-            while (change := self.found()) is None:
-                self.wait(1, _started)
+            while (change := self.next_change()) is None:
+                self.wait(1, _noop_start)
         except BaseException:
             self.close()
             raise
         return change
 
-    def found(self) -> Any:
+    def next_change(self) -> Any:
         """Return a change that C has collected; None if there is none."""
-        for _, _, kinds, entry in take(self.pointer, self.slot, 1):
+        for _, _, kinds, entry in read_changes(self.pointer, self.slot, 1):
             name = entry or os.path.basename(self.key[0].rstrip(b"/"))
             if kinds & ITSELF and kinds & RENAME:
                 self.close()  # no more changes will come
             return _change(self.path, name, kinds)
         return None
 
-    def disarm(self) -> None:
+    def after_completion(self) -> None:
         """Close the handle: the coroutine that was resumed waits for something else, or has ended."""
-        super().disarm()
+        super().after_completion()
         if self.state is O_READY:
             self.close()
 
 
-class _Polling(_Once):
+class _SinglePoll(_SingleWatch):
     """A path that one coroutine watches by polling."""
 
     __slots__ = ()
 
-    def found(self) -> Any:
+    def next_change(self) -> Any:
         """Return a change that C has found; None if there is none."""
-        stats = polled(self.pointer, self.slot)
+        stats = read_poll(self.pointer, self.slot)
         if stats is None:
             return None
         status, before, after = stats
@@ -170,12 +170,12 @@ class _Polling(_Once):
         return change
 
 
-def _started(loop: Any, slot: int) -> int:
+def _noop_start(loop: Any, slot: int) -> int:
     """Do nothing: the handle watches as long as it is open."""
     return 0
 
 
-def _named(path: Path, call: Any, *arguments: Any) -> Any:
+def _call_naming_path(path: Path, call: Any, *arguments: Any) -> Any:
     """Call a function; a `UVError` that it raises names the path."""
     try:
         return call(*arguments)
@@ -187,20 +187,20 @@ def _named(path: Path, call: Any, *arguments: Any) -> Any:
 def _change(path: Path, name: bytes, kinds: int) -> Change[Any]:
     if kinds & OVERFLOW:
         return Change(None, _LOST)
-    return Change(like(path, name) if name else None, _EVENTS[kinds & 3])
+    return Change(same_type_as(path, name) if name else None, _EVENTS[kinds & 3])
 
 
 # -- all changes -------------------------------------------------------------------------------------------------------
 
 
 @overload
-def watch(path: str | os.PathLike[str], recursive: bool = False, *, limit: int = LIMIT) -> Watch[str]: ...
+def watch(path: str | os.PathLike[str], recursive: bool = False, *, limit: int = DEFAULT_LIMIT) -> Watch[str]: ...
 @overload
-def watch(path: bytes | os.PathLike[bytes], recursive: bool = False, *, limit: int = LIMIT) -> Watch[bytes]: ...
+def watch(path: bytes | os.PathLike[bytes], recursive: bool = False, *, limit: int = DEFAULT_LIMIT) -> Watch[bytes]: ...
 
 
 @waits
-def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[Any]:
+def watch(path: Path, recursive: bool = False, *, limit: int = DEFAULT_LIMIT) -> Watch[Any]:
     """Watch a file, or a folder and its entries, from now on; return an iterator of all the `Change`s. Suspends.
 
     A file is watched under its name: it may be written, removed, made again or replaced by another one, as editors do.
@@ -212,21 +212,21 @@ def watch(path: Path, recursive: bool = False, *, limit: int = LIMIT) -> Watch[A
     Raises TypeError, ValueError, `NotYieldable`, or `UVError`: ENOENT, EACCES, ENOSPC (the user watches too many
     paths), EMFILE, … Source: uv_fs_event_start.
     """
-    flag(recursive=recursive)
-    whole("limit", limit, 1, 2**31 - 1)
-    call = Call("realpath", path)
-    run(call, False)
+    check_bool(recursive=recursive)
+    check_int("limit", limit, 1, 2**31 - 1)
+    call = FsCall("realpath", path)
+    run_call(call, False)
     real = call.text()
-    call = Call("stat", real)
-    _named(path, run, call, False)
+    call = FsCall("stat", real)
+    _call_naming_path(path, run_call, call, False)
     is_folder = call.stat.st_mode & filebits.type == filebits.directory
     base, only = (real, None) if is_folder else os.path.split(real)
     changes: Watch[Any] = Watch(path, base, only, limit, recursive and is_folder)
-    changes._begin()
+    changes._read_tree()
     return changes
 
 
-class Watch(Closeable, Unique, Generic[AnyStr]):
+class Watch(Closeable, NonCopyable, Generic[AnyStr]):
     """An iterator of the changes of a file or folder. Made by `watch`.
 
     It reports the removal or renaming of the watched folder, or of the folder that contains the watched file, and ends.
@@ -234,28 +234,40 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
     steps, or by a step that is ended from outside; an explicit resume returns its value in place of a change.
     """
 
-    __slots__ = ("__weakref__", "_changes", "_file", "_handle", "_lost", "_over", "_path", "_raw", "_tree", "_waiter")
+    __slots__ = (
+        "__weakref__",
+        "_changes",
+        "_file",
+        "_finished",
+        "_handle",
+        "_lost",
+        "_path",
+        "_raw_changes",
+        "_tree",
+        "_waiter",
+    )
 
     def __init__(self, path: Path, base: bytes, only: bytes | None, limit: int, recursive: bool) -> None:
-        """Watch the folder `base`, or its entry `only`; `_begin` watches the folders below it. Raises `UVError`."""
+        """Watch the folder `base`, or its entry `only`; `_read_tree` watches the folders below it. Raises `UVError`."""
         self._path, self._file = path, only
-        self._handle = Root(f"watch of {path!r}")
-        _named(path, self._handle.open, watching(base, limit, only), "uv_fs_event_start")
-        self._tree = Tree(self._handle, base, path) if recursive else None
-        self._raw: deque[tuple[Raw, bool]] = deque()  # changes in C's form; whether it is the last rename of the entry
+        self._handle = RootHandle(f"watch of {path!r}")
+        _call_naming_path(path, self._handle.open, watch_opener(base, limit, only), "uv_fs_event_start")
+        self._tree = WatchTree(self._handle, base, path) if recursive else None
+        # Changes in C's form; whether it is the last rename of the entry
+        self._raw_changes: deque[tuple[RawChange, bool]] = deque()
         self._changes: deque[Change[Any]] = deque()  # changes to return
-        self._over = self._lost = False
+        self._finished = self._lost = False
         self._waiter: Any = None
 
     def __del__(self) -> None:
         """Close the handle when the last reference is gone; safe in any thread."""
         handle = getattr(self, "_handle", None)
         if handle is not None:
-            handle.abandon()
+            handle.finalize()
 
     def __repr__(self) -> str:
         """Path and state."""
-        state = "over" if self._over else "closed" if self._handle.closed else "open"
+        state = "over" if self._finished else "closed" if self._handle.closed else "open"
         return f"<Watch {self._path!r} {state}>"
 
     @property
@@ -269,9 +281,9 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
         A coroutine that waits for a change is resumed first, with `Closed`. Raises `ForeignThread`, `Forked`.
         """
         self._handle.close()
-        self._raw.clear()
+        self._raw_changes.clear()
         self._changes.clear()
-        self._over = False
+        self._finished = False
         return True
 
     def __iter__(self) -> Self:
@@ -286,25 +298,25 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
         `recursive` and a new folder cannot be watched, `UVError`: EACCES, ENOSPC, … The iteration may go on after that.
         """
         handle = self._handle
-        handle.take_stash()  # a mere notification: the changes are in C
+        handle.pop_pending()  # a mere notification: the changes are in C
         if self._waiter is not None:
             raise BusyError(f"{self!r} is in use: {self._waiter!r} waits for it")
-        if handle.closed and not self._over:
-            raise handle.unusable()
-        self._waiter = operation().coroutine
+        if handle.closed and not self._finished:
+            raise handle.use_error()
+        self._waiter = current_operation().coroutine
         try:
             while not self._changes:
-                if self._over:
+                if self._finished:
                     raise StopIteration
-                self._more()
-            lucky(handle.hub)
+                self._produce()
+            spend_budget(handle.hub)
             if not self._changes:
-                raise handle.interruption()  # it was closed during the wait
+                raise handle.closed_error()  # it was closed during the wait
             return self._changes.popleft()
         finally:
             self._waiter = None
 
-    def _begin(self) -> None:
+    def _read_tree(self) -> None:
         """Watch all folders below; close the iterator if that fails."""
         try:
             while self._tree is not None and self._tree.unread:
@@ -313,7 +325,7 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
             self.close()
             raise
 
-    def _more(self) -> None:
+    def _produce(self) -> None:
         """Take one step towards the next change: read a folder, convert a change, take changes from C, or wait."""
         handle, tree = self._handle, self._tree
         if tree is not None and tree.unread:
@@ -321,21 +333,21 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
         elif self._lost:
             self._lost = False
             self._changes.append(Change(None, _LOST))
-        elif self._raw:
-            self._digest(*self._raw[0])
-        elif raw := take(handle.pointer, handle.slot, TAKEN):
-            self._raw.extend(_with_last(raw))
+        elif self._raw_changes:
+            self._process(*self._raw_changes[0])
+        elif raw := read_changes(handle.pointer, handle.slot, BATCH):
+            self._raw_changes.extend(_mark_last_rename(raw))
         else:
-            handle.wait(1, _started)
+            handle.wait(1, _noop_start)
 
-    def _read(self, tree: Tree) -> None:
+    def _read(self, tree: WatchTree) -> None:
         try:
             tree.read()
         finally:
             found, tree.found = tree.found, []
-            self._changes.extend(Change(like(self._path, name), _EVENTS[RENAME]) for name in found)
+            self._changes.extend(Change(same_type_as(self._path, name), _EVENTS[RENAME]) for name in found)
 
-    def _digest(self, raw: Raw, is_last: bool) -> None:
+    def _process(self, raw: RawChange, is_last: bool) -> None:
         """Convert the first of the raw changes, and update the tree."""
         slot, generation, kinds, name = raw
         node = self._handle.nodes.get((slot, generation))
@@ -343,37 +355,37 @@ class Watch(Closeable, Unique, Generic[AnyStr]):
             self._lost = True
             if self._tree is not None:
                 self._tree.restart()
-        elif node is None or (kinds & ITSELF and node.branch is not None):
+        elif node is None or (kinds & ITSELF and node.handle is not None):
             pass  # no longer watched; or a folder below itself, which its parent folder reports, too
         elif kinds & ITSELF:
-            self._digest_itself(kinds)
+            self._process_root(kinds)
         else:
-            self._digest_entry(node, name, kinds, is_last)
-        self._raw.popleft()
+            self._process_entry(node, name, kinds, is_last)
+        self._raw_changes.popleft()
 
-    def _digest_itself(self, kinds: int) -> None:
-        self._changes.append(Change(like(self._path, self._file or b"."), _EVENTS[kinds & 3]))
+    def _process_root(self, kinds: int) -> None:
+        self._changes.append(Change(same_type_as(self._path, self._file or b"."), _EVENTS[kinds & 3]))
         if kinds & RENAME:
-            self._over = True
+            self._finished = True
             self._handle.close()
 
-    def _digest_entry(self, node: Node, name: bytes, kinds: int, is_last: bool) -> None:
+    def _process_entry(self, node: DirNode, name: bytes, kinds: int, is_last: bool) -> None:
         try:
             if self._tree is not None and kinds & RENAME and is_last:
-                self._tree.look(node, name)
+                self._tree.recheck(node, name)
         except Closed:
             raise
         except UVError:
-            self._tell(node, name, kinds)
-            self._raw.popleft()
+            self._emit(node, name, kinds)
+            self._raw_changes.popleft()
             raise
-        self._tell(node, name, kinds)
+        self._emit(node, name, kinds)
 
-    def _tell(self, node: Node, name: bytes, kinds: int) -> None:
-        self._changes.append(Change(like(self._path, joined(node.path, name)), _EVENTS[kinds & 3]))
+    def _emit(self, node: DirNode, name: bytes, kinds: int) -> None:
+        self._changes.append(Change(same_type_as(self._path, join_path(node.path, name)), _EVENTS[kinds & 3]))
 
 
-def _with_last(raw: list[Raw]) -> list[tuple[Raw, bool]]:
+def _mark_last_rename(raw: list[RawChange]) -> list[tuple[RawChange, bool]]:
     """Return the changes, each with whether no later one renames the entry: it is examined only for the last rename."""
     seen: set[tuple[int, int, bytes]] = set()
     changes = []

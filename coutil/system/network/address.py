@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Literal
 
-from ..._libuv.arguments import choice, flag, string, whole
+from ..._libuv.arguments import check_bool, check_choice, check_int, check_str
 from ...errors import EINVAL
 
 __all__ = ["Address", "Domain", "address"]
@@ -56,7 +56,7 @@ class Address:
 
     @port.setter
     def port(self, number: int) -> None:
-        self._port = _checked_port(number)
+        self._port = _check_port(number)
 
     @property
     def scope(self) -> int:
@@ -68,7 +68,7 @@ class Address:
 
     @scope.setter
     def scope(self, number: int) -> None:
-        self._scope = whole("scope", number, 0, 2**32 - 1)
+        self._scope = check_int("scope", number, 0, 2**32 - 1)
 
     def __str__(self) -> str:
         """The URI form: "127.0.0.1:80" or "[::1]:80"."""
@@ -94,21 +94,21 @@ def address(type: Domain, data: str | bytes | None = None, port: int | None = No
     is not an address of that family.
     Source: RFC 3986 (URI form), POSIX inet_pton.
     """
-    choice("type", type, _FAMILY)
-    flag(binary=binary)
+    check_choice("type", type, _FAMILY)
+    check_bool(binary=binary)
     if data is None:
-        return Address(type, bytes(_SIZE[type]), 0 if port is None else _checked_port(port))
+        return Address(type, bytes(_SIZE[type]), 0 if port is None else _check_port(port))
     if port is None:
         if binary:
             raise ValueError("binary data needs a port")
         return _from_uri(type, data)
-    number = _checked_port(port)
+    number = _check_port(port)
     packed = _from_binary(type, data) if binary else _from_literal(type, data)
     return Address(type, packed, number)
 
 
 def _from_uri(type_: Domain, data: str | bytes) -> Address:
-    host, colon, port = string("data", data).rpartition(":")
+    host, colon, port = check_str("data", data).rpartition(":")
     if not colon or not port:
         raise ValueError(f"data needs a port: {data!r}")
     if not (port.isascii() and port.isdigit() and len(port) <= 5):
@@ -117,11 +117,11 @@ def _from_uri(type_: Domain, data: str | bytes) -> Address:
         if not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"data must look like [::1]:80, not {data!r}")
         host = host[1:-1]
-    return Address(type_, _from_literal(type_, host), _checked_port(int(port)))
+    return Address(type_, _from_literal(type_, host), _check_port(int(port)))
 
 
 def _from_literal(type_: Domain, text: str | bytes, name: str = "data") -> bytes:
-    literal = string(name, text)
+    literal = check_str(name, text)
     try:
         return socket.inet_pton(_FAMILY[type_], literal)
     except (OSError, ValueError):
@@ -137,8 +137,8 @@ def _from_binary(type_: Domain, data: str | bytes) -> bytes:
     return packed
 
 
-def _checked_port(number: int) -> int:
-    return whole("port", number, 0, 65535)
+def _check_port(number: int) -> int:
+    return check_int("port", number, 0, 65535)
 
 
 def _invalid(message: str) -> OSError:

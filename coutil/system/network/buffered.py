@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..._coroutines.books import warn_in_finalizer
 from ..._coroutines.outcomes import Resumed
-from ..._kernel.operation import begun, lucky, operation_in
-from ..._kernel.requests import SIZE, run
+from ..._kernel.operation import continuation_operation, current_operation_in, spend_budget
+from ..._kernel.stream_requests import DEFAULT_READ_SIZE, run_request
 from ..._libuv import error, lib
 from ..._libuv.buffers import readable
-from ..files.buffered import Ending
+from ..files.buffered import FinalizerAware
 
 if TYPE_CHECKING:
     from .bytestream import ByteStream
@@ -42,14 +42,14 @@ def text(stream: ByteStream, encoding: str, errors: str | None, newline: str | N
     return _Text(_Buffered(stream, io.DEFAULT_BUFFER_SIZE), encoding, errors, newline)
 
 
-class _Buffered(Ending, io.BufferedIOBase):
+class _Buffered(FinalizerAware, io.BufferedIOBase):
     """A buffer for both directions of a stream."""
 
     def __init__(self, stream: ByteStream, size: int) -> None:
         """Buffer a stream. size: bytes to ask for at once, and to keep before they are sent."""
         self._stream, self._size = stream, size
-        self._came = bytearray()  # received, and not read by the user
-        self._written = bytearray()  # written by the user, and not sent
+        self._received = bytearray()  # received, and not read by the user
+        self._unsent = bytearray()  # written by the user, and not sent
 
     def __repr__(self) -> str:
         return f"<buffered {self._stream!r}>"
@@ -70,38 +70,42 @@ class _Buffered(Ending, io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         most = _most(size)
-        while (missing := most - len(self._came)) > 0 and self._more(missing):
+        while (missing := most - len(self._received)) > 0 and self._receive_more(missing):
             pass
         return self._take(most)
 
     def read1(self, size: int = -1) -> bytes:
-        if not self._came and size:
-            self._more()
+        if not self._received and size:
+            self._receive_more()
         return self._take(_most(size))
 
     def peek(self, size: int = 0) -> bytes:
-        if not self._came:
-            self._more()
-        return bytes(self._came)
+        if not self._received:
+            self._receive_more()
+        return bytes(self._received)
 
     def readline(self, size: int | None = -1) -> bytes:
         most, seen = _most(size), 0
-        while not (end := self._came.find(b"\n", seen) + 1) and (seen := len(self._came)) < most and self._more():
+        while (
+            not (end := self._received.find(b"\n", seen) + 1)
+            and (seen := len(self._received)) < most
+            and self._receive_more()
+        ):
             pass
         return self._take(min(end or sys.maxsize, most))
 
-    def _more(self, missing: int = 0) -> bool:
+    def _receive_more(self, missing: int = 0) -> bool:
         """Receive data, more than the usual amount if much is missing; return False at the end of the stream."""
         try:
-            data = self._stream._piece(max(self._size, min(missing, SIZE)))
+            data = self._stream._receive_chunk(max(self._size, min(missing, DEFAULT_READ_SIZE)))
         except Resumed:
             raise error(lib.UV_ECANCELED, "uv_read_start") from None  # a file object cannot return the value
-        self._came += data
+        self._received += data
         return bool(data)
 
     def _take(self, most: int) -> bytes:
-        data = bytes(self._came[:most])
-        del self._came[:most]
+        data = bytes(self._received[:most])
+        del self._received[:most]
         return data
 
     # -- writing -------------------------------------------------------------------------------------------------------
@@ -110,51 +114,53 @@ class _Buffered(Ending, io.BufferedIOBase):
         if self.closed:
             raise ValueError(f"{self!r} is closed")
         with memoryview(data).cast("B") as view:
-            self._written += view
+            self._unsent += view
             count = len(view)
-        if len(self._written) >= self._size:
+        if len(self._unsent) >= self._size:
             self.flush()
         return count
 
     def flush(self) -> None:
-        if not self._written:
+        if not self._unsent:
             return
-        handle, data = self._stream._handle, bytes(self._written)
+        handle, data = self._stream._handle, bytes(self._unsent)
         sent = lib.co_try_write(handle.pointer, handle.slot, data, len(data))
-        del self._written[: max(sent, 0)]
+        del self._unsent[: max(sent, 0)]
         if self._in_finalizer():
-            self._drop()
+            self._warn_unflushed()
         elif sent < 0 and sent != lib.UV_EAGAIN:
             if sent != lib.CO_FOREIGN:
-                self._written.clear()  # the connection is broken: it cannot be sent
-            raise handle.failed(sent, "uv_write")
-        elif not self._written:
+                self._unsent.clear()  # the connection is broken: it cannot be sent
+            raise handle.call_error(sent, "uv_write")
+        elif not self._unsent:
             with suppress(Resumed):
-                lucky(handle.hub)
+                spend_budget(handle.hub)
         else:
             self._queue(handle, sent > 0)
 
-    def _queue(self, handle: Any, partly: bool) -> None:
-        """Have libuv send the rest. Once this has begun libuv sends it also if the wait is ended from outside."""
-        pins: list[Any] = []
+    def _queue(self, handle: Any, already_started: bool) -> None:
+        """Have libuv send the rest. Once this has started libuv sends it also if the wait is ended from outside."""
+        keepalive: list[Any] = []
 
         def start(slot: int, generation: int) -> int:
-            view, at = readable(bytes(self._written), 0, None)
+            view, at = readable(bytes(self._unsent), 0, None)
             code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at, len(view))
-            self._written.clear()
-            pins.append(view)
+            self._unsent.clear()
+            keepalive.append(view)
             return code
 
-        operation = begun(handle.hub) if partly else operation_in(handle.hub)
+        operation = continuation_operation(handle.hub) if already_started else current_operation_in(handle.hub)
         try:
-            run(operation, handle, "send", start, "uv_write", pins=pins, partly=partly)
+            run_request(
+                operation, handle, "send", start, "uv_write", keepalive=keepalive, already_started=already_started
+            )
         except Resumed:
             raise error(lib.UV_ECANCELED, "uv_write") from None  # as in `_more`
 
-    def _drop(self) -> None:
+    def _warn_unflushed(self) -> None:
         """Discard the rest of the written data: a finalizer cannot wait until they are sent."""
-        count = len(self._written)
-        self._written.clear()
+        count = len(self._unsent)
+        self._unsent.clear()
         if count and sys.flags.dev_mode:
             warn_in_finalizer(f"{count} bytes were written to {self!r} and not flushed", self)
 
@@ -165,8 +171,8 @@ class _Buffered(Ending, io.BufferedIOBase):
             try:
                 super().close()  # which flushes
             finally:
-                self._came.clear()
-                if not self._is_forgotten():
+                self._received.clear()
+                if not self._in_deallocation():
                     self._stream.close()
 
 
@@ -181,11 +187,11 @@ class _Text(io.TextIOWrapper):
         plain = newline in ("\n", "\r")  # otherwise a "\r" is held until the next character has come
         self._decoder = decoder if plain else io.IncrementalNewlineDecoder(decoder, newline is None)
         self._end = re.compile(_ENDS.get(newline) or newline or "")
-        # The text that was decoded and not returned: the parts in `_rest`, which contain no line end, then `_came` from
-        # `_at` on. So a long line is joined once, not at each receive.
-        self._rest: list[str] = []
-        self._held = 0  # characters in `_rest`
-        self._came, self._at = "", 0
+        # The text that was decoded and not returned: the parts in `_partial`, which contain no line end, then
+        # `_received` from `_offset` on. So a long line is joined once, not at each receive.
+        self._partial: list[str] = []
+        self._partial_size = 0  # characters in `_partial`
+        self._received, self._offset = "", 0
 
     @property
     def newlines(self) -> Any:  # type: ignore[override]  # it is read-only
@@ -202,31 +208,35 @@ class _Text(io.TextIOWrapper):
 
     def read(self, size: int | None = -1) -> str:
         most, ended = _most(size), False
-        while not ended and (missing := most - self._held - len(self._came) + self._at) > 0:
+        while not ended and (missing := most - self._partial_size - len(self._received) + self._offset) > 0:
             data = bytes(self.buffer.read(missing))  # each character takes at least one byte
             text, ended = self._decode(data), not data
             self._join()
-            self._came += text
+            self._received += text
         return self._take(most)
 
     def readline(self, size: int | None = -1) -> str:  # type: ignore[override]  # None is allowed, as in Python
         most = _most(size)
-        while not (end := self._line()) and self._held + len(self._came) - self._at < most and self._more():
+        while (
+            not (end := self._line())
+            and self._partial_size + len(self._received) - self._offset < most
+            and self._decode_more()
+        ):
             pass
         return self._take(min(end or self._line() or sys.maxsize, most))
 
     def _line(self) -> int:
         """Return the length of the next line, 0 if its end has not come."""
-        match = self._end.search(self._came, self._at)
-        return self._held + match.end() - self._at if match else 0
+        match = self._end.search(self._received, self._offset)
+        return self._partial_size + match.end() - self._offset if match else 0
 
-    def _more(self) -> bool:
+    def _decode_more(self) -> bool:
         """Keep a part without line end, and decode more data; return False at the end of the stream."""
         data = self.buffer.read1(-1)  # type: ignore[attr-defined]  # the buffer has it
         text = self._decode(data)
-        self._rest.append(self._came[self._at :])
-        self._held += len(self._rest[-1])
-        self._came, self._at = text, 0
+        self._partial.append(self._received[self._offset :])
+        self._partial_size += len(self._partial[-1])
+        self._received, self._offset = text, 0
         return bool(data)
 
     def _decode(self, data: bytes) -> str:
@@ -234,15 +244,15 @@ class _Text(io.TextIOWrapper):
 
     def _join(self) -> None:
         """Join all parts."""
-        self._came, self._at = "".join((*self._rest, self._came[self._at :])), 0
-        self._rest.clear()
-        self._held = 0
+        self._received, self._offset = "".join((*self._partial, self._received[self._offset :])), 0
+        self._partial.clear()
+        self._partial_size = 0
 
     def _take(self, most: int) -> str:
-        if self._rest:
+        if self._partial:
             self._join()
-        text = self._came[self._at : self._at + most]
-        self._at += len(text)
+        text = self._received[self._offset : self._offset + most]
+        self._offset += len(text)
         return text
 
 

@@ -6,28 +6,35 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..._coroutines.attributes import Elsewhere
+from ..._coroutines.attributes import AttributeHint
 from ..._coroutines.outcomes import Resumed, waits
-from ..._kernel.handle import Handle
-from ..._kernel.operation import lucky
-from ..._kernel.requests import LARGEST, SIZE, connection, naming, take, write_rest
+from ..._kernel.handle import KernelHandle
+from ..._kernel.operation import spend_budget
+from ..._kernel.stream_requests import (
+    DEFAULT_READ_SIZE,
+    MAX_READ,
+    add_address_to_error,
+    pop_pending_data,
+    wait_for_connection,
+    write_remaining,
+)
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable, writable
-from ..files.buffered import Lines
+from ..files.buffered import LineIterator
+from ..files.call import check_int
 from ..files.file import File
-from ..files.request import whole
 from . import buffered
-from .handled import Handled, Opening, checked_size
-from .sending import send_file
+from .base import HandleObject, OpenSpec, check_size
+from .sendfile import send_file
 
-__all__ = ["ByteStream", "Listener", "accepted"]
+__all__ = ["ByteStream", "Listener", "accept_spec"]
 
 _ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _EOF = lib.UV_EOF
 _try_write, _read_start = lib.co_try_write, lib.co_read_start
 
 
-class ByteStream(Handled):
+class ByteStream(HandleObject):
     """A stream of bytes in both directions.
 
     One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
@@ -36,29 +43,29 @@ class ByteStream(Handled):
     __slots__ = ()
 
     if not TYPE_CHECKING:
-        recv = Elsewhere("receive()")
-        read = Elsewhere("receive()")
-        recv_into = Elsewhere("receive_into()")
-        readinto = Elsewhere("receive_into()")
-        sendall = Elsewhere("send()")
-        write = Elsewhere("send()")
-        sendfile = Elsewhere("send_file()")
-        readline = Elsewhere("lines() or buffered()")
-        makefile = Elsewhere("buffered() or text()")
-        settimeout = Elsewhere("with coutil.scopes.timeout(seconds)")
+        recv = AttributeHint("receive()")
+        read = AttributeHint("receive()")
+        recv_into = AttributeHint("receive_into()")
+        readinto = AttributeHint("receive_into()")
+        sendall = AttributeHint("send()")
+        write = AttributeHint("send()")
+        sendfile = AttributeHint("send_file()")
+        readline = AttributeHint("lines() or buffered()")
+        makefile = AttributeHint("buffered() or text()")
+        settimeout = AttributeHint("with coutil.scopes.timeout(seconds)")
 
-    def receive(self, size: int = SIZE) -> bytes:
+    def receive(self, size: int = DEFAULT_READ_SIZE) -> bytes:
         """Wait for data and return them: at least 1 and at most `size` (> 0) bytes; b"" at the end of the stream.
 
         An explicit resume ends the wait, and its value is returned; no data are lost. Suspends.
         Raises TypeError, ValueError, `Closed`, `BusyError`, `ForeignThread`, `NotYieldable`, or `UVError`: ENOTCONN,
         ECONNRESET, … Source: uv_read_start.
         """
-        if size.__class__ is not int or not 0 < size <= LARGEST:
-            size = min(checked_size(size), LARGEST)
+        if size.__class__ is not int or not 0 < size <= MAX_READ:
+            size = min(check_size(size), MAX_READ)
         handle = self._handle
-        if handle.stash is not None:
-            return self._take_stash(size)
+        if handle.pending_data is not None:
+            return self._pop_pending(size)
         try:
             handle.wait(size, _read_start)
         except Resumed as resumed:
@@ -66,9 +73,9 @@ class ByteStream(Handled):
             return value
         count = handle.result
         if 0 < count <= size:
-            where = handle.where
-            return handle.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
-        return self._unusual(count, size)
+            offset = handle.offset
+            return handle.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+        return self._read_edge_case(count, size)
 
     @waits
     def receive_into(self, buffer: Any, start: int = 0, stop: int | None = None) -> int:
@@ -79,48 +86,48 @@ class ByteStream(Handled):
         """
         view = writable(buffer, start, stop)
         try:
-            data = self._piece(min(len(view), LARGEST))
+            data = self._receive_chunk(min(len(view), MAX_READ))
             view[: len(data)] = data
             return len(data)
         finally:
             view.release()
 
-    def _piece(self, size: int) -> bytes:
+    def _receive_chunk(self, size: int) -> bytes:
         """Wait for data; return at most `size` bytes."""
         handle = self._handle
-        if handle.stash is not None:
-            return self._take_stash(size)
+        if handle.pending_data is not None:
+            return self._pop_pending(size)
         handle.wait(size, _read_start)
-        return self._arrived(size)
+        return self._read_result(size)
 
-    def _arrived(self, size: int) -> bytes:
+    def _read_result(self, size: int) -> bytes:
         """Return the data that ended the last wait."""
         handle = self._handle
-        count, where = handle.result, handle.where
+        count, offset = handle.result, handle.offset
         if 0 < count <= size:
-            return handle.arena[where : where + count]  # type: ignore[no-any-return]  # a slice of it is bytes
-        return self._unusual(count, size)
+            return handle.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+        return self._read_edge_case(count, size)
 
-    def _unusual(self, count: int, size: int) -> bytes:
+    def _read_edge_case(self, count: int, size: int) -> bytes:
         """Handle the end of the stream, and a chunk of more than `size` bytes.
 
         Such a chunk was read for a coroutine that asked for more and has left in this turn; the rest is kept.
         """
         handle = self._handle
         if count <= 0:
-            return self._ended(count)
-        handle.stash = handle.arena[handle.where : handle.where + count]
-        return self._take_stash(size)
+            return self._end_of_stream(count)
+        handle.pending_data = handle.receive_buffer[handle.offset : handle.offset + count]
+        return self._pop_pending(size)
 
-    def _take_stash(self, size: int) -> bytes:
+    def _pop_pending(self, size: int) -> bytes:
         """Return at most `size` bytes of the data that came while no coroutine waited."""
-        data = take(self._handle, size)
-        return self._ended(data) if data.__class__ is int else data
+        data = pop_pending_data(self._handle, size)
+        return self._end_of_stream(data) if data.__class__ is int else data
 
-    def _ended(self, code: int) -> bytes:
+    def _end_of_stream(self, code: int) -> bytes:
         if code == _EOF:
             return b""
-        raise self._handle.failed(code, "uv_read")
+        raise self._handle.call_error(code, "uv_read")
 
     def send(self, data: Bytes, start: int = 0, stop: int | None = None) -> bool:
         """Send data[start:stop]; return True when the system has taken all of it.
@@ -140,24 +147,24 @@ class ByteStream(Handled):
         sent = _try_write(handle.pointer, handle.slot, data, size)
         if sent == size:
             hub = handle.hub
-            hub.luck -= 1
-            if hub.luck > 0:
+            hub.coop_budget -= 1
+            if hub.coop_budget > 0:
                 return True
-        return self._send_rest(*readable(data, 0, None), sent)
+        return self._send_remaining(*readable(data, 0, None), sent)
 
     def _send_view(self, view: memoryview, at: Any) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
         handle = self._handle
-        return self._send_rest(view, at, _try_write(handle.pointer, handle.slot, at, len(view)))
+        return self._send_remaining(view, at, _try_write(handle.pointer, handle.slot, at, len(view)))
 
     @waits
-    def _send_rest(self, view: memoryview, at: Any, sent: int) -> bool:
+    def _send_remaining(self, view: memoryview, at: Any, sent: int) -> bool:
         """Wait until all of a view is sent, of which the system has taken `sent` bytes."""
         handle = self._handle
         if sent == len(view):
-            lucky(handle.hub)
+            spend_budget(handle.hub)
         else:
-            write_rest(handle, "send", view, at, sent)
+            write_remaining(handle, "send", view, at, sent)
         return True
 
     @waits
@@ -186,15 +193,16 @@ class ByteStream(Handled):
         """Return a buffered binary file object of Python over this stream. Closing it closes the stream.
 
         size: bytes (> 0) that it asks for at once, and that it keeps before it sends; `flush` sends all. It reads and
-        writes; `read(count)` waits for all of `count`, up to the end, and `readline(limit)` for a line. A wait inside
-        it that is ended from outside (a timeout, or an explicit resume, which makes it raise `OperationCancelled`)
-        loses nothing: the next call returns the data that were received, and the next `flush` sends the data that libuv
-        has not begun to send. One coroutine may read while another one writes; a second reader gets `BusyError`.
-        `receive` does not return data that the buffer has received. If the buffer is collected without `close`, the
-        stream stays open, and the data that were not flushed are sent as far as the system takes them at once.
+        writes; `read(count)` waits for all of `count`, up to the end, and `readline(call_timeout)` for a line. A wait
+        inside it that is ended from outside (a timeout, or an explicit resume, which makes it raise
+        `OperationCancelled`) loses nothing: the next call returns the data that were received, and the next `flush`
+        sends the data that libuv has not started to send. One coroutine may read while another one writes; a second
+        reader gets `BusyError`. `receive` does not return data that the buffer has received. If the buffer is collected
+        without `close`, the stream stays open, and the data that were not flushed are sent as far as the system takes
+        them at once.
         Raises TypeError, ValueError. Its methods raise as `receive` and `send` do.
         """
-        return buffered.binary(self, whole("size", size, 1, LARGEST))
+        return buffered.binary(self, check_int("size", size, 1, MAX_READ))
 
     def text(self, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None) -> io.TextIOWrapper:
         """Return a text file object of Python over this stream; the arguments are those of `open`. See `buffered`.
@@ -209,10 +217,10 @@ class ByteStream(Handled):
 
         An explicit resume ends the wait, and its value is returned in place of a line; no part of a line is lost.
         """
-        return Lines(self._piece)
+        return LineIterator(self._receive_chunk)
 
 
-class Listener(Handled):
+class Listener(HandleObject):
     """The base of sockets that accept connections."""
 
     __slots__ = ()
@@ -227,14 +235,14 @@ class Listener(Handled):
         Raises TypeError, ValueError (out of range, listening already), `Closed`, or `UVError`: EADDRINUSE, which names
         the address. Source: listen(2).
         """
-        whole("backlog", backlog, 1, 2**31 - 1)
+        check_int("backlog", backlog, 1, 2**31 - 1)
         if self._handle.closed:
-            raise self._handle.unusable()
+            raise self._handle.use_error()
         if self._listening:
             raise ValueError(f"{self!r} is already listening")
-        with naming(self._bound, "listen"):
+        with add_address_to_error(self._bound, "listen"):
             self._call(lib.co_listen, "listen", backlog)
-        self._handle.remember()
+        self._handle.remember_addresses()
         self._listening = True  # type: ignore[misc]  # a slot of the subclass
         return True
 
@@ -243,10 +251,10 @@ class Listener(Handled):
         handle = self._handle
         if not self._listening and not handle.closed:
             raise ValueError(f"{self!r} is not listening")
-        connection(handle, "accept")
+        wait_for_connection(handle, "accept")
 
 
-def accepted(listener: Handle, share: bool = False) -> Opening:
+def accept_spec(listener: KernelHandle, share: bool = False) -> OpenSpec:
     """Return the opening of a stream for the connection that C holds for `listener`.
 
     share: open a share stream of a Unix socket.

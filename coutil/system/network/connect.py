@@ -12,11 +12,11 @@ from math import inf
 from typing import Any, get_args
 
 from ... import event
-from ..._libuv.names import checked_host, checked_service
+from ..._libuv.names import check_host, check_service
 from ...errors import UVError
 from ...scopes import Scope, move_on_after, scope
-from ...scopes.block import raise_again
-from ...scopes.deadline import limit
+from ...scopes.cancel_scope import reraise
+from ...scopes.deadline import call_timeout
 from ..time import time
 from .address import Address, Domain, address
 from .names import findaddr
@@ -42,20 +42,20 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
     """
     if host in ("*", b"*"):
         raise ValueError('host "*" is every address of this machine: bind to it, but connect to one')
-    race = _Race(checked_host(host).decode(), checked_service(service).decode())
+    race = _HappyEyeballs(check_host(host).decode(), check_service(service).decode())
     try:
-        with limit(timeout):
-            outcome = race.hold()
+        with call_timeout(timeout):
+            outcome = race.run_in_scope()
     except BaseException:
-        race.give_up()
+        race.discard()
         raise
     if outcome is not race:
-        race.give_up()
+        race.discard()
     result: StreamSocket = race.winner if outcome is race else outcome  # the latter is what the resumer has passed
     return result
 
 
-class _Race:
+class _HappyEyeballs:
     """The attempts of one call. The caller decides the next step each time that something has happened.
 
     Look-ups and attempts are children of a scope of the caller: they store their results here, and emit the race.
@@ -64,20 +64,20 @@ class _Race:
     def __init__(self, host: str, service: str) -> None:
         """Prepare a race for a connection to a service of a host, which are checked already."""
         self.host, self.service = host, service
-        self.looking: set[Domain] = set()  # families whose look-up has not ended
-        self.left: dict[Domain, deque[Address]] = {domain: deque() for domain in get_args(Domain)}  # not tried yet
-        self.trying = 0  # attempts in progress
+        self.resolving: set[Domain] = set()  # families whose look-up has not ended
+        self.untried: dict[Domain, deque[Address]] = {domain: deque() for domain in get_args(Domain)}  # not tried yet
+        self.attempts = 0  # attempts in progress
         self.latest: Address | None = None  # the address of the attempt that began last
         self.not_before = 0.0  # the time when the next attempt may begin
         self.winner: StreamSocket | None = None
-        self.unknown: dict[Domain, UVError] = {}  # errors of look-ups
+        self.lookup_errors: dict[Domain, UVError] = {}  # errors of look-ups
         self.failures: list[UVError] = []  # errors of attempts
 
     def __repr__(self) -> str:
         """The connection that the caller waits for, as reports show it."""
         return f"<connection to {self.host} {self.service}>"
 
-    def hold(self) -> Any:
+    def run_in_scope(self) -> Any:
         """Call `run` in a scope; return or raise its result when no attempt is left.
 
         The scope is not visible to the caller: an error is not wrapped in an exception group.
@@ -96,7 +96,7 @@ class _Race:
             failure = thrown.exceptions[0] if len(thrown.exceptions) == 1 else thrown
         if failure is not None:
             try:
-                raise_again(failure)
+                reraise(failure)
             finally:
                 del failure  # the traceback refers to this frame
         return outcome
@@ -111,22 +111,22 @@ class _Race:
             delay = self.delay(time("updated"))
             if delay < PRECISION:
                 self._try_next(children)
-            elif delay == inf and not self.looking and not self.trying:
+            elif delay == inf and not self.resolving and not self.attempts:
                 raise self._failed()
-            elif (outcome := self._news(delay)) is not self:
+            elif (outcome := self._wait_for_change(delay)) is not self:
                 return outcome
         return self
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Close the stream, which the caller will not get."""
         if self.winner is not None:
             self.winner.close()
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next attempt begins: inf if there is no address for one."""
-        return max(self.not_before - now, 0.0) if any(self.left.values()) else inf
+        return max(self.not_before - now, 0.0) if any(self.untried.values()) else inf
 
-    def _news(self, seconds: float) -> Any:
+    def _wait_for_change(self, seconds: float) -> Any:
         """Wait until something has happened, at most `seconds`; return the race, or the value of an explicit resume."""
         with move_on_after(seconds):
             return event.await_(self)
@@ -135,30 +135,30 @@ class _Race:
     def _look_up(self, children: Scope) -> None:
         known = _literal(self.host, self.service)
         if known is not None:
-            self.left[known.type].append(known)
+            self.untried[known.type].append(known)
             return
-        self.looking.update(self.left)
+        self.resolving.update(self.untried)
         for domain in ("ipv6", "ipv4"):
             children.spawn(self._find, domain, name=f"find {domain} {self.host}")
 
     def _find(self, domain: Domain) -> None:
         try:
             entries = findaddr(self.host, self.service, ipv4=domain == "ipv4", ipv6=domain == "ipv6", stream=True)
-            self.left[domain].extend(address for address, _ in entries)
+            self.untried[domain].extend(address for address, _ in entries)
         except UVError as error:
-            self.unknown[domain] = error.with_traceback(None)  # the traceback refers to this race
-        self.looking.discard(domain)
+            self.lookup_errors[domain] = error.with_traceback(None)  # the traceback refers to this race
+        self.resolving.discard(domain)
         if self.latest is None:
-            self.not_before = time("updated") + RESOLUTION_DELAY if "ipv6" in self.looking else 0.0
+            self.not_before = time("updated") + RESOLUTION_DELAY if "ipv6" in self.resolving else 0.0
         event.emitall(self)
 
     def _try_next(self, children: Scope) -> None:
         """Begin an attempt, with the other family than the last one's if an address of that family is left."""
         domain: Domain = "ipv6" if self.latest is None else _OTHER[self.latest.type]
-        left = self.left[domain] or self.left[_OTHER[domain]]
+        left = self.untried[domain] or self.untried[_OTHER[domain]]
         self.latest = target = left.popleft()
         self.not_before = time("updated") + ATTEMPT_DELAY
-        self.trying += 1
+        self.attempts += 1
         children.spawn(self._attempt, target, name=f"connect {target}")
 
     def _attempt(self, to: Address) -> None:
@@ -174,14 +174,14 @@ class _Race:
                 self.winner = stream
             else:
                 stream.close()
-        self.trying -= 1
+        self.attempts -= 1
         event.emitall(self)
 
     def _failed(self) -> UVError:
         """Return the error to raise when all attempts have failed."""
         if not self.failures:
-            literal = self.unknown["ipv4"].name == "EAI_ADDRFAMILY"  # of IPv6, in an unknown zone
-            return self.unknown["ipv6" if literal else "ipv4"]
+            literal = self.lookup_errors["ipv4"].name == "EAI_ADDRFAMILY"  # of IPv6, in an unknown zone
+            return self.lookup_errors["ipv6" if literal else "ipv4"]
         first, *others = self.failures
         for other in others:
             first.add_note(f"also tried: {other}")

@@ -10,17 +10,17 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..._coroutines.attributes import Elsewhere
+from ..._coroutines.attributes import AttributeHint
 from ..._coroutines.outcomes import Resumed, waits
 from ..._interpreter import get_ident
-from ..._kernel.operation import lucky
-from ..._kernel.requests import naming
+from ..._kernel.operation import spend_budget
+from ..._kernel.stream_requests import add_address_to_error
 from ..._libuv import NULL, lib
-from ..._libuv.arguments import choice, flag, whole
+from ..._libuv.arguments import check_bool, check_choice, check_int
 from ..._libuv.buffers import Bytes, readable, writable
-from ..._libuv.sockaddr import literal
+from ..._libuv.sockaddr import encode_literal
 from .address import Address, Domain
-from .handled import Opening, checked_size
+from .base import OpenSpec, check_size
 from .socket import IPSocket
 
 __all__ = ["DatagramSocket"]
@@ -28,7 +28,7 @@ __all__ = ["DatagramSocket"]
 _EAGAIN = lib.UV_EAGAIN
 _ZERO: Any = 0  # small integers are single objects, but equal to False and 0.0
 _try_send, _receive_start = lib.co_udp_try_send, lib.co_udp_receive_start
-SIZE = 65536  # bytes, the default of receive(): more than a datagram can have
+DEFAULT_READ_SIZE = 65536  # bytes, the default of receive(): more than a datagram can have
 _HEADS = {"ipv4": Struct("=IHHI4s12x"), "ipv6": Struct("=IHHI16s")}  # size, cut, and the sender's port, scope and bytes
 _HEAD: int = lib.CO_DATAGRAM_HEAD
 _SWITCHES = {
@@ -57,14 +57,14 @@ class DatagramSocket(IPSocket):
     _getname = lib.co_udp_name
 
     if not TYPE_CHECKING:
-        recv = Elsewhere("receive()")
-        recvfrom = Elsewhere("receive()")
-        recv_into = Elsewhere("receive_into()")
-        sendto = Elsewhere("send(data, address)")
-        setsockopt = Elsewhere("setoption()")
-        settimeout = Elsewhere("with coutil.scopes.timeout(seconds)")
+        recv = AttributeHint("receive()")
+        recvfrom = AttributeHint("receive()")
+        recv_into = AttributeHint("receive_into()")
+        sendto = AttributeHint("send(data, address)")
+        setsockopt = AttributeHint("setoption()")
+        settimeout = AttributeHint("with coutil.scopes.timeout(seconds)")
 
-    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+    def __init__(self, domain: Domain, opening: OpenSpec | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError`."""
         self._unpack = _HEADS[domain].unpack_from
         super().__init__(domain, *(opening or _new(domain)))
@@ -77,11 +77,11 @@ class DatagramSocket(IPSocket):
         Raises TypeError, ValueError (wrong family), `Closed`, or `UVError`: EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound
         already). Source: uv_udp_bind.
         """
-        flag(reuse=reuse)
+        check_bool(reuse=reuse)
         packed = self._packed(address)
-        with naming(address, "uv_udp_bind"):
+        with add_address_to_error(address, "uv_udp_bind"):
             self._call(lib.co_udp_bind, "uv_udp_bind", packed, reuse)
-        self._handle.remember()
+        self._handle.remember_addresses()
         return True
 
     def connect(self, address: Address | None = None) -> bool:
@@ -92,15 +92,15 @@ class DatagramSocket(IPSocket):
         connected), ENETUNREACH, … Source: uv_udp_connect.
         """
         packed = NULL if address is None else self._packed(address)
-        with naming(address, "uv_udp_connect", self._handle):
+        with add_address_to_error(address, "uv_udp_connect", self._handle):
             self._call(lib.co_udp_connect, "uv_udp_connect", packed)
-        self._handle.remember()
+        self._handle.remember_addresses()
         self._connected = address is not None
         return True
 
     # -- receiving --------------------------------------------------------------------------------------------------
 
-    def receive(self, size: int = SIZE) -> tuple[bytes, Address]:
+    def receive(self, size: int = DEFAULT_READ_SIZE) -> tuple[bytes, Address]:
         """Wait for a datagram; return its first `size` (> 0) bytes, and the address of its sender.
 
         The rest of a longer datagram is lost. An explicit resume ends the wait, and its value is returned; no datagram
@@ -110,9 +110,9 @@ class DatagramSocket(IPSocket):
         (the connected peer has refused an earlier datagram), … Source: recvmmsg(2), uv_udp_recv_start.
         """
         if size.__class__ is not int or size <= 0:
-            size = checked_size(size)
+            size = check_size(size)
         handle = self._handle
-        if handle.stash is None:
+        if handle.pending_data is None:
             try:
                 handle.wait(1, _receive_start, "uv_udp_recv_start")
             except Resumed as resumed:
@@ -132,7 +132,7 @@ class DatagramSocket(IPSocket):
         view = writable(buffer, start, stop)
         try:
             handle = self._handle
-            if handle.stash is None:
+            if handle.pending_data is None:
                 handle.wait(1, _receive_start, "uv_udp_recv_start")
             data, cut, port, scope, binary = self._next()
             size = min(len(data), len(view))
@@ -144,27 +144,27 @@ class DatagramSocket(IPSocket):
     def _next(self) -> Datagram:
         """Return the next datagram that has been received."""
         handle = self._handle
-        stash = handle.stash
+        stash = handle.pending_data
         if stash is None:
-            block, at, result = handle.arena, handle.where, handle.result
+            block, at, result = handle.receive_buffer, handle.offset, handle.result
         elif stash.__class__ is list and get_ident() == handle.thread and not handle.hub.forked:
             datagram: Datagram = stash.pop()
             if not stash:
-                handle.stash = None
+                handle.pending_data = None
             return datagram
         else:
-            block, at = handle.take_stash(), 0
+            block, at = handle.pop_pending(), 0
             result = block if block.__class__ is int else len(block)
         if result < 0:
-            raise handle.failed(result, "uv_udp_recv_start")
+            raise handle.call_error(result, "uv_udp_recv_start")
         size, cut, port, scope, binary = self._unpack(block, at)
         begin = at + _HEAD
         behind = begin + size
         if behind < at + result:
-            self._keep(block, behind, at + result)
+            self._store(block, behind, at + result)
         return block[begin:behind], cut, port, scope, binary
 
-    def _keep(self, block: Any, at: int, end: int) -> None:
+    def _store(self, block: Any, at: int, end: int) -> None:
         """Keep the datagrams in block[at:end] for the next receives."""
         datagrams: list[Datagram] = []
         while at < end:
@@ -174,9 +174,9 @@ class DatagramSocket(IPSocket):
             datagrams.append((block[begin:at], cut, port, scope, binary))
         datagrams.reverse()
         handle = self._handle
-        handle.stash = datagrams
+        handle.pending_data = datagrams
         if handle.closed:  # a signal handler has closed it in between
-            handle.stash = None
+            handle.pending_data = None
 
     # -- sending ----------------------------------------------------------------------------------------------------
 
@@ -202,10 +202,10 @@ class DatagramSocket(IPSocket):
         sent = _try_send(handle.pointer, handle.slot, data, len(data), binary, port, scope)
         if sent >= 0:
             hub = handle.hub
-            hub.luck -= 1
-            if hub.luck > 0:
+            hub.coop_budget -= 1
+            if hub.coop_budget > 0:
                 return True
-        return self._send_rest(*readable(data, 0, None), (binary, port, scope), sent)
+        return self._send_remaining(*readable(data, 0, None), (binary, port, scope), sent)
 
     def _destination(self, address: Address | None) -> Destination:
         """Return the destination for an argument that is not an `Address` itself. Raises TypeError, ValueError."""
@@ -220,21 +220,21 @@ class DatagramSocket(IPSocket):
     def _send_view(self, view: memoryview, at: Any, to: Destination) -> bool:
         """Send a view, whose bytes begin at the address `at`."""
         handle = self._handle
-        return self._send_rest(view, at, to, _try_send(handle.pointer, handle.slot, at, len(view), *to))
+        return self._send_remaining(view, at, to, _try_send(handle.pointer, handle.slot, at, len(view), *to))
 
     @waits
-    def _send_rest(self, view: memoryview, at: Any, to: Destination, sent: int) -> bool:
+    def _send_remaining(self, view: memoryview, at: Any, to: Destination, sent: int) -> bool:
         """Queue a view if the system did not take it at once."""
         handle = self._handle
         if sent >= 0:
-            lucky(handle.hub)
+            spend_budget(handle.hub)
             return True
         peer = None if to[0] is NULL else Address(self._domain, *to)
-        with naming(peer, "uv_udp_send", handle):
+        with add_address_to_error(peer, "uv_udp_send", handle):
             if sent != _EAGAIN:
-                raise handle.failed(sent, "uv_udp_send")
+                raise handle.call_error(sent, "uv_udp_send")
             what = "send" if peer is None else f"send to {peer}"
-            self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, pins=view)
+            self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, keepalive=view)
         return True
 
     # -- options ----------------------------------------------------------------------------------------------------
@@ -265,28 +265,28 @@ class DatagramSocket(IPSocket):
         Source: uv_udp_set_broadcast, _ttl, _multicast_ttl, _multicast_loop, _multicast_interface, _membership and
         _source_membership.
         """
-        if choice("name", name, _OPTIONS) in ("mcastjoin", "mcastleave"):
+        if check_choice("name", name, _OPTIONS) in ("mcastjoin", "mcastleave"):
             self._set_membership(name == "mcastjoin", value, iface, source)
             return True
         if iface is not None or source is not None:
             raise TypeError(f"{name!r} takes neither iface nor source")
         if name == "mcastiface":
-            interface = NULL if value is None else literal("value", value)
+            interface = NULL if value is None else encode_literal("value", value)
             self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", interface)
         elif name in _SWITCHES:
-            flag(**{f"value of {name}": value})
+            check_bool(**{f"value of {name}": value})
             self._call(*_SWITCHES[name], value)
         else:
-            self._call(*_DISTANCES[name], whole(f"value of {name}", value, 1, 255))
+            self._call(*_DISTANCES[name], check_int(f"value of {name}", value, 1, 255))
         return True
 
     def _set_membership(self, join: bool, group: str, iface: str | None, source: str | None) -> None:
         syscall = "uv_udp_set_membership" if source is None else "uv_udp_set_source_membership"
-        interface = NULL if iface is None else literal("iface", iface)
-        sender = NULL if source is None else literal("source", source)
-        self._call(lib.co_udp_membership, syscall, join, literal("value", group), interface, sender)
+        interface = NULL if iface is None else encode_literal("iface", iface)
+        sender = NULL if source is None else encode_literal("source", source)
+        self._call(lib.co_udp_membership, syscall, join, encode_literal("value", group), interface, sender)
 
 
-def _new(domain: Domain) -> Opening:
+def _new(domain: Domain) -> OpenSpec:
     ipv6 = domain == "ipv6"
     return lambda loop, slot, generation: lib.co_udp_new(loop, slot, generation, ipv6), "uv_udp_init", None

@@ -6,16 +6,16 @@ import os
 from typing import Any, Literal
 
 from ..._coroutines.outcomes import waits
-from ..._kernel.handle import Handle
-from ..._kernel.operation import operation
+from ..._kernel.handle import KernelHandle
+from ..._kernel.operation import current_operation
 from ..._libuv import error, lib
-from ..._libuv.arguments import choice
-from ..._libuv.buffers import filled
-from ..._libuv.ends import texts
+from ..._libuv.arguments import check_choice
+from ..._libuv.buffers import read_into_buffer
+from ..._libuv.endpoints import endpoint_texts
 from ..._libuv.files import Path
-from .bytestream import ByteStream, Listener, accepted
-from .handled import Opening
-from .socket import Socket, checked_site
+from .base import OpenSpec
+from .bytestream import ByteStream, Listener, accept_spec
+from .socket import Socket, check_site
 
 __all__ = ["LocalDomain", "LocalPassiveSocket", "LocalSocket", "LocalStreamSocket"]
 
@@ -44,10 +44,10 @@ class LocalSocket(Socket):
         Raises TypeError, ValueError (empty, or a path with a null character), `Closed`, or `UVError`: ENAMETOOLONG
         (more than 107 bytes on Linux), EADDRINUSE, EACCES, ENOENT, EINVAL (bound already). Source: bind(2).
         """
-        name, handle = _checked(address, "bind"), self._handle
+        name, handle = _check_address(address, "bind"), self._handle
         code = lib.co_local_bind(handle.pointer, handle.slot, name, len(name))
         if code < 0:
-            raise _named(handle, code, "bind", name)
+            raise _error_with_name(handle, code, "bind", name)
         return True
 
     def getaddress(self, site: Literal["self", "peer"] | None = "self") -> str:
@@ -55,10 +55,10 @@ class LocalSocket(Socket):
 
         Raises TypeError, ValueError (bad site), `Closed`, or `UVError`: ENOTCONN. Source: getsockname(2).
         """
-        peer = checked_site(site) == "peer"
+        peer = check_site(site) == "peer"
         name = self._bytes(peer)
         if not isinstance(name, bytes):
-            raise self._handle.failed(name, "getpeername" if peer else "getsockname")
+            raise self._handle.call_error(name, "getpeername" if peer else "getsockname")
         return os.fsdecode(name)
 
     def setoption(self, name: Literal["permission"], value: Literal["r", "w", "rw"]) -> bool:
@@ -67,8 +67,8 @@ class LocalSocket(Socket):
         "permission": let all users read ("r"), write ("w") or both ("rw") the path that the socket is bound to.
         Raises TypeError, ValueError, `Closed`, or `UVError`: EBADF (not bound), EPERM. Source: uv_pipe_chmod.
         """
-        choice("name", name, ("permission",))
-        choice("value of permission", value, ("r", "w", "rw", "wr"))
+        check_choice("name", name, ("permission",))
+        check_choice("value of permission", value, ("r", "w", "rw", "wr"))
         self._call(lib.co_local_permit, "uv_pipe_chmod", "r" in value, "w" in value)
         return True
 
@@ -84,7 +84,7 @@ class LocalSocket(Socket):
             code: int = lib.co_local_name(handle.pointer, handle.slot, peer, memory, size)
             return code
 
-        return filled(fill, lib.CO_SUN_PATH + 1)
+        return read_into_buffer(fill, lib.CO_SUN_PATH + 1)
 
 
 class LocalStreamSocket(LocalSocket, ByteStream):
@@ -96,11 +96,11 @@ class LocalStreamSocket(LocalSocket, ByteStream):
     __slots__ = ()
     _kind = "stream"
 
-    def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
+    def __init__(self, domain: LocalDomain, opening: OpenSpec | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError`."""
         super().__init__(domain, *(opening or _new(domain)))
         if opening is not None:
-            self._handle.remember()
+            self._handle.remember_addresses()
 
     @waits
     def connect(self, address: Path) -> bool:
@@ -110,22 +110,22 @@ class LocalStreamSocket(LocalSocket, ByteStream):
         Raises TypeError, ValueError, `Closed`, or `UVError`: ENAMETOOLONG, ENOENT, ECONNREFUSED, EACCES, EISCONN,
         ECANCELED (closed during the wait), … Source: connect(2).
         """
-        name, handle = _checked(address, "connect"), self._handle
+        name, handle = _check_address(address, "connect"), self._handle
         what = f"connect to {os.fsdecode(name)!r}"
 
         def failed(code: int, syscall: str) -> Exception:
-            return _named(handle, code, syscall, name)
+            return _error_with_name(handle, code, syscall, name)
 
         pause, longest = _PAUSES
         while True:
             try:
-                self._request(what, lib.co_local_connect, "connect", name, len(name), failed=failed)
-                self._handle.remember()
+                self._request(what, lib.co_local_connect, "connect", name, len(name), make_error=failed)
+                self._handle.remember_addresses()
                 return True
             except BlockingIOError as error:
                 if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
                     raise
-            operation().sleep(pause)
+            current_operation().sleep(pause)
             pause = min(pause * 2, longest)
 
 
@@ -135,7 +135,7 @@ class LocalPassiveSocket(LocalSocket, Listener):
     __slots__ = ("_listening",)
     _kind = "passive"
 
-    def __init__(self, domain: LocalDomain, opening: Opening | None = None) -> None:
+    def __init__(self, domain: LocalDomain, opening: OpenSpec | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError`."""
         self._listening = False
         super().__init__(domain, *(opening or _new("local")))  # libuv's share handles cannot listen
@@ -150,15 +150,15 @@ class LocalPassiveSocket(LocalSocket, Listener):
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
         self._accept()
-        return LocalStreamSocket(self._domain, accepted(self._handle))
+        return LocalStreamSocket(self._domain, accept_spec(self._handle))
 
 
-def _new(domain: LocalDomain) -> Opening:
+def _new(domain: LocalDomain) -> OpenSpec:
     share = domain == "share"
     return lambda loop, slot, generation: lib.co_local_new(loop, slot, generation, share), "uv_pipe_init", None
 
 
-def _checked(address: Path, syscall: str) -> bytes:
+def _check_address(address: Path, syscall: str) -> bytes:
     """Return the bytes of a path or abstract name. Raises TypeError, ValueError, or `UVError`: ENAMETOOLONG."""
     if not isinstance(address, str | bytes | os.PathLike):
         raise TypeError(f"address must be a path (str, bytes or os.PathLike), not {address!r}")
@@ -173,9 +173,9 @@ def _checked(address: Path, syscall: str) -> bytes:
     return name
 
 
-def _named(handle: Handle, code: int, syscall: str, name: bytes) -> Exception:
+def _error_with_name(handle: KernelHandle, code: int, syscall: str, name: bytes) -> Exception:
     """Return the exception for `code` of a call about the address `name`; it also names the local one, if any."""
     if code == lib.CO_FOREIGN or handle.closed:
-        return handle.failed(code, syscall)
-    local = texts(handle.addresses())[0] if syscall == "connect" else None
+        return handle.call_error(code, syscall)
+    local = endpoint_texts(handle.addresses())[0] if syscall == "connect" else None
     return error(code, syscall, *((os.fsdecode(name),) if local is None else (local, os.fsdecode(name))))

@@ -26,12 +26,12 @@ from typing import Literal, NamedTuple, overload
 
 from ..._closeable import Closeable
 from ..._coroutines.outcomes import waits
-from ..._kernel.operation import operation
+from ..._kernel.operation import current_operation
 from ..._libuv import error as _error
 from ..._libuv import lib
-from ..._libuv.arguments import flag, whole
-from ..._libuv.names import Lookup, Naming, checked_host, checked_service
-from ..._libuv.sockaddr import Plain
+from ..._libuv.arguments import check_bool, check_int
+from ..._libuv.names import GetAddrInfo, GetNameInfo, check_host, check_service
+from ..._libuv.sockaddr import IPAddress
 from ...errors import Closed, UVError
 from .address import Address, Domain
 
@@ -54,25 +54,25 @@ class Addresses(Closeable, Sequence[FoundAddress]):
     use raises `Closed`.
     """
 
-    __slots__ = ("__weakref__", "_at", "_entries", "_passive")
+    __slots__ = ("__weakref__", "_entries", "_index", "_passive")
 
-    def __init__(self, entries: list[tuple[bool, Plain]], passive: bool) -> None:
+    def __init__(self, entries: list[tuple[bool, IPAddress]], passive: bool) -> None:
         """Take at least one entry: whether it is for streams, and the address. passive: they are for listening."""
-        self._entries: list[tuple[bool, Plain]] | None = entries
+        self._entries: list[tuple[bool, IPAddress]] | None = entries
         self._passive = passive
-        self._at = 0
+        self._index = 0
 
     def next(self) -> bool:
         """Move the pointer on; return False, and leave it, if it is at the last address. Raises `Closed`."""
-        if self._at + 1 >= len(self._open()):
+        if self._index + 1 >= len(self._open()):
             return False
-        self._at += 1
+        self._index += 1
         return True
 
     def reset(self) -> bool:
         """Move the pointer to the first address; return True. Raises `Closed`."""
         self._open()
-        self._at = 0
+        self._index = 0
         return True
 
     def getaddress(self, into: Address | None = None) -> Address:
@@ -80,7 +80,7 @@ class Addresses(Closeable, Sequence[FoundAddress]):
 
         Raises TypeError, ValueError (`into` has the other family), `Closed`.
         """
-        plain = self._open()[self._at][1]
+        plain = self._open()[self._index][1]
         address = Address(_domain(plain), *plain)
         if into is None:
             return address
@@ -93,14 +93,14 @@ class Addresses(Closeable, Sequence[FoundAddress]):
 
     def getdomain(self) -> Domain:
         """Return "ipv4" or "ipv6", of the address at the pointer. Raises `Closed`."""
-        return _domain(self._open()[self._at][1])
+        return _domain(self._open()[self._index][1])
 
     def getsocktype(self) -> SockType:
         """Return the use of the address at the pointer: "stream" ("passive" for name "*") or "datagram".
 
         Raises `Closed`.
         """
-        return self._socktype(self._open()[self._at][0])
+        return self._socktype(self._open()[self._index][0])
 
     def _socktype(self, stream: bool) -> SockType:
         return "datagram" if not stream else "passive" if self._passive else "stream"
@@ -115,12 +115,12 @@ class Addresses(Closeable, Sequence[FoundAddress]):
         self._entries = None
         return True
 
-    def _open(self) -> list[tuple[bool, Plain]]:
+    def _open(self) -> list[tuple[bool, IPAddress]]:
         if self._entries is None:
             raise Closed("the addresses are closed")
         return self._entries
 
-    def _found(self, entry: tuple[bool, Plain]) -> FoundAddress:
+    def _found(self, entry: tuple[bool, IPAddress]) -> FoundAddress:
         stream, plain = entry
         return FoundAddress(Address(_domain(plain), *plain), self._socktype(stream))
 
@@ -147,10 +147,10 @@ class Addresses(Closeable, Sequence[FoundAddress]):
         """The number of addresses, and the one at the pointer."""
         if self._entries is None:
             return "<Addresses closed>"
-        return f"<Addresses {self._at + 1} of {len(self._entries)}: {self.getsocktype()} {self.getaddress()}>"
+        return f"<Addresses {self._index + 1} of {len(self._entries)}: {self.getsocktype()} {self.getaddress()}>"
 
 
-def _domain(plain: Plain) -> Domain:
+def _domain(plain: IPAddress) -> Domain:
     return "ipv6" if len(plain.binary) == 16 else "ipv4"
 
 
@@ -181,7 +181,7 @@ def findaddr(
     """
     flags = _flags((mapped, "mapped", AI_V4MAPPED), (numeric, "numeric", AI_NUMERICHOST))
     _flags((ipv4, "ipv4", 0), (ipv6, "ipv6", 0), (datagram, "datagram", 0), (stream, "stream", 0))
-    host, port = _checked_names(name, service)
+    host, port = _check_names(name, service)
     if mapped and ipv4 and not ipv6:
         raise ValueError("mapped makes IPv6 addresses: it does not go with ipv4 only")
     if mapped and ipv4:
@@ -196,10 +196,10 @@ def findaddr(
     return Addresses(_find(host, port, family, kind, flags)[0], passive)
 
 
-def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes | None]:
+def _check_names(name: object, service: object) -> tuple[bytes | None, bytes | None]:
     """Return host and service for C. Raises TypeError, ValueError."""
-    host = None if name is None or name in ("*", b"*") else checked_host(name)
-    port = None if service is None else checked_service(service)
+    host = None if name is None or name in ("*", b"*") else check_host(name)
+    port = None if service is None else check_service(service)
     if port is None and host is None:
         raise ValueError("name and service are both missing" if name is None else 'name "*" needs a service')
     return host, port
@@ -207,7 +207,7 @@ def _checked_names(name: object, service: object) -> tuple[bytes | None, bytes |
 
 def _flags(*given: tuple[object, str, int]) -> int:
     """Return the bits of the values that are True. Raises TypeError for one that is not a bool."""
-    flag(**{name: value for value, name, _ in given})
+    check_bool(**{name: value for value, name, _ in given})
     return sum(bit for value, _, bit in given if value)
 
 
@@ -265,14 +265,14 @@ def nameaddr(
         return _from_idna(name, unassigned, std3) if idn else name
 
     if isinstance(what, Address):
-        plain = Plain(what.binary, what.port, what.scope)
+        plain = IPAddress(what.binary, what.port, what.scope)
         host, service = _name(plain, chosen | NI_NAMEREQD)
         return decoded(host), service
     if isinstance(what, int) and not isinstance(what, bool):
-        return _name(Plain(bytes(4), whole("a port", what, 0, 65535), 0), chosen | NI_NUMERICHOST)[1]
+        return _name(IPAddress(bytes(4), check_int("a port", what, 0, 65535), 0), chosen | NI_NUMERICHOST)[1]
     if isinstance(what, bool) or not isinstance(what, str | bytes):
         raise TypeError(f"what must be an Address, a port (int) or a name (str, bytes), not {what!r}")
-    return decoded(_find(checked_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)[1])
+    return decoded(_find(check_host(what), None, 0, SOCK_STREAM, AI_CANONNAME)[1])
 
 
 def _from_idna(name: str, unassigned: bool, std3: bool) -> str:
@@ -300,16 +300,18 @@ def _label_from_idna(label: str, unassigned: bool, std3: bool) -> str:
 
 def _find(
     host: bytes | None, port: bytes | None, family: int = 0, kind: int = 0, flags: int = 0
-) -> tuple[list[tuple[bool, Plain]], str]:
+) -> tuple[list[tuple[bool, IPAddress]], str]:
     """Return the addresses and the canonical name."""
-    lookup = Lookup(host, port, family, kind, 0, flags | (AI_NUMERICSERV if port is not None and port.isdigit() else 0))
+    lookup = GetAddrInfo(
+        host, port, family, kind, 0, flags | (AI_NUMERICSERV if port is not None and port.isdigit() else 0)
+    )
     try:
         _request(lookup)
     except UVError as error:
         unknown = port if host is None or error.name == "EAI_SERVICE" else host
         error.filename = unknown.decode() if unknown is not None else None  # the end of its text
         raise
-    found, canonical = lookup.found()
+    found, canonical = lookup.addresses()
     known = (entry for entry in found if entry.socktype in (SOCK_STREAM, SOCK_DGRAM))
     entries = [(entry.socktype == SOCK_STREAM, entry.plain()) for entry in known]
     if not entries:
@@ -317,13 +319,13 @@ def _find(
     return entries, canonical
 
 
-def _name(plain: Plain, flags: int) -> tuple[str, str]:
+def _name(plain: IPAddress, flags: int) -> tuple[str, str]:
     """Return the names of the host and the service."""
-    naming = Naming(plain, flags)
+    naming = GetNameInfo(plain, flags)
     _request(naming)
     return naming.names()
 
 
-def _request(call: Lookup | Naming) -> None:
-    current = operation()
+def _request(call: GetAddrInfo | GetNameInfo) -> None:
+    current = current_operation()
     current.request(partial(call.start, current.hub.loop.pointer), str(call), call.syscall, call)

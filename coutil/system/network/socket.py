@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..._coroutines.attributes import Elsewhere
+from ..._coroutines.attributes import AttributeHint
 from ..._kernel.hub import Hub
-from ..._kernel.requests import naming
+from ..._kernel.stream_requests import add_address_to_error
 from ..._libuv import lib
-from ..._libuv.arguments import choice
-from ..._libuv.ends import shown
-from ..._libuv.sockaddr import Plain, pack, room, unpack
+from ..._libuv.arguments import check_choice
+from ..._libuv.endpoints import format_endpoints
+from ..._libuv.sockaddr import IPAddress, new_sockaddr, pack, unpack
 from .address import Address, Domain
-from .handled import Handled, Opener
+from .base import HandleObject, OpenFunction
 
-__all__ = ["IPSocket", "Socket", "checked_site"]
+__all__ = ["IPSocket", "Socket", "check_site"]
 
 
-class Socket(Handled):
+class Socket(HandleObject):
     """The base of all sockets. Made by `system.socket`."""
 
     __slots__ = ("_bound", "_domain")
@@ -25,10 +25,10 @@ class Socket(Handled):
     _domain: Any
 
     if not TYPE_CHECKING:
-        getsockname = Elsewhere("getaddress()")
-        getpeername = Elsewhere('getaddress("peer")')
+        getsockname = AttributeHint("getaddress()")
+        getpeername = AttributeHint('getaddress("peer")')
 
-    def __init__(self, domain: str, open_: Opener, syscall: str, hub: Hub | None = None) -> None:
+    def __init__(self, domain: str, open_: OpenFunction, syscall: str, hub: Hub | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError` naming `syscall`."""
         self._domain = domain
         self._bound: Any = None  # the argument of `bind`: some of its errors come later
@@ -37,7 +37,7 @@ class Socket(Handled):
     def __repr__(self) -> str:
         """Kind, addresses of both ends (the last known ones after `close`), and state."""
         handle = self._handle
-        words = [type(self).__name__, self._domain, shown(handle.addresses())]
+        words = [type(self).__name__, self._domain, format_endpoints(handle.addresses())]
         if handle.closed:
             words.append("closed")
         elif handle.waiter is not None:
@@ -68,7 +68,7 @@ class IPSocket(Socket):
         EADDRINUSE may come as late as `listen` or `connect`. Errors name the address. Source: uv_tcp_bind.
         """
         packed = self._packed(address)
-        with naming(address, "uv_tcp_bind"):
+        with add_address_to_error(address, "uv_tcp_bind"):
             self._call(lib.co_bind, "uv_tcp_bind", packed)
         self._bound = str(address)
         return True
@@ -79,13 +79,13 @@ class IPSocket(Socket):
         Raises TypeError, ValueError (bad site, `into` of the other family), `Closed`, or `UVError`: ENOTCONN.
         Source: uv_tcp_getsockname, uv_udp_getsockname, uv_tcp_getpeername, uv_udp_getpeername.
         """
-        end = checked_site(site)
+        end = check_site(site)
         if into is not None:
             self._packed(into, "into")
         address = self._found(end)
         if not isinstance(address, Address):
             name = "getpeername" if end == "peer" else "getsockname"
-            raise self._handle.failed(address, f"{self._family}_{name}")
+            raise self._handle.call_error(address, f"{self._family}_{name}")
         if into is None:
             return address
         into.binary, into.port, into.scope = address.binary, address.port, address.scope
@@ -97,7 +97,7 @@ class IPSocket(Socket):
 
     def _found(self, site: str) -> Address | int:
         """Return an address, or libuv's code."""
-        handle, packed = self._handle, room()
+        handle, packed = self._handle, new_sockaddr()
         code: int = self._getname(handle.pointer, handle.slot, site == "peer", packed)
         plain = unpack(packed) if code >= 0 else None
         return Address(self._domain, *plain) if plain is not None else code
@@ -107,9 +107,9 @@ class IPSocket(Socket):
             raise TypeError(f"{name} must be an Address, not {address!r}")
         if address.type != self._domain:
             raise ValueError(f"{name} has the wrong domain: {address!r} for a socket of {self._domain}")
-        return pack(Plain(address.binary, address.port, address.scope))
+        return pack(IPAddress(address.binary, address.port, address.scope))
 
 
-def checked_site(site: object) -> str:
+def check_site(site: object) -> str:
     """Return the end of a connection whose address is requested: "self" or "peer". Raises TypeError, ValueError."""
-    return "self" if site is None else choice("site", site, ("self", "peer"))
+    return "self" if site is None else check_choice("site", site, ("self", "peer"))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..._coroutines.attributes import Elsewhere
+from ..._coroutines.attributes import AttributeHint
 from ..._coroutines.outcomes import waits
-from ..._kernel.requests import naming
+from ..._kernel.stream_requests import add_address_to_error
 from ..._libuv import lib
-from ..._libuv.arguments import choice, flag, whole
+from ..._libuv.arguments import check_bool, check_choice, check_int
 from ...errors import UVError
 from .address import Address, Domain
-from .bytestream import ByteStream, Listener, accepted
-from .handled import Opening
+from .base import OpenSpec
+from .bytestream import ByteStream, Listener, accept_spec
 from .socket import IPSocket
 
 __all__ = ["PassiveSocket", "StreamSocket"]
 
-LONGEST = 32767  # seconds, the longest silence that Linux accepts before it probes a peer
+MAX_SECONDS = 32767  # seconds, the longest silence that Linux accepts before it probes a peer
 
 
 class StreamSocket(IPSocket, ByteStream):
@@ -26,18 +26,18 @@ class StreamSocket(IPSocket, ByteStream):
     One coroutine at a time may receive; any number may send, their data follow one another in the order of the calls.
     """
 
-    __slots__ = ("_unsure",)
+    __slots__ = ("_connect_unconfirmed",)
     _kind = "stream"
 
     if not TYPE_CHECKING:
-        setsockopt = Elsewhere("setoption()")
+        setsockopt = AttributeHint("setoption()")
 
-    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+    def __init__(self, domain: Domain, opening: OpenSpec | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError`."""
-        self._unsure = False  # it may not be connected: `connect` is in progress, or has failed
+        self._connect_unconfirmed = False  # it may not be connected: `connect` is in progress, or has failed
         super().__init__(domain, *(opening or _new(domain)))
         if opening is not None:
-            self._handle.remember()
+            self._handle.remember_addresses()
 
     @waits
     def connect(self, address: Address) -> bool:
@@ -48,29 +48,29 @@ class StreamSocket(IPSocket, ByteStream):
         returned, the attempt goes on in the background. Source: uv_tcp_connect.
         """
         packed = self._packed(address)
-        before, self._unsure = self._unsure, True
+        before, self._connect_unconfirmed = self._connect_unconfirmed, True
         try:
-            with naming(address, "uv_tcp_connect", self._handle if self._bound else None):
+            with add_address_to_error(address, "uv_tcp_connect", self._handle if self._bound else None):
                 self._request(f"connect to {address}", lib.co_connect, "uv_tcp_connect", packed)
         except UVError as error:
-            self._unsure = before if error.name == "EISCONN" else True
+            self._connect_unconfirmed = before if error.name == "EISCONN" else True
             raise
         except BaseException:
-            self._unsure = False  # the attempt goes on in the background, and its result is not reported
+            self._connect_unconfirmed = False  # the attempt goes on in the background, and its result is not reported
             raise
-        self._unsure = False
-        self._handle.remember()
+        self._connect_unconfirmed = False
+        self._handle.remember_addresses()
         return True
 
-    def _ended(self, code: int) -> bytes:
+    def _end_of_stream(self, code: int) -> bytes:
         """Return b"" at the end of a connection; raise ENOTCONN if there was none.
 
         After a refused connection Linux reports the end of the stream, too.
         """
-        if code == lib.UV_EOF and self._unsure:
-            self._unsure = self._name("peer") is None
-            code = lib.UV_ENOTCONN if self._unsure else code
-        return super()._ended(code)
+        if code == lib.UV_EOF and self._connect_unconfirmed:
+            self._connect_unconfirmed = self._name("peer") is None
+            code = lib.UV_ENOTCONN if self._connect_unconfirmed else code
+        return super()._end_of_stream(code)
 
     def setoption(self, name: Literal["keepalive", "nodelay"], value: float | bool | None) -> bool:
         """Set an option; return True.
@@ -79,11 +79,11 @@ class StreamSocket(IPSocket, ByteStream):
         "nodelay": True sends small packets at once.
         Raises TypeError, ValueError, `Closed`, or `UVError`. Source: uv_tcp_keepalive, uv_tcp_nodelay.
         """
-        if choice("name", name, ("keepalive", "nodelay")) == "nodelay":
-            flag(**{"value of nodelay": value})
+        if check_choice("name", name, ("keepalive", "nodelay")) == "nodelay":
+            check_bool(**{"value of nodelay": value})
             self._call(lib.co_nodelay, "uv_tcp_nodelay", value)
         else:
-            seconds = _checked_keepalive(value)
+            seconds = _check_keepalive(value)
             self._call(lib.co_keepalive, "uv_tcp_keepalive", seconds > 0, seconds)
         return True
 
@@ -94,7 +94,7 @@ class PassiveSocket(IPSocket, Listener):
     __slots__ = ("_listening",)
     _kind = "passive"
 
-    def __init__(self, domain: Domain, opening: Opening | None = None) -> None:
+    def __init__(self, domain: Domain, opening: OpenSpec | None = None) -> None:
         """Open a socket, or take over one that exists. Raises `UVError`."""
         self._listening = False
         super().__init__(domain, *(opening or _new(domain)))
@@ -109,15 +109,15 @@ class PassiveSocket(IPSocket, Listener):
         (the socket was shut down), EBADF (its descriptor was closed by other code). Source: accept4(2).
         """
         self._accept()
-        return StreamSocket(self._domain, accepted(self._handle))
+        return StreamSocket(self._domain, accept_spec(self._handle))
 
 
-def _new(domain: Domain) -> Opening:
+def _new(domain: Domain) -> OpenSpec:
     ipv6 = domain == "ipv6"
     return lambda loop, slot, generation: lib.co_tcp_new(loop, slot, generation, ipv6), "uv_tcp_init", None
 
 
-def _checked_keepalive(value: object) -> int:
+def _check_keepalive(value: object) -> int:
     if value is None or value is False:
         return 0
-    return whole("value of keepalive", value, 1, LONGEST, "seconds (int), False or None")
+    return check_int("value of keepalive", value, 1, MAX_SECONDS, "seconds (int), False or None")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._coroutines.outcomes import waits
-from ..._kernel.operation import lucky, operation
+from ..._kernel.operation import current_operation, spend_budget
 from ..._libuv.files import Path
 from .process import Process, spec_of
 from .spec import ExecSpec, StandardStream, is_pipe, program_of
@@ -35,9 +35,9 @@ def execute(
     if spec is not command and any(map(is_pipe, spec._streams())):
         raise ValueError("a pipe needs an ExecSpec, or start(): no coroutine could use it")
     program_of(spec)  # checks the values before anything suspends
-    current = operation()
-    current.released("execute")
-    lucky(current.hub)  # programs that cannot be started leave pipes for the loop to close
-    if current.coroutine.cancelled is not None:
-        current.coroutine.cancelled._refuse_start(current.coroutine, "execute")
+    current = current_operation()
+    current.wait_until_free("execute")
+    spend_budget(current.hub)  # programs that cannot be started leave pipes for the loop to close
+    if current.coroutine.cancelled_scope is not None:
+        current.coroutine.cancelled_scope._refuse_start(current.coroutine, "execute")
     return Process(spec).wait()

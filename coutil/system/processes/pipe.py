@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..._libuv import lib
 from ..network.bytestream import ByteStream
-from ..network.share import Sharing
+from ..network.fd_passing import FdPassing
 
 __all__ = ["Pipe", "SharePipe"]
 
@@ -32,7 +32,7 @@ class Pipe(ByteStream):
         return f"<{type(self).__name__} {self._title}{state}>"
 
 
-class SharePipe(Sharing, Pipe):
+class SharePipe(FdPassing, Pipe):
     """A pipe that passes sockets to the child, or from it, together with data.
 
     A child that uses coutil has the other end as `system.stdin`, `stdout` or `stderr`, a `ShareStreamSocket`.

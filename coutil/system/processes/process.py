@@ -8,48 +8,48 @@ from contextlib import suppress
 from typing import Any
 
 from ..._closeable import Closeable
-from ..._coroutines.books import Unique, foreign
+from ..._coroutines.books import NonCopyable, foreign_thread_error
 from ..._coroutines.outcomes import waits
-from ..._kernel.entries import NOBODY, Entry
-from ..._kernel.hub import Hub, this_hub
-from ..._kernel.operation import Operation, operation
+from ..._kernel.hub import Hub, current_hub
+from ..._kernel.operation import Operation, current_operation
+from ..._kernel.slots import NULL_HANDLER, ReadyItem
 from ..._libuv import error, lib
-from ..._libuv.command import culprit
+from ..._libuv.command import failing_path
 from ..._libuv.files import Path
 from ..._libuv.signal_names import signal_number, signal_word
-from ..._libuv.spawning import Program, pack
+from ..._libuv.spawning import SpawnOptions, pack
 from ...errors import ECHILD, Closed, Forked
-from ...scopes.deadline import limit
-from ..awaited import Awaited, release
+from ...scopes.deadline import call_timeout
+from ..watchers import SharedWait, release_operation
 from .pipe import Pipe
 from .spec import ExecSpec, StandardStream, opened, program_of
 
 __all__ = ["Process", "spec_of", "start"]
 
 
-class _Exit(Awaited, Entry):
+class _ExitWatcher(SharedWait, ReadyItem):
     """The end of a child. The hub keeps it until then, so the child is reaped even if its `Process` is collected."""
 
     __slots__ = ("number", "pid", "status", "title")
 
-    def __init__(self, hub: Hub, program: Program) -> None:
+    def __init__(self, hub: Hub, program: SpawnOptions) -> None:
         """Start the child. Raises `UVError`."""
         super().__init__(hub)
         self.status: int | None = None  # None: it runs; negative: other code has reaped it, the status is unknown
         self.number = 0  # of the signal that ended it
         packed, keep = pack(program)
-        self.slot = hub.take(self)
+        self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
         try:
             code = lib.co_spawn(hub.loop.pointer, self.slot, self.generation, packed)
-        except BaseException:  # raised by a signal handler; a child that has begun by then is reaped when it ends
+        except BaseException:  # raised by a signal handler; a child that has started by then is reaped when it ends
             if not packed.pid:
-                hub.drop(self.slot)
+                hub.free_slot(self.slot)
             raise
         if code < 0:
-            hub.drop(self.slot)
+            hub.free_slot(self.slot)
             hub.check()
-            raise error(code, "uv_spawn", culprit(program))
+            raise error(code, "uv_spawn", failing_path(program))
         keep.clear()
         self.pid = int(packed.pid)
         self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
@@ -64,48 +64,48 @@ class _Exit(Awaited, Entry):
             raise Forked(f"{self.title} was started before the fork: it is a child of the parent process")
         if not self.hub.loop.pointer:
             raise Closed(f"{self.title} cannot be waited for: its event loop has ended")
-        if operation().hub is not self.hub:
-            raise foreign(self.title, self.hub.home.thread)
+        if current_operation().hub is not self.hub:
+            raise foreign_thread_error(self.title, self.hub.context.thread)
 
     def wait(self, operation: Operation, what: object) -> None:
         """Wait for the end."""
         try:
-            self.hub.loop.want[self.slot] = 1
+            self.hub.loop.demand[self.slot] = 1
             super().wait(operation, what)
         except BaseException:
-            self.left()
+            self.no_waiters()
             raise
 
-    def left(self) -> None:
+    def no_waiters(self) -> None:
         """Let the loop end: no coroutine waits for this child."""
         if not self.operations:
-            self.hub.loop.want[self.slot] = -1
+            self.hub.loop.demand[self.slot] = -1
 
-    def deliver(self, generation: int, result: int, where: int) -> bool:
+    def complete(self, generation: int, result: int, offset: int) -> bool:
         """Store the status and resume the waiters; or give the slot back, when libuv has closed the handle."""
         if generation != self.generation:
             return False
         if result == lib.CO_CLOSED:
             self.generation = -1
-            self.hub.owners[self.slot] = NOBODY
-            self.hub.free += (self.slot,)
+            self.hub.handlers[self.slot] = NULL_HANDLER
+            self.hub.free_slots += (self.slot,)
             return False
-        self.hub.loop.want[self.slot] = -1
-        self.number, self.status = where, result
+        self.hub.loop.demand[self.slot] = -1
+        self.number, self.status = offset, result
         try:
-            del self.hub.records[0]
-            self.fire()
+            del self.hub.completions[0]
+            self.run()
         except BaseException:  # raised by a signal handler: the other waiters are resumed in the next turn
             self.hub.ready.append(self)
             raise
         return True
 
-    def fire(self) -> None:
+    def run(self) -> None:
         """Resume all waiters."""
         while self.operations:
-            release(self.wake_first())
+            release_operation(self.wake_one())
 
-    def outcome(self) -> tuple[str, int]:
+    def exit_result(self) -> tuple[str, int]:
         """Return how the child has ended."""
         status = self.status
         assert status is not None
@@ -114,7 +114,7 @@ class _Exit(Awaited, Entry):
         return (signal_word(self.number), self.number) if self.number else ("exit", status)
 
 
-class Process(Closeable, Unique):
+class Process(Closeable, NonCopyable):
     """A program that was started by `start`, and may have ended since.
 
     When this object is collected the program goes on, and is reaped when it ends. As a context manager it closes its
@@ -127,7 +127,7 @@ class Process(Closeable, Unique):
     def __init__(self, spec: ExecSpec) -> None:
         """Start the program. Raises as `start` does."""
         with opened(program_of(spec), spec._streams()) as (complete, pipes):
-            self._exit = _Exit(this_hub(), complete)
+            self._exit = _ExitWatcher(current_hub(), complete)
         self._pipes = pipes
         spec.pid = self.pid
         spec.stdin, spec.stdout, spec.stderr = (
@@ -166,16 +166,16 @@ class Process(Closeable, Unique):
         SIGCHLD is ignored).
         """
         if timeout is not None:
-            with limit(timeout):
+            with call_timeout(timeout):
                 return self.wait()
         exit_ = self._exit
         if exit_.status is None:
             exit_.check()
-            current = operation()
-            current.released(str(exit_))
+            current = current_operation()
+            current.wait_until_free(str(exit_))
         if exit_.status is None:
             exit_.wait(current, exit_)
-        return exit_.outcome()
+        return exit_.exit_result()
 
     def kill(self, signal: str | int = "terminate") -> bool:
         """Send a signal, by word, name or number as `emitsig` takes them; return True.

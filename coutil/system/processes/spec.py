@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..._libuv.arguments import integer, whole
+from ..._libuv.arguments import check_any_int, check_int
 from ..._libuv.files import Path, encoded
-from ..._libuv.spawning import IGNORE, SAME, Program, Stdio, inherit, pipe
+from ..._libuv.spawning import IGNORE, SAME, SpawnOptions, StdioSpec, inherit, pipe
 from ..environment import PackedEnv, packed_lines
 from .pipe import Pipe, SharePipe
 
@@ -60,7 +60,7 @@ class ExecSpec:
         return self.stdin, self.stdout, self.stderr
 
 
-def program_of(spec: ExecSpec) -> Program:
+def program_of(spec: ExecSpec) -> SpawnOptions:
     """Return the program in plain values; its pipes are not open yet. Raises TypeError, ValueError."""
     if isinstance(spec.arguments, str | bytes) or not isinstance(spec.arguments, Sequence):
         raise TypeError(f"arguments must be a sequence of strings, not {spec.arguments!r}")
@@ -71,7 +71,7 @@ def program_of(spec: ExecSpec) -> Program:
         raise TypeError(f"detached must be a bool or None, not {spec.detached!r}")
     streams = spec._streams()
     stdio = [_stdio(number, value) for number, value in enumerate(streams)]
-    return Program(
+    return SpawnOptions(
         arguments=[command, *(encoded(argument, "argument") for argument in spec.arguments)],
         environment=None if spec.environment is None else packed_lines(spec.environment),
         directory=None if spec.runpath is None else encoded(spec.runpath, "runpath"),
@@ -88,10 +88,10 @@ def is_pipe(stream: Any) -> bool:
 
 
 def _identity(name: str, value: Any) -> int | None:
-    return None if value is None else whole(name, value, 0, _HIGHEST, "a number or None")
+    return None if value is None else check_int(name, value, 0, _HIGHEST, "a number or None")
 
 
-def _stdio(number: int, value: Any) -> Stdio:
+def _stdio(number: int, value: Any) -> StdioSpec:
     name = STREAMS[number]
     if value is None:
         return inherit(number)
@@ -107,14 +107,14 @@ def _stdio(number: int, value: Any) -> Stdio:
     fileno = getattr(value, "fileno", None)
     if not callable(fileno):
         raise TypeError(f'{name} must be None, False, a string of "r", "w", "s", or have fileno(), not {value!r}')
-    fd = integer(f"the result of fileno() of {name}", fileno())
+    fd = check_any_int(f"the result of fileno() of {name}", fileno())
     if not 0 <= fd < 2**31:
         raise ValueError(f"{name} has no descriptor: {fd}")
     return inherit(fd, given=True)
 
 
 @contextmanager
-def opened(program: Program, streams: Sequence[Any]) -> Iterator[tuple[Program, list[Pipe | None]]]:
+def opened(program: SpawnOptions, streams: Sequence[Any]) -> Iterator[tuple[SpawnOptions, list[Pipe | None]]]:
     """Open the pipes that `streams` ask for; close them again if the block fails. Raises OSError."""
     pipes: list[Pipe | None] = [None, None, None]
     stdio = list(program.stdio)
