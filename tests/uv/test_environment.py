@@ -112,7 +112,7 @@ def test_names_of_variables_are_checked():
             uv.os_setenv(name, "value")
     assert uv.os_getenv("") is None
     for function in (uv.os_getenv, uv.os_unsetenv, lambda name: uv.os_setenv(name, "value")):
-        with pytest.raises(ValueError, match="name has a NUL"):
+        with pytest.raises(ValueError, match="name has a null character"):
             function("a\0b")
         with pytest.raises(TypeError, match="name must be a string, not b'a'"):
             function(b"a")
@@ -154,7 +154,7 @@ def test_no_such_directory(tmp_path):
     assert raised.value.filename == file
     with pytest.raises(FileNotFoundError):
         uv.chdir("")
-    with pytest.raises(ValueError, match="NUL"):
+    with pytest.raises(ValueError, match="null character"):
         uv.chdir("a\0b")
     with pytest.raises(TypeError, match="path must be"):
         uv.chdir(3)
@@ -224,7 +224,7 @@ def test_title_set_first():
         "print(uv.get_process_title()[:6])"
     )
     assert found == ["title "]
-    with pytest.raises(ValueError, match="title has a NUL"):
+    with pytest.raises(ValueError, match="title has a null character"):
         uv.set_process_title("a\0b")
     with pytest.raises(TypeError, match="title must be a string, not None"):
         uv.set_process_title(None)

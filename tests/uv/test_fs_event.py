@@ -125,7 +125,7 @@ def test_long_path(event, tmp_path, monkeypatch):
 
 def test_arguments(event, tmp_path):
     """Paths with a NUL, of other types; flags."""
-    with pytest.raises(ValueError, match="path has a NUL"):
+    with pytest.raises(ValueError, match="path has a null character"):
         event.start(f"{tmp_path}\0")
     for wrong in (None, 7, ["x"]):
         with pytest.raises(TypeError, match=r"path must be a str, bytes or os\.PathLike"):

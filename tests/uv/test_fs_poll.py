@@ -125,7 +125,7 @@ def test_arguments(poll, tmp_path):
     ):
         with pytest.raises(kind, match="interval"):
             poll.start(tmp_path, interval)
-    with pytest.raises(ValueError, match="path has a NUL"):
+    with pytest.raises(ValueError, match="path has a null character"):
         poll.start("a\0b", 1)
     with pytest.raises(TypeError, match="path must be"):
         poll.start(None, 1)

@@ -58,12 +58,12 @@ def test_arguments():
     for wrong in (None, 3):
         with pytest.raises(TypeError, match="path must be"):
             uv.Lib(wrong)
-    with pytest.raises(ValueError, match="path has a NUL"):
+    with pytest.raises(ValueError, match="path has a null character"):
         uv.Lib("a\0b")
     with uv.Lib(OURS) as library:
         with pytest.raises(TypeError, match="name must be a string, not b'x'"):
             library.sym(b"x")
-        with pytest.raises(ValueError, match="name has a NUL"):
+        with pytest.raises(ValueError, match="name has a null character"):
             library.sym("a\0b")
     with pytest.raises(TypeError, match="the first argument must be a Lib"):
         uv.dlsym(_libuv.lib, "x")

@@ -60,11 +60,11 @@ def test_arguments():
             function("::1", 65536)
         with pytest.raises(TypeError, match="port must be an int, not '80'"):
             function("::1", "80")
-        with pytest.raises(ValueError, match="ip has a NUL"):
+        with pytest.raises(ValueError, match="ip has a null character"):
             function("::1\0", 80)
         with pytest.raises(TypeError, match="ip must be a string, not b'::1'"):
             function(b"::1", 80)
-    with pytest.raises(ValueError, match="text has a NUL"):
+    with pytest.raises(ValueError, match="text has a null character"):
         uv.inet_pton("inet", "1.2.3.4\0")
 
 

@@ -70,9 +70,9 @@ def test_host_that_is_no_numeric_address(loop, host):
 def test_port_that_is_none(loop, port, kind):
     """It is checked first."""
     with uv.TCP(loop) as handle:
-        with pytest.raises(kind, match="port must be"):
+        with pytest.raises(kind, match=r"port (must be an int|is out of range)"):
             handle.bind("127.0.0.1", port)
-        with pytest.raises(kind, match="port must be"):
+        with pytest.raises(kind, match=r"port (must be an int|is out of range)"):
             handle.connect("127.0.0.1", port)
 
 

@@ -363,7 +363,7 @@ def test_names():
     assert told("thread_getname", lambda: uv.thread_getname(thread), "thread_getname") in (None, "a name that is ")
     gate.post()
     thread.join()
-    with pytest.raises(ValueError, match="name has a NUL"):
+    with pytest.raises(ValueError, match="name has a null character"):
         uv.thread_setname("a\0b")
     with pytest.raises(TypeError, match="name must be a string, not b'a'"):
         uv.thread_setname(b"a")
