@@ -1,5 +1,5 @@
-# Every target sets up what it needs: system packages (through apt, where root or passwordless sudo allows it),
-# a virtual environment and an editable installation. Repeated runs find the stamps and start at once.
+# Every target sets up its requirements: system packages (through apt, where root or passwordless sudo allows it),
+# a virtual environment and an editable installation. Later runs find the stamps and start at once.
 #
 #   make test PYTHON=/path/to/python3.13 VENV=.venv313      another interpreter
 #   make test COUTIL_LIBUV=/prefix                          another libuv than pkg-config's
@@ -20,7 +20,7 @@ PIP    := $(RUN) -m pip --quiet --no-input --disable-pip-version-check
 PYTEST := COUTIL_DEBUG=1 $(RUN) -m pytest -q
 NATIVE := $(wildcard coutil/_libuv/c/*.[ch]) coutil/_libuv/build.py
 
-# uvloop's source distributions carry libuv's source: 0.21.0 that of 1.48.0, 0.23.0 that of 1.52.1.
+# uvloop's source distributions contain libuv's source: 0.21.0 that of 1.48.0, 0.23.0 that of 1.52.1.
 UVLOOP ?= 0.23.0
 LIBUV  := $(CURDIR)/build/libuv-of-uvloop-$(UVLOOP)
 LIBUV_TESTS := tests/uv tests/system tests/kernel/test_fork.py tests/kernel/test_direct_switch.py tests/kernel/test_hub.py tests/kernel/test_shim.py
@@ -42,7 +42,7 @@ test: install    ## all tests, with the state machines checked at every transiti
 quick: install   ## the tests that are not marked slow, for the time between two edits; ARGS go to pytest
 	$(PYTEST) -m 'not slow and not soak and not fuzz' $(if $(ARGS),$(ARGS),--numprocesses 2 --dist worksteal)
 
-test-libuv: install $(LIBUV)/prefix    ## the tests that concern libuv, against a newer one; ARGS go to pytest
+test-libuv: install $(LIBUV)/prefix    ## the tests that concern libuv, against a newer libuv; ARGS go to pytest
 	rm -rf $(LIBUV)/tree $(LIBUV)/venv/.installed && mkdir -p $(LIBUV)/tree
 	git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C $(LIBUV)/tree
 	$(MAKE) --no-print-directory -C $(LIBUV)/tree test COUTIL_LIBUV=$(LIBUV)/prefix VENV=$(LIBUV)/venv \
@@ -54,7 +54,7 @@ check: install   ## lint, format, types and the rules of the architecture
 	$(RUN) -m mypy
 	$(PYTEST) tests/test_architecture.py
 
-cover: install   ## which lines and branches of the package all tests run; ARGS go to pytest, HTML=1 writes pages as well
+cover: install   ## coverage of the package by all tests; ARGS go to pytest, HTML=1 also writes pages
 	@rm -rf $(COVERED) && mkdir -p $(COVERED)
 	COUTIL_DEBUG=1 $(RUN) -m coverage run --data-file=$(COVERED)/data -m pytest -q -p no:cacheprovider $(ARGS)
 	@$(RUN) -m coverage combine --quiet --data-file=$(COVERED)/data $(COVERED)
@@ -67,17 +67,18 @@ asan: sanitized      ## a part of the tests with the C code under AddressSanitiz
 ubsan: SANITIZER := undefined
 ubsan: sanitized     ## the same, and all of coutil.uv, under UndefinedBehaviorSanitizer
 tsan: SANITIZER := thread
-tsan: sanitized      ## what several threads use, under ThreadSanitizer; tests/tsan.supp lists what is not about us
+tsan: sanitized      ## code that several threads use, under ThreadSanitizer; tests/tsan.supp lists faults of other libraries
 
-# The package is copied and built in a folder of its own. PYTHONMALLOC has freed Python memory noticed, which libuv may
-# write to. CPython leaks at its end, and greenlet copies stacks. greenlet's exceptions in C++ need their library first.
+# The package is copied to a separate folder and built there. With PYTHONMALLOC=malloc the sanitizer also detects writes of
+# libuv to freed Python memory. Leaks and stack use are off: CPython leaks at its end, and greenlet copies stacks. The C++
+# library is loaded first for greenlet's exceptions.
 SANITIZED = build/$(SANITIZER)
 sanitized: install
 	@rm -rf $(SANITIZED)/coutil/_libuv/c  # all files in it are compiled: none must be left from before
 	@mkdir -p $(SANITIZED)
 	@git ls-files --cached --others --exclude-standard | grep --invert-match pyproject.toml | \
 	    tar --create --files-from - | tar --extract --directory $(SANITIZED)
-	@rm -f $(SANITIZED)/pyproject.toml  # older versions of setuptools, by which cffi builds here, take offence at it
+	@rm -f $(SANITIZED)/pyproject.toml  # older versions of setuptools, which cffi uses here, reject it
 	@cd $(SANITIZED) && COUTIL_SANITIZER=$(SANITIZER) $(CURDIR)/$(RUN) coutil/_libuv/build.py >build.log 2>&1 || \
 	    { cat build.log; exit 1; }
 	@cp pyproject.toml $(SANITIZED)
@@ -97,8 +98,9 @@ TESTS_undefined   := $(TESTS_address) tests/uv tests/streams tests/system/test_a
     tests/system/test_datagram_options.py tests/system/test_information.py tests/system/test_share.py \
     tests/system/test_stdio.py tests/system/test_terminal.py tests/system/test_children.py
 
-# ThreadSanitizer cannot follow a fork that starts threads again, has a thread of its own, which counts against limits, and
-# needs memory for each thread that has ever run: the tests that -k names measure these. Nobody joins a forgotten thread.
+# ThreadSanitizer cannot follow a fork that starts threads again, has a thread itself, which counts against limits, and
+# needs memory for each thread that has ever run: -k leaves out the tests that measure these. A forgotten thread is never
+# joined, so leaks of threads are not reported.
 TSAN_OPTIONS      := halt_on_error=1:report_signal_unsafe=0:report_thread_leaks=0:suppressions=$(CURDIR)/tests/tsan.supp
 TESTS_thread      := tests/kernel/test_threads.py tests/kernel/test_wakers.py tests/kernel/test_pool.py \
     tests/uv/test_locks.py tests/uv/test_thread.py tests/uv/test_async.py tests/uv/test_work.py tests/uv/test_loop.py \
@@ -123,7 +125,7 @@ wheel: install   ## dist/coutil-*.whl
 	rm -rf build/bdist.* build/lib.* build/temp.*
 	@ls dist/*.whl
 
-clean:           ## remove everything that these targets made
+clean:           ## remove all files that these targets have made
 	rm -rf $(VENV) build dist benchmarks/build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f coutil/_libuv/_lib.c coutil/_libuv/*.o coutil/_libuv/c/*.o coutil/_libuv/*.so
 	find coutil tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
@@ -158,7 +160,7 @@ $(VENV)/.system:
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# Find out what is missing, install it where that is allowed, else say it in one line.
+# Find missing packages and install them where that is allowed; else name them in one line.
 define system
 command -v "$PYTHON" >/dev/null || {
     echo "there is no $PYTHON here, and coutil needs Python 3.11 or newer: try make PYTHON=/path/to/python3.11" >&2

@@ -13,12 +13,12 @@ from coutil.uv.functions import BLOCKING_KIND, SECTIONS, Function, functions  # 
 INTRODUCTION = """\
 # libuv's functions in `coutil.uv`
 
-Written by `docs/uv_reference.py` from the table in `coutil/uv/functions.py`: change that, then run `make docs`.
+`make docs` generates this page from the table in `coutil/uv/functions.py`: change that table.
 
-Every function that has an object is there twice: flat, with libuv's name and the object as its first argument
-(`uv.timer_start(timer, 1000)`), and as a method (`timer.start(1000)`). The docstrings tell about arguments and errors.
-*since*: the version of libuv that brought the function, if that is not older than 1.44.2 or the same;
-`uv.has("udp_try_send2")` tells whether the libuv that coutil was built against has it.
+Every function with an object exists twice: flat, under libuv's name with the object as its first argument
+(`uv.timer_start(timer, 1000)`), and as a method (`timer.start(1000)`). The docstrings describe arguments and errors.
+*since*: the version of libuv that introduced the function, if it is newer than 1.44.2. `uv.has("udp_try_send2")`
+returns whether the libuv that coutil was built against has it.
 
 {total} functions: {exposed} are exposed, {left_out} are not.
 

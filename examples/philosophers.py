@@ -4,7 +4,7 @@
 
 Each philosopher takes the fork on the left, then the one on the right, and all starve: coutil notices that nothing can
 happen, and reports the waiters, what they wait for, who holds it, and the cycle. With --ordered each philosopher takes
-the fork with the lower number first; then there can be no cycle, and everybody eats.
+the fork with the lower number first; then there can be no cycle, and all of them eat.
 """
 
 import argparse
