@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._coroutines.callables import check_function
-from ._coroutines.coroutine import Coroutine, is_yieldable
-from ._coroutines.coroutine import running as _running
-from ._coroutines.switching import yield_ as _yield
+from ._coroutines import Coroutine, check_function, is_yieldable
+from ._coroutines import running as _running
+from ._coroutines import yield_ as _yield
 from .errors import NotYieldable
 
 __all__ = ["Coroutine", "create", "isyieldable", "running", "wrap", "yield_"]

@@ -15,9 +15,9 @@ from os import getpid
 from os.path import dirname
 from typing import Self
 
-from ._coroutines.coroutine import Coroutine, current_context
+from ._coroutines import Coroutine, current_context
 from ._interpreter import Time, allocate_lock, get_ident, start_new_thread
-from ._kernel.wakers import ignored, outermost_frame
+from ._kernel import ignored, outermost_frame
 from .hooks import Hooks, install, uninstall
 
 __all__ = ["Blocked", "Trace"]

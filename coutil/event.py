@@ -25,9 +25,15 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from ._coroutines.books import foreign_thread_error
-from ._coroutines.coroutine import Coroutine, current_context, running, thread_has_context
-from ._coroutines.switching import park_unowned, wake_now
+from ._coroutines import (
+    Coroutine,
+    current_context,
+    foreign_thread_error,
+    park_unowned,
+    running,
+    thread_has_context,
+    wake_now,
+)
 from ._diagnostics import WaitRegistry
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of, keys_of, short_repr

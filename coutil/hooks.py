@@ -21,8 +21,7 @@ Rule 4: without hooks each place costs one comparison. With them, coroutines do 
 
 from __future__ import annotations
 
-from ._coroutines.coroutine import Coroutine, LoopContext, current_context
-from ._coroutines.hooks import Hooks
+from ._coroutines import Coroutine, Hooks, LoopContext, current_context
 
 __all__ = ["Hooks", "install", "uninstall"]
 

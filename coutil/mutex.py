@@ -13,8 +13,7 @@ from weakref import WeakValueDictionary, ref
 
 from greenlet import getcurrent
 
-from ._coroutines.books import foreign_thread_error
-from ._coroutines.coroutine import Coroutine, current_context, running
+from ._coroutines import Coroutine, current_context, foreign_thread_error, running
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of
 from .event import Wait, deregister, emitone, park_waiting, register, registry

@@ -14,8 +14,7 @@ from types import FrameType
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from . import event as _event
-from ._coroutines.books import calling_frame
-from ._coroutines.coroutine import running
+from ._coroutines import calling_frame, running
 from ._diagnostics import relative_path
 from ._keys import key_of, keys_of
 from .event import Emission, Wait, WaitAll, WaitAny, deregister, park_waiting, register

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import ref
 
 from . import event as _event
-from ._coroutines.coroutine import running
+from ._coroutines import running
 from ._interpreter import local
 from ._keys import BY_VALUE, key_of, keys_of
 from ._switch_guard import needs_check, switch_forbidden

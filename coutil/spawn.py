@@ -7,8 +7,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn, TypeVarTuple
 
-from ._coroutines.callables import ASYNC, check_function, is_python
-from ._coroutines.coroutine import Coroutine, running
+from ._coroutines import ASYNC, Coroutine, check_function, is_python, running
 
 __all__ = ["call", "catch", "trap"]
 

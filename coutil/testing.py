@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
-from ._coroutines.states import AWAIT_HANDLE
-from ._kernel.hub import Hub, current_hub
-from ._kernel.operation import Operation
-from ._kernel.slots import ReadyItem
-from ._kernel.wakers import ignore_threads as _ignore_threads
+from ._coroutines import AWAIT_HANDLE
+from ._kernel import Hub, Operation, ReadyItem, current_hub
+from ._kernel import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
 from .scopes.deadline_timer import DeadlineTimer
 

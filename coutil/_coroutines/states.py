@@ -141,7 +141,3 @@ def audited(table: tuple[Arrow, ...]) -> Callable[[type], type]:
 def table(arrows: tuple[Arrow, ...]) -> str:
     """Return the rows of a Markdown table: number, from, to, event."""
     return "\n".join(f"| {one.number} | {one.source} | {one.target} | {one.event} |" for one in arrows)
-
-
-if __name__ == "__main__":
-    print(table(OPERATION), table(OBJECT), sep="\n\n")

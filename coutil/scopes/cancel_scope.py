@@ -17,14 +17,10 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._coroutines.books import foreign_thread_error
-from .._coroutines.coroutine import Coroutine, current_context, running
-from .._coroutines.outcomes import PendingException
-from .._coroutines.switching import throw_and_report
+from .._coroutines import Coroutine, PendingException, current_context, foreign_thread_error, running, throw_and_report
 from .._diagnostics import describe_wait
 from .._interpreter import get_ident
-from .._kernel.hub import Hub, current_hub
-from .._kernel.slots import ReadyItem
+from .._kernel import Hub, ReadyItem, current_hub
 from .._switch_guard import switch_forbidden
 from ..errors import Cancelled, Timeout
 from .creation_site import CreationSite, call_site

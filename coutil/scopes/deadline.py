@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Literal, TypeVar
 
-from .._kernel.hub import current_hub
+from .._kernel import current_hub
 from .cancel_scope import CancelScope, belongs_to, check_time
 
 _Kind = TypeVar("_Kind", bound="Deadline")

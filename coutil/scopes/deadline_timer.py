@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._kernel.hub import Hub
-from .._kernel.slots import NULL_HANDLER, CompletionHandler
+from .._kernel import NULL_HANDLER, CompletionHandler, Hub
 
 __all__ = ["DeadlineTimer"]
 

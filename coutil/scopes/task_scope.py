@@ -11,14 +11,19 @@ from weakref import ref
 
 from greenlet import GreenletExit, getcurrent
 
-from .._coroutines.books import foreign_thread_error
-from .._coroutines.callables import ASYNC, check_function, is_python
-from .._coroutines.coroutine import Coroutine, current_context, running
-from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import park
+from .._coroutines import (
+    ASYNC,
+    Coroutine,
+    Resumed,
+    check_function,
+    current_context,
+    foreign_thread_error,
+    is_python,
+    park,
+    running,
+)
 from .._interpreter import get_ident
-from .._kernel.hub import current_hub
-from .._kernel.slots import NULL_HANDLER, CompletionHandler, Wakeup
+from .._kernel import NULL_HANDLER, CompletionHandler, Wakeup, current_hub
 from ..errors import Deadlock, Forked, TaskCancelled, UVError
 from .cancel_scope import CancelScope, belongs_to, check_time, outermost_cancelled, reraise
 

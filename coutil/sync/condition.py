@@ -6,8 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self
 
-from .._coroutines.coroutine import Coroutine, is_yieldable
-from .._coroutines.outcomes import Resumed
+from .._coroutines import Coroutine, Resumed, is_yieldable
 from ..scopes.deadline import call_timeout
 from .locks import Lock
 from .waiters import (

@@ -8,8 +8,7 @@ from weakref import ref
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import Coroutine, current_context, is_yieldable, running
-from .._coroutines.outcomes import Resumed
+from .._coroutines import Coroutine, Resumed, current_context, is_yieldable, running
 from .._interpreter import get_ident
 from ..scopes import timeout
 from .waiters import (

@@ -11,11 +11,9 @@ from typing import Any, Generic, Self, TypeVar
 
 from greenlet import getcurrent
 
-from .._coroutines.coroutine import current_context, running
-from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import park_registered
+from .._coroutines import Resumed, current_context, park_registered, running
 from .._interpreter import get_ident
-from .._kernel.operation import checkpoint
+from .._kernel import checkpoint
 from ..errors import Closed
 from .waiters import (
     Primitive,

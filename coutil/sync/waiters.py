@@ -19,14 +19,18 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._coroutines.books import caller_location, foreign_thread_error
-from .._coroutines.coroutine import Coroutine, current_context, running
-from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import park_registered
-from .._coroutines.switching import wake as resume
+from .._coroutines import (
+    Coroutine,
+    Resumed,
+    caller_location,
+    current_context,
+    foreign_thread_error,
+    park_registered,
+    running,
+)
+from .._coroutines import wake as resume
 from .._interpreter import get_ident
-from .._kernel.dispatcher import COOP_BUDGET
-from .._kernel.slots import ReadyItem
+from .._kernel import COOP_BUDGET, ReadyItem
 from ..event import Wait, deregister, registry
 from ..scopes.deadline import call_with_timeout
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .._coroutines.books import ExceptHook, print_exception
-from .._coroutines.coroutine import Coroutine, current_context, running
-from .._coroutines.switching import ForeignEntry, suspend
-from .._kernel.hub import current_hub
+from .._coroutines import Coroutine, ExceptHook, ForeignEntry, current_context, print_exception, running, suspend
+from .._kernel import current_hub
 from .._libuv.arguments import check_choice
 
 __all__ = ["get_excepthook", "halt", "isrunning", "run", "set_excepthook"]

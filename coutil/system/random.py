@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from .._coroutines.outcomes import waits
-from .._kernel.operation import current_operation
+from .._coroutines import waits
+from .._kernel import current_operation
 from .._libuv import check, lib
 from .._libuv.arguments import check_bool
 from .._libuv.buffers import address_of, writable

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from .. import _diagnostics, _lifecycle
-from .._coroutines.coroutine import Coroutine
+from .._coroutines import Coroutine
 from .._libuv.arguments import check_bool
 
 __all__ = ["report"]

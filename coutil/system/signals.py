@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from .._coroutines.outcomes import waits
-from .._coroutines.states import ARMED, FREED
-from .._kernel.operation import Operation, current_operation
-from .._kernel.slots import NULL_HANDLER
+from .._coroutines import ARMED, FREED, waits
+from .._kernel import NULL_HANDLER, Operation, current_operation
 from .._libuv import check, error, lib
 from .._libuv.arguments import check_int
 from .._libuv.signal_names import awaitable_number, signal_number

@@ -15,14 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from .._coroutines.coroutine import Coroutine
-from .._coroutines.outcomes import PendingException, waits
-from .._coroutines.states import ARMED
-from .._coroutines.switching import throw_and_report
+from .._coroutines import ARMED, Coroutine, PendingException, throw_and_report, waits
 from .._interpreter import local
-from .._kernel.hub import current_hub
-from .._kernel.operation import Operation, current_operation
-from .._kernel.stream_requests import DEFAULT_READ_SIZE
+from .._kernel import DEFAULT_READ_SIZE, Operation, current_hub, current_operation
 from .._libuv import lib
 from .._libuv.arguments import check_choice
 from .._libuv.buffers import Bytes, integers, readable

@@ -6,11 +6,9 @@ import math
 import time as _time
 from typing import Any, Literal
 
-from .._coroutines.outcomes import Resumed
-from .._coroutines.switching import SuspendBackend, suspend
+from .._coroutines import Resumed, SuspendBackend, suspend
 from .._interpreter import Time
-from .._kernel.hub import current_hub
-from .._kernel.operation import current_operation
+from .._kernel import current_hub, current_operation
 from .._libuv import lib
 from .._libuv.arguments import check_bool, check_choice, check_number
 from .._libuv.clock import FOREVER

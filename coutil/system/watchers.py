@@ -5,12 +5,8 @@ In the table of operations such a wait counts as that of a handle which is relea
 
 from __future__ import annotations
 
-from .._coroutines.coroutine import Coroutine
-from .._coroutines.states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED
-from .._coroutines.switching import park, wake
-from .._kernel.hub import Hub
-from .._kernel.operation import Operation
-from .._kernel.slots import CompletionHandler
+from .._coroutines import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, FREED, Coroutine, park, wake
+from .._kernel import CompletionHandler, Hub, Operation
 
 __all__ = ["SharedWait"]
 

@@ -6,8 +6,8 @@ import os
 from collections import deque
 from typing import Any, NamedTuple
 
-from .._coroutines.outcomes import waits
-from .._kernel.operation import spend_budget
+from .._coroutines import waits
+from .._kernel import spend_budget
 from .._libuv import error, lib
 from .._libuv.arguments import check_bool
 from .._libuv.files import Path, encoded

@@ -14,14 +14,8 @@ from contextlib import suppress
 from itertools import repeat
 from typing import Any, ClassVar, Self
 
-from .._coroutines.books import NonCopyable
-from .._coroutines.coroutine import running
-from .._coroutines.outcomes import waits
-from .._coroutines.switching import park
-from .._kernel import handle as kernel
-from .._kernel.hub import Hub
-from .._kernel.slots import ReadyItem, Wakeup
-from .._kernel.stream_requests import handle_call
+from .._coroutines import NonCopyable, park, running, waits
+from .._kernel import INVALID_SLOT, Hub, KernelHandle, ReadyItem, Wakeup, handle_call
 from .._libuv import lib
 from .._libuv.arguments import check_int
 from .._libuv.endpoints import format_endpoints
@@ -33,12 +27,11 @@ from .module_function import module_function
 __all__ = ["Handle", "HandleCore", "Redelivery"]
 
 _CLOSED: int = lib.CO_CLOSED
-INVALID_SLOT: int = kernel.INVALID_SLOT
 NO_CALL: Any = (None, lambda: None, ())  # the call for an event without a handler
 OpenFunction = Callable[[Any, int, int], int]  # called with the loop, a slot and a generation; returns libuv's code
 
 
-class HandleCore(kernel.KernelHandle):
+class HandleCore(KernelHandle):
     """The kernel's half of a handle. The slot table refers to it; it keeps the public half until the close callback."""
 
     __slots__ = ("close_waiters", "owner", "redelivery_pending")

@@ -17,12 +17,18 @@ from weakref import ref
 from greenlet import getcurrent
 
 from .. import _lifecycle
-from .._coroutines.books import NonCopyable, foreign_thread_error, warn_in_finalizer
-from .._coroutines.coroutine import Coroutine, LoopContext, current_context, running
-from .._coroutines.switching import main_greenlet
+from .._coroutines import (
+    Coroutine,
+    LoopContext,
+    NonCopyable,
+    current_context,
+    foreign_thread_error,
+    main_greenlet,
+    running,
+    warn_in_finalizer,
+)
 from .._interpreter import get_ident
-from .._kernel.hub import POLL_WITHOUT_WAITING, Hub, current_hub, hub_for
-from .._kernel.slots import ReadyItem
+from .._kernel import POLL_WITHOUT_WAITING, Hub, ReadyItem, current_hub, hub_for
 from .._libuv import check, error, lib
 from .._libuv.handles import handle_list, read_number
 from .._libuv.info import metrics

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .._coroutines.outcomes import waits
+from .._coroutines import waits
 from .._libuv import error, lib
 from .._libuv.buffers import integers, read_into_buffer, readable
 from .descriptor import descriptor, transfer_descriptor

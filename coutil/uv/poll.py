@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._coroutines.outcomes import waits
+from .._coroutines import waits
 from .._libuv import lib
 from .._libuv.arguments import check_int
 from .handle import Handle

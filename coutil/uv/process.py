@@ -13,10 +13,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._coroutines.coroutine import running
-from .._coroutines.outcomes import waits
-from .._coroutines.switching import park
-from .._kernel.slots import Wakeup
+from .._coroutines import park, running, waits
+from .._kernel import Wakeup
 from .._libuv import check, lib
 from .._libuv.arguments import check_int
 from .._libuv.command import RAW_IGNORE, RawSpawnOptions, RawStdioSpec, failing_path, pack

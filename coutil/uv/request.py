@@ -11,13 +11,8 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
-from .._coroutines.coroutine import Coroutine, running
-from .._coroutines.outcomes import waits
-from .._coroutines.states import FREED
-from .._coroutines.switching import park
-from .._kernel.hub import Hub
-from .._kernel.operation import current_operation_in
-from .._kernel.slots import NULL_HANDLER, CompletionHandler, Wakeup
+from .._coroutines import FREED, Coroutine, park, running, waits
+from .._kernel import NULL_HANDLER, CompletionHandler, Hub, Wakeup, current_operation_in
 from .._libuv import check, error, lib
 from .._lifecycle import interruptible
 from ..errors import Closed, UVError

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .._coroutines.outcomes import waits
-from .._kernel.slots import ReadyItem
+from .._coroutines import waits
+from .._kernel import ReadyItem
 from .._libuv import error, lib
 from .._libuv.signal_names import signal_number
 from ..errors import OperationCancelled

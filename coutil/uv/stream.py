@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._coroutines.outcomes import waits
-from .._kernel.operation import spend_budget
-from .._kernel.slots import ReadyItem
-from .._kernel.stream_requests import (
+from .._coroutines import waits
+from .._kernel import (
     DEFAULT_READ_SIZE,
     MAX_READ,
+    ReadyItem,
     handle_request,
     pop_pending_data,
+    spend_budget,
     wait_for_connection,
     write_remaining,
     write_starter,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from .._coroutines.outcomes import waits
-from .._kernel.stream_requests import add_address_to_error
+from .._coroutines import waits
+from .._kernel import add_address_to_error
 from .._libuv import error, lib
 from .._libuv.arguments import check_int
 from .._libuv.buffers import integers

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .._coroutines.outcomes import waits
-from .._kernel.operation import spend_budget
-from .._kernel.stream_requests import handle_request
+from .._coroutines import waits
+from .._kernel import handle_request, spend_budget
 from .._libuv import NULL, lib
 from .._libuv.arguments import check_bool, check_int
 from .._libuv.buffers import Bytes, readable

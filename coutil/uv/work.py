@@ -12,10 +12,9 @@ from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from .. import _lifecycle
-from .._coroutines.outcomes import waits
+from .._coroutines import waits
 from .._interpreter import get_ident
-from .._kernel.hub import Hub
-from .._kernel.operation import current_operation_in
+from .._kernel import Hub, current_operation_in
 from .._libuv import check, error, lib
 from .._libuv.arguments import check_int
 from .._libuv.buffers import address_of

@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from ..._coroutines.books import warn_in_finalizer
-from ..._coroutines.coroutine import current_context
-from ..._coroutines.outcomes import Resumed, waits
-from ..._coroutines.runner import Runner
+from ..._coroutines import Resumed, Runner, current_context, waits, warn_in_finalizer
 from ..._libuv import error, lib
 from .call import run_call
 

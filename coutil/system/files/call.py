@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from ..._coroutines.outcomes import waits
-from ..._coroutines.states import CLOSE_REQUEST
-from ..._kernel.operation import Operation, current_operation
+from ..._coroutines import CLOSE_REQUEST, waits
+from ..._kernel import Operation, current_operation
 from ..._libuv import lib
 from ..._libuv.arguments import check_any_int, check_bool, check_int, check_number
 from ..._libuv.files import INTERRUPTED, FsCall, Path, same_type_as

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..._closeable import Closeable
-from ..._coroutines.books import NonCopyable
-from ..._coroutines.outcomes import waits
-from ..._kernel.operation import current_operation
+from ..._coroutines import NonCopyable, waits
+from ..._kernel import current_operation
 from ..._libuv.files import ENTRIES_READY, FsCall
 from ..._libuv.files import DirStream as Opened
 from ...errors import BusyError, Closed, UVError

@@ -10,9 +10,8 @@ from contextlib import suppress
 from typing import Any, Literal, overload
 
 from ..._closeable import Closeable
-from ..._coroutines.books import NonCopyable, warn_in_finalizer
-from ..._coroutines.outcomes import waits
-from ..._kernel.operation import continuation_operation
+from ..._coroutines import NonCopyable, waits, warn_in_finalizer
+from ..._kernel import continuation_operation
 from ..._libuv.buffers import Bytes, readable, writable
 from ..._libuv.files import FsCall
 from . import buffered

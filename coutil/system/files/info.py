@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, overload
 
-from ..._coroutines.outcomes import waits
+from ..._coroutines import waits
 from ..._libuv.files import FsCall
 from ...errors import UVError
 from .call import Path, check_bool, filebits, run_call, same_type_as

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ..._coroutines.outcomes import waits
+from ..._coroutines import waits
 from ..._libuv import lib
 from ..._libuv.arguments import check_choice
 from ..._libuv.files import FsCall, encoded

@@ -8,11 +8,8 @@ from collections import deque
 from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
 from ..._closeable import Closeable
-from ..._coroutines.books import NonCopyable
-from ..._coroutines.outcomes import waits
-from ..._coroutines.states import O_ARMED, O_READY
-from ..._kernel.handle import INVALID_SLOT, KernelHandle
-from ..._kernel.operation import current_operation, spend_budget
+from ..._coroutines import O_ARMED, O_READY, NonCopyable, waits
+from ..._kernel import INVALID_SLOT, KernelHandle, current_operation, spend_budget
 from ..._libuv import error
 from ..._libuv.arguments import check_number
 from ..._libuv.files import FsCall, encoded

@@ -11,9 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..._kernel.handle import KernelHandle
-from ..._kernel.hub import Hub
-from ..._kernel.slots import CompletionHandler
+from ..._kernel import CompletionHandler, Hub, KernelHandle
 from ..._libuv import lib
 from ..._libuv.files import DirStream as Opened
 from ..._libuv.files import FsCall, Path

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..._closeable import Closeable
-from ..._coroutines.attributes import public_names
-from ..._coroutines.books import NonCopyable
-from ..._kernel.handle import KernelHandle
-from ..._kernel.hub import Hub
-from ..._kernel.stream_requests import handle_call, handle_request
+from ..._coroutines import NonCopyable, public_names
+from ..._kernel import Hub, KernelHandle, handle_call, handle_request
 from ..._libuv import lib
 from ..._libuv.arguments import check_any_int
 

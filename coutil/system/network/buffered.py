@@ -16,10 +16,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..._coroutines.books import warn_in_finalizer
-from ..._coroutines.outcomes import Resumed
-from ..._kernel.operation import continuation_operation, current_operation_in, spend_budget
-from ..._kernel.stream_requests import DEFAULT_READ_SIZE, run_request
+from ..._coroutines import Resumed, warn_in_finalizer
+from ..._kernel import DEFAULT_READ_SIZE, continuation_operation, current_operation_in, run_request, spend_budget
 from ..._libuv import error, lib
 from ..._libuv.buffers import readable
 from ..files.buffered import FinalizerAware

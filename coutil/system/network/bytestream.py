@@ -6,15 +6,14 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..._coroutines.attributes import AttributeHint
-from ..._coroutines.outcomes import Resumed, waits
-from ..._kernel.handle import KernelHandle
-from ..._kernel.operation import spend_budget
-from ..._kernel.stream_requests import (
+from ..._coroutines import AttributeHint, Resumed, waits
+from ..._kernel import (
     DEFAULT_READ_SIZE,
     MAX_READ,
+    KernelHandle,
     add_address_to_error,
     pop_pending_data,
+    spend_budget,
     wait_for_connection,
     write_remaining,
 )

@@ -10,11 +10,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..._coroutines.attributes import AttributeHint
-from ..._coroutines.outcomes import Resumed, waits
+from ..._coroutines import AttributeHint, Resumed, waits
 from ..._interpreter import get_ident
-from ..._kernel.operation import spend_budget
-from ..._kernel.stream_requests import add_address_to_error
+from ..._kernel import add_address_to_error, spend_budget
 from ..._libuv import NULL, lib
 from ..._libuv.arguments import check_bool, check_choice, check_int
 from ..._libuv.buffers import Bytes, readable, writable

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..._coroutines.outcomes import waits
-from ..._kernel.hub import Hub
-from ..._kernel.stream_requests import DEFAULT_READ_SIZE, MAX_READ
+from ..._coroutines import waits
+from ..._kernel import DEFAULT_READ_SIZE, MAX_READ, Hub
 from ..._libuv import lib
 from ..._libuv.buffers import Bytes, readable
 from .address import Domain

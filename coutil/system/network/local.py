@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from ..._coroutines.outcomes import waits
-from ..._kernel.handle import KernelHandle
-from ..._kernel.operation import current_operation
+from ..._coroutines import waits
+from ..._kernel import KernelHandle, current_operation
 from ..._libuv import error, lib
 from ..._libuv.arguments import check_choice
 from ..._libuv.buffers import read_into_buffer

@@ -25,8 +25,8 @@ from socket import (
 from typing import Literal, NamedTuple, overload
 
 from ..._closeable import Closeable
-from ..._coroutines.outcomes import waits
-from ..._kernel.operation import current_operation
+from ..._coroutines import waits
+from ..._kernel import current_operation
 from ..._libuv import error as _error
 from ..._libuv import lib
 from ..._libuv.arguments import check_bool, check_int

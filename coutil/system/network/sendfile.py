@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..._kernel.stream_requests import write_remaining
+from ..._kernel import write_remaining
 from ..._libuv import lib
 from ..._libuv.buffers import readable
 from ..._libuv.files import FsCall

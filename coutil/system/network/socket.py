@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..._coroutines.attributes import AttributeHint
-from ..._kernel.hub import Hub
-from ..._kernel.stream_requests import add_address_to_error
+from ..._coroutines import AttributeHint
+from ..._kernel import Hub, add_address_to_error
 from ..._libuv import lib
 from ..._libuv.arguments import check_choice
 from ..._libuv.endpoints import format_endpoints

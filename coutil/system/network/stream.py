@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..._coroutines.attributes import AttributeHint
-from ..._coroutines.outcomes import waits
-from ..._kernel.stream_requests import add_address_to_error
+from ..._coroutines import AttributeHint, waits
+from ..._kernel import add_address_to_error
 from ..._libuv import lib
 from ..._libuv.arguments import check_bool, check_choice, check_int
 from ...errors import UVError

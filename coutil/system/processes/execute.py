@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._coroutines.outcomes import waits
-from ..._kernel.operation import current_operation, spend_budget
+from ..._coroutines import waits
+from ..._kernel import current_operation, spend_budget
 from ..._libuv.files import Path
 from .process import Process, spec_of
 from .spec import ExecSpec, StandardStream, is_pipe, program_of

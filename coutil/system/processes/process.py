@@ -8,11 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from ..._closeable import Closeable
-from ..._coroutines.books import NonCopyable, foreign_thread_error
-from ..._coroutines.outcomes import waits
-from ..._kernel.hub import Hub, current_hub
-from ..._kernel.operation import Operation, current_operation
-from ..._kernel.slots import NULL_HANDLER, ReadyItem
+from ..._coroutines import NonCopyable, foreign_thread_error, waits
+from ..._kernel import NULL_HANDLER, Hub, Operation, ReadyItem, current_hub, current_operation
 from ..._libuv import error, lib
 from ..._libuv.command import failing_path
 from ..._libuv.files import Path
