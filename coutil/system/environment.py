@@ -151,7 +151,7 @@ class PackedEnv(Mapping[str, str]):
     _lines: tuple[bytes, ...]
 
     def __init__(self, lines: tuple[bytes, ...]) -> None:
-        """Take lines of the form MAX_NAME=value, which are checked already. Use `packenv` instead."""
+        """Take lines of the form NAME=value, which are checked already. Use `packenv` instead."""
         object.__setattr__(self, "_lines", lines)
 
     def __getitem__(self, name: str) -> str:
@@ -210,7 +210,7 @@ def unpackenv(env: PackedEnv, into: dict[str, str] | None = None) -> dict[str, s
 
 
 def packed_lines(variables: Any) -> tuple[bytes, ...]:
-    """Return MAX_NAME=value for each variable. Raises as `packenv` does."""
+    """Return NAME=value for each variable. Raises as `packenv` does."""
     if isinstance(variables, PackedEnv):
         return variables._lines
     if not isinstance(variables, Mapping):

@@ -111,12 +111,13 @@ class Dir:
     def __next__(self) -> Entry:
         """Return the next entry, or the value of an explicit resume. Suspends if more entries have to be read."""
         if not self._entries:
-            over, found = self._read()
+            over, brought = self._read()
             if not over:
-                return found  # type: ignore[no-any-return]  # what an explicit resume brought
-            self._entries = found[::-1]
-            if not found:
+                value: Entry = brought  # whatever an explicit resume has passed
+                return value
+            if not brought:
                 raise StopIteration
+            self._entries = brought[::-1]
         return self._entries.pop()
 
     def read(self) -> list[Entry]:
@@ -129,7 +130,8 @@ class Dir:
         if self._entries:
             entries, self._entries = self._entries[::-1], []
             return entries
-        return self._read()[1]  # type: ignore[no-any-return]  # or what an explicit resume brought
+        brought: list[Entry] = self._read()[1]  # or whatever an explicit resume has passed
+        return brought
 
     def _read(self) -> tuple[bool, Any]:
         """Return (True, the entries), or (False, the value of an explicit resume)."""
@@ -146,10 +148,10 @@ class Dir:
             self._reading = False
         if not job.is_taken:
             return False, brought
-        found: list[Entry] = []
+        entries: list[Entry] = []
         while packed := dir_stream.pop_entries():
-            found += entries_of(self._path, packed)
-        return True, found
+            entries += entries_of(self._path, packed)
+        return True, entries
 
     def _open(self) -> DirStream:
         dir_stream = self._dir_stream
@@ -164,7 +166,7 @@ class Dir:
         """Whether `close` was called."""
         return self._dir_stream is None
 
-    def close(self) -> Any:
+    def close(self) -> bool:
         """Close the folder; return True. A second call is no error. Suspends.
 
         If the caller gives the call up, the folder is closed nevertheless. Raises `BusyError` (a coroutine waits in

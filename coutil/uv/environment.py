@@ -99,10 +99,10 @@ def os_get_passwd(uid: int | None = None) -> Passwd:
     if uid is None or has("os_get_passwd2"):
         return Passwd._make(info.passwd_of(uid))
     try:
-        found = pwd.getpwuid(uid)
+        entry = pwd.getpwuid(uid)
     except KeyError:
         raise error(lib.UV_ENOENT, "uv_os_get_passwd2") from None
-    return Passwd(found.pw_name, found.pw_uid, found.pw_gid, found.pw_shell, found.pw_dir)
+    return Passwd(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_shell, entry.pw_dir)
 
 
 def os_get_group(gid: int) -> Group:
@@ -111,10 +111,10 @@ def os_get_group(gid: int) -> Group:
     if has("os_get_group"):
         return Group._make(info.group_of(gid))
     try:
-        found = grp.getgrgid(gid)
+        entry = grp.getgrgid(gid)
     except KeyError:
         raise error(lib.UV_ENOENT, "uv_os_get_group") from None
-    return Group(found.gr_name, found.gr_gid, tuple(found.gr_mem))
+    return Group(entry.gr_name, entry.gr_gid, tuple(entry.gr_mem))
 
 
 def os_homedir() -> str:
@@ -167,10 +167,10 @@ def _string(what: str, value: str) -> bytes:
 
 def cwd() -> str:
     """Return the path of the current directory. Raises `UVError`: ENOENT (it was removed). Source: uv_cwd."""
-    found = current_directory()
-    if isinstance(found, int):
-        raise error(found, "uv_cwd")
-    return os.fsdecode(found)
+    path = current_directory()
+    if isinstance(path, int):
+        raise error(path, "uv_cwd")
+    return os.fsdecode(path)
 
 
 def chdir(path: Path) -> None:
@@ -201,9 +201,9 @@ def os_getpriority(pid: int = 0) -> int:
 
     Raises TypeError, ValueError, `UVError`: ESRCH. Source: uv_os_getpriority.
     """
-    code, found = priority(check_int("pid", pid, 0, _INT - 1))
+    code, value = priority(check_int("pid", pid, 0, _INT - 1))
     check(code, "uv_os_getpriority")
-    return found
+    return value
 
 
 def os_setpriority(pid: int, priority: int) -> None:
@@ -264,9 +264,9 @@ def getrusage_thread() -> RUsage:
     return RUsage._make(resource.getrusage(resource.RUSAGE_THREAD))
 
 
-def _usage(found: Any) -> RUsage:
-    seconds = [spent.tv_sec + spent.tv_usec / 1e6 for spent in (found.ru_utime, found.ru_stime)]
-    return RUsage(*seconds, *(int(getattr(found, f"ru_{name}")) for name in RUsage._fields[2:]))
+def _usage(usage: Any) -> RUsage:
+    seconds = [spent.tv_sec + spent.tv_usec / 1e6 for spent in (usage.ru_utime, usage.ru_stime)]
+    return RUsage(*seconds, *(int(getattr(usage, f"ru_{name}")) for name in RUsage._fields[2:]))
 
 
 # -- descriptors ------------------------------------------------------------------------------------------------------

@@ -103,18 +103,18 @@ def _moment(name: str, value: Time) -> Moment:
     return lib.CO_GIVEN, float(value)
 
 
-def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[Any]:
+def _plain(kind: str, *paths: Path, **fields: Any) -> FSJob[bool]:
     """Return a call without a result."""
     return FSJob(FsCall(kind, *paths, **fields), lambda _: True)
 
 
-def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> FSJob[Any]:
+def _timing(kind: str, *paths: Path, atime: Time, mtime: Time, fd: int = -1) -> FSJob[bool]:
     """Return a call that sets times."""
     (first, atime), (second, mtime) = _moment("atime", atime), _moment("mtime", mtime)
     return _plain(kind, *paths, fd=fd, atime=atime, mtime=mtime, flags=first | second << 2)
 
 
-def _owning(kind: str, uid: int, gid: int, *paths: Path, fd: int = -1) -> FSJob[Any]:
+def _owning(kind: str, uid: int, gid: int, *paths: Path, fd: int = -1) -> FSJob[bool]:
     check_int("uid", uid, -1, _NO_OWNER)
     check_int("gid", gid, -1, _NO_OWNER)
     return _plain(kind, *paths, fd=fd, uid=uid, gid=gid)
@@ -144,9 +144,9 @@ def _created(call: FsCall) -> tuple[int, Any]:
 
 
 def _statfs(call: FsCall) -> StatFS:
-    found = call.statfs
-    space = (found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree)
-    return StatFS(found.f_type, found.f_bsize, call.fragment, *space)
+    fields = call.statfs
+    space = (fields.f_blocks, fields.f_bfree, fields.f_bavail, fields.f_files, fields.f_ffree)
+    return StatFS(fields.f_type, fields.f_bsize, call.fragment, *space)
 
 
 class FS:
@@ -171,8 +171,8 @@ class FS:
         return f"<FS of {self._loop!r}>" if self._loop is not None else "<FS without a loop>"
 
     def _do(self, job: FSJob[Value]) -> Value:
-        found: Value = block(job) if self._loop is None else self._loop._do(job)
-        return found
+        value: Value = block(job) if self._loop is None else self._loop._do(job)
+        return value
 
     def _nowait(self) -> Any:
         if self._loop is None:
@@ -190,7 +190,7 @@ class FS:
         """
         return self._do(FSJob(FsCall("open", path, flags=_opening(flags), mode=_mode(mode)), FsCall.take_descriptor))
 
-    def close(self, fd: int) -> Any:
+    def close(self, fd: int) -> bool:
         """Close a descriptor. It is closed even if the caller gives the call up.
 
         `UVError`: EBADF, EIO, EBUSY (a handle of the loop polls it: close that). Source: uv_fs_close.
@@ -216,7 +216,7 @@ class FS:
         """
         offset = check_int("offset", offset, -1, _LONG)
         many = isinstance(buffer, list | tuple)
-        views = [writable(one, None, None) for one in buffer] if many else writable(buffer, None, None)
+        views = [writable(item, None, None) for item in buffer] if many else writable(buffer, None, None)
         if not views:
             raise ValueError("buffer is empty")
         return self._do(FSJob(FsCall("read", fd=_fd(fd), buffer=views, offset=offset), _number))
@@ -229,7 +229,9 @@ class FS:
         """
         offset = check_int("offset", offset, -1, _LONG)
         many = isinstance(data, list | tuple)
-        views: Any = [readable(one, None, None)[0] for one in data or (b"",)] if many else readable(data, None, None)[0]
+        views: Any = (
+            [readable(item, None, None)[0] for item in data or (b"",)] if many else readable(data, None, None)[0]
+        )
         return self._do(FSJob(FsCall("write", fd=_fd(fd), buffer=views, offset=offset), _number))
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int, size: int) -> int:
@@ -248,27 +250,27 @@ class FS:
         """Return the `Stat` of an open file. Source: uv_fs_fstat."""
         return self._do(FSJob(FsCall("fstat", fd=_fd(fd)), _stat))
 
-    def fsync(self, fd: int) -> Any:
+    def fsync(self, fd: int) -> bool:
         """Have the system write a file to its disk. `UVError`: EBADF, EINVAL, EIO. Source: uv_fs_fsync."""
         return self._do(_plain("fsync", fd=_fd(fd)))
 
-    def fdatasync(self, fd: int) -> Any:
+    def fdatasync(self, fd: int) -> bool:
         """As `fsync`, but only the data and the metadata that reading needs. Source: uv_fs_fdatasync."""
         return self._do(_plain("fdatasync", fd=_fd(fd)))
 
-    def ftruncate(self, fd: int, size: int) -> Any:
+    def ftruncate(self, fd: int, size: int) -> bool:
         """Make a file `size` bytes long. `UVError`: EBADF, EINVAL, EFBIG. Source: uv_fs_ftruncate."""
         return self._do(_plain("ftruncate", fd=_fd(fd), offset=check_int("size", size, 0, _LONG)))
 
-    def fchmod(self, fd: int, mode: int) -> Any:
+    def fchmod(self, fd: int, mode: int) -> bool:
         """Set permissions. Source: uv_fs_fchmod."""
         return self._do(_plain("fchmod", fd=_fd(fd), mode=_mode(mode)))
 
-    def fchown(self, fd: int, uid: int, gid: int) -> Any:
+    def fchown(self, fd: int, uid: int, gid: int) -> bool:
         """Set user and group; -1: unchanged. `UVError`: EPERM. Source: uv_fs_fchown."""
         return self._do(_owning("fchown", uid, gid, fd=_fd(fd)))
 
-    def futime(self, fd: int, atime: Time, mtime: Time) -> Any:
+    def futime(self, fd: int, atime: Time, mtime: Time) -> bool:
         """Set the times of an open file; see `utime`. Source: uv_fs_futime, futimens(3)."""
         return self._do(_timing("futime", fd=_fd(fd), atime=atime, mtime=mtime))
 
@@ -294,19 +296,19 @@ class FS:
         """
         return self._do(FSJob(FsCall("access", path, mode=_accessing(mode)), _allowed, _DENIED))
 
-    def chmod(self, path: Path, mode: int) -> Any:
+    def chmod(self, path: Path, mode: int) -> bool:
         """Set permissions. `UVError`: ENOENT, EPERM. Source: uv_fs_chmod."""
         return self._do(_plain("chmod", path, mode=_mode(mode)))
 
-    def chown(self, path: Path, uid: int, gid: int) -> Any:
+    def chown(self, path: Path, uid: int, gid: int) -> bool:
         """Set user and group; -1: unchanged. `UVError`: EPERM. Source: uv_fs_chown."""
         return self._do(_owning("chown", uid, gid, path))
 
-    def lchown(self, path: Path, uid: int, gid: int) -> Any:
+    def lchown(self, path: Path, uid: int, gid: int) -> bool:
         """As `chown`, but of a symbolic link itself. Source: uv_fs_lchown."""
         return self._do(_owning("lchown", uid, gid, path))
 
-    def utime(self, path: Path, atime: Time, mtime: Time) -> Any:
+    def utime(self, path: Path, atime: Time, mtime: Time) -> bool:
         """Set the times of the last access and modification.
 
         atime, mtime: seconds since 1970, negative before that; "now"; or None: unchanged. `UVError`: ENOENT, EPERM.
@@ -314,15 +316,15 @@ class FS:
         """
         return self._do(_timing("utime", path, atime=atime, mtime=mtime))
 
-    def lutime(self, path: Path, atime: Time, mtime: Time) -> Any:
+    def lutime(self, path: Path, atime: Time, mtime: Time) -> bool:
         """As `utime`, but of a symbolic link itself. Source: uv_fs_lutime, utimensat(2)."""
         return self._do(_timing("lutime", path, atime=atime, mtime=mtime))
 
-    def unlink(self, path: Path) -> Any:
+    def unlink(self, path: Path) -> bool:
         """Delete a file. `UVError`: ENOENT, EISDIR or EPERM (a folder). Source: uv_fs_unlink."""
         return self._do(_plain("unlink", path))
 
-    def rename(self, path: Path, new_path: Path) -> Any:
+    def rename(self, path: Path, new_path: Path) -> bool:
         """Give a file another name. `UVError`: ENOENT, EXDEV, …, with `filename2`. Source: uv_fs_rename."""
         return self._do(_plain("rename", path, new_path))
 
@@ -334,7 +336,7 @@ class FS:
         excl: bool = False,
         ficlone: bool = False,
         ficlone_force: bool = False,
-    ) -> Any:
+    ) -> bool:
         """Copy a file with its permissions. A copy that fails, or is cancelled or given up, is deleted.
 
         It is copied to its end, whatever size the system reports. Copying a file to itself does nothing.
@@ -346,11 +348,11 @@ class FS:
         bits |= lib.UV_FS_COPYFILE_FICLONE_FORCE * ficlone_force
         return self._do(_plain("copyfile", path, new_path, flags=bits))
 
-    def link(self, path: Path, new_path: Path) -> Any:
+    def link(self, path: Path, new_path: Path) -> bool:
         """Give a file an additional name (a hard link). `UVError`: EXDEV, EEXIST, EPERM. Source: uv_fs_link."""
         return self._do(_plain("link", path, new_path))
 
-    def symlink(self, target: Path, path: Path, *, dir: bool = False, junction: bool = False) -> Any:
+    def symlink(self, target: Path, path: Path, *, dir: bool = False, junction: bool = False) -> bool:
         """Make a symbolic link at `path` to `target`; only Windows uses `dir` and `junction`.
 
         `UVError`: EEXIST, ENOENT. Source: uv_fs_symlink.
@@ -375,11 +377,11 @@ class FS:
 
     # -- folders ------------------------------------------------------------------------------------------------------
 
-    def mkdir(self, path: Path, mode: int = 0o777) -> Any:
+    def mkdir(self, path: Path, mode: int = 0o777) -> bool:
         """Make a folder. `UVError`: EEXIST, ENOENT. Source: uv_fs_mkdir."""
         return self._do(_plain("mkdir", path, mode=_mode(mode)))
 
-    def rmdir(self, path: Path) -> Any:
+    def rmdir(self, path: Path) -> bool:
         """Delete an empty folder. `UVError`: ENOTEMPTY or EEXIST, ENOENT, ENOTDIR. Source: uv_fs_rmdir."""
         return self._do(_plain("rmdir", path))
 

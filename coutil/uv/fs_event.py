@@ -108,10 +108,10 @@ class FSEvent(Handle):
             return None
         if new:
             self._core.redeliver_now(len(self._pending))  # for the other events, and to see whether C has more
-        found = self._next()
-        if isinstance(found, UVError):
-            return self._handler_call("onevent", found, None, None)
-        return self._handler_call("onevent", None, *found)
+        event = self._next()
+        if isinstance(event, UVError):
+            return self._handler_call("onevent", event, None, None)
+        return self._handler_call("onevent", None, *event)
 
     def _next(self) -> FileEvent | UVError:
         """Return the first of the events that are kept here, or the error that reports lost ones."""
@@ -128,7 +128,7 @@ class FSEvent(Handle):
         return self
 
     @waits
-    def __next__(self) -> Any:
+    def __next__(self) -> FileEvent:
         """Return the next `FileEvent`, or the value of an explicit resume. Suspends unless there is an event already.
 
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`: ENOBUFS (events were lost).
@@ -144,12 +144,12 @@ class FSEvent(Handle):
                 core.wait(1, _noop_start)
             spend_budget(core.hub)
             if self._fill():  # it may have been stopped in between
-                found = self._next()
+                event = self._next()
                 if self._handler_call("onevent", None) is not None:
                     core.redeliver_later(len(self._pending) + 1)
-                if isinstance(found, UVError):
-                    raise found
-                return found
+                if isinstance(event, UVError):
+                    raise event
+                return event
 
     def _ended(self) -> Exception:
         return Closed(f"{self._core.title} is closed") if self._core.closed else StopIteration()
@@ -160,12 +160,12 @@ def _noop_start(pointer: Any, slot: int) -> int:
     return 0
 
 
-def path_of(own: Any, as_bytes: bool, syscall: str) -> Any:
+def path_of(core: Any, as_bytes: bool, syscall: str) -> Any:
     """Return the path that a handle watches. Raises the error for libuv's code."""
-    found = watched_path(own.pointer, own.slot)
-    if isinstance(found, int):
-        raise own.call_error(found, syscall)
-    return found if as_bytes else os.fsdecode(found)
+    path = watched_path(core.pointer, core.slot)
+    if isinstance(path, int):
+        raise core.call_error(path, syscall)
+    return path if as_bytes else os.fsdecode(path)
 
 
 def new_fs_event(loop: Loop | None = None) -> FSEvent:

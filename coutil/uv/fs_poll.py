@@ -58,10 +58,10 @@ class FSPoll(Handle):
 
     def _event(self, result: int, offset: int) -> HandlerCall | None:
         core = self._core
-        found = read_poll(core.pointer, core.slot)
-        if found is None:
+        change = read_poll(core.pointer, core.slot)
+        if change is None:
             return None
-        code, before, after = found
+        code, before, after = change
         err = error(code, "uv_fs_poll_start", self._path) if code < 0 else None
         return self._handler_call("onpoll", err, stat_of(before), stat_of(after))
 

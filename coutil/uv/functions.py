@@ -437,8 +437,8 @@ def has(name: str) -> bool:
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
-    found = functions().get(name)
-    if found is None:
+    row = functions().get(name)
+    if row is None:
         raise ValueError(f"libuv has no function {name!r}")
-    major, minor, patch = map(int, (found.since or "0.0.0").split("."))
+    major, minor, patch = map(int, (row.since or "0.0.0").split("."))
     return bool((major << 16 | minor << 8 | patch) <= lib.UV_VERSION_HEX)

@@ -212,7 +212,7 @@ class Handle(NonCopyable):
         return self._core.owner is None
 
     @waits
-    def close(self) -> Any:
+    def close(self) -> bool:
         """Close the handle and wait for libuv's close callback; return True. Suspends. A second call also waits.
 
         Waiters of the handle are resumed with `Closed`; its requests end with ECANCELED before that.

@@ -88,8 +88,8 @@ def uptime() -> float:
 
 def loadavg() -> tuple[float, float, float]:
     """Return the load averages of 1, 5 and 15 minutes; zeros on systems without them. Source: uv_loadavg."""
-    found: Any = info.load()
-    return (*found,)
+    averages: Any = info.load()
+    return (*averages,)
 
 
 def available_parallelism() -> int:
@@ -107,19 +107,19 @@ def cpumask_size() -> int:
 
 def cpu_info() -> list[CPUInfo]:
     """Return the processors. Blocks for a moment: libuv reads files. Raises `UVError`. Source: uv_cpu_info."""
-    return [CPUInfo._make(one) for one in info.cpus()]
+    return [CPUInfo._make(cpu) for cpu in info.cpus()]
 
 
 def interface_addresses() -> list[IfAddr]:
     """Return the addresses of the network interfaces that are up. Raises `UVError`. Source: uv_interface_addresses."""
-    return [_address(one) for one in info.interfaces()]
+    return [_address(interface) for interface in info.interfaces()]
 
 
-def _address(one: info.Interface) -> IfAddr:
-    number, family = (AF_INET6, "inet6") if len(one.mask) == 16 else (AF_INET, "inet")
-    prefix = int.from_bytes(one.mask).bit_count()
-    ip, netmask = inet_ntop(number, one.address.binary), inet_ntop(number, one.mask)
-    return IfAddr(one.name, one.internal, one.mac.hex(":"), family, ip, netmask, prefix)
+def _address(interface: info.Interface) -> IfAddr:
+    number, family = (AF_INET6, "inet6") if len(interface.mask) == 16 else (AF_INET, "inet")
+    prefix = int.from_bytes(interface.mask).bit_count()
+    ip, netmask = inet_ntop(number, interface.address.binary), inet_ntop(number, interface.mask)
+    return IfAddr(interface.name, interface.internal, interface.mac.hex(":"), family, ip, netmask, prefix)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

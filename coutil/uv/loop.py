@@ -77,9 +77,9 @@ class Loop(NonCopyable, Names, Work):
 
     @classmethod
     def _of(cls, hub: Hub) -> Loop:
-        made = cls.__new__(cls)
-        made._set_up(hub)
-        return made
+        loop = cls.__new__(cls)
+        loop._set_up(hub)
+        return loop
 
     def __repr__(self) -> str:
         """State and number of handles."""
@@ -210,8 +210,8 @@ class Loop(NonCopyable, Names, Work):
         while True:
             try:
                 handler(*arguments)
-            except Exception as escaped:  # noqa: BLE001  # handed over
-                self._failed(escaped, handle)
+            except Exception as failure:  # noqa: BLE001  # passed to the hook
+                self._failed(failure, handle)
             me: Any = getcurrent()
             following: HandlerCall | None = self._hub.next_handler_call(me.coroutine)
             if following is None:
@@ -221,19 +221,20 @@ class Loop(NonCopyable, Names, Work):
                 me.gr_context = context = self._context.copy()
             del me
 
-    def _failed(self, escaped: Exception, handle: Handle | None) -> None:
+    def _failed(self, failure: Exception, handle: Handle | None) -> None:
+        """Pass an exception of a handler to `onerror`, else to the code that runs the loop, or the excepthook."""
         hook = self.onerror
         if hook is not None:
             try:
-                hook(escaped, handle)
-            except Exception as broken:  # noqa: BLE001  # handed over
-                escaped = broken
+                hook(failure, handle)
+            except Exception as second:  # noqa: BLE001  # reported in place of the first, its context
+                failure = second
             else:
                 return
         if handle is None:  # a call of another thread, which the caller of `run` did not request
-            self._hub.report(running(), escaped)
+            self._hub.report(running(), failure)
         else:
-            self._hub.raise_in_caller(escaped)
+            self._hub.raise_in_caller(failure)
 
     def _set_pre_poll(self, handles: list[Handle]) -> None:
         """Have the handlers of `handles` called in this order in every turn, before libuv polls."""
@@ -252,7 +253,7 @@ class Loop(NonCopyable, Names, Work):
     # -- information -------------------------------------------------------------------------------------------------
 
     def _handles(self) -> list[Handle]:
-        return [one for own in self._hub.handlers if (one := getattr(own, "owner", None)) is not None]
+        return [handle for handler in self._hub.handlers if (handle := getattr(handler, "owner", None)) is not None]
 
     def walk(self, function: Callable[[Handle], object] | None = None) -> list[Handle]:
         """Return the handles that are not closed yet. function: if given, called with each of them first.
@@ -262,11 +263,11 @@ class Loop(NonCopyable, Names, Work):
         self._check()
         if function is not None and not callable(function):
             raise TypeError(f"function must be callable or None, not {function!r}")
-        found = self._handles()
+        handles = self._handles()
         if function is not None:
-            for handle in found:
+            for handle in handles:
                 function(handle)
-        return found
+        return handles
 
     def now(self) -> int:
         """Return the cached time in milliseconds, from an arbitrary origin. Source: uv_now."""
@@ -278,8 +279,8 @@ class Loop(NonCopyable, Names, Work):
 
     def backend_fd(self) -> int | None:
         """Return the descriptor that libuv polls with; None: the platform has none. Source: uv_backend_fd."""
-        found: int = lib.co_loop_backend_fd(self._check())
-        return found if found >= 0 else None
+        fd: int = lib.co_loop_backend_fd(self._check())
+        return fd if fd >= 0 else None
 
     def backend_timeout(self) -> int:
         """Return how long a turn would wait, in milliseconds; -1: until an event.
@@ -367,8 +368,12 @@ class Loop(NonCopyable, Names, Work):
             _lifecycle.leak(hub)
             return
         self._check()
+
+        # A loop that a coroutine runs, also the caller through a handler, cannot end below that coroutine.
         if hub.is_running() or running().hub_greenlet is hub.greenlet:
             raise error(lib.UV_EBUSY, "uv_loop_close")
+
+        # Close callbacks and cancelled requests arrive in the next turns. Their waiters run while the loop exists.
         if force:
             for handle in self._handles():
                 handle.close_soon()
@@ -380,9 +385,11 @@ class Loop(NonCopyable, Names, Work):
                     self.sleep(1)
         elif hub.in_flight():
             raise error(lib.UV_EBUSY, "uv_loop_close")
+
+        # Coroutines that still wait are ended; a thread whose default loop was closed gets a new one on demand.
         default = _is_default(hub)
         _lifecycle.shut_down(hub)
-        hub.context.shutting_down = not default  # a thread whose default loop was closed gets a new one on demand
+        hub.context.shutting_down = not default
 
 
 def _close(hub: Hub) -> None:
@@ -425,11 +432,11 @@ def current_loop() -> Loop:
 
 
 def _public_loop(hub: Hub) -> Loop:
-    found: Loop | None = hub.public_loop()
-    if found is None:
-        found = Loop._of(hub)
-        hub.public_loop = lambda: found
-    return found
+    loop: Loop | None = hub.public_loop()
+    if loop is None:
+        loop = Loop._of(hub)
+        hub.public_loop = lambda: loop
+    return loop
 
 
 def new_loop() -> Loop:

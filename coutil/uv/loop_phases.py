@@ -57,12 +57,12 @@ class _PrePollHandle(_Phase):
     """Base of idle and prepare handles."""
 
     def _register(self, on: bool) -> None:
-        handles = [one for one in self.loop._pre_poll_handles if one is not self]
+        handles = [handle for handle in self.loop._pre_poll_handles if handle is not self]
         if on:
-            at = next((i for i, one in enumerate(handles) if one._kind == self._kind), None)
-            if at is None:
-                at = 0 if self._kind == "idle" else len(handles)
-            handles.insert(at, self)
+            place = next((i for i, handle in enumerate(handles) if handle._kind == self._kind), None)
+            if place is None:
+                place = 0 if self._kind == "idle" else len(handles)
+            handles.insert(place, self)
         self.loop._set_pre_poll(handles)
 
 

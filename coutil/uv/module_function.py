@@ -20,16 +20,16 @@ def module_function(method: Function) -> Function:
     A method that the class of the argument overrides is called. The function raises TypeError for an argument of
     another class.
     """
-    found: Any = method
-    read = isinstance(found, property)  # for mypy a property is its function
+    function: Any = method
+    read = isinstance(function, property)  # for mypy a property is its function
     if read:
-        found = found.fget
-    owner, _, name = found.__qualname__.rpartition(".")
+        function = function.fget
+    owner, _, name = function.__qualname__.rpartition(".")
 
-    @wraps(found)
+    @wraps(function)
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
         kind = type(self)
-        if not any(base.__name__ == owner and base.__module__ == found.__module__ for base in kind.__mro__):
+        if not any(base.__name__ == owner and base.__module__ == function.__module__ for base in kind.__mro__):
             raise TypeError(f"the first argument must be a {owner}, not {self!r}")
         attribute = getattr(self, name)
         return attribute if read else attribute(*arguments, **named)

@@ -40,8 +40,8 @@ class _Addresses(_Names):
     type = "getaddrinfo"
 
     def result(self) -> list[Info]:
-        found, canonical = self.call.addresses()
-        return [_info(one, canonical if not at else "") for at, one in enumerate(found)]
+        infos, canonical = self.call.addresses()
+        return [_info(info, canonical if not number else "") for number, info in enumerate(infos)]
 
 
 class _NamesOf(_Names):
@@ -52,9 +52,9 @@ class _NamesOf(_Names):
         return names
 
 
-def _info(one: AddrInfo, canonical: str) -> Info:
-    family, kind = _FAMILIES.get(one.family, one.family), _TYPES.get(one.socktype, one.socktype)
-    return family, kind, one.protocol, canonical, to_name(*one.plain())
+def _info(info: AddrInfo, canonical: str) -> Info:
+    family, kind = _FAMILIES.get(info.family, info.family), _TYPES.get(info.socktype, info.socktype)
+    return family, kind, info.protocol, canonical, to_name(*info.plain())
 
 
 class Names(RequestMaker):
@@ -89,8 +89,8 @@ class Names(RequestMaker):
             raise error(lib.UV_EINVAL, "uv_getaddrinfo", "")
         name = None if host is None else check_host(host)
         lookup = GetAddrInfo(name, service, int(family), int(type), int(proto), int(flags))
-        found: list[Info] = self._do(_Addresses(lookup, None if name is None else name.decode()))
-        return found
+        infos: list[Info] = self._do(_Addresses(lookup, None if name is None else name.decode()))
+        return infos
 
     def getnameinfo(self, address: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
         """Look up the names of an address.

@@ -64,28 +64,28 @@ class Pipe(Stream):
         EACCES (also if the folder does not exist), EINVAL (bound already), ENAMETOOLONG.
         Source: uv_pipe_bind, uv_pipe_bind2.
         """
-        found = _check_name(name, "uv_pipe_bind")
+        path = _check_name(name, "uv_pipe_bind")
         core = self._core
-        code = lib.co_local_bind(core.pointer, core.slot, found, len(found))
+        code = lib.co_local_bind(core.pointer, core.slot, path, len(path))
         if code < 0:
-            raise self._failed(lib.UV_EACCES if code == lib.UV_ENOENT else code, "uv_pipe_bind", found)
+            raise self._failed(lib.UV_EACCES if code == lib.UV_ENOENT else code, "uv_pipe_bind", path)
 
     @waits
-    def connect(self, name: Path, no_truncate: bool = True) -> Any:
+    def connect(self, name: Path, no_truncate: bool = True) -> bool:
         """Connect to a name; return True. Suspends. no_truncate: ignored.
 
         Raises TypeError, ValueError, `Closed`, `UVError`: ENOENT, ECONNREFUSED, EAGAIN (the listener's queue is full),
         EINVAL (""), EISCONN, ENAMETOOLONG, ECANCELED (the handle was closed), … Source: uv_pipe_connect,
         uv_pipe_connect2.
         """
-        found = _check_name(name, "uv_pipe_connect")
-        if not found:
+        path = _check_name(name, "uv_pipe_connect")
+        if not path:
             raise error(lib.UV_EINVAL, "uv_pipe_connect")
 
         def failed(code: int, syscall: str) -> Exception:
-            return self._failed(code, syscall, found)
+            return self._failed(code, syscall, path)
 
-        self._request(lib.co_local_connect, "uv_pipe_connect", found, len(found), make_error=failed)
+        self._request(lib.co_local_connect, "uv_pipe_connect", path, len(path), make_error=failed)
         self._core.remember_addresses()
         return True
 
@@ -113,10 +113,10 @@ class Pipe(Stream):
             code: int = lib.co_local_name(core.pointer, core.slot, peer, into, size)
             return code
 
-        found = read_into_buffer(fill, lib.CO_SUN_PATH + 1)
-        if isinstance(found, int):
-            raise core.call_error(found, syscall)
-        return found if found.startswith(b"\0") else os.fsdecode(found)
+        name = read_into_buffer(fill, lib.CO_SUN_PATH + 1)
+        if isinstance(name, int):
+            raise core.call_error(name, syscall)
+        return name if name.startswith(b"\0") else os.fsdecode(name)
 
     def chmod(self, mode: str) -> None:
         """Let all users read ("r"), write ("w") or both ("rw") the path of the handle. Blocks for a moment.
@@ -136,7 +136,7 @@ class Pipe(Stream):
     # -- handles that are sent ----------------------------------------------------------------------------------------
 
     @waits
-    def write2(self, data: Data, send_handle: Handle) -> Any:
+    def write2(self, data: Data, send_handle: Handle) -> bool:
         """Write `data`, at least one byte, and send a handle with them; return True. Suspends.
 
         send_handle: a TCP, pipe or UDP handle of the same loop. The receiver gets a duplicate of its descriptor.
@@ -182,17 +182,17 @@ class Pipe(Stream):
         return self._pending()[1]
 
     def _pending(self) -> tuple[int, str | None]:
-        found = integers(1)
-        count = self._call(lib.co_pending, "uv_pipe_pending_count", found)
-        return count, _KINDS.get(found[0]) if count else None
+        kind = integers(1)
+        count = self._call(lib.co_pending, "uv_pipe_pending_count", kind)
+        return count, _KINDS.get(kind[0]) if count else None
 
     def accept_pending(self) -> Handle:
         """Return a new handle for the next one that was received. Never suspends.
 
         Raises `Closed`, `UVError`: EAGAIN (none was received), EINVAL (of another type). Source: uv_accept.
         """
-        count, found = self._pending()
-        maker = self._makers.get(found or "")
+        count, kind = self._pending()
+        maker = self._makers.get(kind or "")
         if maker is None:
             raise error(lib.UV_EINVAL if count else lib.UV_EAGAIN, "uv_accept")
         return self._accepted(maker(self.loop))
@@ -208,13 +208,13 @@ def _check_name(name: Path, syscall: str) -> bytes:
     """Return the bytes of a name. Raises TypeError, ValueError, `UVError`."""
     if not isinstance(name, str | bytes | os.PathLike):
         raise TypeError(f"name must be a path (str, bytes or os.PathLike), not {name!r}")
-    found = os.fsencode(name)
-    abstract = found.startswith(b"\0")
-    if b"\0" in found and not abstract:
+    path = os.fsencode(name)
+    abstract = path.startswith(b"\0")
+    if b"\0" in path and not abstract:
         raise ValueError(f"name must be a path without null characters, not {name!r}")
-    if len(found) > lib.CO_SUN_PATH + abstract:
-        raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(found))
-    return found
+    if len(path) > lib.CO_SUN_PATH + abstract:
+        raise error(lib.UV_ENAMETOOLONG, syscall, os.fsdecode(path))
+    return path
 
 
 def new_pipe(loop: Loop | None = None, ipc: bool = False) -> Pipe:

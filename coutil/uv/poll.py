@@ -72,7 +72,7 @@ class Poll(Handle):
             self._call(lib.co_poll_start, syscall, core.generation, mask)
 
     @waits
-    def wait(self, events: str | int = "r") -> Any:
+    def wait(self, events: str | int = "r") -> str:
         """Wait until one or more of `events` occur; return their letters. Suspends.
 
         The handler is not called during the wait. An explicit resume ends the wait; its value is returned.
@@ -84,8 +84,9 @@ class Poll(Handle):
         if core.waiter is not None:
             raise core.use_error()
 
-        def start(pointer: Any, slot: int) -> Any:
-            return lib.co_poll_wait(pointer, slot, core.next_generation(), mask)
+        def start(pointer: Any, slot: int) -> int:
+            code: int = lib.co_poll_wait(pointer, slot, core.next_generation(), mask)
+            return code
 
         self._wait(1, start, "uv_poll_start")
         if core.result < 0:

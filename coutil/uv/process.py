@@ -74,8 +74,7 @@ class Process(Handle):
         """Start a program as a child of this process. The thread blocks until the program has been loaded.
 
         file: the program; a name without "/" is searched in PATH (of `env`, if that is given). args: the arguments,
-        without the program's name. env: its variables, a mapping or strings "MAX_NAME=value"; None: those of this
-        process.
+        without the program's name. env: its variables, a mapping or strings "NAME=value"; None: those of this process.
         cwd: the directory to start in. uid, gid: numbers of the user and group to change to. detached: start a new
         session. flags: UV_PROCESS_ bits. stdio: the child's descriptors 0, 1, 2, …; None, or a missing item: the null
         device (from the fourth on: no descriptor). An int, a file, a socket, or a handle with a descriptor: a duplicate
@@ -87,14 +86,17 @@ class Process(Handle):
         Raises TypeError, ValueError (NUL, out of range, a pipe that is open), `Closed`, `ForeignThread`, `Forked`,
         `UVError`: ENOENT (no such program, or directory), EACCES, E2BIG, EPERM, EBADF, EMFILE, … Source: uv_spawn.
         """
+        # Check everything first, and encode it for C.
         arguments = [encoded(file, "file"), *_texts("args", args)]
         directory = None if cwd is None else encoded(cwd, "cwd")
         flags = _flags(flags, detached, uid, gid)
-        where = current_loop() if loop is None else loop
+        loop = current_loop() if loop is None else loop
         command = RawSpawnOptions(
-            arguments, _environment(env), directory, _stdio(where, stdio), flags, uid or 0, gid or 0
+            arguments, _environment(env), directory, _stdio(loop, stdio), flags, uid or 0, gid or 0
         )
-        packed, keep = pack(command)
+        packed, keep = pack(command)  # `keep` owns the memory of `packed`
+
+        # The end of the child may be reported as soon as it has started.
         self._ended: tuple[int, int] | None = None
         self._waiting: list[Wakeup] = []
 
@@ -102,8 +104,9 @@ class Process(Handle):
             code: int = lib.co_raw_spawn(pointer, slot, generation, packed)
             return code
 
+        # Start it: a handle that cannot be opened has no child either.
         try:
-            super().__init__(where, start, "uv_spawn")
+            super().__init__(loop, start, "uv_spawn")
         except UVError as failed:
             failed.filename = failing_path(command)
             raise
@@ -118,7 +121,7 @@ class Process(Handle):
         return super().__repr__() if pid is None else f"{super().__repr__()[:-1]}, pid {pid}>"
 
     def _event(self, result: int, offset: int) -> HandlerCall | None:
-        self._ended = result, offset
+        self._ended = result, offset  # the record has the status, and the signal in place of an offset
         self._emit_exit()
         return self._handler_call("onexit", result, offset)
 
@@ -178,7 +181,7 @@ class Process(Handle):
                     core.demand[core.slot] = -1
 
     @waits
-    def close(self, force: bool = False) -> Any:
+    def close(self, force: bool = False) -> bool:
         """Wait until the program has ended, then close the handle and wait for that; return True. Suspends.
 
         force: do not wait for the end of the program, which goes on. Its waiters get `Closed`. An explicit resume ends
@@ -204,17 +207,17 @@ def _environment(env: Environment) -> list[bytes] | None:
     if env is None:
         return None
     if not isinstance(env, Mapping):
-        found = _texts("env", env)
+        variables = _texts("env", env)
     else:
         pairs = [(encoded(name, "a name in env"), encoded(value, f"env[{name!r}]")) for name, value in env.items()]
         for name, _ in pairs:
             if not name or b"=" in name:
                 raise ValueError(f"env has a variable with a bad name: {name!r}")
-        found = [name + b"=" + value for name, value in pairs]
-    for one in found:
-        if one.find(b"=") < 1:
-            raise ValueError(f"env must consist of NAME=value, not {one!r}")
-    return found
+        variables = [name + b"=" + value for name, value in pairs]
+    for variable in variables:
+        if variable.find(b"=") < 1:
+            raise ValueError(f"env must consist of NAME=value, not {variable!r}")
+    return variables
 
 
 def _flags(flags: int, detached: bool, uid: int | None, gid: int | None) -> int:
@@ -231,28 +234,28 @@ def _flags(flags: int, detached: bool, uid: int | None, gid: int | None) -> int:
 
 
 def _stdio(loop: Loop, stdio: Iterable[Any]) -> list[RawStdioSpec]:
-    found = [_stdio_spec(loop, f"stdio[{number}]", number, one) for number, one in enumerate(stdio)]
-    slots = [one.slot for one in found if one.flags & lib.UV_CREATE_PIPE]
+    specs = [_stdio_spec(loop, f"stdio[{number}]", number, item) for number, item in enumerate(stdio)]
+    slots = [item.slot for item in specs if item.flags & lib.UV_CREATE_PIPE]
     if len(slots) != len(set(slots)):
         raise ValueError("stdio has the same pipe twice")
-    return found
+    return specs
 
 
-def _stdio_spec(loop: Loop, name: str, number: int, one: Any) -> RawStdioSpec:
-    if one is None:
+def _stdio_spec(loop: Loop, name: str, number: int, item: Any) -> RawStdioSpec:
+    if item is None:
         return RAW_IGNORE
-    if isinstance(one, tuple):
-        if len(one) != 2 or not isinstance(one[0], Handle) or one[1] not in _DIRECTIONS:
-            raise ValueError(f'{name} must be (pipe, "r"), (pipe, "w") or (pipe, "rw"), not {one!r}')
-        return _stdio_pipe(loop, name, one[0], _DIRECTIONS[one[1]])
-    if isinstance(one, Handle):
-        fd = _descriptor(one)
+    if isinstance(item, tuple):
+        if len(item) != 2 or not isinstance(item[0], Handle) or item[1] not in _DIRECTIONS:
+            raise ValueError(f'{name} must be (pipe, "r"), (pipe, "w") or (pipe, "rw"), not {item!r}')
+        return _stdio_pipe(loop, name, item[0], _DIRECTIONS[item[1]])
+    if isinstance(item, Handle):
+        fd = _descriptor(item)
         if fd is None:
-            return _stdio_pipe(loop, name, one, _DIRECTIONS["r" if number == 0 else "w" if number < 3 else "rw"])
+            return _stdio_pipe(loop, name, item, _DIRECTIONS["r" if number == 0 else "w" if number < 3 else "rw"])
         return RawStdioSpec(lib.UV_INHERIT_FD, fd)
-    if not isinstance(one, int) and callable(getattr(one, "fileno", None)):
-        one = one.fileno()
-    return RawStdioSpec(lib.UV_INHERIT_FD, check_int(name, one, 0, 2**31 - 1))
+    if not isinstance(item, int) and callable(getattr(item, "fileno", None)):
+        item = item.fileno()
+    return RawStdioSpec(lib.UV_INHERIT_FD, check_int(name, item, 0, 2**31 - 1))
 
 
 def _stdio_pipe(loop: Loop, name: str, pipe: Handle, direction: int) -> RawStdioSpec:
@@ -287,8 +290,8 @@ def spawn(loop: Loop | None, file: Text, options: Mapping[str, Any] | None = Non
     unknown = [name for name in given if name not in _OPTIONS]
     if unknown:
         raise TypeError(f"unknown options: {', '.join(map(repr, unknown))}; options are {', '.join(_OPTIONS)}")
-    made = Process(loop, file, **given)
-    return made, made.pid
+    process = Process(loop, file, **given)
+    return process, process.pid
 
 
 def kill(pid: int, signum: int | str) -> None:

@@ -94,9 +94,9 @@ def wait(hub: Hub, job: Job) -> Any:
 
 def begin(hub: Hub, job: Job) -> Request:
     """Start a job and return its request. Raises `UVError` if it cannot start."""
-    made = Request(_PendingRequest(hub, job))
-    made._pending.begin()
-    return made
+    request = Request(_PendingRequest(hub, job))
+    request._pending.begin()
+    return request
 
 
 @interruptible
@@ -226,7 +226,7 @@ class _PendingRequest(CompletionHandler):
     @property
     def waiter(self) -> Coroutine | None:
         """One of the coroutines that wait for it."""
-        return next((one.waiter for one in self.waiters if one.waiter.waiting_on is one.what), None)
+        return next((entry.waiter for entry in self.waiters if entry.waiter.waiting_on is entry.what), None)
 
     def loop_closed(self) -> None:
         """Forget libuv: the loop is gone. No waiter is resumed."""
@@ -315,13 +315,13 @@ class Request:
         if flight.done is None:
             flight.hub.check()
             me = flight.hub.adopt_foreign(running())
-            mine = Wakeup(me, flight)
-            flight.waiters.append(mine)
+            entry = Wakeup(me, flight)
+            flight.waiters.append(entry)
             try:
                 park(me, flight)
             finally:
-                if mine in flight.waiters:
-                    flight.waiters.remove(mine)
+                if entry in flight.waiters:
+                    flight.waiters.remove(entry)
         return flight.result()
 
 

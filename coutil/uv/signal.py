@@ -83,8 +83,9 @@ class Signal(Handle):
         """
         core = self._core
         core.check_usable()
-        if (kept := core.pop_pending()) is not None:
-            return kept  # type: ignore[no-any-return]  # a number
+        kept: int | None = core.pop_pending()
+        if kept is not None:
+            return kept
         if not self.active:
             raise error(lib.UV_EINVAL, "uv_signal_start")
         core.wait(1, _noop_start)

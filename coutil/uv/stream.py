@@ -206,7 +206,8 @@ class Stream(Handle):
         self._wait(size, lib.co_raw_read_once, "uv_read_start")
         count, offset = core.result, core.offset
         if 0 < count <= size:
-            return core.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+            received: bytes = core.receive_buffer[offset : offset + count]
+            return received
         if count > 0:  # it came for the handler, in the same turn
             self._store(count, offset)
             return self._pop_pending(size)
@@ -220,12 +221,12 @@ class Stream(Handle):
 
     def _pop_pending(self, size: int) -> bytes:
         core = self._core
-        data = pop_pending_data(core, size)
-        if data.__class__ is int:
+        data: bytes | int = pop_pending_data(core, size)
+        if isinstance(data, int):
             return self._end_of_stream(data)
         if core.pending_data is None:
             self._resume_reading()
-        return data  # type: ignore[no-any-return]  # of bytes
+        return data
 
     def _end_of_stream(self, code: int) -> bytes:
         self._reading = False
@@ -258,7 +259,7 @@ class Stream(Handle):
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, data: Data) -> Any:
+    def write(self, data: Data) -> bool:
         """Write all of `data`; return True when the system has taken them. Suspends unless it does so at once.
 
         data: bytes, a contiguous buffer, or a list of them; they must not change before the data are written. After an
@@ -309,7 +310,7 @@ class Stream(Handle):
         return max(sent, 0)
 
     @waits
-    def shutdown(self) -> Any:
+    def shutdown(self) -> bool:
         """End the writing side after all data written before; return True. The peer reads the end. Suspends.
 
         Raises `Closed`, `UVError`: ENOTCONN (not writable, or shut down already), ECANCELED (the stream was closed).
@@ -368,7 +369,7 @@ class Stream(Handle):
         self._listening = True
 
     @waits
-    def accept(self, client: Handle | None = None) -> Any:
+    def accept(self, client: Handle | None = None) -> Handle:
         """Accept a connection; return the stream. Suspends without `client`.
 
         client: a stream of the same type and loop that is not open yet gets the pending connection, and is returned.

@@ -96,7 +96,7 @@ class TCP(Stream):
         self._call(lib.co_raw_bind, "uv_tcp_bind", pack(parse_numeric(host, port)), flags, bool(reuseport))
 
     @waits
-    def connect(self, host: str, port: int) -> Any:
+    def connect(self, host: str, port: int) -> bool:
         """Connect to a numeric address; return True. Suspends.
 
         After an explicit resume, whose value is returned, the attempt goes on in the background.
@@ -125,12 +125,12 @@ class TCP(Stream):
     def _name(self, peer: bool, syscall: str) -> Name:
         into = new_sockaddr()
         self._call(lib.co_name, syscall, peer, into)
-        found = name_of_struct(into)
-        if found is None:
+        name = name_of_struct(into)
+        if name is None:
             raise error(lib.UV_EINVAL, syscall)
-        return found
+        return name
 
-    def close_reset(self) -> Any:
+    def close_reset(self) -> bool:
         """Close the handle and reset the connection; return True. Suspends, as `close`.
 
         Raises `Closed`, `UVError`: EINVAL (a shutdown is in progress), EBADF (no socket). The handle remains open then.

@@ -17,10 +17,10 @@ Data = bytes | bytearray | memoryview
 
 def utf16_to_wtf8(utf16: Data) -> bytes:
     """Return UTF-16 as WTF-8. Raises TypeError, ValueError (an odd number of bytes). Source: uv_utf16_to_wtf8."""
-    found = _bytes("utf16", utf16)
-    if len(found) % 2:
-        raise ValueError(f"utf16 must have an even number of bytes, not {len(found)}")
-    return found.decode(_UTF16, "surrogatepass").encode("utf-8", "surrogatepass")
+    data = _bytes("utf16", utf16)
+    if len(data) % 2:
+        raise ValueError(f"utf16 must have an even number of bytes, not {len(data)}")
+    return data.decode(_UTF16, "surrogatepass").encode("utf-8", "surrogatepass")
 
 
 def wtf8_to_utf16(wtf8: Data) -> bytes:

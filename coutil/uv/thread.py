@@ -49,8 +49,12 @@ class Thread:
             raise TypeError(f"function must be callable, not {function!r}")
         if check_int("stack_size", stack_size, 0, _MAX_STACK) and stack_size < _MIN_STACK:
             raise ValueError(f"stack_size must be 0, or {_MIN_STACK} at least, not {stack_size}")
+
+        # Threads that dropped their own last reference could not join themselves.
         while _unjoined:
             lib.co_thread_join(_unjoined.pop())
+
+        # The attributes are set before the start: the new thread uses them at once.
         self._pid = os.getpid()
         self._call = function, arguments
         self._done = allocate_lock()
@@ -67,9 +71,9 @@ class Thread:
 
     @classmethod
     def _of_caller(cls) -> Thread:
-        made = cls.__new__(cls)
-        made._struct, made._state, made._pid = threads.current(), "not ours", os.getpid()
-        return made
+        thread = cls.__new__(cls)
+        thread._struct, thread._state, thread._pid = threads.current(), "not ours", os.getpid()
+        return thread
 
     def _run(self) -> None:
         threads.reset_struct(self._struct)  # uv_thread_create may not have stored it yet
@@ -79,8 +83,8 @@ class Thread:
             function(*arguments)
         except SystemExit:
             pass
-        except BaseException as escaped:  # noqa: BLE001  # passed to the hook
-            threading.excepthook(threading.ExceptHookArgs((type(escaped), escaped, escaped.__traceback__, None)))
+        except BaseException as failure:  # noqa: BLE001  # passed to the hook
+            threading.excepthook(threading.ExceptHookArgs((type(failure), failure, failure.__traceback__, None)))
         finally:
             del function, arguments, self._call, _thread_local.thread
             _lifecycle.shut_down_thread()
@@ -172,7 +176,7 @@ class Thread:
 
         Source: uv_thread_setaffinity.
         """
-        wanted = {check_int("a processor", one, 0, 2**31 - 1) for one in cpus}
+        wanted = {check_int("a processor", cpu, 0, 2**31 - 1) for cpu in cpus}
         return threads.set_affinity(self._usable("uv_thread_setaffinity"), wanted)
 
     def get_priority(self) -> int:
@@ -204,10 +208,10 @@ def new_thread(function: Callable[..., object], *arguments: Any, stack_size: int
 
 def thread_self() -> Thread:
     """Return the calling thread, made by `Thread` or not. Source: uv_thread_self."""
-    found: Thread | None = getattr(_thread_local, "thread", None)
-    if found is None or found._pid != os.getpid():
-        _thread_local.thread = found = Thread._of_caller()
-    return found
+    thread: Thread | None = getattr(_thread_local, "thread", None)
+    if thread is None or thread._pid != os.getpid():
+        _thread_local.thread = thread = Thread._of_caller()
+    return thread
 
 
 def thread_equal(one: Thread, other: Thread) -> bool:

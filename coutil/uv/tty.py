@@ -35,8 +35,8 @@ class TTY(Stream):
         fd: a descriptor, or an object with `fileno`. readable: without effect, as in libuv.
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no terminal), EBADF. Source: uv_tty_init.
         """
-        found = descriptor(fd)
-        super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tty_new(pointer, slot, gen, found), "uv_tty_init")
+        fileno = descriptor(fd)
+        super().__init__(loop, lambda pointer, slot, gen: lib.co_raw_tty_new(pointer, slot, gen, fileno), "uv_tty_init")
 
     def set_mode(self, mode: str) -> None:
         """Set the mode of the terminal, for all its handles.
@@ -58,7 +58,7 @@ class TTY(Stream):
         self._call(lib.co_terminal_size, "uv_tty_get_winsize", size, size + 1)
         return size[0], size[1]
 
-    def shutdown(self) -> Any:
+    def shutdown(self) -> bool:
         """Raise `UVError`: ENOTSOCK, or `Closed`: input and output end together, by `close`. Source: uv_shutdown."""
         raise self._core.call_error(lib.UV_ENOTSOCK, "uv_shutdown")
 
@@ -85,9 +85,9 @@ def tty_set_vterm_state(state: str) -> None:
 
 def tty_get_vterm_state() -> str:
     """Return the state on Windows. Raises `UVError`: ENOTSUP (any other system). Source: uv_tty_get_vterm_state."""
-    found = integers(1)
-    check(lib.co_vterm_state(found), "uv_tty_get_vterm_state")
-    return _STATES[found[0]]
+    state = integers(1)
+    check(lib.co_vterm_state(state), "uv_tty_get_vterm_state")
+    return _STATES[state[0]]
 
 
 def guess_handle(fd: Any) -> str:

@@ -139,9 +139,9 @@ class UDP(Handle):
     def _name(self, peer: bool, syscall: str) -> Name:
         into = new_sockaddr()
         self._call(lib.co_udp_name, syscall, peer, into)
-        found = name_of_struct(into)
-        assert found is not None  # no sockets of other families are taken
-        return found
+        name = name_of_struct(into)
+        assert name is not None  # no sockets of other families are taken
+        return name
 
     # -- options ------------------------------------------------------------------------------------------------------
 
@@ -152,8 +152,10 @@ class UDP(Handle):
         (no literal), ENODEV, EADDRNOTAVAIL (not joined), EADDRINUSE (joined already), … Source: uv_udp_set_membership.
         """
         check_bool(join=join)
-        where = NULL if iface is None else encode_literal("iface", iface)
-        self._call(lib.co_udp_membership, "uv_udp_set_membership", join, encode_literal("group", group), where, NULL)
+        interface = NULL if iface is None else encode_literal("iface", iface)
+        self._call(
+            lib.co_udp_membership, "uv_udp_set_membership", join, encode_literal("group", group), interface, NULL
+        )
 
     def set_source_membership(self, group: str, iface: str | None, source: str, join: bool = True) -> None:
         """Join or leave a multicast group, for datagrams of the address `source` only; see `set_membership`.
@@ -161,8 +163,8 @@ class UDP(Handle):
         Source: uv_udp_set_source_membership.
         """
         check_bool(join=join)
-        where = NULL if iface is None else encode_literal("iface", iface)
-        arguments = (join, encode_literal("group", group), where, encode_literal("source", source))
+        interface = NULL if iface is None else encode_literal("iface", iface)
+        arguments = (join, encode_literal("group", group), interface, encode_literal("source", source))
         self._call(lib.co_udp_membership, "uv_udp_set_source_membership", *arguments)
 
     def multicast_loop(self, on: bool) -> None:
@@ -187,8 +189,8 @@ class UDP(Handle):
         Raises TypeError, ValueError, `Closed`, `UVError`: EINVAL (no literal), EADDRNOTAVAIL, EBADF.
         Source: uv_udp_set_multicast_interface.
         """
-        where = NULL if addr is None else encode_literal("addr", addr)
-        self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", where)
+        interface = NULL if addr is None else encode_literal("addr", addr)
+        self._call(lib.co_udp_mcast_interface, "uv_udp_set_multicast_interface", interface)
 
     def broadcast(self, on: bool) -> None:
         """Allow sending to broadcast addresses, or not. Raises TypeError, `Closed`, `UVError` EBADF (no socket yet).
@@ -209,7 +211,7 @@ class UDP(Handle):
     # -- sending ------------------------------------------------------------------------------------------------------
 
     @waits
-    def send(self, data: Message, host: str | None = None, port: int | None = None) -> Any:
+    def send(self, data: Message, host: str | None = None, port: int | None = None) -> bool:
         """Send a datagram, to an address or to the connected peer; return True when the system has taken it.
 
         data: bytes-like, or a list of bytes-like objects, which are joined; it must not change before it is sent. An
@@ -252,7 +254,7 @@ class UDP(Handle):
         connected). Source: sendmmsg(2), in place of uv_udp_try_send2 (since libuv 1.50), which loses datagrams.
         """
         core = self._core
-        sent = try_send_many(core.pointer, core.slot, [_message(one) for one in messages])
+        sent = try_send_many(core.pointer, core.slot, [_message(message) for message in messages])
         if sent < 0 and sent != _EAGAIN:
             raise core.call_error(sent, "uv_udp_try_send2")
         return max(sent, 0)
@@ -294,7 +296,7 @@ class UDP(Handle):
         self._call(lib.co_raw_udp_push, "uv_udp_recv_stop", False)
 
     @waits
-    def recv(self) -> Any:
+    def recv(self) -> Datagram:
         """Wait for a datagram; return (data, addr, flags), as for the handler. `recv_start` is not needed.
 
         Suspends unless a datagram is kept already. An explicit resume ends the wait; its value is returned, and no
@@ -308,12 +310,12 @@ class UDP(Handle):
         while not self._pending:
             self._wait(1, lib.co_udp_receive_start, "uv_udp_recv_start")
             self._take(core.result, core.offset)
-        found = self._pending.popleft()
+        datagram = self._pending.popleft()
         if self._receiving and self._pending:
             core.redeliver_later(len(self._pending))
-        if found.__class__ is int:
-            raise core.call_error(found, "uv_udp_recv_start")
-        return found
+        if isinstance(datagram, int):
+            raise core.call_error(datagram, "uv_udp_recv_start")
+        return datagram
 
     def _undo_wait(self) -> None:
         """Stop receiving, unless another coroutine waits or the handler is started."""
@@ -366,13 +368,13 @@ def _payload(data: Message) -> tuple[memoryview, Any]:
     return readable(data, 0, None)
 
 
-def _message(one: Any) -> tuple[memoryview, Any, Any]:
+def _message(message: Any) -> tuple[memoryview, Any, Any]:
     """Return view, memory address and packed destination of a message. Raises TypeError, ValueError."""
-    if not isinstance(one, tuple):
-        return (*_payload(one), NULL)
-    if len(one) != 3:
-        raise TypeError(f"a message must be its data, or (data, host, port), not {one!r}")
-    return (*_payload(one[0]), pack(parse_numeric(*one[1:])))
+    if not isinstance(message, tuple):
+        return (*_payload(message), NULL)
+    if len(message) != 3:
+        raise TypeError(f"a message must be its data, or (data, host, port), not {message!r}")
+    return (*_payload(message[0]), pack(parse_numeric(*message[1:])))
 
 
 Pipe._makers["udp"] = UDP

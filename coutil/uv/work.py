@@ -105,7 +105,9 @@ class _WorkJob(Job):
 
 def has_running_work(hub: Hub) -> bool:
     """Return whether the thread pool has functions of this loop."""
-    return any(isinstance(getattr(one, "keepalive", getattr(one, "job", None)), _WorkJob) for one in hub.handlers)
+    return any(
+        isinstance(getattr(handler, "keepalive", getattr(handler, "job", None)), _WorkJob) for handler in hub.handlers
+    )
 
 
 class _RandomJob(Job):
@@ -171,7 +173,7 @@ class Work(RequestMaker):
         return NoWait(self)._do(_random_job(size))
 
     @waits
-    def sleep(self, milliseconds: int) -> Any:
+    def sleep(self, milliseconds: int) -> bool:
         """Wait until a whole number of milliseconds has passed since the call; return True. Suspends.
 
         Raises TypeError, ValueError, `Closed`, `ForeignThread`, `Forked`, `NotYieldable`. Source: uv_timer_start.

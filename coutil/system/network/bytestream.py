@@ -192,7 +192,7 @@ class ByteStream(HandleObject):
         """Return a buffered binary file object of Python over this stream. Closing it closes the stream.
 
         size: bytes (> 0) that it asks for at once, and that it keeps before it sends; `flush` sends all. It reads and
-        writes; `read(count)` waits for all of `count`, up to the end, and `readline(call_timeout)` for a line. A wait
+        writes; `read(count)` waits for all of `count`, up to the end, and `readline(limit)` for a line. A wait
         inside it that is ended from outside (a timeout, or an explicit resume, which makes it raise
         `OperationCancelled`) loses nothing: the next call returns the data that were received, and the next `flush`
         sends the data that libuv has not started to send. One coroutine may read while another one writes; a second
