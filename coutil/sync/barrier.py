@@ -1,4 +1,4 @@
-"""`Barrier`."""
+"""`Barrier`: a meeting point for a fixed number of coroutines."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .waiters import (
 
 
 class _BarrierWaiter(Waiter):
-    """A call of `wait`; `granted` becomes false if the barrier is broken."""
+    """One call of `wait`; `granted` becomes False if the barrier is broken."""
 
     __slots__ = ()
 
 
 class Barrier(Primitive):
-    """A place where coroutines wait for each other: all go on as soon as `parties` of them (int, > 0) have come.
+    """A meeting point: each coroutine waits until `parties` of them (int, > 0) have arrived; then all go on.
 
-    Then it serves the next round. If one of them gives up, it is broken: nobody can pass until `reset`. As a context
-    manager it waits at the beginning of the block. Raises TypeError, ValueError.
+    After that the next round begins. If a waiter gives up, the barrier is broken: no coroutine passes until `reset`. As
+    a context manager it waits at the beginning of the block. Raises TypeError, ValueError.
     """
 
     __slots__ = ("_broken", "_parties", "_waiters")
@@ -39,11 +39,12 @@ class Barrier(Primitive):
         self._waiters = WaitQueue()
 
     def wait(self, *, timeout: float | None = None) -> int:
-        """Wait until all parties have come.
+        """Wait until all parties have arrived.
 
-        Returns how many had come before the caller in this round (int): one gets 0, the last one does not suspend. An
-        explicit resume does not end the wait. Raises `threading.BrokenBarrierError` if the barrier is broken, or is
-        broken or reset meanwhile; `Timeout`, or whatever is thrown, and that breaks it; `ForeignThread`.
+        Returns the number of coroutines that arrived before the caller in this round (int): the first one gets 0; the
+        last one does not suspend. An explicit resume does not end the wait. Raises `threading.BrokenBarrierError` if
+        the barrier is broken, or is broken or reset during the wait; `Timeout`, or any exception that is thrown into
+        the waiter, which breaks the barrier; `ForeignThread`.
         """
         self._check_thread()
         if self._broken:
@@ -59,7 +60,7 @@ class Barrier(Primitive):
         except BaseException:
             try:
                 self._cancel_wait(waiter)
-            except BaseException:  # of a second signal handler
+            except BaseException:  # raised by a second signal handler
                 self._cancel_wait(waiter)
                 raise
             raise
@@ -68,45 +69,45 @@ class Barrier(Primitive):
         return index
 
     def reset(self) -> None:
-        """Make the barrier as new; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
+        """Mend the barrier and empty it; its waiters get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = False
         grant_all(self, False)
 
     def abort(self) -> None:
-        """Break the barrier; those who wait get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
+        """Break the barrier; its waiters get `threading.BrokenBarrierError`. Raises `ForeignThread`."""
         self._check_thread()
         self._broken = True
         grant_all(self, False)
 
     @property
     def parties(self) -> int:
-        """How many have to come."""
+        """The number of coroutines that a round needs."""
         return self._parties
 
     @property
     def n_waiting(self) -> int:
-        """How many have come."""
+        """The number of coroutines that wait in this round."""
         return len(self._waiters)
 
     @property
     def broken(self) -> bool:
-        """Whether nobody can pass."""
+        """Whether the barrier is broken: `wait` raises until `reset`."""
         return self._broken
 
     def __enter__(self) -> int:
-        """As `wait`."""
+        """Wait, as `wait` does; return the index."""
         return self.wait()
 
     def __exit__(self, *_: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def __repr__(self) -> str:
-        """How many have come, of how many."""
+        """Name and `arrived/parties`."""
         return self._format_repr(f"{len(self._waiters)}/{self._parties}{' broken' * self._broken}", WaitQueue())
 
     def _cancel_wait(self, waiter: Waiter) -> None:
-        """End a wait that was cut: the barrier is broken. May be repeated."""
+        """Undo a wait that was cancelled, which breaks the barrier. May be repeated."""
         abandon_wait(waiter)
         if waiter in self._waiters:
             self.abort()

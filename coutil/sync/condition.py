@@ -1,4 +1,4 @@
-"""`Condition`."""
+"""`Condition`: a lock with a queue of coroutines that wait for a change."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .waiters import (
 
 
 class _ConditionWaiter(Waiter):
-    """A call of `wait`; it is done as soon as it is notified, and has to get the lock then."""
+    """One call of `wait`; it is granted when it is notified, and acquires the lock after that."""
 
     __slots__ = ()
 
 
 class Condition(Primitive):
-    """A lock whose owners can wait until another owner tells them that something has changed.
+    """A lock whose owner can wait until another owner notifies it of a change.
 
     lock: the `Lock` to use, which several conditions may share; by default a new one. Raises TypeError. As a context
     manager it is the lock.
@@ -62,40 +62,40 @@ class Condition(Primitive):
         return self._lock.owner
 
     def wait(self, *, timeout: float | None = None) -> Any:
-        """Release the lock, wait until somebody notifies the condition, and acquire the lock again.
+        """Release the lock, wait until another coroutine notifies the condition, and acquire the lock again.
 
-        Returns True; or what an explicit resume brings, if that came first. Suspends. Raises RuntimeError (the caller
-        does not own the lock), `Timeout` (not notified in time), `ForeignThread`, and whatever is thrown. The caller
-        owns the lock again then, however long that takes; it does not only if something is raised in the main program
-        while it waits for the lock (`Deadlock`, KeyboardInterrupt). A notification of somebody who does not return it
-        goes to the next one.
+        Returns True; or the value of an explicit resume that came first. Suspends. Raises RuntimeError (the caller does
+        not own the lock), `Timeout` (not notified in time), `ForeignThread`, and any exception that is thrown into the
+        waiter. However the wait ends, the caller then owns the lock again, however long that takes. The one exception
+        is an error raised in the main program while it waits for the lock (`Deadlock`, KeyboardInterrupt). The
+        notification of a waiter that raises is passed to the next waiter.
         """
         self._lock._check_owned()
-        waiter, brought = _ConditionWaiter(self), None
-        self._waiters[waiter] = None  # from here to the release nothing looks for signals
+        waiter, value = _ConditionWaiter(self), None
+        self._waiters[waiter] = None  # no signal handler can run from here to the release
         try:
             self._lock._release()
             try:
                 wait_with_timeout(timeout, _until_notified, waiter)
             except Resumed as resumed:
-                brought = resumed.value
+                value = resumed.value
             self._waiters.pop(waiter, None)
             self._lock._reacquire()
         except BaseException:
             try:
                 self._cancel_wait(waiter)
-            except BaseException:  # of a second signal handler, or what was thrown while it waited for the lock
+            except BaseException:  # raised by a second signal handler, or thrown into the wait for the lock
                 if is_yieldable():
                     self._cancel_wait(waiter)
                 raise
             raise
-        return True if waiter.granted else brought
+        return True if waiter.granted else value
 
     def wait_for(self, predicate: Callable[[], Any], *, timeout: float | None = None) -> Any:
-        """Wait until predicate() is true; it is called by the owner of the lock, at first and after each notification.
+        """Wait until predicate() is true. The caller calls it first, and after each notification, owning the lock.
 
-        Returns what it returned then. Explicit resumes only make it look once more. Everything else is as in `wait`;
-        `timeout` is for all of it.
+        Returns its last result. An explicit resume only makes the caller check once more. All else is as in `wait`;
+        `timeout` covers the whole call.
         """
         self._lock._check_owned()
         with nullcontext() if timeout is None else call_timeout(timeout):
@@ -104,7 +104,7 @@ class Condition(Primitive):
         return result
 
     def notify(self, n: int = 1) -> None:
-        """End the waits of up to `n` coroutines (int, >= 0) that have waited longest; they line up for the lock.
+        """End the waits of the `n` longest waiters (int, >= 0) at most; they queue for the lock.
 
         Never suspends. Raises RuntimeError (the caller does not own the lock), TypeError, ValueError, `ForeignThread`.
         """
@@ -113,7 +113,7 @@ class Condition(Primitive):
         self._notify(n)
 
     def notify_all(self) -> None:
-        """As `notify`, for everybody who waits."""
+        """As `notify`, for all waiters."""
         self._lock._check_owned()
         grant_all(self, True)
 
@@ -123,11 +123,11 @@ class Condition(Primitive):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """As that of `Lock`."""
+        """Release the lock, as `Lock` does at the end of its block."""
         self._lock.__exit__(*error)
 
     def __repr__(self) -> str:
-        """How many wait."""
+        """Name and number of waiters."""
         return self._format_repr("", self._waiters)
 
     def _notify(self, n: int) -> None:
@@ -135,13 +135,13 @@ class Condition(Primitive):
         try:
             while n > 0 and grant_first(queue) is not None:
                 n -= 1
-        except BaseException:  # of a signal handler
+        except BaseException:  # raised by a signal handler
             while n > 0 and grant_first(queue) is not None:
                 n -= 1
             raise
 
     def _cancel_wait(self, waiter: Waiter) -> None:
-        """End a wait that was cut: own the lock again, and pass a notification on. May be repeated until it returns."""
+        """Undo a cancelled wait: own the lock again, and pass a notification on. May be repeated until it returns."""
         abandon_wait(waiter)
         self._waiters.pop(waiter, None)
         self._lock._reacquire()
@@ -151,6 +151,6 @@ class Condition(Primitive):
 
 
 def _until_notified(waiter: Waiter) -> None:
-    """Wait once, unless whoever got the lock has notified already; nobody else is resumed by an explicit resume."""
+    """Wait once, unless the new owner of the lock has notified already. An explicit resume ends this wait."""
     if not waiter.granted:
         wait(waiter)

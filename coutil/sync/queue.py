@@ -1,4 +1,8 @@
-"""`Queue`."""
+"""`Queue`: items passed from coroutines that put to coroutines that get.
+
+`put` and `get` are the hot path: to save calls, some steps of `waiters.py` are written out in them, each with a note.
+At most one of these is not empty: the getters (then there is no item), or the putters (then the queue is full).
+"""
 
 from __future__ import annotations
 
@@ -28,22 +32,22 @@ from .waiters import (
 )
 
 T = TypeVar("T")
-QUEUE_BUDGET = 1000  # calls that may succeed at once before others have their turn
+QUEUE_BUDGET = 1000  # calls that may succeed at once before the other coroutines run
 _NOTHING: Any = object()  # no item
 
 
 class _GetWaiter(Waiter):
-    """A call of `get` that waits; `item` is what it was given."""
+    """One call of `get` that waits; `item` is the item that was granted to it."""
 
     __slots__ = ("item",)
     item: Any
     verb = "get"
 
-    __init__ = object.__init__  # one is made for each wait: the caller sets what it needs
+    __init__ = object.__init__  # one is made per wait: the caller sets the attributes that it needs
 
 
 class _PutWaiter(Waiter):
-    """A call of `put` that waits; it is done as soon as the `item` is in."""
+    """One call of `put` that waits; it is granted when `item` has entered the queue."""
 
     __slots__ = ("item",)
     verb = "put"
@@ -54,10 +58,10 @@ class _PutWaiter(Waiter):
 
 
 class Queue(Primitive, Generic[T]):
-    """Items on their way from coroutines that put them to others that get them, in the order in which they were put.
+    """A first-in, first-out queue between coroutines that put items and coroutines that get them.
 
-    maxsize: how many items it takes before `put` waits (int); 0: any number, so that nothing holds producers back.
-    Raises TypeError, ValueError (negative).
+    maxsize: the number of items at which `put` waits (int); 0: no limit, so nothing slows producers down. Raises
+    TypeError, ValueError (negative).
 
     Iterating gets one item after the other, and ends when the queue is closed and empty. As a context manager it is
     closed at the end of the block.
@@ -72,20 +76,20 @@ class Queue(Primitive, Generic[T]):
         self._closed = False
         self._coop_budget = repeat(True, QUEUE_BUDGET)
         self._items: deque[T] = deque()
-        self._getters: deque[_GetWaiter] = deque()  # is empty unless the queue is
-        self._putters = WaitQueue()  # is empty unless the queue is full
+        self._getters: deque[_GetWaiter] = deque()  # empty unless the queue is empty
+        self._putters = WaitQueue()  # empty unless the queue is full
 
     def put(self, item: T, *, timeout: float | None = None) -> Any:
         """Put an item in; wait as long as the queue is full.
 
-        The item is given to the waiter that came first, if there is one, which the hub resumes.
+        The item is granted to the longest waiter, if there is one, and the hub resumes that waiter.
 
-        Returns True; or what an explicit resume brings, and then the item is not in the queue. Suspends if the queue is
-        full, and now and then to let others run. Raises `Closed`, also if the queue is closed meanwhile, `Timeout` and
-        `ForeignThread`; the item is not in the queue then. If a coroutine has got the item before the call is cut, the
-        item has been put all the same.
+        Returns True; or the value of an explicit resume, and then the item is not in the queue. Suspends if the queue
+        is full, and after many calls to let other coroutines run. Raises `Closed`, also if the queue is closed during
+        the wait, `Timeout` and `ForeignThread`; then the item is not in the queue. If a coroutine has got the item
+        before the call is cancelled, the item counts as put.
         """
-        for _ in self._coop_budget:  # takes one, which a call of `any` would take longer for
+        for _ in self._coop_budget:  # takes one from the budget, faster than a call of next()
             break
         else:
             try:
@@ -94,15 +98,16 @@ class Queue(Primitive, Generic[T]):
                 return resumed.value
         if self._thread == get_ident() and not self._closed:
             if getting := self._getters:
+                # _give_to_getter(), written out to save a call
                 try:
-                    waiter = getting[0]  # as in _give_to_getter(), which would be one more call
+                    waiter = getting[0]
                     del getting[0]
                 except IndexError:
                     return self.put(item, timeout=timeout)
                 waiter.item, waiter.granted = item, True
-                if (context := waiter.context) is not None:  # else the waiter has not suspended yet and will look
+                if (context := waiter.context) is not None:  # else the waiter has not suspended yet and will check
                     if (hub := context.hub) is not None and not hub.polling:
-                        hub.ready.append(waiter)  # the last step: nothing looks for signals before it
+                        hub.ready.append(waiter)  # the last step: no signal handler can run before it
                     else:
                         ready = context.pending_ready if hub is None else hub.ready
                         ready += (waiter,)
@@ -115,15 +120,15 @@ class Queue(Primitive, Generic[T]):
         return self._put(item, timeout)
 
     def _give_to_getter(self, item: Any, done: bool = True) -> bool:
-        """End the wait of the `get` that came first, with an item; return whether there is one.
+        """Grant an item to the longest waiting `get`; return whether there was one.
 
-        As `waiters.grant_first`.
+        done: False ends the wait without an item. The order of the steps is that of `waiters.grant_first`.
         """
         getting = self._getters
         try:
             waiter = getting[0]
             del getting[0]
-        except IndexError:  # a signal handler, or a finalizer, has put an item in since the caller looked
+        except IndexError:  # a signal handler or a finalizer has put an item in since the caller checked
             return False
         waiter.item, waiter.granted = item, done
         if (context := waiter.context) is not None:
@@ -135,7 +140,7 @@ class Queue(Primitive, Generic[T]):
         return True
 
     def _checkpoint(self) -> None:
-        """Let everything that is ready run. Two coroutines that only serve each other starve nobody.
+        """Let all ready coroutines run, so that two that only serve each other do not starve the others.
 
         The hub cannot wait, and a coroutine that is being collected must not.
         """
@@ -147,9 +152,9 @@ class Queue(Primitive, Generic[T]):
     def get(self, *, timeout: float | None = None) -> T:
         """Take the item that was put first; wait until there is one.
 
-        Returns the item; or what an explicit resume brings, and then no item was taken. Suspends if the queue is empty,
-        and now and then to let others run. Raises `Closed` if it is empty and closed, or is closed meanwhile, `Timeout`
-        and `ForeignThread`.
+        Returns the item; or the value of an explicit resume, and then no item was taken. Suspends if the queue is
+        empty, and after many calls to let other coroutines run. Raises `Closed` if it is empty and closed, or is closed
+        during the wait, `Timeout` and `ForeignThread`.
         """
         for _ in self._coop_budget:
             break
@@ -157,7 +162,7 @@ class Queue(Primitive, Generic[T]):
             try:
                 self._checkpoint()
             except Resumed as resumed:
-                return resumed.value  # type: ignore[no-any-return]  # as above
+                return resumed.value  # type: ignore[no-any-return]  # the value of an explicit resume
         if self._items and self._thread == get_ident():
             try:
                 return self._pop_item()
@@ -170,27 +175,28 @@ class Queue(Primitive, Generic[T]):
         waiter.item, waiter.granted, waiter.context = _NOTHING, None, None
         try:
             self._getters.append(waiter)
-            if (self._items or self._closed) and waiter.granted is None:  # by a signal handler or a finalizer, just now
+            # Check again: a signal handler or a finalizer may have put an item in before the waiter was queued
+            if (self._items or self._closed) and waiter.granted is None:
                 self._cancel_wait(waiter)
                 return self.get(timeout=timeout)
-            # as in wait(), which would be one more call
+            # wait(), written out to save a call
             waits = self._waits
             park_registered(waiter, waits, running) if timeout is None else wait_with_timeout(timeout, wait, waiter)
             if waiter.item is _NOTHING:
                 self._check_open(interrupted=True)
             return waiter.item  # type: ignore[no-any-return]  # it was put as a T
-        except BaseException as ended:
+        except BaseException as error:
             try:
                 self._cancel_wait(waiter)
-            except BaseException:  # of a second signal handler
+            except BaseException:  # raised by a second signal handler
                 self._cancel_wait(waiter)
                 raise
-            if isinstance(ended, Resumed):
-                return ended.value  # type: ignore[no-any-return]  # what an explicit resume brought
+            if isinstance(error, Resumed):
+                return error.value  # type: ignore[no-any-return]  # the value of an explicit resume
             raise
 
     def _cancel_wait(self, waiter: _GetWaiter) -> None:
-        """End a wait for an item that was cut; put back what was got. May be repeated."""
+        """Undo a cancelled wait for an item; put an item that was granted back. May be repeated."""
         abandon_wait(waiter)
         if waiter.item is not _NOTHING:
             if not self._give_to_getter(waiter.item):
@@ -198,13 +204,13 @@ class Queue(Primitive, Generic[T]):
                 self._items.appendleft(item)
             waiter.item = _NOTHING
         else:
-            with suppress(ValueError):  # it is not in the line any more
+            with suppress(ValueError):  # it has left the queue already
                 self._getters.remove(waiter)
 
     def _pop_item(self) -> T:
-        """Return the first item, and admit the one who waits for its place, before: nothing looks for signals then.
+        """Remove and return the first item; before that, admit the longest waiting `put`.
 
-        Raises IndexError.
+        In this order no signal handler can run between the two. Raises IndexError (there is no item).
         """
         items = self._items
         if self._putters and len(items) <= self._limit and (waiter := grant_first(self._putters)) is not None:
@@ -236,7 +242,7 @@ class Queue(Primitive, Generic[T]):
             raise Empty(f"{self!r} is empty") from None
 
     def close(self) -> None:
-        """Accept no more items. Those that are in the queue can still be got; who waits gets `Closed`.
+        """Accept no more items. Those in the queue can still be got; the waiters get `Closed`.
 
         Closing again does nothing. Never suspends. Raises `ForeignThread`.
         """
@@ -244,25 +250,25 @@ class Queue(Primitive, Generic[T]):
         if not self._closed:
             if self._getters or self._putters:
                 current_context().enqueue(RemainingSteps(self._end_waits))
-            self._closed = True  # since the hub knows of it nothing looks for signals
+            self._closed = True  # no signal handler can run between here and the entry in the ready queue
             self._end_waits()
 
     def _end_waits(self) -> None:
-        """End the waits at a closed queue. May be repeated."""
+        """End all waits at a closed queue, without an item. May be repeated."""
         if self._closed:
             while self._give_to_getter(_NOTHING, False) or grant_first(self._putters, False) is not None:
                 pass
 
     def __len__(self) -> int:
-        """How many items are in the queue."""
+        """The number of items in the queue."""
         return len(self._items)
 
     def __bool__(self) -> bool:
-        """True, also if the queue is empty."""
+        """Return True, also if the queue is empty."""
         return True
 
     def qsize(self) -> int:
-        """Return how many items are in the queue."""
+        """Return the number of items in the queue."""
         return len(self._items)
 
     def empty(self) -> bool:
@@ -275,7 +281,7 @@ class Queue(Primitive, Generic[T]):
 
     @property
     def maxsize(self) -> int:
-        """How many items there may be; 0: any number."""
+        """The number of items at which `put` waits; 0: no limit."""
         return 0 if self._limit == sys.maxsize else self._limit
 
     @property
@@ -288,7 +294,7 @@ class Queue(Primitive, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        """As `get`, but the end is StopIteration."""
+        """As `get`, but raise StopIteration when the queue is closed and empty."""
         try:
             return self.get()
         except Closed:
@@ -305,7 +311,7 @@ class Queue(Primitive, Generic[T]):
         self.close()
 
     def __repr__(self) -> str:
-        """How many items there are, of how many, and who waits."""
+        """Number of items, limit, state and number of waiters."""
         state = f"{len(self._items)}/{self.maxsize or 'unlimited'}{' closed' * self._closed}"
         if self._putters:
             return self._format_repr(state, self._putters, "putting")
@@ -317,30 +323,31 @@ class Queue(Primitive, Generic[T]):
             raise Closed(f"{self!r} is closed", interrupted)
 
     def _put(self, item: T, timeout: float | None) -> Any:
-        """Wait until the item is admitted."""
+        """Put an item into a queue that is full, closed or of another thread: wait until it is admitted, or raise."""
         self._check_open()
         waiter = _PutWaiter(self, item)
         try:
             self._putters[waiter] = None
-            if (self._closed or len(self._items) < self._limit) and waiter.granted is None:  # as in get()
+            # Check again, as in get()
+            if (self._closed or len(self._items) < self._limit) and waiter.granted is None:
                 self._putters.pop(waiter, None)
                 return self.put(item, timeout=timeout)
             wait(waiter) if timeout is None else wait_with_timeout(timeout, wait, waiter)
             if not waiter.granted:
                 self._check_open(interrupted=True)
-        except BaseException as ended:
+        except BaseException as error:
             try:
                 withdrawn = self._cancel_put(waiter)
-            except BaseException:  # of a second signal handler
+            except BaseException:  # raised by a second signal handler
                 self._cancel_put(waiter)
                 raise
-            if isinstance(ended, Resumed):
-                return ended.value if withdrawn else True
+            if isinstance(error, Resumed):
+                return error.value if withdrawn else True
             raise
         return True
 
     def _cancel_put(self, waiter: _PutWaiter) -> bool:
-        """Take back the item of a call that was cut; return whether that was possible: no coroutine has got it.
+        """Take back the item of a cancelled `put`; return False if a coroutine has got it already.
 
         May be repeated.
         """
@@ -356,15 +363,15 @@ class Queue(Primitive, Generic[T]):
         items = self._items
         try:
             for index in range(len(items) - 1, -1, -1):
-                if items[index] is waiter.item:  # from here on nothing looks for signals
+                if items[index] is waiter.item:  # no signal handler can run between here and the return
                     del items[index]
                     waiter.granted = False
                     return True
-        except IndexError:  # a signal handler has taken some
+        except IndexError:  # a signal handler has taken items
             pass
         return False
 
     def _complete_put(self) -> None:
-        """Put the items of those who wait in, as long as there is room. May be repeated."""
+        """Admit waiting items as long as there is room. May be repeated."""
         while len(self._items) < self._limit and (waiter := grant_first(self._putters)) is not None:
             self._items += (waiter.item,)

@@ -1,13 +1,16 @@
-"""How coroutines wait here: each call is a turn, which is its own event and stands in a line of a primitive.
+"""Waiters and their queues: the part that all primitives of this package share.
 
-Rule 1: to serve a turn resumes no coroutine. It puts the turn into the ready queue of the hub, which resumes the waiter
-unless the wait has ended in another way by then. So the calls that serve others run no other code, and work anywhere.
+A call that has to wait makes a `Waiter`, which is its own event and stands in a queue of the primitive. Granting ends
+the wait: the waiter leaves its queue, receives what it waits for, and enters the ready queue of the hub.
 
-Rule 2: a signal handler may raise where a function begins, after a call, and where a loop goes round. So a turn leaves
-its line, is given what it waits for, and enters the ready queue without any of these in between; the call that puts it
-there is the last step. What raises has therefore had its whole effect, or none. `grant_first` is the pattern; where
-more than a turn is moved, it is written out. What undoes a wait can be repeated, and is, if a second handler raises in
-there.
+Rule 1: granting resumes no coroutine. The hub resumes the waiter later, unless the wait has ended in another way by
+then. So calls that grant run no other code, and work anywhere.
+
+Rule 2: granting is atomic for signal handlers. CPython runs a handler, which may raise, only where a function begins,
+after a call, and where a loop goes round. So a waiter leaves its queue, is granted, and enters the ready queue without
+any of these in between; the call that enters it is the last step. A call that raises has therefore had its whole
+effect, or none. `grant_first` is the pattern; operations that move more than one waiter write it out. The steps that
+undo a wait can be repeated, and are repeated if a second handler raises during them.
 """
 
 from __future__ import annotations
@@ -36,28 +39,28 @@ from ..scopes.deadline import call_with_timeout
 
 
 class Waiter(Wait, ReadyItem):
-    """A call that waits at a primitive. It is its own event, and stands in a line of the primitive.
+    """One call that waits at a primitive. It is its own event, and stands in a queue of the primitive.
 
-    `granted`: None as long as it waits; whether it has succeeded, once that is decided. A turn does not refer to its
-    coroutine, not even in the ready queue: the registry alone does, and forgets it when the thread ends.
+    `granted`: None as long as it waits; whether it has succeeded, once that is decided. A waiter does not refer to its
+    coroutine, not even in the ready queue: only the registry does, and drops the reference when the thread ends.
     """
 
     __slots__ = ("context", "granted", "primitive")
     verb = "wait"
-    owner: Coroutine | None = None  # who must act first, if anybody in particular
+    owner: Coroutine | None = None  # the coroutine that must act first, if it is one alone
 
     def __init__(self, primitive: Primitive) -> None:
         self.primitive = primitive
         self.granted: bool | None = None
-        self.context: Any = None  # the waiter's, once it is registered
+        self.context: Any = None  # that of the coroutine, once it is registered
 
     @property
     def keys(self) -> tuple[Waiter]:  # an attribute would make a cycle
-        """What the wait is registered under."""
+        """The keys of the wait in the registry."""
         return (self,)
 
     def run(self) -> bool:
-        """Resume the waiter, from the ready queue, unless its wait has ended in another way."""
+        """Resume the coroutine, from the ready queue, unless its wait has ended in another way."""
         waiter = self.claim_runnable()
         if waiter is None:
             return False
@@ -65,7 +68,7 @@ class Waiter(Wait, ReadyItem):
         return True
 
     def claim_runnable(self) -> Coroutine | None:
-        """Take itself out and return the waiter, which the caller enters. None: its wait has ended in another way."""
+        """Leave the ready queue; return the coroutine for the caller to switch to. None: its wait ended otherwise."""
         waits = self.primitive._waits
         try:
             waiter = waits[self][1]
@@ -74,7 +77,7 @@ class Waiter(Wait, ReadyItem):
         if waiter.resumer is not None:
             return None
         hub = waiter.context.hub
-        del waits[self]  # from here on nothing looks for signals: see _kernel/dispatcher.py
+        del waits[self]  # no signal handler can run from here on: see _kernel/dispatcher.py
         waiter.waiting_on = None
         waiter.resumer = waiter.hub_greenlet
         waiter._greenlet.coroutine = waiter
@@ -83,7 +86,7 @@ class Waiter(Wait, ReadyItem):
         hub.switching_to = waiter
         del hub.ready[0]
         hub.coop_budget = COOP_BUDGET
-        return waiter  # type: ignore[no-any-return]  # it is one
+        return waiter  # type: ignore[no-any-return]  # a Coroutine
 
     @property
     def waiter(self) -> Coroutine | None:
@@ -95,11 +98,11 @@ class Waiter(Wait, ReadyItem):
         return f"{type(self.primitive).__name__.lower()} {self.primitive._label()} {self.verb}"
 
 
-WaitQueue = OrderedDict[Any, None]  # who waits, first come first
+WaitQueue = OrderedDict[Any, None]  # the waiters, longest wait first
 
 
 def wait(waiter: Waiter) -> None:
-    """Suspend the running coroutine until `waiter` is done. Raises `Resumed` after an explicit resume."""
+    """Suspend the running coroutine until `waiter` is granted. Raises `Resumed` after an explicit resume."""
     try:
         park_registered(waiter, waiter.primitive._waits, running)
     except BaseException:
@@ -108,14 +111,14 @@ def wait(waiter: Waiter) -> None:
 
 
 def abandon_wait(waiter: Waiter) -> None:
-    """End the wait of the running coroutine for `waiter`, if it has started, and was not ended. May be repeated."""
+    """Deregister the running coroutine, if it is still registered as waiting for `waiter`. May be repeated."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
     if coroutine is not None and coroutine.waiting_on is waiter:
         deregister()
 
 
 def wait_uninterrupted(waiter: Waiter) -> None:
-    """Wait until the turn is done, whatever an explicit resume brings."""
+    """Wait until `waiter` is granted; ignore explicit resumes."""
     while waiter.granted is None:
         try:
             wait(waiter)
@@ -124,12 +127,12 @@ def wait_uninterrupted(waiter: Waiter) -> None:
 
 
 def wait_with_timeout(timeout: float | None, wait: Callable[[Waiter], object], waiter: Waiter) -> None:
-    """Call wait(turn), in time."""
+    """Call wait(waiter), for at most `timeout` seconds; None: without limit. Raises `Timeout`."""
     wait(waiter) if timeout is None else call_with_timeout(timeout, wait, waiter)
 
 
 def cancel_wait(queue: WaitQueue, waiter: Waiter, undo: Callable[[], object]) -> None:
-    """End a wait that was cut: leave the line, or give back by `undo` what was got. May be repeated if it raises."""
+    """Undo a cancelled wait: leave the queue, or call `undo` if it was granted. May be repeated if it raises."""
     abandon_wait(waiter)
     if waiter in queue:
         del queue[waiter]
@@ -138,27 +141,27 @@ def cancel_wait(queue: WaitQueue, waiter: Waiter, undo: Callable[[], object]) ->
 
 
 def grant_first(queue: WaitQueue, granted: bool = True) -> Any:
-    """Have the hub resume the waiter that came first into a line, and take it out; return it, None if there is none.
+    """Take the longest waiter out of a queue, and have the hub resume it; return it, None if there is none.
 
-    granted: what its wait ends with. See Rule 2.
+    granted: the result of its wait. See Rule 2.
     """
-    for waiter in queue:  # noqa: B007  # unlike calls, this does not look for signals
+    for waiter in queue:  # noqa: B007  # unlike a call, this runs no signal handler
         break
     else:
         return None
     del queue[waiter]
     waiter.granted = granted
-    if (context := waiter.context) is not None:  # else the waiter has not suspended yet and will look
+    if (context := waiter.context) is not None:  # else the waiter has not suspended yet and will check
         hub = context.hub
         ready = context.pending_ready if hub is None else hub.ready
-        ready += (waiter,)  # and not a call
+        ready += (waiter,)  # not a call, which could run a signal handler
         if hub is not None and hub.polling:
             hub.interrupt_poll()
     return waiter
 
 
 def grant_all(primitive: Any, granted: bool) -> None:
-    """Serve all that wait in the line of a primitive, which gets an empty one. What raises has served all, or none."""
+    """Grant all waiters of a primitive, which gets an empty queue. If it raises, all are granted, or none."""
     if len(primitive._waiters) < 2:
         grant_first(primitive._waiters, granted)
         return
@@ -169,7 +172,7 @@ def grant_all(primitive: Any, granted: bool) -> None:
 
 
 class _GrantAll:
-    """Those who are served together. May be called again."""
+    """The waiters that are granted together. May be called again."""
 
     __slots__ = ("granted", "queue")
 
@@ -178,28 +181,28 @@ class _GrantAll:
         self.queue = WaitQueue()
 
     def __call__(self) -> None:
-        """Serve those who are left."""
+        """Grant those that are left."""
         while grant_first(self.queue, self.granted) is not None:
             pass
 
 
 class RemainingSteps(ReadyItem):
-    """In the ready queue: what is left of several steps if a signal handler raises between them."""
+    """An entry of the ready queue that completes several steps if a signal handler raises between them."""
 
     __slots__ = ("steps",)
 
     def __init__(self, steps: Callable[[], object]) -> None:
-        """steps: does what is left to do, perhaps nothing; may be called again."""
+        """steps: does the steps that are left, perhaps none; may be called again."""
         self.steps = steps
 
     def run(self) -> bool:
-        """Do them."""
+        """Do the remaining steps."""
         self.steps()
         return False
 
 
 class Primitive:
-    """Whatever coroutines wait at here."""
+    """Base class of the objects of this package; coroutines wait at them in queues."""
 
     __slots__ = ("__weakref__", "_created_at", "_thread", "_waits")
 
@@ -213,17 +216,17 @@ class Primitive:
             raise foreign_thread_error(f"{self!r}", self._thread)
 
     def _format_repr(self, state: str, queue: Collection[Any], doing: str = "waiting") -> str:
-        """Return a repr."""
+        """Return a repr: class, state, number of waiters and the line that made it."""
         waiting = f", {len(queue)} {doing}" if queue else ""
         return f"<{f'{type(self).__name__} {state}'.rstrip()}{waiting} at {self._created_at.rpartition('/')[2]}>"
 
     def _label(self) -> str:
-        """Return what reports show; they name the owner themselves."""
+        """Return the text for reports, without the owner, which they name themselves."""
         return repr(self)
 
 
 def check_integer(name: str, value: Any, least: int) -> None:
-    """Raise TypeError unless `value` is an integer, ValueError if it is too small."""
+    """Raise TypeError unless `value` is an integer, ValueError if it is less than `least`."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     if value < least:
