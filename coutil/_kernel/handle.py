@@ -72,7 +72,7 @@ class KernelHandle(CompletionHandler):
         self.thread = get_ident()
         self.pointer = self.hub.loop.pointer
         self.demand: Any = self.hub.loop.demand
-        self.receive_buffer: Any = self.hub.loop.receive_buffer
+        self.receive_buffer = self.hub.loop.receive_buffer
         self.slot = self._closing_slot = INVALID_SLOT
         self.generation = -1
         self.state: State = O_READY

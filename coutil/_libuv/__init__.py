@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 from os import O_CLOEXEC, O_RDONLY, close, strerror
 from os import open as open_file
+from typing import Any
 
 from .._uv_errors import error_class
 from ..errors import ForeignThread, UVError
 from ._lib import ffi, lib
 
-__all__ = ["NULL", "check", "error", "ffi", "lib", "version"]
+__all__ = ["NULL", "CData", "check", "error", "ffi", "lib", "version"]
 
-NULL = ffi.NULL
+CData = Any  # a pointer or structure of C: cffi has no static types for them
+NULL: CData = ffi.NULL
 _OUT_OF_PROCESSES = "cannot be started: out of processes (RLIMIT_NPROC, pids cgroup) or memory"
 _LIMITS = {  # errors whose usual text names another limit than the one that was reached
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import ffi
+from . import CData, ffi
 
 __all__ = ["Bytes", "address_of", "integers", "read_into_buffer", "readable", "writable"]
 
@@ -39,7 +39,7 @@ def readable(data: Any, start: Any, stop: Any) -> tuple[memoryview, Any]:
     return view, address_of(view)
 
 
-def address_of(view: memoryview) -> Any:
+def address_of(view: memoryview) -> CData:
     """Return the address of the bytes of a view, which stay in place while the view lives."""
     # The cffi buffer is not kept: CPython crashes when it collects one in a cycle with its view.
     with ffi.from_buffer(view) as buffer:
@@ -66,6 +66,6 @@ def read_into_buffer(fill: Callable[[Any, int], int], size: int) -> bytes | int:
     return ffi.buffer(memory, count)[:] if count >= 0 else count
 
 
-def integers(count: int) -> Any:
+def integers(count: int) -> CData:
     """Return the address of `count` ints, which C fills."""
     return ffi.new("int[]", count)

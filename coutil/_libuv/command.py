@@ -7,7 +7,7 @@ from os import X_OK, access, fsdecode
 from os.path import isdir
 from typing import Any, NamedTuple
 
-from . import ffi, lib
+from . import CData, ffi, lib
 
 __all__ = ["RAW_IGNORE", "RawSpawnOptions", "RawStdioSpec", "failing_path", "fill", "pack"]
 
@@ -35,7 +35,7 @@ class RawSpawnOptions(NamedTuple):
     group: int
 
 
-def _strings(values: Sequence[bytes], keep: list[Any]) -> Any:
+def _strings(values: Sequence[bytes], keep: list[Any]) -> CData:
     """Return a C array of the strings, ended by NULL."""
     strings = [ffi.new("char[]", value) for value in values]
     array = ffi.new("char *[]", [*strings, ffi.NULL])

@@ -14,17 +14,17 @@ _head = Struct("=IHHI16s")  # size, whether it was cut, and the sender's port, s
 _HEAD: int = lib.CO_DATAGRAM_HEAD
 
 
-def datagrams(block: Any, at: int, end: int, ipv6: bool) -> list[tuple[bytes, Name, bool]]:
-    """Return the datagrams in block[at:end]: data, the sender's address, and whether the data were truncated.
+def datagrams(block: Any, offset: int, end: int, ipv6: bool) -> list[tuple[bytes, Name, bool]]:
+    """Return the datagrams in block[offset:end]: data, the sender's address, and whether the data were truncated.
 
     ipv6: whether the socket is one of IPv6; otherwise it is one of IPv4.
     """
     received = []
-    while at < end:
-        size, cut, port, scope, binary = _head.unpack_from(block, at)
-        begin = at + _HEAD
-        at = begin + size
-        received.append((block[begin:at], to_name(binary if ipv6 else binary[:4], port, scope), bool(cut)))
+    while offset < end:
+        size, cut, port, scope, binary = _head.unpack_from(block, offset)
+        begin = offset + _HEAD
+        offset = begin + size
+        received.append((block[begin:offset], to_name(binary if ipv6 else binary[:4], port, scope), bool(cut)))
     return received
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike, fsdecode, fsencode, fspath
 from typing import Any
 
-from . import NULL, error, ffi, lib
+from . import NULL, CData, error, ffi, lib
 from .buffers import address_of
 
 __all__ = ["ENTRIES_READY", "INTERRUPTED", "DirStream", "FsCall", "encoded", "same_type_as"]
@@ -109,15 +109,8 @@ class FsCall:
         self.own_implementation = False
         self._encoded = (*map(encoded, paths, ("path", "dest")), NULL, NULL)
         self.name, self.paths, self.buffer, self.dir_stream = name, paths, buffer, dir_stream
-        values = {
-            "kind": KINDS[name],
-            "fd": -1,
-            "offset": -1,
-            "opened": -1,
-            "busy": True,
-            "in_pieces": name in _CANCELLABLE,
-        }
-        values |= fields
+        values = {"kind": KINDS[name], "fd": -1, "offset": -1, "opened": -1, "busy": True}
+        values |= {"in_pieces": name in _CANCELLABLE, **fields}
         if dir_stream is not None:
             values["folder"] = dir_stream.pointer
         # One buffer is described in the struct itself, several by an array beside it.
@@ -241,12 +234,12 @@ class FsCall:
         return ffi.buffer(struct.text, struct.length)[:].split(b"\0")[:-1] if struct.text else []
 
     @property
-    def stat(self) -> Any:
+    def stat(self) -> CData:
         """The uv_stat_t that it filled."""
         return self.struct.stat
 
     @property
-    def statfs(self) -> Any:
+    def statfs(self) -> CData:
         """The uv_statfs_t that it filled."""
         return self.struct.statfs
 

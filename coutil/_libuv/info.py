@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from os import fsdecode
 from typing import Any, NamedTuple
 
-from . import check, ffi, lib
+from . import CData, check, ffi, lib
 from .sockaddr import IPAddress, new_sockaddr, unpack
 
 __all__ = [
@@ -201,14 +201,14 @@ def uname() -> tuple[str, str, str, str]:
     return _text(names.machine), _text(names.sysname), _text(names.release), _text(names.version)
 
 
-def usage() -> Any:
+def usage() -> CData:
     """Return a structure with the fields of getrusage(2)."""
     fields = ffi.new("uv_rusage_t *")
     check(lib.uv_getrusage(fields), "uv_getrusage")
     return fields
 
 
-def thread_usage() -> Any:
+def thread_usage() -> CData:
     """Return the same structure for the calling thread."""
     fields = ffi.new("uv_rusage_t *")
     check(lib.co_getrusage_thread(fields), "uv_getrusage_thread")

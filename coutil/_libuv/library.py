@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import UNKNOWN, UVError
-from . import ffi, lib
+from . import CData, ffi, lib
 
 __all__ = ["close", "known_errors", "load", "name_of", "symbol", "text_of"]
 
@@ -33,7 +33,7 @@ def name_of(code: int) -> str:
     return str(ffi.string(lib.uv_err_name_r(code, buffer, _ROOM)).decode("utf-8", "replace"))
 
 
-def load(path: bytes) -> Any:
+def load(path: bytes) -> CData:
     """Return the handle of a dynamic library. Raises `UVError`."""
     library = ffi.new("uv_lib_t *")
     if lib.uv_dlopen(path, library) < 0:

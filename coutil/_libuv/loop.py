@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from struct import Struct
-from typing import Any
+from typing import Any, Protocol
 
-from . import error, ffi, lib
+from . import CData, error, ffi, lib
 
-__all__ = ["NativeLoop"]
+__all__ = ["Arena", "NativeLoop"]
 
 _record = Struct("=IIii")  # slot, generation, result, where
 _CLOCK, _RING_SIZE = 0, 1
+
+
+class Arena(Protocol):
+    """Memory that C reads into."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return a copy of a part."""
 
 
 class NativeLoop:
@@ -28,7 +35,7 @@ class NativeLoop:
         if not pointer:
             raise MemoryError("no memory or no descriptor for an event loop")
         self.pointer: Any = ffi.gc(pointer, lib.co_loop_delete)
-        self.receive_buffer: Any = ffi.buffer(self.pointer.arena, lib.CO_ARENA)  # a slice of it is bytes
+        self.receive_buffer: Arena = ffi.buffer(self.pointer.arena, lib.CO_ARENA)
         self.demand = memoryview(ffi.buffer(self.pointer.demand, lib.CO_SLOTS * 4)).cast("i")
         self.status = memoryview(ffi.buffer(self.pointer.status, 16)).cast("Q")
         self.room = 0
@@ -66,10 +73,10 @@ class NativeLoop:
         elif code:
             raise error(code, "uv_loop_close")
 
-    def leak(self) -> Any:
+    def leak(self) -> CData:
         """Detach from the loop in C, and return its pointer."""
         pointer, self.pointer = self.pointer, ffi.NULL
-        self.receive_buffer = self.demand = self.ring = memoryview(b"")
+        self.receive_buffer, self.demand, self.ring = b"", memoryview(b""), memoryview(b"")
         self.status = memoryview(bytes(16)).cast("Q")
         return pointer
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import check, ffi, lib
+from . import CData, check, ffi, lib
 from .arguments import check_int, check_str
 
 __all__ = [
@@ -36,19 +36,19 @@ class IPAddress(NamedTuple):
     scope: int
 
 
-def new_sockaddr() -> Any:
+def new_sockaddr() -> CData:
     """Return an empty structure, which C fills."""
     return ffi.new("co_address *")
 
 
-def pack(address: IPAddress) -> Any:
+def pack(address: IPAddress) -> CData:
     """Return the C structure for `address`."""
     packed = new_sockaddr()
     lib.co_address_set(packed, len(address.binary) == 16, address.binary, address.port, address.scope)
     return packed
 
 
-def unpack(packed: Any) -> IPAddress | None:
+def unpack(packed: CData) -> IPAddress | None:
     """Return the plain values of a C structure; None for a family that is not IP."""
     binary, port, scope = ffi.new("char[16]"), ffi.new("int *"), ffi.new("uint32_t *")
     version = lib.co_address_get(packed, binary, port, scope)
@@ -115,7 +115,7 @@ def _zone(name: str) -> int:
     return int(name) if name.isascii() and name.isdigit() else socket.if_nametoindex(name)
 
 
-def name_of_struct(packed: Any) -> Name | None:
+def name_of_struct(packed: CData) -> Name | None:
     """Return the name (see `to_name`) of the address in a C structure; None for a family that is not IP."""
     plain = unpack(packed)
     return None if plain is None else to_name(plain.binary, plain.port, plain.scope)

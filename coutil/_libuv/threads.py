@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import check, error, ffi, lib
+from . import CData, check, error, ffi, lib
 
 __all__ = ["affinity", "current", "name", "new_struct", "pending", "priority", "reset_struct", "set_affinity", "start"]
 
@@ -13,7 +13,7 @@ _starting: dict[int, Callable[[], None]] = {}  # by token, until the thread runs
 _MAX_NAME = 256
 
 
-def new_struct(kind: str) -> Any:
+def new_struct(kind: str) -> CData:
     """Return zeroed memory for a C structure: "co_mutex", …"""
     return ffi.new(f"{kind} *")
 
@@ -42,13 +42,13 @@ def co_thread_run(token: Any) -> None:
     _starting.pop(int(ffi.cast("uintptr_t", token)))()
 
 
-def reset_struct(thread: Any) -> Any:
+def reset_struct(thread: CData) -> CData:
     """Store the calling thread in C's thread; return it."""
     lib.co_thread_self(thread)
     return thread
 
 
-def current() -> Any:
+def current() -> CData:
     """Return C's thread for the calling thread."""
     return reset_struct(new_struct("co_thread"))
 

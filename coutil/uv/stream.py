@@ -206,8 +206,7 @@ class Stream(Handle):
         self._wait(size, lib.co_raw_read_once, "uv_read_start")
         count, offset = core.result, core.offset
         if 0 < count <= size:
-            received: bytes = core.receive_buffer[offset : offset + count]
-            return received
+            return core.receive_buffer[offset : offset + count]
         if count > 0:  # it came for the handler, in the same turn
             self._store(count, offset)
             return self._pop_pending(size)

@@ -159,35 +159,35 @@ class File(Closeable, NonCopyable):
         Raises `UVError`: EBADF (not open for reading), EISDIR, … Source: uv_fs_read.
         """
         check_int("size", size, -MAX_OFFSET, MAX_OFFSET)
-        at = _offset(offset)
+        position = _offset(offset)
         if size < 0:
-            return self._read_all(at, blocking)
-        return self._read_once(size, at, blocking)
+            return self._read_all(position, blocking)
+        return self._read_once(size, position, blocking)
 
-    def _read_once(self, size: int, at: int, blocking: bool) -> bytes:
+    def _read_once(self, size: int, position: int, blocking: bool) -> bytes:
         """Have libuv write into the bytes object that is returned: data are copied only if fewer bytes were read."""
         size = min(size, MAX_READ)
         data = bytes(size) if size > COPY_BELOW else bytearray(size)
-        call = self._call("read", buffer=memoryview(data), offset=at)
+        call = self._call("read", buffer=memoryview(data), offset=position)
         run_call(call, blocking)
         return data if isinstance(data, bytes) and call.code == size else bytes(data[: call.code])
 
-    def _read_all(self, at: int, blocking: bool) -> bytes:
+    def _read_all(self, position: int, blocking: bool) -> bytes:
         """Read all that a look at the size promises, then on to the end."""
         parts: list[bytes] = []
         stat = self._call("fstat")
         run_call(stat, blocking)
-        size = max(stat.stat.st_size - (self._position() if at < 0 else at), 0) or FIRST_READ
+        size = max(stat.stat.st_size - (self._position() if position < 0 else position), 0) or FIRST_READ
         while True:
             size = min(size, MAX_READ)
             part = bytes(max(size, COPY_BELOW + 1))
-            call = self._call("read", buffer=memoryview(part), offset=at)
+            call = self._call("read", buffer=memoryview(part), offset=position)
             run_call(call, blocking)
             count = call.code
             if not count:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             parts.append(part if count == len(part) else part[:count])
-            at = at if at < 0 else at + count
+            position = position if position < 0 else position + count
             size = max(size - count, FIRST_READ)
 
     def _position(self) -> int:
@@ -326,8 +326,8 @@ class File(Closeable, NonCopyable):
     def _run_simple(self, name: str, blocking: bool, **values: Any) -> bool:
         return run_simple(self._call(name, **values), blocking)
 
-    def _transfer(self, name: str, view: memoryview, at: int, blocking: bool) -> int:
-        call = self._call(name, buffer=view, offset=at)
+    def _transfer(self, name: str, view: memoryview, position: int, blocking: bool) -> int:
+        call = self._call(name, buffer=view, offset=position)
         run_call(call, blocking)
         return call.code
 

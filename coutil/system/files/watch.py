@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any, AnyStr, Generic, NamedTuple, Self, overload
 
 from ..._closeable import Closeable
@@ -83,14 +84,15 @@ def awaitpath(path: Path, *, poll: float | None = None, recursive: bool = False)
         raise
 
 
-def _await_in_tree(path: Path, poll: float | None) -> Any:
+def _await_in_tree(path: Path, poll: float | None) -> Change[Any]:
     if poll is not None:
         raise ValueError("poll cannot be recursive")
     changes: Any = watch(path, recursive=True)
-    if changes.__class__ is not Watch:
-        return changes  # the value of an explicit resume
-    with changes:
-        return next(changes)
+    change: Change[Any] = changes  # the value of an explicit resume
+    if changes.__class__ is Watch:
+        with changes:
+            change = next(changes)
+    return change
 
 
 def _milliseconds(poll: object) -> int:
@@ -124,7 +126,7 @@ class _SingleWatch(KernelHandle):
         return self.operation is operation and self.key == key and self.state is O_ARMED
 
     @waits
-    def wait_once(self) -> Any:
+    def wait_once(self) -> Change[Any] | PolledChange:
         """Return the next change, or the value of an explicit resume. Suspends unless there is one."""
         try:
             while (change := self.next_change()) is None:
@@ -134,7 +136,7 @@ class _SingleWatch(KernelHandle):
             raise
         return change
 
-    def next_change(self) -> Any:
+    def next_change(self) -> Change[Any] | PolledChange | None:
         """Return a change that C has collected; None if there is none."""
         for _, _, kinds, entry in read_changes(self.pointer, self.slot, 1):
             name = entry or os.path.basename(self.key[0].rstrip(b"/"))
@@ -155,7 +157,7 @@ class _SinglePoll(_SingleWatch):
 
     __slots__ = ()
 
-    def next_change(self) -> Any:
+    def next_change(self) -> PolledChange | None:
         """Return a change that C has found; None if there is none."""
         stats = read_poll(self.pointer, self.slot)
         if stats is None:
@@ -172,10 +174,10 @@ def _noop_start(loop: Any, slot: int) -> int:
     return 0
 
 
-def _call_naming_path(path: Path, call: Any, *arguments: Any) -> Any:
+def _call_naming_path(path: Path, call: Callable[..., None], *arguments: object) -> None:
     """Call a function; a `UVError` that it raises names the path."""
     try:
-        return call(*arguments)
+        call(*arguments)
     except UVError as error:
         error.filename = path
         raise
@@ -341,8 +343,8 @@ class Watch(Closeable, NonCopyable, Generic[AnyStr]):
         try:
             tree.read()
         finally:
-            found, tree.found = tree.found, []
-            self._changes.extend(Change(same_type_as(self._path, name), _EVENTS[RENAME]) for name in found)
+            names, tree.found = tree.found, []
+            self._changes.extend(Change(same_type_as(self._path, name), _EVENTS[RENAME]) for name in names)
 
     def _process(self, raw: RawChange, is_last: bool) -> None:
         """Convert the first of the raw changes, and update the tree."""

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..._coroutines import Resumed, warn_in_finalizer
 from ..._kernel import DEFAULT_READ_SIZE, continuation_operation, current_operation_in, run_request, spend_budget
@@ -141,8 +141,8 @@ class _Buffered(FinalizerAware, io.BufferedIOBase):
         keepalive: list[Any] = []
 
         def start(slot: int, generation: int) -> int:
-            view, at = readable(bytes(self._unsent), 0, None)
-            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, at, len(view))
+            view, address = readable(bytes(self._unsent), 0, None)
+            code: int = lib.co_write(handle.pointer, handle.slot, slot, generation, address, len(view))
             self._unsent.clear()
             keepalive.append(view)
             return code
@@ -179,7 +179,7 @@ class _Text(io.TextIOWrapper):
 
     def __init__(self, buffer: _Buffered, encoding: str, errors: str | None, newline: str | None) -> None:
         """Wrap a buffer; the other arguments are those of `open`, which Python's class checks."""
-        super().__init__(buffer, encoding, errors, newline)  # type: ignore[arg-type]  # a buffer is a binary file, too
+        super().__init__(cast("BinaryIO", buffer), encoding, errors, newline)
         decoder = codecs.getincrementaldecoder(self.encoding)(self.errors or "strict")
         self._any = not newline  # any line end is accepted
         plain = newline in ("\n", "\r")  # otherwise a "\r" is held until the next character has come
@@ -192,7 +192,7 @@ class _Text(io.TextIOWrapper):
         self._received, self._offset = "", 0
 
     @property
-    def newlines(self) -> Any:  # type: ignore[override]  # it is read-only
+    def newlines(self) -> str | tuple[str, ...] | None:  # type: ignore[override]  # it is read-only
         """The line ends that were met, if any line end is accepted; as the attribute of Python's class."""
         return getattr(self._decoder, "newlines", None) if self._any else None
 
@@ -213,7 +213,7 @@ class _Text(io.TextIOWrapper):
             self._received += text
         return self._take(most)
 
-    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]  # None is allowed, as in Python
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]  # None is allowed, as in Python
         most = _most(size)
         while (
             not (end := self._line())
@@ -230,7 +230,7 @@ class _Text(io.TextIOWrapper):
 
     def _decode_more(self) -> bool:
         """Keep a part without line end, and decode more data; return False at the end of the stream."""
-        data = self.buffer.read1(-1)  # type: ignore[attr-defined]  # the buffer has it
+        data = cast("_Buffered", self.buffer).read1(-1)
         text = self._decode(data)
         self._partial.append(self._received[self._offset :])
         self._partial_size += len(self._partial[-1])

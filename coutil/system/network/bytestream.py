@@ -73,7 +73,7 @@ class ByteStream(HandleObject):
         count = handle.result
         if 0 < count <= size:
             offset = handle.offset
-            return handle.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+            return handle.receive_buffer[offset : offset + count]
         return self._read_edge_case(count, size)
 
     @waits
@@ -104,7 +104,7 @@ class ByteStream(HandleObject):
         handle = self._handle
         count, offset = handle.result, handle.offset
         if 0 < count <= size:
-            return handle.receive_buffer[offset : offset + count]  # type: ignore[no-any-return]  # a slice of it is bytes
+            return handle.receive_buffer[offset : offset + count]
         return self._read_edge_case(count, size)
 
     def _read_edge_case(self, count: int, size: int) -> bytes:
@@ -151,19 +151,19 @@ class ByteStream(HandleObject):
                 return True
         return self._send_remaining(*readable(data, 0, None), sent)
 
-    def _send_view(self, view: memoryview, at: Any) -> bool:
-        """Send a view, whose bytes begin at the address `at`."""
+    def _send_view(self, view: memoryview, address: Any) -> bool:
+        """Send a view, whose bytes begin at `address`."""
         handle = self._handle
-        return self._send_remaining(view, at, _try_write(handle.pointer, handle.slot, at, len(view)))
+        return self._send_remaining(view, address, _try_write(handle.pointer, handle.slot, address, len(view)))
 
     @waits
-    def _send_remaining(self, view: memoryview, at: Any, sent: int) -> bool:
+    def _send_remaining(self, view: memoryview, address: Any, sent: int) -> bool:
         """Wait until all of a view is sent, of which the system has taken `sent` bytes."""
         handle = self._handle
         if sent == len(view):
             spend_budget(handle.hub)
         else:
-            write_remaining(handle, "send", view, at, sent)
+            write_remaining(handle, "send", view, address, sent)
         return True
 
     @waits

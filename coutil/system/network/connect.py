@@ -45,7 +45,7 @@ def connect(host: str | bytes, service: str | int, *, timeout: float | None = No
     race = _HappyEyeballs(check_host(host).decode(), check_service(service).decode())
     try:
         with call_timeout(timeout):
-            outcome = race.run_in_scope()
+            outcome: Any = race.run_in_scope()
     except BaseException:
         race.discard()
         raise
@@ -77,12 +77,12 @@ class _HappyEyeballs:
         """The connection that the caller waits for, as reports show it."""
         return f"<connection to {self.host} {self.service}>"
 
-    def run_in_scope(self) -> Any:
+    def run_in_scope(self) -> object:
         """Call `run` in a scope; return or raise its result when no attempt is left.
 
         The scope is not visible to the caller: an error is not wrapped in an exception group.
         """
-        outcome: Any = None
+        outcome: object = None
         failure: BaseException | None = None
         # The attempts are cancelled and have ended before anything is raised.
         try:
@@ -101,7 +101,7 @@ class _HappyEyeballs:
                 del failure  # the traceback refers to this frame
         return outcome
 
-    def run(self, children: Scope) -> Any:
+    def run(self, children: Scope) -> object:
         """Return the race when there is a winner, or the value of an explicit resume.
 
         Raises `UVError` if all attempts have failed.
@@ -126,7 +126,7 @@ class _HappyEyeballs:
         """Return the seconds until the next attempt begins: inf if there is no address for one."""
         return max(self.not_before - now, 0.0) if any(self.untried.values()) else inf
 
-    def _wait_for_change(self, seconds: float) -> Any:
+    def _wait_for_change(self, seconds: float) -> object:
         """Wait until something has happened, at most `seconds`; return the race, or the value of an explicit resume."""
         with move_on_after(seconds):
             return event.await_(self)

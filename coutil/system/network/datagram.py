@@ -143,33 +143,34 @@ class DatagramSocket(IPSocket):
         """Return the next datagram that has been received."""
         handle = self._handle
         stash = handle.pending_data
+        block: Any
         if stash is None:
-            block, at, result = handle.receive_buffer, handle.offset, handle.result
+            block, offset, result = handle.receive_buffer, handle.offset, handle.result
         elif stash.__class__ is list and get_ident() == handle.thread and not handle.hub.forked:
             datagram: Datagram = stash.pop()
             if not stash:
                 handle.pending_data = None
             return datagram
         else:
-            block, at = handle.pop_pending(), 0
+            block, offset = handle.pop_pending(), 0
             result = block if block.__class__ is int else len(block)
         if result < 0:
             raise handle.call_error(result, "uv_udp_recv_start")
-        size, cut, port, scope, binary = self._unpack(block, at)
-        begin = at + _HEAD
+        size, cut, port, scope, binary = self._unpack(block, offset)
+        begin = offset + _HEAD
         behind = begin + size
-        if behind < at + result:
-            self._store(block, behind, at + result)
+        if behind < offset + result:
+            self._store(block, behind, offset + result)
         return block[begin:behind], cut, port, scope, binary
 
-    def _store(self, block: Any, at: int, end: int) -> None:
-        """Keep the datagrams in block[at:end] for the next receives."""
+    def _store(self, block: Any, offset: int, end: int) -> None:
+        """Keep the datagrams in block[offset:end] for the next receives."""
         datagrams: list[Datagram] = []
-        while at < end:
-            size, cut, port, scope, binary = self._unpack(block, at)
-            begin = at + _HEAD
-            at = begin + size
-            datagrams.append((block[begin:at], cut, port, scope, binary))
+        while offset < end:
+            size, cut, port, scope, binary = self._unpack(block, offset)
+            begin = offset + _HEAD
+            offset = begin + size
+            datagrams.append((block[begin:offset], cut, port, scope, binary))
         datagrams.reverse()
         handle = self._handle
         handle.pending_data = datagrams
@@ -215,13 +216,13 @@ class DatagramSocket(IPSocket):
             raise ValueError(f"address has the wrong domain: {address!r} for a socket of {self._domain}")
         return address._binary, address._port, address.scope
 
-    def _send_view(self, view: memoryview, at: Any, to: Destination) -> bool:
-        """Send a view, whose bytes begin at the address `at`."""
+    def _send_view(self, view: memoryview, address: Any, to: Destination) -> bool:
+        """Send a view, whose bytes begin at `address`."""
         handle = self._handle
-        return self._send_remaining(view, at, to, _try_send(handle.pointer, handle.slot, at, len(view), *to))
+        return self._send_remaining(view, address, to, _try_send(handle.pointer, handle.slot, address, len(view), *to))
 
     @waits
-    def _send_remaining(self, view: memoryview, at: Any, to: Destination, sent: int) -> bool:
+    def _send_remaining(self, view: memoryview, address: Any, to: Destination, sent: int) -> bool:
         """Queue a view if the system did not take it at once."""
         handle = self._handle
         if sent >= 0:
@@ -232,7 +233,7 @@ class DatagramSocket(IPSocket):
             if sent != _EAGAIN:
                 raise handle.call_error(sent, "uv_udp_send")
             what = "send" if peer is None else f"send to {peer}"
-            self._request(what, lib.co_udp_send, "uv_udp_send", at, len(view), *to, keepalive=view)
+            self._request(what, lib.co_udp_send, "uv_udp_send", address, len(view), *to, keepalive=view)
         return True
 
     # -- options ----------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class FdPassing(ByteStream):
             return super().send(data, start, stop)
         if not isinstance(stream, PassableSocket):
             raise TypeError(f"stream must be a stream, passive or datagram socket, not {stream!r}")
-        view, at = readable(data, start, stop)
+        view, address = readable(data, start, stop)
         if not len(view):
             raise ValueError("data[start:stop] is empty: a stream is passed with at least one byte")
         handle, passed = self._handle, stream._handle
@@ -107,7 +107,7 @@ class FdPassing(ByteStream):
             raise passed.call_error(lib.CO_FOREIGN, "uv_write2")
         if isinstance(stream, Listener) and not lib.co_kind_of(stream.fileno()) & lib.CO_FD_LISTENS:
             raise ValueError(f"{stream!r} is not listening: it would arrive as a stream")
-        self._request("send", lib.co_share_send, "uv_write2", at, len(view), passed.slot, keepalive=view)
+        self._request("send", lib.co_share_send, "uv_write2", address, len(view), passed.slot, keepalive=view)
         return True
 
 
@@ -156,6 +156,7 @@ def socket_from_fd(fd: int, share: bool = False, hub: Hub | None = None) -> Pass
         code: int = lib.co_adopt(loop, slot, generation, fd, flags, shares)
         return code
 
+    # The class follows from the kind of the socket, and from whether it listens; each class owns the descriptor.
     if kind in _DATAGRAMS:
         return DatagramSocket(_DATAGRAMS[kind], (open_, "uv_udp_open", hub))
     if kind in _STREAMS:

@@ -12,6 +12,7 @@ from ..._libuv.arguments import check_choice
 from ..._libuv.buffers import read_into_buffer
 from ..._libuv.endpoints import endpoint_texts
 from ..._libuv.files import Path
+from ...errors import UVError
 from .base import OpenSpec
 from .bytestream import ByteStream, Listener, accept_spec
 from .socket import Socket, check_site
@@ -121,8 +122,8 @@ class LocalStreamSocket(LocalSocket, ByteStream):
                 self._request(what, lib.co_local_connect, "connect", name, len(name), make_error=failed)
                 self._handle.remember_addresses()
                 return True
-            except BlockingIOError as error:
-                if error.code != lib.UV_EAGAIN:  # type: ignore[attr-defined]  # it is a UVError
+            except UVError as error:
+                if error.code != lib.UV_EAGAIN:
                     raise
             current_operation().sleep(pause)
             pause = min(pause * 2, longest)

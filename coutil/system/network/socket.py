@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..._coroutines import AttributeHint
 from ..._kernel import Hub, add_address_to_error
-from ..._libuv import lib
+from ..._libuv import CData, lib
 from ..._libuv.arguments import check_choice
 from ..._libuv.endpoints import format_endpoints
 from ..._libuv.sockaddr import IPAddress, new_sockaddr, pack, unpack
@@ -101,7 +101,7 @@ class IPSocket(Socket):
         plain = unpack(packed) if code >= 0 else None
         return Address(self._domain, *plain) if plain is not None else code
 
-    def _packed(self, address: Address, name: str = "address") -> Any:
+    def _packed(self, address: Address, name: str = "address") -> CData:
         if not isinstance(address, Address):
             raise TypeError(f"{name} must be an Address, not {address!r}")
         if address.type != self._domain:
