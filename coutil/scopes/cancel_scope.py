@@ -1,16 +1,17 @@
-"""A `with` block that can be cancelled: what deadlines and scopes have in common.
+"""A `with` block that can be cancelled: the base class of deadlines and scopes.
 
 Rule 1: `Coroutine.scope` is the innermost block around a coroutine, `Coroutine.cancelled_scope` the one that refuses
-its waits. The kernel looks at the second; of the first it knows that it keeps the time of waits in other loops
-(`_watch_from`).
-Rule 2: inside a block that was cancelled, all that is raised is `Cancelled`, which knows its block and passes through
+its waits. The kernel reads the second. Of the first it only calls `_watch_from`, which keeps the deadlines of waits in
+other loops.
+Rule 2: waits inside a cancelled block raise `Cancelled`, and nothing else. It refers to its block and passes through
 all others. An error that users handle (`Timeout`) is made where the block is left, and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from enum import Enum
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -25,12 +26,23 @@ from .._switch_guard import switch_forbidden
 from ..errors import Cancelled, Timeout
 from .creation_site import CreationSite, call_site
 from .deadline_timer import DeadlineTimer
+from .loop_deadlines import ForeignDeadline, SuspendedDeadlines
 
 if TYPE_CHECKING:
     from .task_scope import Task
 
-_MAX_SECONDS = 2.0**33  # seconds; what is later waits that long, 272 years
-MAX_REFUSALS = 64  # waits of a coroutine that are refused in a row before others run
+_MAX_SECONDS = 2.0**33  # 272 years; later deadlines are replaced by this
+MAX_REFUSALS = 64  # waits of a coroutine that are refused in a row before other coroutines run
+
+
+class Delivery(Enum):
+    """The way in which a coroutine inside a cancelled block gets its `Cancelled`: see `choose_delivery`."""
+
+    AFTER_CHILDREN = "it waits for its children: these are cancelled, and the last one that ends resumes it"
+    OTHER_LOOP = "it waits in another loop: the hub of that loop raises it in the stand-in"
+    FROM_HUB = "it runs, or must not be entered here: the hub raises it in the next turn, if it waits by then"
+    NEXT_WAIT = "it has not begun, or a shield protects it: its next wait raises it, if any"
+    NOW = "it waits: the caller raises it there"
 
 
 class CancelScope(CreationSite):
@@ -38,20 +50,20 @@ class CancelScope(CreationSite):
 
     _shield = False
     _timer: DeadlineTimer | None = None
-    _owner: ref[Coroutine] | None = None  # who is inside; weakly, its frames refer to us: it shall be collected
+    _owner: ref[Coroutine] | None = None  # the coroutine inside; weak, as its frames refer to the block
     _outer: CancelScope | None = None
-    # Who stands for the host in another loop of the thread, while it waits there
+    # The stand-in for the host in another loop of the thread, while the host waits there
     _foreign_owner: Coroutine | None = None
     _joining = False
-    _was_raised = False  # a wait inside was cut by this block
-    _interrupted_wait = ""  # what the coroutine inside waited for then
+    _was_raised = False  # a wait inside has raised the `Cancelled` of this block
+    _interrupted_wait = ""  # a description of that wait, for the text of `Timeout`
     _seconds = 0.0  # from the beginning of the block to its deadline
     _tasks: Iterable[Task[Any]] = ()  # the children that have not ended, in the order of their start
 
     def __init__(self, name: str, deadline: float | None, shield: bool, caller: FrameType | None) -> None:
-        """name: the function that makes it. deadline: in seconds of `system.time()`; None: never.
+        """name: the function that makes the block. deadline: in seconds of `system.time()`; None: never.
 
-        shield: no cancellation from outside enters. caller: the frame of the caller; it is not kept.
+        shield: no cancellation from outside enters the block. caller: the frame of the caller; it is not kept.
         """
         self._name = name
         self._deadline = deadline
@@ -63,11 +75,11 @@ class CancelScope(CreationSite):
 
     @property
     def deadline(self) -> float | None:
-        """In seconds of `system.time()`; None: never. It is said once."""
+        """The deadline in seconds of `system.time()`; None: none. It cannot be changed."""
         return self._deadline
 
     def __enter__(self) -> Self:
-        """Begin the block. Raises RuntimeError: a block can be entered once."""
+        """Begin the block; return it. Raises RuntimeError: a block can be entered once."""
         if self._entered or self._exited:
             raise RuntimeError(f"{self!r} was entered before: make a new one for each block")
         self._entered = True
@@ -77,13 +89,13 @@ class CancelScope(CreationSite):
         host.scope = self
         try:
             if self.cancelled or host.cancelled_scope is not None:
-                host.cancelled_scope = effective_scope(host)  # we may be a shield
+                host.cancelled_scope = effective_scope(host)  # this block may be a shield
             if not self.cancelled and self._deadline is not None:
                 self._start_timer(host.context.hub or current_hub(), self._deadline)
         except BaseException:
             try:
                 self._exit()
-            except BaseException:  # of a second signal handler
+            except BaseException:  # raised by a second signal handler
                 self._ensure_exit()
                 raise
             raise
@@ -99,30 +111,30 @@ class CancelScope(CreationSite):
             self._timer.start(left)
 
     def _get_owner(self) -> Coroutine | None:
-        """Return who is inside; None if nobody is, or if it is being collected."""
+        """Return the coroutine inside; None if the block is not open, or the coroutine is being collected."""
         return self._owner() if self._owner is not None else None
 
     def _exit(self) -> None:
-        """End the block; others around it may be cancelled still. Raises RuntimeError if it was not its turn."""
+        """End the block. Raises RuntimeError if it is not the innermost one of the running coroutine."""
         try:
-            wrong = self._unwind()
-        except BaseException:  # of a signal handler
+            mistake = self._unwind()
+        except BaseException:  # raised by a signal handler
             try:
                 self._unwind()
-            except BaseException:  # of a second one
+            except BaseException:  # raised by a second one
                 self._unwind()
                 raise
             raise
-        if wrong:
-            raise RuntimeError(f"{self!r} {wrong}")
+        if mistake:
+            raise RuntimeError(f"{self!r} {mistake}")
 
     def _ensure_exit(self) -> None:
-        """End the block after a signal handler has raised where that was about to be done, if it is open still."""
+        """End the block if it is still open: a signal handler has raised just before, or in, its `__exit__`."""
         if self._owner is not None:
             self._exit()
 
     def _unwind(self) -> str:
-        """Take the block out of those around its coroutine; return what is wrong. May be repeated."""
+        """Remove the block from the chain of its coroutine; return a text if it was misused. May be repeated."""
         host, entered = self._get_owner(), self._owner is not None
         if self._timer is not None:
             self._timer.stop()
@@ -157,12 +169,12 @@ class CancelScope(CreationSite):
             if host is not None and self._becomes_timeout():
                 self._interrupted_wait = waited_for(host)
             self._cancel_waits()
-        except BaseException:  # perhaps a signal handler's: the hub tells those who are left
+        except BaseException:  # perhaps raised by a signal handler: the hub cancels the remaining waits
             current_context().call_soon(self._cancel_remaining)
             raise
 
     def _cancel_remaining(self) -> None:
-        """Tell those inside who may not know yet that the block was cancelled; the others notice nothing new."""
+        """Cancel the waits that `cancel` did not reach. A coroutine that was reached gets no second exception."""
         if not self._exited:
             try:
                 self._cancel_waits()
@@ -171,25 +183,28 @@ class CancelScope(CreationSite):
                 raise
 
     def _cancel_waits(self) -> None:
-        """Cut the waits inside the block. May be repeated."""
+        """Deliver the cancellation to every coroutine inside the block. May be repeated.
+
+        The first error (KeyboardInterrupt, SystemExit) is raised after all were reached; the others are reported.
+        """
         host = self._get_owner()
-        leaving: BaseException | None = None
-        for one in self._affected(host):
+        first_error: BaseException | None = None
+        for coroutine in self._affected(host):
             try:
-                cancel_wait_of(one)
-            except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt, SystemExit: raised below
-                if leaving is None:
-                    leaving = error
+                _deliver(coroutine)
+            except BaseException as error:  # noqa: BLE001  # raised below
+                if first_error is None:
+                    first_error = error
                 else:
-                    one.context.report(one, error)
-        if leaving is not None:
+                    coroutine.context.report(coroutine, error)
+        if first_error is not None:
             try:
-                reraise(leaving)
+                reraise(first_error)
             finally:
-                del leaving  # the traceback refers to this frame
+                del first_error  # the traceback refers to this frame
 
     def _on_timer(self) -> None:
-        """The time is up."""
+        """Cancel the block, and drop the timer, which has fired."""
         self._timer = None
         self._on_deadline()
 
@@ -199,7 +214,7 @@ class CancelScope(CreationSite):
             self.cancel()
 
     def _watch_from(self, guest: Coroutine) -> ForeignDeadline | None:
-        """Keep the time while `guest` waits for our host in another loop: the host's own is not turned meanwhile."""
+        """Keep the deadlines while `guest` waits in another loop for the host, whose own loop does not turn then."""
         host = self._get_owner()
         if host is None:
             return None
@@ -209,7 +224,7 @@ class CancelScope(CreationSite):
         return None
 
     def _restart_timers(self, host: Coroutine) -> None:
-        """Set the timers again that were left with the loop of the parent process: this is the child of a fork."""
+        """Start the timers again in the child of a fork: the old ones belong to the loop of the parent process."""
         scope: CancelScope | None = self
         while scope is not None:
             timer, deadline = scope._timer, scope._deadline
@@ -218,7 +233,7 @@ class CancelScope(CreationSite):
             scope = scope._outer
 
     def _while_running_loop(self, me: Coroutine) -> ForeignDeadline | SuspendedDeadlines:
-        """Have `me`, our host or who stands for it in another loop, run a loop, which no deadline of it keeps alive."""
+        """Keep the deadlines while `me`, the host or its stand-in, runs a loop; they do not keep that loop alive."""
         watch = self._watch_from(me)
         if watch is None:
             return SuspendedDeadlines(self)
@@ -226,34 +241,37 @@ class CancelScope(CreationSite):
         return watch
 
     def _affected(self, host: Coroutine | None) -> list[Coroutine]:
-        """Return every coroutine inside, also those under a shield: children come before who waits for them."""
-        found: list[Coroutine] = []
+        """Return every coroutine inside, also those under a shield, each child before the coroutine that waits for it.
+
+        The search goes from the host inwards and from the last child to the first; the result is its reverse.
+        """
+        affected: list[Coroutine] = []
         todo: list[tuple[Coroutine, CancelScope]] = [(task.coroutine, self) for task in self._tasks]
         if host is not None:
             todo.append((host, self))
-        while todo:  # from the last to the first; turned round below
+        while todo:
             coroutine, outer = todo.pop()
             inner, block = [], coroutine.scope
             while block is not None and block is not outer:
                 inner.append(block)
                 block = block._outer
-            found.append(coroutine)
+            affected.append(coroutine)
             todo += [(task.coroutine, block) for block in reversed(inner) for task in block._tasks]
-        return found[::-1]
+        return affected[::-1]
 
-    # -- what is raised ---------------------------------------------------------------------------------------------
+    # -- errors -----------------------------------------------------------------------------------------------------
 
     def _cancelled_error(self) -> Cancelled:
-        """Return what a wait raises after the block was cancelled: a new one each time."""
+        """Return a new `Cancelled`, for a wait inside the block to raise."""
         self._was_raised = True
         return Cancelled(f"the time of {self._label} is up" if self.expired else f"{self._label} was cancelled", self)
 
     def _refuse(self, waiter: Coroutine, what: object) -> None:
         """Raise `Cancelled` in place of a wait for `what`, which the caller has prepared, and will undo.
 
-        A coroutine that goes on trying would stop the others for ever. So the 64th wait in a row begins, and is cut in
-        the next turn of the loop: whatever runs before that may bring what it waits for, as with every wait.
-        waiter: the running coroutine, or what stands for it in the loop that it waits in.
+        A coroutine that tries again for ever would starve the others. So the 64th wait in a row begins, and is
+        cancelled in the next turn of the loop. A coroutine that runs before may end that wait, as any other.
+        waiter: the running coroutine, or its stand-in in the loop where it waits.
         """
         if self._count_refusal(what):
             waiter.context.enqueue(_DeferredCancel(waiter))
@@ -261,7 +279,7 @@ class CancelScope(CreationSite):
             raise self._cancelled_error()
 
     def _refuse_start(self, waiter: Coroutine, what: object) -> NoReturn:
-        """Raise `Cancelled` in place of a wait for `what` that is not to begin; the 64th in a row after a turn."""
+        """Raise `Cancelled` in place of a wait for `what` that must not begin; the 64th in a row after a turn."""
         if self._count_refusal(what):
             me = running()
             me.cancelled_scope = None
@@ -272,20 +290,21 @@ class CancelScope(CreationSite):
         raise self._cancelled_error()
 
     def _count_refusal(self, what: object) -> bool:
-        """Note what was refused; return whether others must run, as the running coroutine was refused so often."""
+        """Count a refused wait of the running coroutine; return whether other coroutines must run first."""
         if not self._interrupted_wait and self._becomes_timeout():
             self._interrupted_wait = describe_wait(what)
         me = running()
-        count = 1 - min(me.parked_at, 0)  # the time when it suspended means nothing now; its next wait sets it again
+        # A coroutine that runs needs no time of suspension: a negative `parked_at` counts, until its next wait sets it
+        count = 1 - min(me.parked_at, 0)
         me.parked_at = -count if count < MAX_REFUSALS else 0
         return count == MAX_REFUSALS
 
     def _becomes_timeout(self) -> bool:
-        """Return whether the block, now that it was cancelled, ends with `Timeout`."""
+        """Return whether a cancellation now ends the block with `Timeout`."""
         return self.expired
 
     def _timeout_error(self) -> Timeout:
-        """Return what the block raises at its end, where its waits were cut."""
+        """Return the `Timeout` that the block raises at its end."""
         if not self.expired:
             text = "cancelled"
         elif self._seconds > 0:
@@ -299,55 +318,83 @@ class CancelScope(CreationSite):
         return "expired" if self.expired else "cancelled" if self.cancelled else "left" if self._exited else "open"
 
 
-def cancel_wait_of(one: Coroutine) -> None:
-    """Cut the wait of a coroutine inside a block that was cancelled just now.
+def choose_delivery(coroutine: Coroutine) -> Delivery:
+    """Return the way in which a coroutine inside a block that was cancelled just now gets its `Cancelled`.
 
-    Raises KeyboardInterrupt and SystemExit.
+    A pure decision. `FROM_HUB` is for cancellations by a signal handler: the coroutine that it interrupts may be about
+    to wait, and no other one may be entered from there.
     """
-    inner: CancelScope | None = one.scope
-    if inner is not None and inner._joining and inner._get_owner() is one:
-        return  # it is its children that have to end; then it is notified
-    one.cancelled_scope = scope = effective_scope(one)
-    if inner is not None and (guest := inner._foreign_owner) is not None:
+    innermost: CancelScope | None = coroutine.scope
+    if _is_joining(innermost, coroutine):
+        return Delivery.AFTER_CHILDREN
+    if innermost is not None and innermost._foreign_owner is not None:
+        return Delivery.OTHER_LOOP
+    if coroutine._greenlet is getcurrent() or (coroutine.resumer is None and switch_forbidden()):
+        return Delivery.FROM_HUB
+    if coroutine._start is not None or outermost_cancelled(innermost) is None:
+        return Delivery.NEXT_WAIT
+    return Delivery.NOW
+
+
+def _deliver(coroutine: Coroutine) -> None:
+    """Have a coroutine inside a block that was cancelled just now raise `Cancelled`. May be repeated.
+
+    Raises KeyboardInterrupt and SystemExit of that coroutine.
+    """
+    delivery = choose_delivery(coroutine)
+    if delivery is Delivery.AFTER_CHILDREN:
+        return
+    coroutine.cancelled_scope = scope = effective_scope(coroutine)
+    if delivery is Delivery.OTHER_LOOP:
+        guest = _waiter_for(coroutine)
         guest.cancelled_scope = scope
         guest.context.hub.ready.append(_DeferredCancel(guest))
-    elif one._greenlet is getcurrent() or (one.resumer is None and switch_forbidden()):
-        # A signal handler calls: it may be about to wait, or must not be entered here
-        one.context.enqueue(_DeferredCancel(one))
-    elif scope is not None and one._start is None:  # else its first wait raises
-        deliver_cancel(one, scope)
+    elif delivery is Delivery.FROM_HUB:
+        coroutine.context.enqueue(_DeferredCancel(coroutine))
+    elif delivery is Delivery.NOW and scope is not None:
+        _raise_in(coroutine, scope)
 
 
-def deliver_cancel(coroutine: Coroutine, scope: CancelScope) -> None:
-    """Raise that `block` was cancelled in a coroutine that waits, or that runs its loop.
+def _raise_in(coroutine: Coroutine, scope: CancelScope) -> None:
+    """Raise the `Cancelled` of `scope` in a coroutine that waits, or that runs its loop.
 
-    Raises KeyboardInterrupt and SystemExit.
+    Raises KeyboardInterrupt and SystemExit of that coroutine.
     """
     hub = coroutine.context.hub
     if hub is not None and hub.run_caller is coroutine:
-        if not hub.pending_errors:  # else it is about to leave anyway
+        if not hub.pending_errors:  # else it leaves its loop with one of these
             hub.raise_in_caller(scope._cancelled_error())
     elif coroutine.resumer is None and coroutine.status == "suspended":
         throw_and_report(coroutine, PendingException(scope._cancelled_error()))
 
 
 def waited_for(coroutine: Coroutine) -> str:
-    """Return what a coroutine inside a block waits for; if it is its children, also what the first one waits for."""
-    text, inner = _waited_for(coroutine), coroutine.scope
-    if inner is not None and inner._joining and inner._get_owner() is coroutine:
-        for task in inner._tasks:
+    """Return a text on the wait of a coroutine inside a block; if it waits for children, also on that of the first."""
+    text, innermost = _waited_for(coroutine), coroutine.scope
+    if innermost is not None and _is_joining(innermost, coroutine):
+        for task in innermost._tasks:
             return f"{text}, of which {task.coroutine.name} waits on {_waited_for(task.coroutine)}"
     return text
 
 
 def _waited_for(coroutine: Coroutine) -> str:
-    guest = coroutine.scope._foreign_owner if coroutine.scope is not None else None
-    waiter = coroutine if guest is None else guest
+    waiter = _waiter_for(coroutine)
     return describe_wait(waiter.waiting_on) if waiter.resumer is None else ""
 
 
+def _is_joining(innermost: CancelScope | None, coroutine: Coroutine) -> bool:
+    """Return whether a coroutine waits for the children of the innermost block around it."""
+    return innermost is not None and innermost._joining and innermost._get_owner() is coroutine
+
+
+def _waiter_for(coroutine: Coroutine) -> Coroutine:
+    """Return the stand-in of a coroutine that waits in another loop, else the coroutine itself."""
+    guest = coroutine.scope._foreign_owner if coroutine.scope is not None else None
+    return coroutine if guest is None else guest
+
+
 def remove_scope(scope: CancelScope, coroutine: Coroutine) -> None:
-    """Take a block out of those around a coroutine; it is the innermost one, if nothing went wrong."""
+    """Remove a block from the chain around a coroutine: the innermost one, unless blocks were left out of order."""
     if coroutine.scope is scope:
         coroutine.scope = scope._outer
         return
@@ -365,21 +412,21 @@ def effective_scope(coroutine: Coroutine) -> CancelScope | None:
 
 def outermost_cancelled(scope: CancelScope | None) -> CancelScope | None:
     """Return the outermost cancelled block from this one outwards that no shield keeps out."""
-    found = None
+    outermost = None
     while scope is not None:
         if scope.cancelled:
-            found = scope
+            outermost = scope
         scope = None if scope._shield else scope._outer
-    return found
+    return outermost
 
 
 def belongs_to(error: BaseException | None, scope: CancelScope | None) -> bool:
-    """Return whether an exception is the cancellation of a block."""
+    """Return whether an exception is the `Cancelled` of this block."""
     return scope is not None and isinstance(error, Cancelled) and error.scope is scope
 
 
 def reraise(error: BaseException) -> NoReturn:
-    """Raise an exception again; what it was raised in the context of stays what it was."""
+    """Raise an exception again, with the `__context__` that it had."""
     context = error.__context__
     try:
         raise error
@@ -389,7 +436,7 @@ def reraise(error: BaseException) -> NoReturn:
 
 
 def check_time(name: str, value: Any) -> float | None:
-    """Return a number of seconds, None if it is no limit. Raises TypeError, ValueError (NaN)."""
+    """Return a time in seconds, None for no limit. Raises TypeError, ValueError (NaN)."""
     if (value.__class__ is int or value.__class__ is float) and -_MAX_SECONDS < value < _MAX_SECONDS:
         return value
     if value is None:
@@ -402,68 +449,17 @@ def check_time(name: str, value: Any) -> float | None:
 
 
 def check_shield(value: Any) -> bool:
-    """Return a bool. Raises TypeError."""
+    """Return `value`, which must be a bool. Raises TypeError."""
     if not isinstance(value, bool):
         raise TypeError(f"shield must be a bool, not {value!r}")
     return value
 
 
-class ForeignDeadline:
-    """The deadline of whichever block around a coroutine comes first, for as long as it waits in another loop."""
-
-    def __init__(self, scope: CancelScope, host: Coroutine, guest: Coroutine) -> None:
-        """scope: the innermost one around `host`, for whom `guest` waits."""
-        self._scope = scope
-        self._timer: DeadlineTimer | None = None
-        scope._foreign_owner = guest
-        try:
-            self._start(scope, host.context.hub, guest.context.hub)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _start(self, scope: CancelScope, own_hub: Hub | None, hub: Hub) -> None:
-        first = min(_pending_deadlines(scope), key=lambda one: one._deadline or 0, default=None)
-        if first is not None and first._deadline is not None and own_hub is not None:  # its loop may be closed
-            left = round(first._deadline * 1e9) - own_hub.clock.update()
-            self._timer = DeadlineTimer(hub, first._on_deadline)
-            self._timer.start(max(left, 0))
-
-    def set_keepalive(self, hold: bool) -> None:
-        """Set whether the loop is alive for this deadline's sake."""
-        if self._timer is not None:
-            self._timer.set_keepalive(hold)
-
-    def stop(self) -> None:
-        """The wait is over."""
-        self._scope._foreign_owner = None
-        if self._timer is not None:
-            self._timer.stop()
-
-
-class SuspendedDeadlines:
-    """The deadlines around a coroutine that runs its own loop: they cut that, but are no reason to go on."""
-
-    def __init__(self, scope: CancelScope) -> None:
-        """scope: the innermost one."""
-        self._timers: list[DeadlineTimer] = []
-        around: CancelScope | None = scope
-        while around is not None:
-            if around._timer is not None:
-                around._timer.set_keepalive(False)
-                self._timers.append(around._timer)
-            around = around._outer
-
-    def stop(self) -> None:
-        """The loop runs no more."""
-        for timer in self._timers:
-            timer.set_keepalive(True)
-
-
 class _DeferredCancel(ReadyItem):
-    """Cut a wait from the hub: one in another loop, as the coroutine that cancels does not wait for what its host does
-    next; one that was about to begin when a signal handler cancelled; or one that was not refused, see
-    `CancelScope._refuse`.
+    """An entry of the ready queue that cancels a wait.
+
+    It serves three kinds of waits: one in another loop, whose host must not run inside the call of `cancel`; one that
+    was about to begin when a signal handler cancelled; one that was not refused, see `CancelScope._refuse`.
     """
 
     __slots__ = ("coroutine",)
@@ -472,14 +468,6 @@ class _DeferredCancel(ReadyItem):
         self.coroutine = guest
 
     def run(self) -> None:
-        """Do so, if it waits still."""
+        """Raise `Cancelled` in the coroutine, if it still waits."""
         if self.coroutine.cancelled_scope is not None and self.coroutine._start is None:
-            deliver_cancel(self.coroutine, self.coroutine.cancelled_scope)
-
-
-def _pending_deadlines(scope: CancelScope | None) -> Iterator[CancelScope]:
-    """Yield the blocks, from this one outwards, whose deadline has not come and can cut a wait."""
-    while scope is not None:
-        if scope._deadline is not None and not scope.cancelled:
-            yield scope
-        scope = None if scope._shield else scope._outer
+            _raise_in(self.coroutine, self.coroutine.cancelled_scope)

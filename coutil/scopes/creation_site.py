@@ -1,4 +1,4 @@
-"""Where a block was made: for the texts of its errors, and for the warning that it was not used."""
+"""The place where a block was made: for the texts of its errors, and for the warning that it was never entered."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CallSite = tuple[CodeType, int, dict[str, Any]]  # code, instruction and globals
 
 
 class CreationSite:
-    """What a block knows of the call that has made it, the innermost one outside coutil.
+    """The call that made a block: the innermost one outside coutil.
 
-    A block is made much more often than it is reported: so only what tells its line is kept, and no function of ours
-    is called for it that could be written out.
+    Blocks are made much more often than they are reported. So only the code object, the instruction and the globals are
+    kept; the line number is computed when it is needed.
     """
 
     _name = "scope"  # the function that was called
@@ -27,10 +27,10 @@ class CreationSite:
     _call_site: CallSite | None = None
 
     def __del__(self) -> None:
-        """Warn of a block that was made, but not entered: nothing would ever be cut, or waited for.
+        """Warn of a block that was made, but not entered: it would never cancel anything, or wait for a child.
 
-        That is so, too, if a signal handler raises between the call that makes a block and its `with`: a finalizer
-        cannot know of an exception that is on its way.
+        The warning also appears if a signal handler raises between the call that makes a block and its `with`: a
+        finalizer cannot see an exception that is being raised.
         """
         if self._entered or self._exited or sys.is_finalizing() or self._call_site is None:
             return
@@ -46,7 +46,7 @@ class CreationSite:
 
     @cached_property
     def _label(self) -> str:
-        """The function that was called, and where."""
+        """The function that made the block, with file and line of the call."""
         if self._call_site is None:
             return self._name
         code, step, _ = self._call_site
@@ -54,13 +54,13 @@ class CreationSite:
 
 
 def call_site(frame: FrameType | None) -> CallSite | None:
-    """Return what is kept of a frame, or of the innermost one outside coutil that has called it."""
+    """Return the call site of a frame: of the innermost one outside coutil, from `frame` outwards."""
     while frame is not None:
         try:
-            ours = frame.f_globals["__name__"][:7] == "coutil."
-        except (KeyError, TypeError):  # code without a module, or with a strange one
-            ours = False
-        if not ours:
+            internal = frame.f_globals["__name__"][:7] == "coutil."
+        except (KeyError, TypeError):  # code without a module name, or with one that is not a string
+            internal = False
+        if not internal:
             return frame.f_code, frame.f_lasti, frame.f_globals
         frame = frame.f_back
     return None

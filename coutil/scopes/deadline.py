@@ -1,4 +1,4 @@
-"""Blocks that end in time."""
+"""Blocks with a deadline: `timeout`, `timeout_at` and `move_on_after`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _Kind = TypeVar("_Kind", bound="Deadline")
 
 
 class Deadline(CancelScope):
-    """A block that ends in time: `timeout`, `timeout_at`, `move_on_after`.
+    """A block with a deadline, made by `timeout`, `timeout_at` or `move_on_after`.
 
-    `expired` (bool): whether the time was up before the block was left.
+    `expired` (bool): whether the deadline passed before the block was left.
     """
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
-        """End the block. If its waits were cut, and no other error leaves it, that becomes `Timeout`."""
+        """End the block. Raise `Timeout` if its waits were cancelled, and no other error leaves it."""
         try:
             self._exit()
         except BaseException:
@@ -36,17 +36,17 @@ class Deadline(CancelScope):
         return True
 
     def __repr__(self) -> str:
-        """State and time."""
+        """State and deadline."""
         return f"<Deadline {self._state()} at={self.deadline}>"
 
 
 class _MoveOn(Deadline):
-    """What `move_on_after` makes. A type checker learns that the block may end before its last line."""
+    """A block made by `move_on_after`. Type checkers see from `-> bool` that it may end before its last line."""
 
     def __exit__(  # type: ignore[override]  # it is a Deadline in every other respect
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        """End the block. If its waits were cut, and no other error leaves it, that is all."""
+        """End the block. Swallow the cancellation of its waits, unless another error leaves it."""
         try:
             self._exit()
         except BaseException:
@@ -63,22 +63,20 @@ def timeout(seconds: float | None, *, shield: bool = False) -> Deadline:
 
     Once they have passed, every wait inside the block raises `errors.Cancelled`, which `except Exception` lets pass.
     Code that swallows it cannot prevent the `Timeout`; another error that leaves the block is raised in its place. A
-    block that does not wait any more when the time is up ends as if it had been in time.
+    block that does not wait after the deadline ends as if it had been in time.
     seconds: None and `math.inf` are no limit; with 0 or less the first wait raises. Costs one timer. shield: no
-    cancellation from outside enters the scope: for clean-up that has to wait. Raises TypeError, ValueError (NaN).
+    cancellation from outside enters the block: for clean-up that has to wait. Raises TypeError, ValueError (NaN).
     """
     return _from_now(Deadline, seconds, shield, sys._getframe().f_back)
 
 
 def call_timeout(timeout: float | None) -> Deadline:
-    """Return what `timeout` does, for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
+    """Return a `timeout` block for the argument `timeout` of a call. Raises TypeError, ValueError (NaN)."""
     return _from_now(Deadline, timeout, False, sys._getframe().f_back, "timeout")
 
 
 def call_with_timeout(timeout: float, function: Callable[[Any], Any], argument: Any) -> Any:
-    """Return function(argument), within a `call_timeout`; a signal handler that raises cannot keep the block from its
-    end.
-    """
+    """Return function(argument), called in a `call_timeout` block, which also ends if a signal handler raises."""
     scope = call_timeout(timeout)
     try:
         with scope:
@@ -86,14 +84,14 @@ def call_with_timeout(timeout: float, function: Callable[[Any], Any], argument: 
     except BaseException:
         try:
             scope._ensure_exit()
-        except BaseException:  # of a second signal handler
+        except BaseException:  # raised by a second signal handler
             scope._ensure_exit()
             raise
         raise
 
 
 def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:
-    """Return what `timeout` does, for a point in time: `deadline` in seconds of `system.time()`.
+    """Return a block as `timeout` does, for a point in time: `deadline` in seconds of `system.time()`.
 
     Raises TypeError, ValueError (NaN).
     """
@@ -101,7 +99,7 @@ def timeout_at(deadline: float | None, *, shield: bool = False) -> Deadline:
 
 
 def move_on_after(seconds: float | None, *, shield: bool = False) -> _MoveOn:
-    """Return what `timeout` does, but the time being up only ends the block; `.expired` tells.
+    """Return a block as `timeout` does, which ends without an error when the time is up, and sets `expired`.
 
     Raises TypeError, ValueError (NaN).
     """
@@ -115,6 +113,6 @@ def _from_now(
     seconds = check_time(argument, value)
     if seconds is None:
         return kind(name, None, shield, caller)
-    made = kind(name, current_hub().clock.update() / 1e9 + seconds, shield, caller)
-    made._seconds = seconds
-    return made
+    block = kind(name, current_hub().clock.update() / 1e9 + seconds, shield, caller)
+    block._seconds = seconds
+    return block

@@ -1,4 +1,4 @@
-"""The timer of a block."""
+"""The timer behind the deadline of a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["DeadlineTimer"]
 
 
 class DeadlineTimer(CompletionHandler):
-    """A timer of the hub, for a block's deadline."""
+    """A timer of the hub that calls `on_expiry` at the deadline of a block."""
 
     __slots__ = ("generation", "hub", "on_expiry", "slot")
 
@@ -19,7 +19,7 @@ class DeadlineTimer(CompletionHandler):
         self.slot = self.generation = -1
 
     def start(self, nanoseconds: int) -> None:
-        """Start the timer; whoever calls has noted us before, and stops it if an exception ends the block."""
+        """Start the timer. The caller already refers to it, so it can stop it if an exception ends the block."""
         hub = self.hub
         self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
@@ -31,28 +31,28 @@ class DeadlineTimer(CompletionHandler):
             raise
 
     def set_keepalive(self, hold: bool) -> None:
-        """Set whether the loop is alive for this timer's sake."""
+        """Set whether this timer keeps the loop alive."""
         if self.generation >= 0:
             self.hub.clock.hold(self.slot, hold)
 
     def complete(self, generation: int, result: int, offset: int) -> bool:
-        """The time has come."""
+        """Call `on_expiry`: the deadline has passed."""
         if generation != self.generation:
             return False
-        hub = self.hub  # from here on nothing looks for signals: see dispatcher.py
+        hub = self.hub  # no signal handler can run from here on: see dispatcher.py
         del hub.completions[0]
         hub.handlers[self.slot] = NULL_HANDLER
         hub.free_slots += (self.slot,)
         self.generation = -1
         try:
             self.on_expiry()
-        except BaseException:  # raised by a signal handler, before the block knows that its time is up
+        except BaseException:  # raised by a signal handler before the block is marked as expired
             hub.context.call_soon(self.on_expiry)
             raise
         return True
 
     def stop(self) -> None:
-        """Forget the timer, unless it has fired. May be repeated."""
+        """Stop the timer and free its slot, unless it has fired. May be repeated."""
         if self.generation >= 0:
             hub = self.hub
             hub.clock.stop(self.slot)
@@ -61,5 +61,5 @@ class DeadlineTimer(CompletionHandler):
             self.generation = -1
 
     def loop_closed(self) -> None:
-        """The loop is gone."""
+        """Mark the timer as stopped: the loop was closed."""
         self.generation = -1
