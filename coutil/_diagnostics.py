@@ -1,4 +1,4 @@
-"""Who waits for what, who holds it, and context: the text of `errors.Deadlock` and of `system.report`.
+"""The texts of `errors.Deadlock` and `system.report`: the waiters, their objects, the holders, and the lines of code.
 
 Rule 1: this file knows nothing of the layers above. All that it uses of coroutines is `name`, `status`, `waiting_on`,
 `frame`, `resumer` (None exactly while suspended), `context` and `since`; what one waits on may have an `owner`.

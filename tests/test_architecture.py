@@ -359,7 +359,7 @@ def test_the_same_files_make_greenlets():
     assert wrong == []
 
 
-# -- the C files: MAX_NAME.h declares what others use of MAX_NAME.c
+# -- the C files: NAME.h declares what others use of NAME.c
 
 
 @cache
