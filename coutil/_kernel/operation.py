@@ -289,12 +289,17 @@ class Operation(CompletionHandler, ReadyItem):
             return
         purpose = f"{what}, after the cancelled call before it"
         self.waiting_for_free = True
+        grace = None
         try:
             if self.detached < MAX_DETACHED:
-                self.hub.ready.append(_GracePeriod(self, purpose))
+                grace = _GracePeriod(self, purpose)
+                self.hub.ready += (grace,)  # and not a call: it is in the queue if the name is bound
             park(self.coroutine, purpose)
         finally:
             self.waiting_for_free = False
+            if grace is not None and grace.queued:
+                grace.queued = False  # as cancel_ready()
+                self.hub.cancelled_ready += 1
         if self.state is CLOSE_REQUEST:
             self.detach()
 
@@ -392,11 +397,13 @@ class _DetachedRequest(CompletionHandler):
 class _GracePeriod(Wakeup):
     """In the ready queue: ends the wait for a cancelled request after libuv was polled, if that has not ended it."""
 
-    __slots__ = ("last_turn",)
+    __slots__ = ("last_turn", "operation", "queued")
 
     def __init__(self, operation: Operation, what: object) -> None:
         super().__init__(operation.coroutine, what)
+        self.operation = operation
         self.last_turn = operation.hub.turns + 2  # the next turn's entries may come before any poll
+        self.queued: bool | None = True  # False: and void; None: not any longer
 
     def run(self) -> bool:
         """Resume the coroutine, or stand at the end again."""
@@ -404,6 +411,9 @@ class _GracePeriod(Wakeup):
         if self.waiter.waiting_on is self.what and hub is not None and hub.turns < self.last_turn:
             hub.ready.append(self)
             return False
+        if self.queued is False:
+            self.operation.hub.cancelled_ready -= 1
+        self.queued = None
         return super().run()
 
 

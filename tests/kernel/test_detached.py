@@ -16,7 +16,7 @@ from coutil._kernel.operation import MAX_DETACHED, current_operation
 from coutil.scopes import move_on_after, timeout
 from tests.helpers.forks import fork_and
 from tests.helpers.pool import full_pool
-from tests.helpers.tcp import BIG, all_domains, pairs, receive_exactly, with_plain_peer, with_plain_peers
+from tests.helpers.tcp import BIG, all_domains, listening, pairs, receive_exactly, with_plain_peer, with_plain_peers
 
 AT_ONCE = 5  # seconds; nothing here needs more than a few turns of the loop
 
@@ -99,8 +99,10 @@ def test_after_a_cut_open_of_a_fifo(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
     before = os.listdir("/proc/self/fd")
-    cut(system.openfile, path)
-    goes_on()
+    until = time.monotonic() + AT_ONCE
+    while not current_operation().detached and time.monotonic() < until:  # or else the pool had not begun it
+        cut(system.openfile, path)
+        goes_on()
     assert current_operation().detached == 1
     writer = os.open(path, os.O_WRONLY)
     until = time.monotonic() + AT_ONCE
@@ -262,3 +264,24 @@ def test_released_while_it_is_waited_for(turns):
         while one.status != "dead":
             system.suspend(0.0005)
         assert log == [True, True]
+
+
+def test_what_waited_behind_a_cut_call_leaves_nothing_to_run():
+    """It is resumed in the turn in which libuv ends the call: the loop has nothing to do after that turn."""
+    with listening("ipv4") as server:
+        streams = [system.socket("stream", "ipv4") for _ in range(2)]
+
+        def waits():
+            log.append(streams[1].connect(server.getaddress()))
+            log.append(system.suspend())
+
+        log = []
+        spawn.call(lambda: (streams[0].connect(server.getaddress()), waiting.resume("early")))
+        waiting = spawn.call(waits)
+        waiting.resume("cut")
+        assert log == ["cut"]
+        assert system.run("step") is False
+        assert log == ["cut", "early"]
+        assert [system.run("step"), current_hub().cancelled_ready, *current_hub().ready] == [False, 0]
+        for stream in streams:
+            stream.close()
