@@ -50,6 +50,13 @@ def collect(stream, reader):
     return told(stream) if reader == "onread" else everything(stream)
 
 
+def again(stream):
+    """Read after an error: the system knows no more of that than an end, but the stream is not at its end."""
+    if hasattr(stream, "onread"):
+        stream.onread = None
+    return [everything(stream)[1] for _ in range(3)]
+
+
 @contextmanager
 def tcp(reader):
     """Yield a stream, and a Python socket that is its peer."""
@@ -86,6 +93,7 @@ def test_reset_after_data(reader):
         peer.close()
         system.suspend(0.01)
         assert collect(stream, reader) == (b"a part", "ECONNRESET")
+        assert again(stream) == ["ENOTCONN"] * 3
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -97,6 +105,7 @@ def test_local_reset_after_data(reader, share):
         peer.send(b"a part")
         peer.close()
         assert collect(stream, reader) == (b"a part", "ECONNRESET")
+        assert again(stream) == ["ENOTCONN"] * 3
 
 
 TERMINALS = [("receive", "tty"), ("read", "tty"), ("onread", "tty"), ("read", "pipe"), ("onread", "pipe")]
@@ -119,6 +128,7 @@ def test_pseudo_terminal(reader, kind):
     os.close(shown)
     with stream:
         assert collect(stream, reader) == (WHOLE, "EIO")
+        assert again(stream) == ["ENOTCONN"] * 3
 
 
 @pytest.mark.parametrize("reader", READERS)

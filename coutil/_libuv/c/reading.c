@@ -71,9 +71,10 @@ void co_stream_ready(co_handle *stream) {
         co_read_end(stream, uv_translate_sys_error(errno));
 }
 
-/* Have libuv read. */
+/* Have libuv read. After an error that it has read itself it refuses to. One that we have read it does not know, and the
+ * system, which reports an error once, would report the end. */
 int co_reading_start(co_handle *stream) {
-    int code = co_is_watched(stream);
+    int code = stream->broken ? UV_ENOTCONN : co_is_watched(stream);
     return code ? code : uv_read_start(&stream->u.stream, on_alloc, on_read);
 }
 

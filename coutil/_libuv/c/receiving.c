@@ -41,6 +41,7 @@ void co_deliver(co_handle *handle, char *data, size_t count) {
 void co_read_end(co_handle *handle, int code) {
     uv_read_stop(&handle->u.stream);
     handle->push_mode = 0;
+    handle->broken |= code != UV_EOF;
     handle->loop->demand[handle->slot] = -1;
     co_push(handle->loop, handle->slot, handle->generation, code, 0);
 }

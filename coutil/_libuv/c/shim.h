@@ -138,6 +138,7 @@ struct co_handle {
     uint8_t raw : 1;                   /* one as libuv has it: it counts as alive when libuv says so, see uvhandles.c */
     uint8_t push_mode : 1;             /* a raw one that reads, or accepts, although no coroutine waits */
     uint8_t not_a_socket : 1;          /* a stream on no socket: written with write(2) */
+    uint8_t broken : 1;                /* a stream whose reading an error has ended */
     uint8_t shared_tty : 1;            /* a terminal that could not be opened again: others use its open file */
     uint8_t watches_sigchld : 1;       /* a child during whose life SIGCHLD is watched */
     uint8_t simplex : 1;               /* our end of a pipe to a child that only we write to; see shutdown.c */

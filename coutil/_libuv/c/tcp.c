@@ -36,6 +36,7 @@ int co_connect(co_loop *loop, uint32_t slot, uint32_t at, uint32_t generation, c
     if (!request) return UV_ENOMEM;
     struct sockaddr_storage name = address->storage;
     int code = co_is_watched(tcp);
+    tcp->broken = 0;
     if (!code) code = co_address_scope(co_uv_fd(&tcp->u.tcp), &name);
     if (!code)
         code = co_own_after(tcp, uv_tcp_connect(&request->u.connect, &tcp->u.tcp, (struct sockaddr *)&name, on_connect));
