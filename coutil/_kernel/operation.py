@@ -104,7 +104,11 @@ class Operation(CompletionHandler, ReadyItem):
             self.state = AWAIT_HANDLE  # 2
             park(self.coroutine, "suspend")
         except BaseException:
-            self.cancel_ready()
+            try:
+                self.cancel_ready()
+            except BaseException:  # of a signal handler
+                self.cancel_ready()
+                raise
             raise
 
     def park_queued(self) -> Any:
@@ -123,9 +127,10 @@ class Operation(CompletionHandler, ReadyItem):
         """Resume the coroutine, from the ready queue, unless it has left that queue."""
         hub = self.hub
         if self.cancelled_entries:
-            self.cancelled_entries -= 1
+            self.cancelled_entries -= 1  # and not again if a signal handler raises: from here on as below
             hub.cancelled_ready -= 1
-            return False
+            del hub.ready[0]
+            return True
         coroutine = self.coroutine
         coroutine.resumer = coroutine.hub_greenlet  # from here on nothing looks for signals: see dispatcher.py
         hub.switching_to = coroutine
@@ -249,7 +254,11 @@ class Operation(CompletionHandler, ReadyItem):
         try:
             park(self.coroutine, what)
         except BaseException:
-            self._detach()
+            try:
+                self._detach()
+            except BaseException:  # of a signal handler
+                self._detach()
+                raise
             raise
         if self.result < 0:
             raise error(self.result, syscall)

@@ -173,13 +173,15 @@ class Scope(CancelScope):
             self._starting = task
             child._launch()
         except BaseException:
-            if child._start is not None:
-                self._remove_task(task)
+            if child._start is not None and task in self._tasks:
+                del self._tasks[task]  # and not a call, in which a signal handler could raise
+                task._state = "cancelled"
             raise
         finally:
             refused, self._starting = self._starting, None
-            if child._greenlet is None and child._start is None:
-                self._remove_task(task)
+            if child._greenlet is None and child._start is None and task in self._tasks:
+                del self._tasks[task]  # at the recursion limit `_run` cannot do so
+                task._state = "cancelled"
         if isinstance(refused, TypeError):
             raise refused
         return task
@@ -189,11 +191,6 @@ class Scope(CancelScope):
         """The children that have not ended, in the order of their start; `len(scope.children)` is their number."""
         return tuple(self._tasks)
 
-    def _remove_task(self, task: Task[Any]) -> None:
-        """Wait no more for a child that has ended, or could not begin. At the recursion limit `_run` cannot say so."""
-        if self._tasks.pop(task, self) is None:
-            task._finish("cancelled", None)
-
     def _run(self, task: Task[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         """Be a child: whatever happens ends up in its task, and what nobody else is notified of, in the scope."""
         outcome: BaseException | None = None
@@ -201,19 +198,25 @@ class Scope(CancelScope):
             task._value = function(*arguments)
         except BaseException as error:  # noqa: BLE001  # kept for the one who asks; raised at the end of the block
             outcome = error
-            if self._starting is task and _call_failed(function, error):
-                self._starting = error.with_traceback(None)
-                return
-        del function, arguments
         try:
+            if outcome is not None and self._starting is task and _call_failed(function, outcome):
+                self._starting = outcome.with_traceback(None)
+                return
             failure = self._record_outcome(task, outcome)
         except BaseException as error:  # noqa: BLE001  # a signal handler's: the child has failed with it
             error.__context__ = error.__context__ or outcome
-            failure = self._record_outcome(task, error)
-        del task, outcome  # the frames of its error's traceback refer to this one
+            try:
+                failure = self._record_outcome(task, error)
+            except BaseException as again:  # noqa: BLE001  # a second one's
+                failure = self._record_outcome(task, again)
+        del function, arguments, task, outcome  # the frames of its error's traceback refer to this one
         if failure is not None:
             try:
                 self._fail(failure)
+            except BaseException as raised:
+                if raised is not failure and not self._exited:  # a signal handler's, perhaps before the others are cut
+                    self.cancel()
+                raise
             finally:
                 del failure
 
@@ -276,7 +279,48 @@ class Scope(CancelScope):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        """Wait for the children, then raise what failed."""
+        """Wait for the children, then raise what failed.
+
+        What a signal handler raises in here counts as an error of the block, and does not keep it from its end. Each
+        step may be repeated; errors are kept, and raised, without a call, in which a handler could raise.
+        """
+        host: Coroutine | None = None
+        try:
+            host = self._get_owner()
+            self._end_children(raised)
+        except BaseException as interrupted:  # noqa: BLE001  # it is an error of the block
+            try:
+                host = self._get_owner()
+                self._end_children(interrupted)
+            except BaseException as again:  # noqa: BLE001  # the same
+                self._errors += (again,)
+        try:
+            self._exit()
+        except RuntimeError as error:  # the block was used in a wrong way
+            if not self._errors:
+                raise
+            self._errors += (error,)
+        except BaseException as interrupted:  # noqa: BLE001  # as above
+            self._errors += (interrupted,)
+            self._ensure_exit()
+        try:
+            ending = self._outcome(host, raised)
+        except BaseException as interrupted:  # noqa: BLE001  # as above
+            self._errors += (interrupted,)
+            ending = self._outcome(host, raised)
+        failed, self._errors = self._errors, []
+        if ending is True or ending is False:
+            return ending
+        context = ending.__context__
+        try:
+            raise ending
+        finally:
+            if failed:  # else it is a new one
+                ending.__context__ = context
+            del ending, failed, context, raised, host  # the traceback refers to this frame
+
+    def _end_children(self, raised: BaseException | None) -> None:
+        """Wait for the children. raised: what has left the block, or interrupted this. May be repeated."""
         host = self._get_owner()
         if raised is not None and not self._is_enclosing_cancel(raised):
             self._add_error(raised, 0)
@@ -285,13 +329,6 @@ class Scope(CancelScope):
             self.cancel()
         if host is not None and here:
             self._join(host)
-        try:
-            self._exit()
-        except RuntimeError as error:  # the block was used in a wrong way
-            if not self._errors:
-                raise
-            self._errors.append(error)
-        return self._finish(host, raised)
 
     def _join(self, host: Coroutine) -> None:
         """Wait until no child is left. Whatever ends the wait early cancels the children, and is raised after them.
@@ -310,43 +347,36 @@ class Scope(CancelScope):
                 self.cancel()
         self._joining, self._join_reason = False, None  # it refers to us
 
-    def _finish(self, host: Coroutine | None, raised: BaseException | None) -> bool:
-        """Raise what the block ends with; return whether what it was left with is dealt with."""
-        errors, self._errors = self._errors, []
-        try:
-            if errors:
-                return self._raise_errors(errors, raised)
-            if host is not None and host.cancelled_scope is not None and not self._shield:
-                if belongs_to(raised, host.cancelled_scope):
-                    return False
-                raise host.cancelled_scope._cancelled_error()
-            if self.expired:
-                raise self._timeout_error() from (raised if belongs_to(raised, self) else None)
-            return raised is None or belongs_to(raised, self)
-        finally:
-            del errors, raised  # the traceback refers to this frame
+    def _outcome(self, host: Coroutine | None, raised: BaseException | None) -> BaseException | bool:
+        """Return what the block ends with: an exception, or whether what it was left with is dealt with."""
+        if self._errors:
+            return self._combined_error(raised)
+        if host is not None and host.cancelled_scope is not None and not self._shield:
+            return False if belongs_to(raised, host.cancelled_scope) else host.cancelled_scope._cancelled_error()
+        if self.expired:
+            timeout = self._timeout_error()
+            timeout.__cause__ = raised if belongs_to(raised, self) else None
+            return timeout
+        return raised is None or belongs_to(raised, self)
 
-    def _raise_errors(self, errors: list[BaseException], raised: BaseException | None) -> bool:
-        """Raise a group of `errors`, or the one of them that passes bare; return False if that is `raised`.
+    def _combined_error(self, raised: BaseException | None) -> BaseException | bool:
+        """Return a group of the errors, or the one of them that passes bare; False if that is `raised`.
 
         KeyboardInterrupt and SystemExit are for the main program, not for a handler of errors; the others are their
         cause. GreenletExit only ends the coroutine: it passes if nothing has failed.
         """
-        try:
-            failures = [one for one in errors if not isinstance(one, GreenletExit)]
-            bare = next((one for one in failures or errors if isinstance(one, _UNGROUPED)), None)
-            if bare is None:
-                reraise(self._group(failures))
-            others = [one for one in failures if one is not bare]
-            if others:
-                bare.__cause__ = self._group(others)
-            if bare is raised:
-                return False
-            reraise(bare)
-        finally:
-            errors.clear()
-            del raised
-            failures = others = bare = None  # type: ignore[assignment]  # the traceback refers to this frame
+        failures = [one for one in self._errors if not isinstance(one, GreenletExit)]
+        bare = None
+        for one in failures or self._errors:
+            if isinstance(one, _UNGROUPED):
+                bare = one
+                break
+        if bare is None:
+            return self._group(failures)
+        others = [one for one in failures if one is not bare]
+        if others:
+            bare.__cause__ = self._group(others)
+        return False if bare is raised else bare
 
     def _group(self, errors: list[BaseException]) -> BaseException:
         return BaseExceptionGroup(f"failed in the {self._label}", errors)
