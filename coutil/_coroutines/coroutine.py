@@ -9,6 +9,7 @@ when it is imported; that is done at the latest when the main program waits.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -31,7 +32,7 @@ from .books import (
     strip_kernel_frames,
 )
 from .outcomes import PendingException
-from .runner import Runner, kill_greenlets, new_runner
+from .runner import Runner, kill_greenlets, new_runner, stack_depth
 from .states import DEBUG
 from .switching import ForeignEntry, main_greenlet, switch_to, throw_into_caller
 
@@ -64,6 +65,21 @@ class LoopContext(LoopContextBase):
         self.hub_greenlet = Runner(self._hub_main, main_greenlet)
         self.hub_greenlet.context, self.hub_greenlet.coroutine, self.hub_greenlet.base_depth = self, None, 0
 
+    def prepare_hub_greenlet(self) -> None:
+        """Prepare the greenlet of the hub, which the caller is about to start.
+
+        If it has ended already, a signal handler has raised in its first step, which no `try` covers: it is made anew.
+        """
+        old = self.hub_greenlet
+        if old.dead:
+            self.reset_hub_greenlet(self.main._greenlet)
+            if self.hub is not None:
+                self.hub.greenlet = self.hub_greenlet
+            for one in gc.get_referrers(old):
+                if one.__class__ is Coroutine and one.hub_greenlet is old:
+                    one.hub_greenlet = self.hub_greenlet
+        self.hub_greenlet.base_depth = stack_depth()
+
     def detach_hub(self) -> None:
         """Forget the hub; whoever waits next gets a new one."""
         self.hub = self.main.operation = None
@@ -88,7 +104,9 @@ class LoopContext(LoopContextBase):
                         continue
                     raise Deadlock("nothing can wake the caller: no event loop is in use")
                 return self.start_hub(self)
-            except Exception as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
+            except GreenletExit:  # see kill_greenlets()
+                raise
+            except BaseException as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
                 thrown = PendingException(error)
             throw_into_caller(self.interrupt_target(), thrown)
 

@@ -21,7 +21,7 @@ from .._switch_guard import collector, in_collector
 from ..errors import NotYieldable
 from .books import Sentinel, foreign_thread_error
 from .outcomes import PendingException, Resumed, unwrap, wakeup_exception
-from .runner import FINISHED, Runner, stack_depth
+from .runner import FINISHED, Runner
 from .states import AWAIT_HANDLE, FREED, RELEASED
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ForeignEntry:
             if self.coroutine.pending_wakeup is not None and self.coroutine.waiting_on is None:  # by a signal handler
                 return ALREADY_WOKEN
             if not context.hub_greenlet:
-                context.hub_greenlet.base_depth = stack_depth()  # it begins now
+                context.prepare_hub_greenlet()
             return context.hub_greenlet.switch(value)
         finally:
             if self.coroutine.resumer is None:  # not resumed: a greenlet that ended too early has gone to its parent
@@ -467,10 +467,10 @@ def throw_into_caller(coroutine: Coroutine, thrown: PendingException) -> None:
 def run_hub_for(coroutine: Coroutine) -> Any:
     """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
     check_switchable()
-    hub_greenlet = coroutine.context.hub_greenlet
-    if not hub_greenlet:
-        hub_greenlet.base_depth = stack_depth()  # it begins now
-    return unwrap(hub_greenlet.switch(None))
+    context = coroutine.context
+    if not context.hub_greenlet:
+        context.prepare_hub_greenlet()
+    return unwrap(context.hub_greenlet.switch(None))
 
 
 def return_to_caller(coroutine: Coroutine, answer: object) -> None:

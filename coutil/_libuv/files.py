@@ -220,8 +220,10 @@ class FsCall:
 
     def take_descriptor(self) -> int:
         """Return the descriptor that it opened; from now on the caller owns it."""
-        number, self.struct.opened = self.struct.opened, -1
-        return int(number)
+        struct = self.struct  # from here on nothing looks for signals
+        number: int = struct.opened
+        struct.opened = -1
+        return number
 
     def text(self) -> bytes:
         """Return the text that it read."""

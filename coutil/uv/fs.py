@@ -140,7 +140,8 @@ def _text(call: FsCall) -> Any:
 
 
 def _created(call: FsCall) -> tuple[int, Any]:
-    return call.take_descriptor(), _text(call)
+    path = _text(call)
+    return call.take_descriptor(), path
 
 
 def _statfs(call: FsCall) -> StatFS:

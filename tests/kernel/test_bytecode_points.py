@@ -16,6 +16,7 @@ from coutil import coroutine, spawn, sync, system, uv
 from coutil._kernel.hub import current_hub
 from coutil._libuv.loop import NativeLoop
 from tests.helpers.bytecode_points import Arrival, at_every_boundary
+from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, pairs, with_plain_peer
 
 
@@ -396,3 +397,91 @@ def test_handlers_that_raise(make, escaped):
 def test_handlers_that_raise_at_any_time(make, escaped):
     """The same each time that a program comes to a place."""
     assert interrupt_everywhere(make, escaped, often=50) > 50
+
+
+def test_handlers_that_raise_while_the_first_wait_makes_the_hub():
+    """What is no `Exception` does not end the greenlet of the hub, either: the main program gets it, and can wait."""
+    lines = output_of(
+        """
+        import signal
+        from coutil import event, system
+        from coutil._kernel.hub import current_hub
+        from tests.helpers.bytecode_points import at_every_boundary
+
+        class Late(BaseException):
+            pass
+
+        running, late = [], []
+        system.set_excepthook(lambda *_: None)  # what a handler raises in one that emits comes out there
+
+        def program():
+            running.append(True)
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            try:
+                event.await_("x")
+            except Late as error:
+                late.append(error)
+            running.clear()
+
+        def action():
+            if running:
+                raise Late
+
+        def make():
+            current_hub().close()
+            late.clear()
+            return program, action, check
+
+        def check(boundary):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for wait in (system.suspend, lambda: system.suspend(0.0001)):
+                assert wait() is True, boundary
+            assert len(late) <= 1
+
+        signal.signal(signal.SIGALRM, lambda *_: event.emitall("x"))
+        system.suspend(0)
+        print(len(at_every_boundary(make, often=1)) > 50)
+        """,
+        timeout=90,
+    )
+    assert lines == ["True"]
+
+
+@pytest.mark.parametrize("streams", [{}, {"stdout": "r", "stdin": "w"}], ids=["alone", "pipes"])
+def test_a_program_whose_start_is_interrupted(streams):
+    """Wherever a handler raises in `start`, there is a `Process` for the caller, or no program."""
+    system.suspend()
+    before = descriptors()
+    running, started = [], []
+
+    def program():
+        running.append(True)
+        with suppress(Late):
+            started.append(system.start("sleep", "1000", **streams))
+        running.clear()
+
+    def late():
+        if running:
+            raise Late
+
+    def check(boundary):
+        for one in started:
+            one.kill("kill")
+            one.close()
+            assert one.wait() == ("kill", 9)
+        started.clear()
+        until = time.monotonic() + 5
+        while (here := children()) and time.monotonic() < until:
+            system.suspend(0.001)
+        assert here == [], "a program runs on"
+        gc.collect()
+        system.suspend(0.0001)
+        assert descriptors() == before
+
+    assert len(at_every_boundary(lambda: (program, late, check), often=1)) > 30
+
+
+def children():
+    """Return the numbers of the children of this process."""
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return file.read().split()

@@ -46,7 +46,7 @@ class Descriptor:
 
     def begin(self, call: Any) -> None:
         """Keep the descriptor open during a call. Raises `Closed`."""
-        self._calls.append(call)
+        self._calls += (call,)  # and not a call: a signal handler that raised in it would leave the descriptor open
         if self.closed:
             self.end(call)
             raise Closed(f"{self._name} is closed")

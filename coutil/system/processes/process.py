@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from signal import SIGKILL
 from typing import Any
 
 from ..._closeable import Closeable
@@ -27,14 +28,20 @@ __all__ = ["Process", "spec_of", "start"]
 class _ExitWatcher(SharedWait, ReadyItem):
     """The end of a child. The hub keeps it until then, so the child is reaped even if its `Process` is collected."""
 
-    __slots__ = ("number", "pid", "status", "title")
+    __slots__ = ("number", "packed", "pid", "status", "title")
 
-    def __init__(self, hub: Hub, program: SpawnOptions) -> None:
-        """Start the child. Raises `UVError`."""
+    def __init__(self, hub: Hub) -> None:
+        """There is no child yet."""
         super().__init__(hub)
         self.status: int | None = None  # None: it runs; negative: other code has reaped it, the status is unknown
         self.number = 0  # of the signal that ended it
+        self.packed: Any = None  # while it is started: what C fills with its number
+
+    def start(self, program: SpawnOptions) -> None:
+        """Start the child. Raises `UVError`."""
+        hub = self.hub
         packed, keep = pack(program)
+        self.packed = packed
         self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
         try:
@@ -50,6 +57,11 @@ class _ExitWatcher(SharedWait, ReadyItem):
         keep.clear()
         self.pid = int(packed.pid)
         self.title = f"process {self.pid} ({os.fsdecode(program.arguments[0])})"
+
+    def undo(self) -> None:
+        """Kill a child that no caller will know, as a signal handler has raised. The hub reaps it. May be repeated."""
+        if self.packed is not None and self.packed.pid and self.status is None:
+            lib.co_kill(self.hub.loop.pointer, self.slot, SIGKILL)
 
     def __str__(self) -> str:
         """The event that a coroutine waits for."""
@@ -122,14 +134,24 @@ class Process(Closeable, NonCopyable):
     __slots__ = ("__weakref__", "_exit", "_pipes")
 
     def __init__(self, spec: ExecSpec) -> None:
-        """Start the program. Raises as `start` does."""
-        with opened(program_of(spec), spec._streams()) as (complete, pipes):
-            self._exit = _ExitWatcher(current_hub(), complete)
-        self._pipes = pipes
-        spec.pid = self.pid
-        spec.stdin, spec.stdout, spec.stderr = (
-            pipe or given for pipe, given in zip(pipes, spec._streams(), strict=True)
-        )
+        """Start the program. Raises as `start` does; if a signal handler raises, there is no program left."""
+        self._exit = exit_ = _ExitWatcher(current_hub())
+        try:
+            with opened(program_of(spec), spec._streams()) as (complete, pipes):
+                exit_.start(complete)
+            self._pipes = pipes
+            spec.pid = self.pid
+            spec.stdin, spec.stdout, spec.stderr = (
+                pipe or given for pipe, given in zip(pipes, spec._streams(), strict=True)
+            )
+            exit_.packed = None
+        except BaseException:
+            try:
+                exit_.undo()
+            except BaseException:  # of a second signal handler
+                exit_.undo()
+                raise
+            raise
 
     @property
     def pid(self) -> int:
@@ -245,6 +267,7 @@ def start(  # noqa: PLR0913  # one keyword for each property of a program
 
     command, arguments: strings, bytes or paths; they are not passed through a shell. A command without "/" is searched
     in PATH (of `environment`, if that is given). command: may also be an `ExecSpec`, in place of all other arguments.
+    If a signal handler raises during the call, the program is killed: it runs only if its `Process` is returned.
     environment: a mapping or a `PackedEnv`; the program has these variables only. None: those of this process.
     runpath: the directory to start in. detached: start a new session. user, group: the numbers to change to.
     stdin, stdout, stderr: None: the stream of this process. False: the null device. An object with fileno(): a file, or
