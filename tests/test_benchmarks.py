@@ -77,6 +77,7 @@ def test_every_contender_does_every_job(tmp_path):
     assert absent == {("execute-crowd", "blocking"), ("fileinfo-crowd", "blocking")}
 
 
+@pytest.mark.slow
 @compiled
 @pytest.mark.parametrize(
     ("option", "noun", "servers"),

@@ -232,6 +232,7 @@ def test_spawn():
     assert errors.count("Traceback") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "outcome"),
     [
@@ -291,6 +292,7 @@ def test_fileinfo_of_nothing(tmp_path):
     assert errors.startswith("ENOENT: no such file or directory (uv_fs_opendir)")
 
 
+@pytest.mark.slow
 def test_demo():
     code, output, errors = run("demo.py", "--connections", "8", "--seconds", "0.3")
     assert (code, errors) == (0, "")

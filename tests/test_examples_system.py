@@ -70,6 +70,7 @@ def test_each_file_is_short_and_each_program_says_how_to_run_it(path):
         assert f"\n    python examples/{path.parent}/" in text.partition('"""\n')[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PROGRAMS, ids=str)
 def test_help(path):
     code, output, errors = run(path, "--help")
@@ -218,6 +219,7 @@ def test_chat_wants_other_names():
         assert ada.hear() == "ada: alone"
 
 
+@pytest.mark.slow
 def test_chat_does_not_wait_for_those_who_do_not_read():
     """A member who is silent and deaf misses something, and may break the connection; the others are not held up."""
     with serving("chat/server.py") as port, ExitStack() as stack:
@@ -263,6 +265,7 @@ def chatting(port, name, width=80):
 DRAWN = b"\r\x1b[K"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_chat_client_keeps_the_line_whole(leave):
     """What another one says appears above the line that is being typed, which is drawn again."""
@@ -349,6 +352,7 @@ def test_multiecho_lets_the_workers_take_turns():
     assert str(server.pid) not in workers
 
 
+@pytest.mark.slow
 def test_multiecho_replaces_a_worker_that_has_died():
     """The connection that a dead worker should have is lost; the ones after it are served by a new one."""
     with multiecho(1) as (server, port):
@@ -386,6 +390,7 @@ def executing(*arguments):
         yield lambda *words: run("remoteexec/client.py", "--port", str(port), "--", *words)
 
 
+@pytest.mark.slow
 def test_remoteexec_returns_output_and_status():
     with executing() as client:
         assert client("sh", "-c", "echo hello; echo trouble >&2; exit 3") == (3, "hello\n", "trouble\n")
@@ -417,6 +422,7 @@ def test_remoteexec_of_what_cannot_be_run():
         assert client("true") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_remoteexec_kills_what_takes_too_long(tmp_path):
     """When the time is up the command ends, and what it has started, too."""
     with executing("--limit", "0.5") as client:
@@ -427,6 +433,7 @@ def test_remoteexec_kills_what_takes_too_long(tmp_path):
     assert_gone(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["client", "server"])
 def test_remoteexec_interrupted(tmp_path, which):
     """Ctrl-C of either side ends the command, and what it has started."""

@@ -82,6 +82,7 @@ def in_a_terminal():
             os.close(ours)
 
 
+@pytest.mark.slow
 def test_statements():
     """As in Python: values are printed, blocks go on until an empty line, names stay."""
     text = "x = 20\nx + 1\ndef double(n):\n    return 2 * n\n\ndouble(x) + 2\n'ünï'\n"

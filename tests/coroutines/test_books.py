@@ -113,6 +113,7 @@ CALLERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", ["", "1"])
 @pytest.mark.parametrize("caller", CALLERS)
 def test_called_by_c(debug, caller, monkeypatch):

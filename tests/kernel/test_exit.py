@@ -604,6 +604,7 @@ sys.exit(5)
         assert (received, program.wait(10)) == (1 << 18, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["idle", "busy", "used by the child"])
 def test_child_of_a_process_that_has_used_the_pool(pool, tmp_path):
     """B61, B25: a child that leaves as programs do has its own exit code, and so has a child of it."""

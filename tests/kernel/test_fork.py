@@ -190,6 +190,7 @@ def test_forgotten_in_the_child():
             end.close()
 
 
+@pytest.mark.slow
 def test_parent_goes_on_while_it_forks(go):
     """R28, B58: fifty forks under echo load: every byte arrives, every child has a loop that works."""
     counts = [0] * 4

@@ -174,6 +174,7 @@ class HandleMachine(CoroutineMachine):
         self.server.close()
 
 
+@pytest.mark.slow
 @needs_debug
 def test_random_lives(hub: Hub, escaped: list[Any]) -> None:
     """B15: handles are opened, started, stopped, closed and collected in any order: each is closed and freed once."""
@@ -449,6 +450,7 @@ def _meddle(rounds: int, seed: int) -> None:
     assert meddled.log.count("end") < rounds * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_finalizers_that_switch(seed: int) -> None:
     """B23: finalizers resume, throw and close in the middle of everything: no wait is lost, nothing is left."""

@@ -318,6 +318,7 @@ def test_interrupt_from_outside():
     assert errors.count("Traceback") == 1
 
 
+@pytest.mark.slow
 def test_sixty_interrupts_under_load():
     """R07, B59: Ctrl-C at 60 random moments under echo load: KeyboardInterrupt in the main program, nothing else.
 

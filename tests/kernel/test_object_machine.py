@@ -309,6 +309,7 @@ class ObjectMachine(CoroutineMachine):
         self.peer.close()
 
 
+@pytest.mark.slow
 def test_random_programs(hub: Hub, escaped: list[Any]) -> None:
     """However streams and listeners are used, closed and forgotten: no byte and no connection is lost or doubled."""
     explore(lambda: ObjectMachine(hub, escaped), OBJECT, 120)

@@ -209,6 +209,7 @@ sys.exit(7)
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
+@pytest.mark.slow
 def test_process_ends_when_a_file_is_written(tmp_path):
     """Data that the pool writes to a file when the process ends are written to the last byte."""
     done = run_script(f"""

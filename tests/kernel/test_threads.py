@@ -261,6 +261,7 @@ def test_what_survives_a_thread():
         hub.call_threadsafe(print)
 
 
+@pytest.mark.slow
 def test_many_threads_leave_nothing():
     """B26, B13: 1,000 threads, each with 10 coroutines that wait: memory, descriptors and objects come back."""
     lines = output_of(

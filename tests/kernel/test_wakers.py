@@ -314,6 +314,7 @@ def test_the_end_of_the_process():
     assert done.stderr.count("coutil.errors.Deadlock: nothing can wake the 1 coroutine that waits") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start", ["uv.Thread(event.await_, 'x')", "request = uv.default_loop().queue_work_nowait(event.await_, 'x')"]
 )

@@ -124,6 +124,7 @@ def drain(far, size):
     return bytes(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_deadline_gets_through(kind):
     """The sender alone waits; what it has left unsent goes out in the background, and what comes next behind that."""

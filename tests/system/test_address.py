@@ -330,6 +330,7 @@ def test_attributes_make_the_address(two):
     assert str(first) == str(second)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), domains)
 def test_any_text(text, domain):
     """ADR-5: whatever is written, the answer is an address, a ValueError, or EINVAL."""

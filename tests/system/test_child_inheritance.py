@@ -132,6 +132,7 @@ def test_inheritable_descriptors_of_ours(user):
         assert all(map(os.get_inheritable, ours))
 
 
+@pytest.mark.slow
 @needs_sandbox
 @pytest.mark.parametrize("starts", ["pidfd", "libuv"])
 @pytest.mark.parametrize("lists", [True, False], ids=["listed", "tried one by one"])

@@ -361,6 +361,7 @@ STARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", STARTS)
 def test_end_of_the_process(start, pipe, tmp_path):
     """It does not wait for a copy that may last for ever; and no part of that stays."""

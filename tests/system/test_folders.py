@@ -246,6 +246,7 @@ def listed(folder, count, timeout=20):
     return grown
 
 
+@pytest.mark.slow
 def test_fifty_thousand_entries(tmp_path):
     """Listing takes little more memory than before."""
     assert listed(tmp_path, 50_000) < 2000

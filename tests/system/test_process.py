@@ -409,6 +409,7 @@ def test_sigchld_is_ignored_and_another_child_ends_first(first):
     assert lines == ["exit 0" if "start" in first else "0 0", "exit 7", "True"]
 
 
+@pytest.mark.slow
 @needs_pidfds
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: None", "signal.SIG_IGN"])

@@ -335,6 +335,7 @@ def test_send_cancelled_after_it_began_is_completed(go):
         assert waiting.status == "dead"
 
 
+@pytest.mark.slow
 @all_domains
 def test_small_send_buffer_and_a_reader_of_single_bytes(domain, go):
     """B43: with a tiny SO_SNDBUF a send takes many rounds, and still ends only when the kernel has everything."""

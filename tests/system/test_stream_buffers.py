@@ -102,6 +102,7 @@ def test_sizes():
         assert text.read(7) == text.read() == ""
 
 
+@pytest.mark.slow
 def test_much():
     """More than the system keeps for a stream, in both directions at once."""
     data = BIG.decode("latin-1").translate({0: "\n"})
@@ -334,6 +335,7 @@ def test_forgotten():
         assert receive_all(far) == b"as much as possible, and more"
 
 
+@pytest.mark.slow
 def test_forgotten_with_more_than_the_system_takes():
     """With -X dev it is told."""
     script = """

@@ -8,6 +8,7 @@ import pytest
 from tests.helpers.examples import run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 8, 100])
 def test_lookups(workers):
     """Every host with its addresses, as the standard library finds them; as many answers as questions."""

@@ -118,6 +118,7 @@ loop.run()
     assert bool(text) is bool(errors)
 
 
+@pytest.mark.slow
 def test_a_process_that_never_runs_its_loop():
     """Luv's test-loop: a program that only makes things ends well, and so does one that closes everything."""
     code, said, errors = ends("""

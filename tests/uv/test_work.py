@@ -377,6 +377,7 @@ def test_exit_with_a_job_that_runs():
     assert lines == ["begin"] * POOL + ["exit"] + ["end"] * POOL
 
 
+@pytest.mark.slow
 def test_exit_in_every_way():
     """sys.exit, an exception, and a loop that waits in a coroutine for its job: the exit code stays."""
     for ending, code in (("sys.exit(5)", 5), ("1/0", 1), ("loop.queue_work(sys.exit, 7)", 7)):
