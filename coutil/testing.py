@@ -144,7 +144,7 @@ class _ManualTimers(Clock):
         while self.heap and self.heap[0][0] <= self.time:
             _, generation, slot = heappop(self.heap)
             self.idle.discard(slot)
-            self.hub.ready.append(_Due(self.hub, slot, generation))
+            self.hub.enqueue(_Due(self.hub, slot, generation))
             fired = True
         return fired
 

@@ -88,7 +88,7 @@ def leaves_nothing(escaped: Escaped) -> Iterator[None]:
             break
     counts = hub.loop.counts()
     assert hub.in_flight() == 0, f"in flight: {[one for one in hub.handlers if one is not NULL_HANDLER]}"
-    assert hub.nested_resumes == 0, "the hub takes itself to be in the middle of a resume"
+    assert hub._nested_resumes == 0, "the hub takes itself to be in the middle of a resume"
     assert counts["handles_created"] == counts["handles_closed"] == counts["handles_freed"], counts
     assert counts["requests_created"] == counts["requests_freed"], counts
     if current_context().alive_count() != live:  # a cycle that was frozen before it was forgotten may refer to a runner

@@ -83,6 +83,99 @@ KERNEL_CODE_LINES = 2677  # of both folders without their doors: a ratchet, lowe
 # Folders that are imported as a whole: only their `__init__.py`, the door, by those outside who are not named here.
 DOORS = {"_coroutines": {"_kernel"}, "_kernel": set()}
 
+# What layers above the kernel may use of its objects, for each class that defines it; everything else begins with an
+# underscore. A method does where it can. Of a hub's attributes, these are read or written in place:
+# - `handlers`, `free_slots`, `completions`, `ready`, `switching_to`: a slot is given back, a record or an entry is
+#   taken out, and a coroutine woken, by steps between which the interpreter looks for no signals. It does so when a
+#   method begins.
+# - `coop_budget`: counted down by each `send` that finishes at once; `polling`: looked at by each `put`.
+PUBLIC = {
+    "CompletionHandler": {"after_completion", "claim_callback", "claim_waiter", "complete", "loop_closed", "waiter"},
+    "ReadyItem": {"cancelled_entries", "claim_runnable", "loop_closed", "run", "waiter"},
+    "SlotTable": {"allocate_slot", "free_slot", "free_slots", "generation", "handlers", "in_flight"},
+    "Dispatcher": {
+        "complete_now",
+        "completions",
+        "coop_budget",
+        "current_handler",  # the watcher that has just woken the caller, which may wait for it again
+        "greenlet",
+        "next_handler_call",
+        "ready",
+        "run_caller",
+        "switching_to",
+    },
+    "Hub": {
+        "adopt_foreign",
+        "alive",
+        "before_poll",
+        "call_threadsafe",
+        "check",
+        "clock",
+        "close",
+        "context",
+        "enqueue",
+        "external_source",
+        "forked",
+        "halt",
+        "interrupt_poll",
+        "is_running",
+        "lock",
+        "loop",
+        "mode",
+        "pending_errors",
+        "polling",
+        "public_loop",
+        "raise_in_caller",
+        "report",
+        "run",
+        "run_pending",
+    },
+    "Operation": {
+        "coroutine",
+        "generation",
+        "hub",
+        "keepalive",
+        "request",
+        "reschedule_via_hub",
+        "result",
+        "sleep",
+        "slot",
+        "state",
+        "wait_until_free",
+    },
+    "KernelHandle": {
+        "addresses",
+        "call_error",
+        "check_usable",
+        "close",
+        "closed",
+        "closed_error",
+        "complete_unclaimed",
+        "demand",
+        "error_of",
+        "finalize",
+        "generation",
+        "hub",
+        "offset",
+        "open",
+        "pending_data",
+        "pointer",
+        "pop_pending",
+        "receive_buffer",
+        "remember_addresses",
+        "result",
+        "slot",
+        "state",
+        "thread",
+        "title",
+        "use_error",
+        "wait",
+    },
+}
+# Between the kernel and those below it that are handed a hub: `_lifecycle`, and what it reports.
+FOR_LIFECYCLE = {"after_fork_in_child", "clear_slots", "fork_backup", "interrupted", "update_flags", "waiting"}
+FOR_THREADS = {"external_source"}  # for a layer that talks with other threads
+
 # What the kernel has no use for: other event loops and schedulers, and what blocks or patches behind its back.
 NOT_IN_KERNEL = {"asyncio", "concurrent", "multiprocessing", "sched", "select", "selectors", "subprocess", "threading"}
 
@@ -277,6 +370,74 @@ def test_a_door_leads_to_what_is_used(folder):
         if unit(module) != folder and owner(name) == f"coutil.{folder}"
     }
     assert set(exported) == used
+
+
+def members(node):
+    """Yield the names of the methods and attributes that a class defines."""
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef):
+            yield one.name
+        elif isinstance(one, ast.AnnAssign):
+            yield one.target.id
+        elif isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__slots__":
+            yield from ast.literal_eval(one.value)
+        elif isinstance(one, ast.Assign):
+            yield from (name.id for name in ast.walk(one.targets[0]) if isinstance(name, ast.Name))
+
+
+@cache
+def kernel_classes():
+    """Map the names of the classes in PUBLIC to all that they define."""
+    return {
+        node.name: set(members(node))
+        for path, node in nodes(ast.ClassDef)
+        if path.parent.name == "_kernel" and node.name in PUBLIC
+    }
+
+
+def attributes_of_others(path):
+    """Yield (line, name) of each attribute that a file uses, and that no class in it defines."""
+    own = {name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef) for name in members(node)} | {
+        node.attr
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and node.attr not in own:
+            yield node.lineno, node.attr
+
+
+def test_which_attributes_of_the_kernel_are_public():
+    """Whoever needs one more adds it to PUBLIC, or better a method that does the same to the kernel."""
+    protocols = PUBLIC["CompletionHandler"] | PUBLIC["ReadyItem"]
+    for name, defined in kernel_classes().items():
+        inherited = protocols if name in ("Operation", "KernelHandle") else set()
+        public = {member for member in defined if not member.startswith("_")}
+        assert public - inherited - FOR_LIFECYCLE == PUBLIC[name], name
+
+
+def test_public_attributes_of_the_kernel_are_used():
+    above, below = set(), set()
+    for path, node in nodes(ast.Attribute):
+        folder = path.relative_to(PACKAGE).parts[0]
+        if folder not in ("_coroutines", "_kernel"):
+            (below if folder in ("_lifecycle.py", "_diagnostics.py") else above).add(node.attr)
+    listed = set().union(*(one for name, one in PUBLIC.items() if name not in ("CompletionHandler", "ReadyItem")))
+    assert listed - above == FOR_THREADS
+    assert below >= FOR_LIFECYCLE
+
+
+def test_layers_use_public_attributes_of_the_kernel():
+    private = {name for defined in kernel_classes().values() for name in defined if re.match("_[a-z]", name)}
+    assert {"_slow_path", "_stop_timer", "_endpoints"} <= private
+    wrong = [
+        f"{place(path, line)} uses {name}"
+        for module, path in modules().items()
+        if unit(module) not in KERNEL or unit(module) == "_lifecycle"
+        for line, name in attributes_of_others(path)
+        if name in private
+    ]
+    assert wrong == []
 
 
 def test_no_import_cycle():

@@ -564,12 +564,12 @@ def test_resume_of_one_that_waits_returns_at_once(hub, wait):
         log.append("after")
 
     made = create(waits)
-    turns = hub.turns
+    turns = hub._turns
     made.resume()
     assert log == ["before"]
     made.resume()
     assert log == ["before", "after"]
-    assert hub.turns == turns
+    assert hub._turns == turns
     assert system.run() is False
 
 

@@ -481,9 +481,9 @@ def test_report_switches_to_nobody():
     """Whoever is ready stays so; the caller goes on in the same greenlet and in the same turn."""
     log = []
     spawn.call(lambda: (system.suspend(), log.append("ran")))
-    me, turns = getcurrent(), current_context().hub.turns
+    me, turns = getcurrent(), current_context().hub._turns
     text = told()
-    assert (getcurrent(), current_context().hub.turns, log) == (me, turns, [])
+    assert (getcurrent(), current_context().hub._turns, log) == (me, turns, [])
     assert "  suspend  " in text
     system.run()
     assert log == ["ran"]

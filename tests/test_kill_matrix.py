@@ -67,7 +67,7 @@ def test_kill(
         del victim
     assert clock._timers.pending() == 0
     system.run("ready")
-    assert hub.cancelled_ready == 0
+    assert hub._cancelled_ready == 0
 
 
 OTHERWISE_NAMED = {"condition_acquire": "lock_acquire", "condition_wait_for": "condition_wait"}

@@ -352,7 +352,7 @@ class Coroutine(NonCopyable):
         """Take the result out of an ended coroutine, or raise its error."""
         last = self.context.last_finished  # set if the hub's own code has resumed
         if last is not None and last is not self:  # it has handed over to one that has ended
-            self.context.running_hub.collect_result(last)
+            self.context.running_hub._collect_result(last)
             return None
         self.context.last_finished = None
         value, error, self.value, self._error = self.value, self._error, None, None

@@ -54,7 +54,7 @@ def new_runner(context: LoopContext) -> Runner:
     made.context, made.coroutine, made.base_depth = context, None, stack_depth()
     deep = context.hub_greenlet.base_depth + DEEP_MARGIN
     if made.base_depth > deep and context.hub is not None:
-        context.hub.request_prestart(2 if getattr(me, "base_depth", 0) > deep else 1)
+        context.hub._request_prestart(2 if getattr(me, "base_depth", 0) > deep else 1)
     return made
 
 

@@ -90,13 +90,13 @@ def switch_to(coroutine: Coroutine, value: Any) -> Any:
 
 def _switch_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
     """Do the switch of `switch_to` for code that runs in the hub: it comes back at once."""
-    before = hub.nested_resumes
+    before = hub._nested_resumes
     try:
-        hub.nested_resumes = before + 1
+        hub._nested_resumes = before + 1
         hub.update_flags()
         return coroutine._greenlet.switch(value)
     finally:
-        hub.nested_resumes = before
+        hub._nested_resumes = before
         hub.update_flags()
 
 
@@ -137,7 +137,7 @@ def switch_directly(coroutine: Coroutine, what: object, hub: Any) -> None:
 
     From the moment at which that coroutine is known nothing looks for signals until it is entered.
     """
-    target: Coroutine | None = hub.next_runnable(coroutine)
+    target: Coroutine | None = hub._next_runnable(coroutine)
     if target is None:
         park(coroutine, what)
         return
@@ -160,8 +160,8 @@ def switch_directly(coroutine: Coroutine, what: object, hub: Any) -> None:
 def _switch_failed(coroutine: Coroutine, target: Coroutine, hub: Any) -> None:
     """Leave to the hub whom the running coroutine could not enter, at the recursion limit. Calls nothing."""
     coroutine.resumer = coroutine.hub_greenlet
-    hub.failed_switches += (target,)
-    hub.slow_path = True
+    hub._failed_switches += (target,)
+    hub._slow_path = True
 
 
 class SuspendBackend:
@@ -196,30 +196,30 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:  # noqa: 
         return SuspendBackend.suspend()
     if me.cancelled_scope is not None or collector.runs:
         return SuspendBackend.suspend()
-    for first in hub.clock_countdown:  # noqa: B007  # takes one, which a call of `any` would take longer for
+    for first in hub._clock_countdown:  # noqa: B007  # takes one, which a call of `any` would take longer for
         break
     else:
-        if not hub.may_skip_poll():
+        if not hub._may_skip_poll():
             return SuspendBackend.suspend()
     if not hub.ready:
         return True
     try:
         hub.ready.append(operation)  # from here on nothing looks for signals until the switch
         operation.state = AWAIT_HANDLE  # 2
-        for first in hub.ready_consumer:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
+        for first in hub._ready_consumer:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
             break
         if first.cancelled_entries:  # the hub has to fire it
             hub.ready.appendleft(first)
-            return operation.park_queued()
+            return operation._park_queued()
         me.waiting_on, me.parked_at, me.resumer = "suspend", 0, None  # in this order; it is about to go on
         target = first.coroutine  # perhaps the running one, where the order of the queue is another one
         target.resumer = target.hub_greenlet
         first.state = RELEASED  # 6, 9, 8, as in run()
         woken = target._greenlet.switch(HUB_WAKEUP)
         if woken is not HUB_WAKEUP:
-            operation.cancel_ready()
+            operation._cancel_ready()
     except BaseException:
-        operation.cancel_ready()
+        operation._cancel_ready()
         if me.resumer is None:
             _switch_failed(me, target, hub)
         raise
@@ -300,11 +300,11 @@ def park_registered(waiter: Any, waits: dict[Any, Any], running: Callable[[], Co
     was_entered = hub is not None and coroutine.resumer is hub.greenlet  # by the hub
     if was_entered and coroutine.cancelled_scope is None and not collector.runs:
         ready = hub.ready
-        for _ in hub.clock_countdown if ready else ():
+        for _ in hub._clock_countdown if ready else ():
             target = ready[0].claim_runnable()
             break
         else:
-            if ready and hub.may_skip_poll():
+            if ready and hub._may_skip_poll():
                 target = ready[0].claim_runnable()
     if target is None:  # it has to go through the hub
         del me, coroutine
@@ -430,7 +430,7 @@ def wake(coroutine: Coroutine) -> None:
     if context.hooks is not None:
         context.call_hook(context.hooks.resumed, coroutine)
     if coroutine._greenlet.switch(HUB_WAKEUP) is FINISHED:
-        context.running_hub.collect_result(context.last_finished)
+        context.running_hub._collect_result(context.last_finished)
     if context.hooks is not None:
         context.call_hook(context.hooks.parked, coroutine)
 

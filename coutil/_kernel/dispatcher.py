@@ -26,16 +26,16 @@ class Dispatcher(SlotTable):
     """What a turn has still to do, and how that is done: the part of a hub that coroutines use on its behalf."""
 
     __slots__ = [
-        "cancelled_ready",
+        "_cancelled_ready",
+        "_failed_switches",
+        "_ready_consumer",
+        "_slow_path",
         "completions",
         "coop_budget",
         "current_handler",
-        "failed_switches",
         "greenlet",
         "ready",
-        "ready_consumer",
         "run_caller",
-        "slow_path",
         "switching_to",
     ]
 
@@ -44,18 +44,18 @@ class Dispatcher(SlotTable):
         super().__init__(first)
         self.greenlet = greenlet
         self.ready = ready
-        self.ready_consumer = map(type(ready).popleft, repeat(ready))  # takes out its entries; see suspend
-        self.cancelled_ready = 0  # entries of it whose coroutines have left
+        self._ready_consumer = map(type(ready).popleft, repeat(ready))  # takes out its entries; see suspend
+        self._cancelled_ready = 0  # entries of it whose coroutines have left
         # What libuv has reported and this turn has still to deliver
         self.completions: deque[CompletionRecord] = deque()
         self.switching_to: Coroutine | None = None  # was taken out, and is about to be entered; or was
-        self.failed_switches: tuple[Coroutine, ...] = ()  # see recover
+        self._failed_switches: tuple[Coroutine, ...] = ()  # see recover
         self.current_handler: CompletionHandler = NULL_HANDLER  # of the last completion
         self.run_caller: Coroutine | None = None
-        self.slow_path = False  # something of all that is out of the ordinary; see Hub._end_turn
+        self._slow_path = False  # something of all that is out of the ordinary; see Hub._end_turn
         self.coop_budget = COOP_BUDGET
 
-    def recover(self) -> None:
+    def _recover(self) -> None:
         """Have those entered in the next turn who were about to be when a signal handler raised.
 
         While the hub runs, none that it has entered still has its gate for a resumer, but for the caller of `loop`.
@@ -65,8 +65,8 @@ class Dispatcher(SlotTable):
         if one is not None and one.resumer is one.hub_greenlet and one is not self.run_caller:
             self._requeue_switch(one, self.current_handler)
         self.switching_to = None
-        while self.failed_switches:
-            self._requeue_switch(self.failed_switches[0], NULL_HANDLER)
+        while self._failed_switches:
+            self._requeue_switch(self._failed_switches[0], NULL_HANDLER)
         self.current_handler.after_completion()
 
     def _requeue_switch(self, one: Coroutine, armed: CompletionHandler) -> None:
@@ -76,7 +76,7 @@ class Dispatcher(SlotTable):
         if one is self.switching_to:
             self.switching_to, self.current_handler = None, NULL_HANDLER
         else:
-            self.failed_switches = self.failed_switches[1:]
+            self._failed_switches = self._failed_switches[1:]
         self.ready.appendleft(overdue)  # type: ignore[arg-type]  # as in main()
 
     def _remove_ready(self, entry: ReadyItem) -> None:
@@ -99,16 +99,16 @@ class Dispatcher(SlotTable):
             self.switching_to = None
             self.current_handler.after_completion()
 
-    def complete_now(self, slot: int, generation: int, result: int) -> None:
-        """Deliver something like a record of libuv, before any other; from the ready queue."""
-        self.completions.appendleft((slot, generation, result, 0))
+    def complete_now(self, slot: int, generation: int, result: int, times: int = 1) -> None:
+        """Deliver something like `times` records of libuv, before any other; from the ready queue."""
+        self.completions.extendleft(repeat((slot, generation, result, 0), times))
         self._dispatch()
 
-    def has_completion_for(self, owner: CompletionHandler) -> bool:
+    def _has_completion_for(self, owner: CompletionHandler) -> bool:
         """Return whether there is a record for `owner` that this turn has still to deliver."""
         return any(self.handlers[slot] is owner for slot, *_ in self.completions)
 
-    def next_runnable(self, coroutine: Coroutine) -> Coroutine | None:
+    def _next_runnable(self, coroutine: Coroutine) -> Coroutine | None:
         """Take the next record if all that it does is to wake a coroutine; return whom, to be entered by
         `switch_directly`.
 
@@ -118,7 +118,7 @@ class Dispatcher(SlotTable):
         records = self.completions
         if (
             coroutine.resumer is not self.greenlet
-            or self.slow_path
+            or self._slow_path
             or coroutine.cancelled_scope is not None
             or not records
         ):
@@ -128,7 +128,7 @@ class Dispatcher(SlotTable):
         return self.handlers[slot].claim_waiter(generation, result, offset)
 
     def next_handler_call(self, coroutine: Coroutine) -> Any:
-        """Take the next record if it is for a handler, and return what its owner's `call` says; see `next_runnable`.
+        """Take the next record if it is for a handler, and return what its owner's `call` says; see `_next_runnable`.
 
         `coroutine` is the running one, which was started to call handlers: it calls this one, too.
         """

@@ -42,8 +42,8 @@ class KernelHandle(CompletionHandler):
 
     __slots__ = [
         "_closing_slot",
+        "_endpoints",
         "demand",
-        "endpoints",
         "generation",
         "hub",
         "offset",
@@ -65,7 +65,7 @@ class KernelHandle(CompletionHandler):
         """
         self.hub: Hub = hub or current_hub()
         self.title = title
-        self.endpoints: Endpoints = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
+        self._endpoints: Endpoints = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
         self.pending_data: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
         self.result = self.offset = 0  # of the record that woke the waiter
@@ -119,15 +119,15 @@ class KernelHandle(CompletionHandler):
 
     def remember_addresses(self) -> None:
         """Note the addresses of both ends: the system forgets the peer when a connection is reset."""
-        self.endpoints = endpoints_of(self.pointer, self.slot)
+        self._endpoints = endpoints_of(self.pointer, self.slot)
 
     def addresses(self) -> Endpoints:
         """Return the addresses of both ends, the last known ones if the system does not tell them; works anywhere."""
-        if not has_peer(self.endpoints) and (found := endpoints_of(self.pointer, self.slot)) is not UNKNOWN:
-            self.endpoints = found
-        return self.endpoints
+        if not has_peer(self._endpoints) and (found := endpoints_of(self.pointer, self.slot)) is not UNKNOWN:
+            self._endpoints = found
+        return self._endpoints
 
-    def add_addresses(self, failure: UVError) -> UVError:
+    def _add_addresses(self, failure: UVError) -> UVError:
         """Return an error of this handle after it was given the addresses of both ends, unless it names something."""
         if failure.filename is None:
             own, peer = endpoint_texts(self.addresses())
@@ -164,7 +164,7 @@ class KernelHandle(CompletionHandler):
             if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
                 raise self.use_error()
             if code < 0:
-                if not self.hub.has_completion_for(self):
+                if not self.hub._has_completion_for(self):
                     raise self.call_error(code, syscall)
                 amount = -1  # reading has ended by an error, which this turn has still to tell
         self.waiter = coroutine
@@ -349,7 +349,7 @@ class KernelHandle(CompletionHandler):
     def error_of(self, code: int, syscall: str) -> Exception:
         """Return the exception for a negative `code`, whether we are closed by now or not."""
         made = error(code, syscall)
-        return self.add_addresses(made) if isinstance(made, UVError) else made
+        return self._add_addresses(made) if isinstance(made, UVError) else made
 
 
 class _CloseNotice(ReadyItem):

@@ -47,37 +47,40 @@ POLL_WITHOUT_WAITING = 2
 
 
 class Hub(Dispatcher):
-    """The event loop of one OS thread. Made on demand by `current_hub`."""
+    """The event loop of one OS thread. Made on demand by `current_hub`.
+
+    Names with an underscore are the kernel's. Attributes are flat, not grouped: each turn or switch uses most of them.
+    """
 
     __slots__ = [
         "__weakref__",
+        "_clock_countdown",
+        "_external_sources",
+        "_gil_released_at",
+        "_needs_recovery",
+        "_nested_resumes",
+        "_poll_mode",
+        "_prestart_count",
+        "_prestart_factor",
+        "_promised_switches",
+        "_run_turn",
+        "_stop_requested",
+        "_threadsafe_calls",
+        "_turn_budget",
+        "_turns",
+        "_wakers",
         "before_poll",
         "clock",
-        "clock_countdown",
         "context",
-        "external_sources",
         "fork_backup",
         "forked",
-        "gil_released_at",
         "interrupted",
         "lock",
         "loop",
         "mode",
-        "needs_recovery",
-        "nested_resumes",
         "pending_errors",
-        "poll_mode",
         "polling",
-        "prestart_count",
-        "prestart_factor",
-        "promised_switches",
         "public_loop",
-        "run_turn",
-        "stop_requested",
-        "threadsafe_calls",
-        "turn_budget",
-        "turns",
-        "wakers",
     ]
 
     def __init__(self, context: LoopContext) -> None:
@@ -89,41 +92,41 @@ class Hub(Dispatcher):
         self.clock = Clock(self.loop)
         super().__init__(ThreadsafeCalls(self), context.hub_greenlet, ReadyQueue())
         self.fork_backup: tuple[list[ReadyItem], list[CompletionRecord]] = ([], [])  # see after_fork_in_child
-        self.threadsafe_calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._threadsafe_calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.lock = _lifecycle.RLock()  # held while another thread uses, or we free, the loop's memory
         self.pending_errors: list[BaseException] = []
         self.before_poll: Callable[[], int] | None = None  # see POLL_WITHOUT_WAITING
         self.public_loop: Callable[[], Any] = lambda: None
         self.mode = "loop"
-        self.run_turn = 0
-        self.stop_requested = self.interrupted = self.forked = False
-        self.poll_mode: int = lib.CO_BLOCK
-        self.prestart_count = 1  # runners; see new_runner
-        self.prestart_factor = 0
-        self.gil_released_at = 0  # nanoseconds
-        self.nested_resumes = 0  # of functions that run in the hub
+        self._run_turn = 0
+        self._stop_requested = self.interrupted = self.forked = False
+        self._poll_mode: int = lib.CO_BLOCK
+        self._prestart_count = 1  # runners; see new_runner
+        self._prestart_factor = 0
+        self._gil_released_at = 0  # nanoseconds
+        self._nested_resumes = 0  # of functions that run in the hub
         self.polling = False  # inside co_step, or between it and taking its records
-        self.needs_recovery = False  # an exception has interrupted something; see _recover_step
-        self.turns = self.external_sources = 0
-        self.promised_switches = -1  # of the last `may_skip_poll`; -1: none
-        self.wakers = ExternalWakers(self)
-        self.clock_countdown: Any = iter(())  # an item a direct switch
-        self.turn_budget = 0  # ready items left; about
+        self._needs_recovery = False  # an exception has interrupted something; see _recover_step
+        self._turns = self._external_sources = 0
+        self._promised_switches = -1  # of the last `_may_skip_poll`; -1: none
+        self._wakers = ExternalWakers(self)
+        self._clock_countdown: Any = iter(())  # an item a direct switch
+        self._turn_budget = 0  # ready items left; about
         try:
             _lifecycle.attach(self)
         except BaseException:
-            self.discard()
+            self._discard()
             raise
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
-    def main(self) -> None:
+    def _main(self) -> None:
         """Turn for ever, as long as somebody drives; the body of the hub's greenlet.
 
         If a signal handler raises where the loop goes round, which no `try` covers, the greenlet begins anew here.
         """
         self.context.running_hub = self
-        self.needs_recovery = True
+        self._needs_recovery = True
         pending = self.context.pending_ready
         while pending:
             self.ready += (pending[0],)  # and not a call: see Rule 1 of `dispatcher`
@@ -133,7 +136,7 @@ class Hub(Dispatcher):
                 self.context.call_soon(wake_deferred, one, one.pending_wakeup)
         while True:
             try:
-                if self.needs_recovery:
+                if self._needs_recovery:
                     self._recover_step()
                 self._dispatch()
                 if self.pending_errors:
@@ -141,7 +144,7 @@ class Hub(Dispatcher):
                 self._run_turns()
             except BaseException as error:  # noqa: BLE001  # raised by a signal handler: it belongs to the main program
                 self.pending_errors += (error,)
-                self.needs_recovery = True
+                self._needs_recovery = True
             if not self.loop.pointer:
                 return
 
@@ -150,35 +153,35 @@ class Hub(Dispatcher):
         if self.polling:
             self.completions += self.loop.records(self.loop.count())
             self.polling = False
-        self.recover()
+        self._recover()
         if self.context.last_finished is not None:
-            self.collect_result(self.context.last_finished)
+            self._collect_result(self.context.last_finished)
         self.update_flags()
-        self.needs_recovery = False
+        self._needs_recovery = False
 
     def _run_turns(self) -> None:
-        """Run turns. `slow_path` reports everything that is rare: the common turn looks at nothing else."""
+        """Run turns. `_slow_path` reports everything that is rare: the common turn looks at nothing else."""
         ready, loop, context = self.ready, self.loop, self.context
         step, look = lib.co_step, lib.CO_LOOK
         while True:
-            self.turns += 1
+            self._turns += 1
             if context.hooks is not None:
-                context.call_hook(context.hooks.turn, self.turns)
+                context.call_hook(context.hooks.turn, self._turns)
                 self.update_flags()  # so that coroutines come back here, instead of entering each other
-            self.promised_switches = -1
+            self._promised_switches = -1
             done = len(ready)
-            self.turn_budget = done if done < READY_BUDGET else READY_BUDGET
-            while self.turn_budget > 0 and ready:  # coroutines that hand over to each other take entries, too
-                self.turn_budget -= 1
+            self._turn_budget = done if done < READY_BUDGET else READY_BUDGET
+            while self._turn_budget > 0 and ready:  # coroutines that hand over to each other take entries, too
+                self._turn_budget -= 1
                 entry = ready[0]
                 if not entry.run():
                     self._remove_ready(entry)
                 entry = self.switching_to = None  # type: ignore[assignment]  # it keeps nobody alive
             early = 0
-            if self.before_poll is not None and (done or ready or self.external_sources or self.alive()):
+            if self.before_poll is not None and (done or ready or self._external_sources or self.alive()):
                 early = self.before_poll()
             self.polling = True
-            status = step(loop.pointer, 0 if done or ready or early == POLL_WITHOUT_WAITING else self.poll_mode)
+            status = step(loop.pointer, 0 if done or ready or early == POLL_WITHOUT_WAITING else self._poll_mode)
             context.last_poll_ns = now = loop.status[0]
             if status > 1:
                 self.completions += loop.records(status >> 1)
@@ -192,11 +195,12 @@ class Hub(Dispatcher):
                     self.check()
                     status = 1
             if not (done or ready):
-                self.gil_released_at = now
-            elif now - self.gil_released_at > GIL_RELEASE_INTERVAL_NS:
+                self._gil_released_at = now
+            elif now - self._gil_released_at > GIL_RELEASE_INTERVAL_NS:
                 _lifecycle.release_gil()
-                self.gil_released_at = now
-            if self.slow_path or not (status & 1 or done or ready):  # a turn that brought records, too, may be the last
+                self._gil_released_at = now
+            # A turn that brought records, too, may be the last
+            if self._slow_path or not (status & 1 or done or ready):
                 alive = status & 1 or done or (status > 1 and self.alive())
                 self._end_turn(bool(alive), bool(status > 1 or done or early))
 
@@ -208,25 +212,25 @@ class Hub(Dispatcher):
         if self.interrupted:
             self.pending_errors.append(KeyboardInterrupt())
             self.interrupted = False
-        if self.failed_switches:
-            self.recover()
-        if self.prestart_factor:
-            self.prestart_count = min(self.prestart_count * self.prestart_factor, MAX_PRESTART)
-            self.prestart_factor = 0
-            while len(self.context.idle_runners) < self.prestart_count:
+        if self._failed_switches:
+            self._recover()
+        if self._prestart_factor:
+            self._prestart_count = min(self._prestart_count * self._prestart_factor, MAX_PRESTART)
+            self._prestart_factor = 0
+            while len(self.context.idle_runners) < self._prestart_count:
                 prestart_runner(self.context)
         alive = bool(alive or self.ready)
-        self.wakers.step_finished(happened)
+        self._wakers.step_finished(happened)
         if self.pending_errors:
             self._raise_pending()
-        elif not alive and not self.stop_requested and self.mode != "ready" and self.clock.advance():
+        elif not alive and not self._stop_requested and self.mode != "ready" and self.clock.advance():
             pass
         elif self.run_caller is not None:
             self._return_from_run(alive, happened)
-        elif not alive and not self.alive() and not self.wakers.prepare_wait():
+        elif not alive and not self.alive() and not self._wakers.prepare_wait():
             throw_into_caller(
                 self.context.interrupt_target(),
-                PendingException(Deadlock(deadlock_message(self.context, self.wakers.explain()))),
+                PendingException(Deadlock(deadlock_message(self.context, self._wakers.explain()))),
             )
         self.update_flags()
 
@@ -242,44 +246,45 @@ class Hub(Dispatcher):
             raise
 
     def update_flags(self) -> None:
-        """Derive `slow_path` and `poll_mode` from everything that is out of the ordinary."""
+        """Derive `_slow_path` and `_poll_mode` from everything that is out of the ordinary."""
         gone = self.forked or not self.loop.pointer
-        urgent = self.pending_errors or self.interrupted or self.stop_requested or gone or self.mode == "ready"
-        special = self.prestart_factor or self.nested_resumes or self.failed_switches or self.context.hooks is not None
-        self.slow_path = bool(urgent or special or self.wakers.wait_ms or self.mode != "loop")
-        self.turn_budget -= max(self.promised_switches - self.clock_countdown.__length_hint__(), 0)
-        self.clock_countdown, self.promised_switches = iter(()), 0
-        self.poll_mode = (
-            0 if urgent else self.wakers.wait_ms or (lib.CO_BLOCK_ALWAYS if self.external_sources else lib.CO_BLOCK)
+        urgent = self.pending_errors or self.interrupted or self._stop_requested or gone or self.mode == "ready"
+        watched = self.context.hooks is not None
+        special = self._prestart_factor or self._nested_resumes or self._failed_switches or watched
+        self._slow_path = bool(urgent or special or self._wakers.wait_ms or self.mode != "loop")
+        self._turn_budget -= max(self._promised_switches - self._clock_countdown.__length_hint__(), 0)
+        self._clock_countdown, self._promised_switches = iter(()), 0
+        self._poll_mode = (
+            0 if urgent else self._wakers.wait_ms or (lib.CO_BLOCK_ALWAYS if self._external_sources else lib.CO_BLOCK)
         )
 
     def _return_from_run(self, alive: bool, happened: bool) -> None:
         """Let run() return if it asked for no more."""
         if (
-            self.turns == self.run_turn
+            self._turns == self._run_turn
             and (self.coop_budget > COOP_BUDGET or self.mode == "ready")
-            and not self.stop_requested
+            and not self._stop_requested
         ):
             return  # the caller came in the middle of this turn: when all, or some, that it had to do was done
-        if alive and not self.stop_requested and self.mode != "ready" and not (self.mode == "step" and happened):
+        if alive and not self._stop_requested and self.mode != "ready" and not (self.mode == "step" and happened):
             return
         assert self.run_caller is not None
         return_to_caller(self.run_caller, self.alive())  # it goes on in run(), which has us forget it
 
-    def may_skip_poll(self) -> bool:
+    def _may_skip_poll(self) -> bool:
         """Return whether coroutines may go on among themselves before libuv is polled; looks at the time."""
-        self.turn_budget -= max(self.promised_switches, 0)
-        if self.slow_path or (
-            self.turn_budget <= 0 <= self.promised_switches
+        self._turn_budget -= max(self._promised_switches, 0)
+        if self._slow_path or (
+            self._turn_budget <= 0 <= self._promised_switches
             and Time.monotonic_ns() - self.context.last_poll_ns >= POLL_INTERVAL_NS
         ):
             return False  # whoever comes next in this turn has to ask, too
-        self.clock_countdown, self.promised_switches = iter(_COUNTDOWN), CLOCK_CHECK_EVERY
+        self._clock_countdown, self._promised_switches = iter(_COUNTDOWN), CLOCK_CHECK_EVERY
         return True
 
     def alive(self) -> bool:
         """Return whether something is ready, or can happen by itself."""
-        return bool(len(self.ready) > self.cancelled_ready or self.clock.pending() or lib.co_alive(self.loop.pointer))
+        return bool(len(self.ready) > self._cancelled_ready or self.clock.pending() or lib.co_alive(self.loop.pointer))
 
     # -- what others ask of it --------------------------------------------------------------------------------------
 
@@ -294,12 +299,12 @@ class Hub(Dispatcher):
         watch = me.scope._while_running_loop(me) if me.scope is not None else None
         self.run_caller, self.mode = me, mode
         # More than anybody has who is resumed from now on
-        self.run_turn, self.coop_budget = self.turns, COOP_BUDGET + 1
+        self._run_turn, self.coop_budget = self._turns, COOP_BUDGET + 1
         self.update_flags()
         try:
             return bool(run_hub_for(me))
         finally:
-            self.run_caller, self.mode, self.stop_requested = None, "loop", False
+            self.run_caller, self.mode, self._stop_requested = None, "loop", False
             try:
                 self.update_flags()
             finally:
@@ -333,10 +338,10 @@ class Hub(Dispatcher):
         """See `system.halt`."""
         if self.run_caller is None:
             raise NotRunning("halt() ends system.run(), and that is not running")
-        self.stop_requested = True
+        self._stop_requested = True
         self.update_flags()
 
-    def collect_result(self, coroutine: Coroutine) -> None:
+    def _collect_result(self, coroutine: Coroutine) -> None:
         """Take the outcome of a coroutine that ended after the hub had resumed it."""
         self.context.last_finished = coroutine  # until its outcome is taken: for `_recover_step`
         coroutine.value = None
@@ -382,23 +387,23 @@ class Hub(Dispatcher):
         call = (function, arguments)
         with self.lock:
             self.check()
-            self.threadsafe_calls.append(call)
+            self._threadsafe_calls.append(call)
             lib.co_wake(self.loop.pointer)
 
     @contextmanager
     def external_source(self) -> Iterator[None]:
         """Within the block the loop counts as alive: another thread is going to use `call_threadsafe`."""
-        self.external_sources += 1
+        self._external_sources += 1
         self.update_flags()
         try:
             yield
         finally:
-            self.external_sources -= 1
+            self._external_sources -= 1
             self.update_flags()
 
-    def request_prestart(self, times: int) -> None:
+    def _request_prestart(self, times: int) -> None:
         """Begin runners at the end of this turn, so many times as many as the last time."""
-        self.prestart_factor = max(self.prestart_factor, times)
+        self._prestart_factor = max(self._prestart_factor, times)
         self.update_flags()
 
     def is_running(self) -> bool:
@@ -441,16 +446,16 @@ class Hub(Dispatcher):
         with self.lock:
             if self.loop.pointer and not self.forked:
                 self.loop.close(self.handlers[1:])
-        self.slow_path = True
-        self.clock_countdown = iter(())
+        self._slow_path = True
+        self._clock_countdown = iter(())
         _lifecycle.detach(self)
         self.context.detach_hub()
         self.ready.clear()
         self.completions.clear()
-        self.threadsafe_calls.clear()
+        self._threadsafe_calls.clear()
         self.clear_slots()
 
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Free a hub that its loop context does not know yet."""
         _lifecycle.detach(self)
         self.loop.close()
@@ -487,9 +492,9 @@ def hub_for(context: LoopContext) -> Hub:
         if context.threadsafe_calls:
             context.hub.call_threadsafe(context.run_threadsafe_calls)
     elif made is not None:
-        made.discard()
+        made._discard()
     hub: Hub = context.hub
     return hub
 
 
-LoopContext.start_hub = staticmethod(lambda where: hub_for(where).main())
+LoopContext.start_hub = staticmethod(lambda where: hub_for(where)._main())

@@ -65,16 +65,16 @@ class Operation(CompletionHandler, ReadyItem):
     """What one coroutine waits for from libuv. Made by `operation`."""
 
     __slots__ = [
+        "_detached",
+        "_waiting_for_free",
         "cancelled_entries",
         "coroutine",
-        "detached",
         "generation",
         "hub",
         "keepalive",
         "result",
         "slot",
         "state",
-        "waiting_for_free",
     ]
 
     def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
@@ -86,8 +86,8 @@ class Operation(CompletionHandler, ReadyItem):
         self.result = 0
         self.keepalive: Any = None  # what libuv may read until the callback
         self.cancelled_entries = 0  # our first entries in the ready queue that are void
-        self.waiting_for_free = False  # the coroutine waits for a cancelled request to be released
-        self.detached = 0  # cancelled requests that it does not wait for
+        self._waiting_for_free = False  # the coroutine waits for a cancelled request to be released
+        self._detached = 0  # cancelled requests that it does not wait for
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Operation(CompletionHandler, ReadyItem):
             self.coroutine.cancelled_scope._refuse_start(self.coroutine, "suspend")
         if self.state is not FREED:
             self.wait_until_free("suspend")
-        if self.hub.slow_path:
+        if self.hub._slow_path:
             self.hub.check()
         try:
             self.hub.ready.append(self)
@@ -105,13 +105,13 @@ class Operation(CompletionHandler, ReadyItem):
             park(self.coroutine, "suspend")
         except BaseException:
             try:
-                self.cancel_ready()
+                self._cancel_ready()
             except BaseException:  # of a signal handler
-                self.cancel_ready()
+                self._cancel_ready()
                 raise
             raise
 
-    def park_queued(self) -> Any:
+    def _park_queued(self) -> Any:
         """End `suspend`, whose entry is in the ready queue, by way of the hub. The caller leaves the queue on an error.
 
         Returns True, or the value of an explicit resume.
@@ -119,7 +119,7 @@ class Operation(CompletionHandler, ReadyItem):
         try:
             park(self.coroutine, "suspend")
         except Resumed as resumed:
-            self.cancel_ready()
+            self._cancel_ready()
             return resumed.value
         return True
 
@@ -128,7 +128,7 @@ class Operation(CompletionHandler, ReadyItem):
         hub = self.hub
         if self.cancelled_entries:
             self.cancelled_entries -= 1  # and not again if a signal handler raises: from here on as below
-            hub.cancelled_ready -= 1
+            hub._cancelled_ready -= 1
             del hub.ready[0]
             return True
         coroutine = self.coroutine
@@ -152,19 +152,19 @@ class Operation(CompletionHandler, ReadyItem):
         self.state = RELEASED  # 6, 9, 8
         return coroutine
 
-    def cancel_ready(self) -> None:
+    def _cancel_ready(self) -> None:
         """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped.
 
         A signal handler may have raised just after it had come there. May be repeated.
         """
         if self.state is AWAIT_HANDLE:
             self.cancelled_entries += 1
-            self.hub.cancelled_ready += 1
+            self.hub._cancelled_ready += 1
             self.state = CLOSE_HANDLE  # 5; in place of `_release_handle`: this has to work at the recursion limit
             self.state = FREED  # 8
         elif self.hub.ready.count(self) > self.cancelled_entries:
             self.cancelled_entries += 1
-            self.hub.cancelled_ready += 1
+            self.hub._cancelled_ready += 1
 
     def _release_handle(self) -> None:
         """Release a handle. It can be taken back at once, so the way through Close-handle is short."""
@@ -204,7 +204,7 @@ class Operation(CompletionHandler, ReadyItem):
         """End the wait, unless the timer has ended it. May be repeated."""
         if self.state is AWAIT_HANDLE:
             self.generation = -1  # a record on its way is stale
-            self.state = CLOSE_HANDLE  # 5; as in cancel_ready()
+            self.state = CLOSE_HANDLE  # 5; as in _cancel_ready()
             self.state = FREED  # 8
         self._free_timer()
 
@@ -291,31 +291,31 @@ class Operation(CompletionHandler, ReadyItem):
         if self.state is ARMED:
             self._release_handle()  # 9
         elif self.state is AWAIT_HANDLE:  # a second signal handler has raised before the wait was undone
-            self.cancel_ready() if self.hub.ready.count(self) > self.cancelled_entries else self._stop_timer()
+            self._cancel_ready() if self.hub.ready.count(self) > self.cancelled_entries else self._stop_timer()
         elif self.state is AWAIT_REQUEST:
             self._undo_start()
         if self.state is FREED:
             return
         purpose = f"{what}, after the cancelled call before it"
-        self.waiting_for_free = True
+        self._waiting_for_free = True
         grace = None
         try:
-            if self.detached < MAX_DETACHED:
+            if self._detached < MAX_DETACHED:
                 grace = _GracePeriod(self, purpose)
                 self.hub.ready += (grace,)  # and not a call: it is in the queue if the name is bound
             park(self.coroutine, purpose)
         finally:
-            self.waiting_for_free = False
+            self._waiting_for_free = False
             if grace is not None and grace.queued:
-                grace.queued = False  # as cancel_ready()
-                self.hub.cancelled_ready += 1
+                grace.queued = False  # as _cancel_ready()
+                self.hub._cancelled_ready += 1
         if self.state is CLOSE_REQUEST:
-            self.detach()
+            self._abandon()
 
-    def detach(self) -> None:
+    def _abandon(self) -> None:
         """Leave a cancelled request to libuv, with its slot and all that it uses, and be free."""
         left = _DetachedRequest(self)  # from here on nothing looks for signals
-        self.detached += 1
+        self._detached += 1
         self.hub.handlers[self.slot] = left
         self.slot = 0
         self.keepalive = None
@@ -326,7 +326,7 @@ class Operation(CompletionHandler, ReadyItem):
     @property
     def waiter(self) -> Coroutine | None:
         """The coroutine, if it waits."""
-        waits = self.waiting_for_free or self.state is AWAIT_HANDLE or self.state is AWAIT_REQUEST
+        waits = self._waiting_for_free or self.state is AWAIT_HANDLE or self.state is AWAIT_REQUEST
         return self.coroutine if waits else None
 
     def loop_closed(self) -> None:
@@ -343,7 +343,7 @@ class Operation(CompletionHandler, ReadyItem):
     def _allocate_slot(self) -> None:
         hub = self.hub
         # As in wait_until_free(): its slot was not given back
-        if self.slot < hub.size and hub.handlers[self.slot] is self:
+        if self.slot < hub._size and hub.handlers[self.slot] is self:
             self._free_timer()
         self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
@@ -353,7 +353,7 @@ class Operation(CompletionHandler, ReadyItem):
         if generation != self.generation:
             return False
         state, hub, coroutine = self.state, self.hub, self.coroutine  # from here on as in run()
-        waits = state is AWAIT_HANDLE or state is AWAIT_REQUEST or self.waiting_for_free
+        waits = state is AWAIT_HANDLE or state is AWAIT_REQUEST or self._waiting_for_free
         if waits:
             coroutine.resumer = coroutine.hub_greenlet
             hub.switching_to = coroutine
@@ -394,7 +394,7 @@ class _DetachedRequest(CompletionHandler):
         del hub.completions[0]
         hub.handlers[self.slot] = NULL_HANDLER
         hub.free_slots += (self.slot,)
-        self.operation.detached -= 1
+        self.operation._detached -= 1
         self.keepalive = None
         return True
 
@@ -411,17 +411,17 @@ class _GracePeriod(Wakeup):
     def __init__(self, operation: Operation, what: object) -> None:
         super().__init__(operation.coroutine, what)
         self.operation = operation
-        self.last_turn = operation.hub.turns + 2  # the next turn's entries may come before any poll
+        self.last_turn = operation.hub._turns + 2  # the next turn's entries may come before any poll
         self.queued: bool | None = True  # False: and void; None: not any longer
 
     def run(self) -> bool:
         """Resume the coroutine, or stand at the end again."""
         hub = self.waiter.context.hub
-        if self.waiter.waiting_on is self.what and hub is not None and hub.turns < self.last_turn:
+        if self.waiter.waiting_on is self.what and hub is not None and hub._turns < self.last_turn:
             hub.ready.append(self)
             return False
         if self.queued is False:
-            self.operation.hub.cancelled_ready -= 1
+            self.operation.hub._cancelled_ready -= 1
         self.queued = None
         return super().run()
 
@@ -456,7 +456,7 @@ def continuation_operation(hub: Hub | None = None) -> Operation:
     """
     operation = current_operation_in(hub) if hub is not None else current_operation()
     if operation.state is CLOSE_REQUEST:
-        operation.detach()
+        operation._abandon()
     return operation
 
 
@@ -487,6 +487,6 @@ def spend_budget(hub: Hub) -> None:
 def checkpoint() -> None:
     """Let libuv be polled, and everything that is ready run, before the running coroutine goes on."""
     operation = current_operation()
-    if not operation.hub.slow_path:
-        operation.hub.turn_budget = 0  # the others run in the next turn
+    if not operation.hub._slow_path:
+        operation.hub._turn_budget = 0  # the others run in the next turn
     operation.reschedule_via_hub()

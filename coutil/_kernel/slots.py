@@ -73,13 +73,13 @@ class SlotTable:
     signal handler raises, and none is given out twice.
     """
 
-    __slots__ = ["free_slots", "generation", "handlers", "size"]
+    __slots__ = ["_size", "free_slots", "generation", "handlers"]
 
     def __init__(self, first: CompletionHandler) -> None:
         """`first` has slot 0 for ever."""
         self.handlers: list[CompletionHandler] = [first]
         self.free_slots: list[int] = []
-        self.size = 1  # of `handlers`
+        self._size = 1  # of `handlers`
         self.generation = 0
 
     def allocate_slot(self, owner: CompletionHandler) -> int:
@@ -93,12 +93,12 @@ class SlotTable:
         return slot
 
     def _grow(self) -> None:
-        size = self.size
+        size = self._size
         more = [*range(size + SLOT_GROWTH - 1, size - 1, -1)]
-        if self.size == size:  # else a signal handler has come before us
+        if self._size == size:  # else a signal handler has come before us
             self.handlers += (NULL_HANDLER,) * SLOT_GROWTH
             self.free_slots += more
-            self.size = size + SLOT_GROWTH
+            self._size = size + SLOT_GROWTH
 
     def free_slot(self, slot: int) -> None:
         """Give a slot back."""
@@ -108,7 +108,7 @@ class SlotTable:
     def clear_slots(self) -> None:
         """Let go of all slots but the first."""
         del self.handlers[1:], self.free_slots[:]
-        self.size = 1
+        self._size = 1
 
     def in_flight(self) -> int:
         """Return how many operations and objects are known to libuv or waited for."""
@@ -150,9 +150,9 @@ class ThreadsafeCalls(CompletionHandler):
         hub = self.hub
         del hub.completions[0]
         try:
-            for _ in range(len(hub.threadsafe_calls)):
-                function, arguments = hub.threadsafe_calls[0]
-                del hub.threadsafe_calls[0]
+            for _ in range(len(hub._threadsafe_calls)):
+                function, arguments = hub._threadsafe_calls[0]
+                del hub._threadsafe_calls[0]
                 try:
                     function(*arguments)
                 except BaseException as error:  # noqa: BLE001  # reported

@@ -104,7 +104,7 @@ def run_request(
         )
     except UVError as failure:
         if failure.syscall == syscall:
-            handle.add_addresses(failure)
+            handle._add_addresses(failure)
         strip_kernel_frames(failure)
         raise
 

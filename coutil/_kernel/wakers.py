@@ -54,7 +54,7 @@ class ExternalWakers:
 
         Before it gives up it waits for a moment, and asks once more. See rule 3.
         """
-        again, self.asked_in_turn = self.hub.turns - self.asked_in_turn <= 2, self.hub.turns
+        again, self.asked_in_turn = self.hub._turns - self.asked_in_turn <= 2, self.hub._turns
         waited = self.last_wait_ms if again else 0
         if may_be_woken(self.hub):
             self.last_wait_ms = min(max(2 * waited, MIN_WAIT_MS), MAX_WAIT_MS)
@@ -73,7 +73,7 @@ class ExternalWakers:
         return bool(
             self.wait_ms
             and self.hub.polling
-            and not self.hub.threadsafe_calls
+            and not self.hub._threadsafe_calls
             and not self.hub.context.threadsafe_calls
         )
 
@@ -89,7 +89,7 @@ class ExternalWakers:
 def may_be_woken(hub: Hub) -> bool:
     """Return whether anything outside of the loop of `hub`, in which nothing is alive, may end a wait."""
     if (
-        hub.threadsafe_calls
+        hub._threadsafe_calls
         or hub.context.threadsafe_calls
         or work.pending()
         or threads.pending()
@@ -113,7 +113,7 @@ def _threads(hub: Hub) -> tuple[set[int], set[int]]:
     try:
         waiting = {
             hub.context.thread,
-            *(one.context.thread for one in _lifecycle.all_hubs() if one.wakers.is_idle_wait()),
+            *(one.context.thread for one in _lifecycle.all_hubs() if one._wakers.is_idle_wait()),
         }
         others = {
             ident: frame

@@ -348,7 +348,7 @@ def _deliver(coroutine: Coroutine) -> None:
     if delivery is Delivery.OTHER_LOOP:
         guest = _waiter_for(coroutine)
         guest.cancelled_scope = scope
-        guest.context.hub.ready.append(_DeferredCancel(guest))
+        guest.context.hub.enqueue(_DeferredCancel(guest))
     elif delivery is Delivery.FROM_HUB:
         coroutine.context.enqueue(_DeferredCancel(coroutine))
     elif delivery is Delivery.NOW and scope is not None:

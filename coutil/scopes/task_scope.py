@@ -274,7 +274,7 @@ class Scope(CancelScope):
         if host is not None and self._joining and not self._tasks:
             waits.append((host, self._join_reason))
         for waiter, what in waits:
-            (waiter.context.hub or current_hub()).ready.append(Wakeup(waiter, what))
+            (waiter.context.hub or current_hub()).enqueue(Wakeup(waiter, what))
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None

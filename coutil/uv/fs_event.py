@@ -86,7 +86,7 @@ class FSEvent(Handle):
         self._start_or_stop(lib.co_fs_event_stop, "uv_fs_event_stop")
         self._pending.clear()
         if self._core.waiter is not None:
-            self._core.hub.ready.append(Redelivery(self._core))
+            self._core.hub.enqueue(Redelivery(self._core))
 
     @property
     def path(self) -> Any:

@@ -68,17 +68,13 @@ class HandleCore(KernelHandle):
         The current record is still the first of the queue; the hub removes it when its own call is known.
         """
         self.hub.completions[0] = (self.slot, self.generation, 0, 0)
-        self.add_empty_completions(times)
-
-    def add_empty_completions(self, times: int) -> None:
-        """Have `times` records delivered before all others, for items that are kept."""
         self.hub.completions.extendleft(repeat((self.slot, self.generation, 0, 0), times))
 
     def redeliver_later(self, times: int) -> None:
         """Have `_event` called `times` times with (0, 0) in the next turn, for items that are kept."""
         if not self.redelivery_pending:
             self.redelivery_pending = True
-            self.hub.ready.append(Redelivery(self, times))
+            self.hub.enqueue(Redelivery(self, times))
 
     def loop_closed(self) -> None:
         """The handle, or the whole loop, is gone."""
@@ -105,8 +101,7 @@ class Redelivery(ReadyItem):
         core = self.core
         core.redelivery_pending = False
         if self.generation == core.generation and not core.closed:
-            core.add_empty_completions(self.times)
-            core.hub._dispatch()
+            core.hub.complete_now(core.slot, core.generation, 0, self.times)
 
 
 class Handle(NonCopyable):

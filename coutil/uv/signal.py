@@ -72,7 +72,7 @@ class Signal(Handle):
         self._start_or_stop(lib.co_raw_signal_stop, "uv_signal_stop")
         core.pending_data = None
         if core.waiter is not None:
-            core.hub.ready.append(_StopNotice(core))
+            core.hub.enqueue(_StopNotice(core))
 
     @waits
     def wait(self) -> int:

@@ -148,7 +148,7 @@ class Stream(Handle):
 
     def _flush_later(self) -> None:
         self._core.check_usable()
-        self._core.hub.ready.append(_Flush(self))
+        self._core.hub.enqueue(_Flush(self))
 
     def _flush(self) -> None:
         """Call the handler, from the hub, for the event that arrived before it was assigned."""

@@ -126,11 +126,11 @@ def test_main_program_is_told_of_too(hooks):
 def test_turns(hooks, hub):
     """They are counted, and each is told once, in order; another thread may read the counter."""
     spawn.call(spin, 3)
-    before = hub.turns
+    before = hub._turns
     for _ in range(3):
         system.run("ready")
     assert hooks.turns == list(range(before + 1, before + 4))
-    assert hub.turns == before + 3
+    assert hub._turns == before + 3
     assert system.run("ready") is False
 
 

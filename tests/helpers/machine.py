@@ -179,7 +179,7 @@ class CoroutineMachine(RuleBasedStateMachine):
             return
         wait = worker.current
         assert wait is not None
-        wait.begun = not (who.operation and who.operation.waiting_for_free)
+        wait.begun = not (who.operation and who.operation._waiting_for_free)
         worker.resumer = id(getcurrent())
         worker.given = expected = error or (values[0] if len(values) == 1 else tuple(values) or None)
         escaped: object = None

@@ -62,7 +62,7 @@ def start(function: Callable[..., Any], *arguments: Any) -> Coroutine:
 def run_until_quiet() -> None:
     """Let the hub resume everything that is ready, until nothing is."""
     hub = current_hub()
-    while len(hub.ready) > hub.cancelled_ready:
+    while len(hub.ready) > hub._cancelled_ready:
         system.run("ready")
 
 

@@ -172,7 +172,7 @@ def test_two_handlers_that_raise_in_one_turn(monkeypatch, escaped):
 
     looking = Arrival(late)
     looking.during(program)
-    there = [one for one, place in looking.seen.items() if place.startswith(("Hub.main ", "Hub._recover_step "))]
+    there = [one for one, place in looking.seen.items() if place.startswith(("Hub._main ", "Hub._recover_step "))]
     assert len(there) > 3
     for boundary in there:
         assert Arrival(late, boundary).during(program)

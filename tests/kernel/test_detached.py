@@ -53,12 +53,12 @@ def test_after_a_cut_send_the_coroutine_goes_on(domain):
     with pairs(domain) as (near, far):
         cut(near.send, BIG)
         goes_on()
-        assert current_operation().detached == 1
+        assert current_operation()._detached == 1
         later = spawn.call(near.send, b"later")
         assert receive_exactly(far, len(BIG) + 5) == BIG + b"later"
         system.suspend()
         assert later.status == "dead"
-        assert current_operation().detached == 0
+        assert current_operation()._detached == 0
 
 
 def test_the_time_of_the_next_block_holds():
@@ -100,16 +100,16 @@ def test_after_a_cut_open_of_a_fifo(tmp_path):
     os.mkfifo(path)
     before = os.listdir("/proc/self/fd")
     until = time.monotonic() + AT_ONCE
-    while not current_operation().detached and time.monotonic() < until:  # or else the pool had not begun it
+    while not current_operation()._detached and time.monotonic() < until:  # or else the pool had not begun it
         cut(system.openfile, path)
         goes_on()
-    assert current_operation().detached == 1
+    assert current_operation()._detached == 1
     writer = os.open(path, os.O_WRONLY)
     until = time.monotonic() + AT_ONCE
-    while current_operation().detached and time.monotonic() < until:
+    while current_operation()._detached and time.monotonic() < until:
         system.suspend(0.001)
     os.close(writer)
-    assert current_operation().detached == 0
+    assert current_operation()._detached == 0
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -145,7 +145,7 @@ def test_what_stands_in_line_for_the_pool_is_waited_for():
         for call in (lambda: system.findaddr("localhost"), lambda: system.fileinfo("/")):
             cut(call)
             assert system.suspend() is True
-            assert current_operation().detached == 0
+            assert current_operation()._detached == 0
 
 
 def test_a_coroutine_leaves_only_so_many_behind():
@@ -167,7 +167,7 @@ def test_a_coroutine_leaves_only_so_many_behind():
         system.suspend(0.05)
         assert len(done) == MAX_DETACHED + 1
         assert "after the cancelled call before it" in repr(one)
-        assert one.operation.detached == MAX_DETACHED
+        assert one.operation._detached == MAX_DETACHED
         last = ends[MAX_DETACHED][1]
         last.setblocking(False)
         assert drain(last, len(BIG)) == BIG
@@ -183,10 +183,10 @@ def test_a_stream_is_closed_with_cut_sends():
         for _ in range(3):
             cut(stream.send, BIG)
             system.suspend()
-        assert current_operation().detached == 3
+        assert current_operation()._detached == 3
         stream.close()
         system.suspend(0.001)
-        assert current_operation().detached == 0
+        assert current_operation()._detached == 0
         peer.setblocking(True)
         got = 0
         with suppress(ConnectionResetError):
@@ -221,7 +221,7 @@ def test_a_loop_ends_with_cut_sends():
         for _ in range(2):
             cut(stream.send, BIG)
             system.suspend()
-        left.append(current_operation().detached)
+        left.append(current_operation()._detached)
         left.append(current_hub().loop)
 
     thread = threading.Thread(target=program)
@@ -237,11 +237,11 @@ def test_a_child_of_a_fork_has_none_of_them():
     with with_plain_peer("ipv4") as (stream, peer):
         cut(stream.send, BIG)
         system.suspend()
-        assert current_operation().detached == 1
+        assert current_operation()._detached == 1
         assert fork_and(lambda: system.suspend(0.001)).answer() is True
         assert drain(peer, len(BIG)) == BIG
         system.suspend()
-        assert current_operation().detached == 0
+        assert current_operation()._detached == 0
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -282,6 +282,6 @@ def test_what_waited_behind_a_cut_call_leaves_nothing_to_run():
         assert log == ["cut"]
         assert system.run("step") is False
         assert log == ["cut", "early"]
-        assert [system.run("step"), current_hub().cancelled_ready, *current_hub().ready] == [False, 0]
+        assert [system.run("step"), current_hub()._cancelled_ready, *current_hub().ready] == [False, 0]
         for stream in streams:
             stream.close()

@@ -1,6 +1,6 @@
 """Coroutines that enter each other without the hub in between: by records of the same turn, and by turns.
 
-`Hub.next_runnable`: who was woken by a record and waits for the same object again enters whom the next record wakes.
+`Hub._next_runnable`: who was woken by a record and waits for the same object again enters whom the next record wakes.
 `suspend`: who suspends for nothing enters the first coroutine of the ready queue.
 """
 
@@ -554,13 +554,13 @@ def test_entries_that_left_the_queue(who: int, hub: Hub) -> None:
     ones = [spinner(log, name, 4) for name in "abc"]
     ones[who].resume("early")
     assert log == [("a", 0), ("b", 0), ("c", 0), ("abc"[who], "early"), ("abc"[who], 1)]
-    assert hub.cancelled_ready == 1
+    assert hub._cancelled_ready == 1
     log.clear()
     assert system.run() is False
     others = [name for name in "abc" if name != "abc"[who]]
     assert [one for one in log if one[0] in others] == [(name, number) for number in (1, 2, 3) for name in others]
     assert [number for name, number in log if name == "abc"[who]] == [2, 3]
-    assert hub.cancelled_ready == 0
+    assert hub._cancelled_ready == 0
     assert {one.status for one in ones} == {"dead"}
 
 
@@ -677,10 +677,10 @@ def test_polls_among_turns(count: int, times: int, hub: Hub, monkeypatch: pytest
         log: Log = []
         for number in range(count):
             spinner(log, f"{number}", times)
-        before = hub.turns
+        before = hub._turns
         assert system.run() is False
         assert len(log) == times * count
-        return hub.turns - before
+        return hub._turns - before
 
     switches = times * count
     assert turns(10**12) <= 5
@@ -694,10 +694,10 @@ def test_polls_among_calls_that_finish_at_once(spinning: bool, hub: Hub) -> None
 
     def sender() -> None:
         system.suspend(0.0001)  # woken by the hub
-        before = hub.turns
+        before = hub._turns
         for _ in range(2000):
             spend_budget(hub)
-        log.append(hub.turns - before)
+        log.append(hub._turns - before)
 
     one = spawn.call(sender)
     if spinning:
@@ -722,9 +722,9 @@ def test_all_that_is_ready_runs_before_the_next_poll(limit: int, hub: Hub, monke
 
     def spin() -> None:
         for _ in range(20):
-            before = hub.turns
+            before = hub._turns
             system.suspend()
-            waited.append(hub.turns - before)
+            waited.append(hub._turns - before)
 
     spinners = [spawn.call(spin) for _ in range(count)]
     with several(1) as readers:
@@ -743,7 +743,7 @@ def test_children_that_suspend_are_no_members_of_the_turn(halted: bool, hub: Hub
 
     def parent() -> None:
         system.suspend()
-        turns.append(hub.turns)
+        turns.append(hub._turns)
         spawn.call(system.suspend)
 
     def halter() -> None:
@@ -792,10 +792,10 @@ def test_luck_with_a_loop_that_does_not_turn(hub: Hub) -> None:
         turns: Log = []
 
         def busy() -> None:
-            before = other._hub.turns
+            before = other._hub._turns
             for _ in range(20 * COOP_BUDGET):
                 spend_budget(hub)
-            turns.append(other._hub.turns - before)
+            turns.append(other._hub._turns - before)
 
         other.call_threadsafe(lambda: spawn.call(busy))
         other.run("nowait")
@@ -817,7 +817,7 @@ def test_queues_let_libuv_poll(hub: Hub) -> None:
         spawn.call(back, there, here)
         with there:
             while not stop:
-                log.append(hub.turns)
+                log.append(hub._turns)
                 there.put(1)
                 here.get()
 

@@ -272,11 +272,11 @@ def test_interrupt_in_the_child():
             return system.suspend(0.0001), signal.getsignal(signal.SIGINT).__name__
         return None
 
-    turns = current_hub().turns
+    turns = current_hub()._turns
     assert fork_and(interrupted, lambda: None).answer() == (True, "_on_interrupt")
     assert fork_and(interrupted, lambda: system.suspend(0.0001)).answer() == (True, "_on_interrupt")
     assert system.suspend(0.01) is True
-    assert current_hub().turns - turns < 10
+    assert current_hub()._turns - turns < 10
 
 
 # -- from a coroutine

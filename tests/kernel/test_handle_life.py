@@ -148,7 +148,7 @@ class HandleMachine(CoroutineMachine):
             not one.ended
             and one.current is not None
             and one.current.kind == "timer"
-            and not one.who().operation.waiting_for_free
+            and not one.who().operation._waiting_for_free
             for one in self.workers
         )
         made, closed, freed = (counts[name] - self.before[name] for name in list(counts)[:3])

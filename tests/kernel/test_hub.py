@@ -70,10 +70,10 @@ def test_an_idle_wait_costs_nothing(hub):
         for number, make in enumerate(SITUATIONS):
             make(*ends[2 * number : 2 * number + 2], later)
         system.suspend(0.01)
-        turns, cpu = hub.turns, time.thread_time()
+        turns, cpu = hub._turns, time.thread_time()
         assert system.suspend(1) is True
         assert time.thread_time() - cpu < 0.05
-        assert hub.turns - turns < 20
+        assert hub._turns - turns < 20
         assert ends[2 * SITUATIONS.index(unread_data)].receive() == b"more"
         at_the_end = ends[2 * SITUATIONS.index(unread_end)]
         assert (at_the_end.receive(), at_the_end.receive()) == (b"more", b"")
@@ -138,11 +138,11 @@ def test_a_run_is_a_whole_turn(mode, hub):
 
     system.suspend(0.0001)
     one = spawn.call(steps)
-    turns = hub.turns
+    turns = hub._turns
     for step in range(3):
         assert system.run(mode) is (step < 2)
         assert log == list(range(step + 1))
-        assert hub.turns == turns + step + 1
+        assert hub._turns == turns + step + 1
     assert one.status == "dead"
 
 

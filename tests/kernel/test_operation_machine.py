@@ -190,9 +190,9 @@ class OperationMachine(CoroutineMachine):
             kind = worker.current.kind if worker.current is not None and not worker.ended else ""
             if operation is None:
                 assert kind in ("", "yield")
-            elif operation.waiting_for_free or kind in ("", "yield"):
+            elif operation._waiting_for_free or kind in ("", "yield"):
                 assert operation.state.name in (
-                    ["Close-request"] if operation.waiting_for_free else ["Close-request", "Freed"]
+                    ["Close-request"] if operation._waiting_for_free else ["Close-request", "Freed"]
                 )
             else:
                 assert operation.state.name == ("Await-request" if kind in REQUESTS else "Await-handle")

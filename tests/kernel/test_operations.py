@@ -720,7 +720,7 @@ class ReadFile(Kind):
             self.reading = None
 
     def begun(self) -> None:
-        if self.reading is not None and not self.bench.tested.operation.waiting_for_free:
+        if self.reading is not None and not self.bench.tested.operation._waiting_for_free:
             wait_until_it_reads(self.reading.fileno())
 
     def happen(self, number: int) -> None:
@@ -1098,7 +1098,7 @@ def ops_11(bench: Bench, trigger: bool = True) -> int:
         bench.trigger(0)
     bench.resume()
     assert (bench.stage, bench.paused) == (1, False)
-    assert bench.kind.family != "request" or bench.tested.operation.waiting_for_free is True
+    assert bench.kind.family != "request" or bench.tested.operation._waiting_for_free is True
     bench.run()
     if bench.kind.family == "request" and trigger and not bench.kind.closing:
         # what was cancelled ends in the background; what had to wait for it has never begun

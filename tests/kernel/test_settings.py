@@ -151,9 +151,9 @@ def test_bytes_are_not_passed_on_to_strangers():
 def test_an_idle_loop_is_left_alone(hub):
     """The settings are looked at once, not again and again."""
     turns: list[int] = []
-    spawn.call(lambda: (system.suspend(0.3), turns.append(hub.turns)))
-    turns.append(hub.turns)
-    spawn.call(lambda: (system.suspend(1), turns.append(hub.turns)))
+    spawn.call(lambda: (system.suspend(0.3), turns.append(hub._turns)))
+    turns.append(hub._turns)
+    spawn.call(lambda: (system.suspend(1), turns.append(hub._turns)))
     while len(turns) < 3:
         hub.run("step")
     assert turns[2] - turns[1] <= 3  # one for each timer, and one look

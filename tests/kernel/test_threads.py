@@ -539,8 +539,9 @@ def test_call_wakes_an_idle_loop():
     with other_thread() as hub:
         for _ in range(20):
             time.sleep(0.001)
-            turns = hub.turns
-            assert within(hub, lambda turns=turns: hub.turns - turns) <= 1  # and no other turn, which could look for it
+            turns = hub._turns
+            # And no other turn, which could look for it
+            assert within(hub, lambda turns=turns: hub._turns - turns) <= 1
         assert within(hub, threading.get_ident) == hub.context.thread != threading.get_ident()
 
 
@@ -654,7 +655,7 @@ def test_run_goes_on_while_another_thread_is_expected(hub):
     spawn.call(worker)
     assert system.run() is False
     assert log == ["called"]
-    assert hub.external_sources == 0
+    assert hub._external_sources == 0
 
 
 def test_expecting_may_nest_and_fail(hub):

@@ -162,13 +162,13 @@ def test_a_thread_of_ours():
 
 def test_a_thread_that_ends(thread, hub: Hub):
     """The hub looks again now and then, and more and more seldom."""
-    turns = hub.turns
+    turns = hub._turns
     thread(time.sleep, 0.3)
     begin = time.monotonic()
     with pytest.raises(errors.Deadlock) as caught:
         event.await_("x")
     assert time.monotonic() - begin >= 0.3
-    assert hub.turns - turns < 20
+    assert hub._turns - turns < 20
     assert str(caught.value).endswith(NOTHING_ELSE)
 
 

@@ -586,10 +586,10 @@ def test_acceptor_that_comes_back_late_waits_for_nothing(domain):
     with listening(domain, 100) as server, ExitStack() as later:
         for _ in range(80):
             later.enter_context(plain_client(server.getaddress()))
-        turns = current_hub().turns
+        turns = current_hub()._turns
         for _ in range(80):
             later.enter_context(server.accept())
-        assert current_hub().turns - turns <= 12
+        assert current_hub()._turns - turns <= 12
 
 
 @both_domains
@@ -638,9 +638,9 @@ def test_socket_that_is_shut_down_by_others(go):
         assert system.run() is False
         assert waiting.status == "dead"
         accept_fails(server, "EINVAL")
-        turns = current_hub().turns
+        turns = current_hub()._turns
         system.suspend(0.05)
-        assert current_hub().turns - turns < 10
+        assert current_hub()._turns - turns < 10
 
 
 def accept_fails(server, name):

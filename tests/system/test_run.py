@@ -227,10 +227,10 @@ def test_nothing_pending(mode, hub, monkeypatch):
     """
     looks, install = [], _lifecycle.attach
     monkeypatch.setattr(_lifecycle, "attach", lambda hub: looks.append(install(hub)))
-    turns = hub.turns
+    turns = hub._turns
     assert [system.run(mode) for _ in range(3)] == [False] * 3
     assert len(looks) >= 3
-    assert hub.turns - turns <= len(looks)
+    assert hub._turns - turns <= len(looks)
     assert hub.in_flight() == 0
 
 

@@ -418,10 +418,10 @@ def test_idle_link_with_waiting_streams_does_not_spin(go):
         far.send(b"x")
         assert near.receive() == b"x"
         taken = [stream.receive_stream()[1] for _ in range(2)]
-        turns = stream._handle.hub.turns
+        turns = stream._handle.hub._turns
         waiting = go(near.receive)
         system.suspend(0.05)
-        assert stream._handle.hub.turns - turns < 10
+        assert stream._handle.hub._turns - turns < 10
         waiting.resume()
         assert stream.receive() == b"unread"
         for end in (*taken, *(one for both in ends for one in both)):

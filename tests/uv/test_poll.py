@@ -491,10 +491,10 @@ def test_b09_a_copy_keeps_nothing_going(loop, pair):
         assert len(log) == 1
         with uv.Timer(loop) as timer:
             timer.start(50)
-            before = loop._hub.turns
+            before = loop._hub._turns
             while timer.active:
                 loop.run("once")
-            assert loop._hub.turns - before < 10
+            assert loop._hub._turns - before < 10
     finally:
         os.close(copy)
 

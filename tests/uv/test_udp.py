@@ -393,10 +393,10 @@ def test_unreachable_with_recverr(loop):
         assert 1 <= told <= 2
         assert all(isinstance(err, ConnectionRefusedError) for err, _, _, _ in log)
         timer.start(20)
-        before = loop._hub.turns
+        before = loop._hub._turns
         while timer.active:
             loop.run("once")
-        assert loop._hub.turns - before < 10
+        assert loop._hub._turns - before < 10
         collect(udp, log, told + 1)
         client.send(b"still", *to(udp))
         loop.run()
