@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from coutil import event, mutex, queued, system
-from coutil._coroutines.coroutine import Coroutine, current_context
-from coutil._kernel.hub import Hub, current_hub
-from coutil._kernel.slots import NULL_HANDLER
 from coutil.testing import ManualClock, ignore_threads, manual_clock
+from tests.helpers.kernel import NULL_HANDLER, Coroutine, Hub, current_context, current_hub
 
 PATIENCE = 10  # seconds that the thread pool may need for calls that were given up
 Escaped = list[tuple[Coroutine | None, BaseException]]

@@ -485,6 +485,43 @@ def test_threads_and_time_come_from_one_place():
     assert wrong == []
 
 
+# -- the tests' own imports
+
+
+def private_imports(path):
+    """Yield (line, package, names) of what a test imports from the kernel's folders, in functions too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {alias.name for alias in node.names}
+            if node.module == "coutil":
+                names &= {"_kernel", "_coroutines"}
+            if names and re.match(r"coutil(\._kernel\b|\._coroutines\b|$)", node.module):
+                yield node.lineno, node.module, names
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if re.match(r"coutil\.(_kernel|_coroutines)\b", alias.name):
+                    yield node.lineno, alias.name, set()
+
+
+def is_patching(path, package, names):
+    """Return whether a test of the kernel's folders imports files of them as modules, to replace what is in one."""
+    files = {module.rpartition(".")[2] for module in modules() if module.startswith(f"{package}.")}
+    return path.parent.name in ("kernel", "coroutines") and bool(names) and names <= files
+
+
+def test_private_imports_of_tests():
+    """Tests import the kernel's private names from helpers/kernel.py: a name that changes is changed there, once."""
+    tests = Path(__file__).parent
+    found = {
+        f"{path.relative_to(tests)}:{line}: {package}"
+        for path in tests.rglob("*.py")
+        if path.parent != tests / "helpers"
+        for line, package, names in private_imports(path)
+        if not is_patching(path, package, names)
+    }
+    assert found == set()
+
+
 # -- words that belong to one place
 
 

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from coutil import coroutine, system
-from coutil._coroutines.attributes import AttributeHint
+from tests.helpers.kernel import AttributeHint
 from tests.test_public import PRESENT
 
 TUPLES = (tuple, int)  # whose subtypes have no room for weak references

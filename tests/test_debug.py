@@ -9,10 +9,9 @@ import time
 import pytest
 
 from coutil import errors, event, spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._kernel import wakers
 from coutil.coroutine import yield_
 from coutil.debug import Blocked, Trace
+from tests.helpers.kernel import current_context, wakers
 from tests.helpers.script import output_of, run_script
 
 # -- Trace

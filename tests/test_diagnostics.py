@@ -18,11 +18,9 @@ import pytest
 from greenlet import getcurrent
 
 from coutil import errors, event, mutex, promise, spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._coroutines.hooks import Hooks
-from coutil._coroutines.switching import park_unowned
 from coutil._diagnostics import MAX_CYCLE_MEMBERS, MAX_DEADLOCK_LINES, _duration
 from coutil.coroutine import create, running, yield_
+from tests.helpers.kernel import Hooks, current_context, park_unowned
 from tests.helpers.script import ROOT, output_of
 from tests.helpers.tcp import listening
 

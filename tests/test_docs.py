@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from coutil._coroutines.states import OBJECT, OPERATION, table
+from tests.helpers.kernel import OBJECT, OPERATION, table
 from tests.helpers.script import run_script
 
 ROOT = Path(__file__).parents[1]

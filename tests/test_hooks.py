@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from coutil import hooks, spawn, system, uv
-from coutil._coroutines.coroutine import current_context
+from tests.helpers.kernel import current_context
 
 
 class Log(hooks.Hooks):

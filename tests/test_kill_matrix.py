@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import coroutine, event, mutex, promise, queued, spawn, sync, system
-from coutil._kernel.hub import Hub
 from coutil.scopes import Task
 from coutil.testing import ManualClock
+from tests.helpers.kernel import Hub
 from tests.matrix import coroutines, datagrams, files, host, streams, terminals  # noqa: F401  # they add their rows
 from tests.matrix.row import HOW, MOMENTS, NOTHING, PATIENCE, ROWS, Row, Victim, not_started
 

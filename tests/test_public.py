@@ -14,7 +14,7 @@ from types import MemberDescriptorType
 
 import pytest
 
-from coutil._coroutines.attributes import AttributeHint
+from tests.helpers.kernel import AttributeHint
 
 PACKAGE = Path(__file__).parents[1] / "coutil"
 GOLDEN = Path(__file__).parent / "golden"

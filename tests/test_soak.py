@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from coutil._coroutines.runner import MAX_IDLE_RUNNERS
+from tests.helpers.kernel import MAX_IDLE_RUNNERS
 from tests.helpers.script import QUIET, ROOT
 
 SECONDS = float(os.environ.get("COUTIL_SOAK_SECONDS", "600"))

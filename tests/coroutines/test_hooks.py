@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from coutil import spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._coroutines.hooks import Hooks
 from coutil.coroutine import create, running, yield_
 from coutil.errors import NotYieldable
+from tests.helpers.kernel import Hooks, current_context
 
 
 class Recorder(Hooks):

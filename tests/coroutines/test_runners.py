@@ -12,10 +12,9 @@ import pytest
 from greenlet import getcurrent
 
 from coutil import event, spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._coroutines.runner import MAX_IDLE_RUNNERS
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
+from tests.helpers.kernel import MAX_IDLE_RUNNERS, current_context
 from tests.helpers.values import without_collector
 
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")

@@ -7,9 +7,7 @@ import itertools
 import pytest
 
 from coutil._coroutines import states
-from coutil._coroutines.states import OBJECT, OPERATION, Arrow, State, arrow, audited, observers
-from coutil._kernel.handle import KernelHandle
-from coutil._kernel.operation import Operation
+from tests.helpers.kernel import OBJECT, OPERATION, Arrow, KernelHandle, Operation, State, arrow, audited, observers
 
 # Number, from, to and scope: "T" in the caller's code, "U" in the hub.
 OPERATION_ARROWS = [

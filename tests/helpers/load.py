@@ -27,8 +27,7 @@ from typing import Any
 from greenlet import greenlet
 
 from coutil import promise, scopes, spawn, sync, system, uv
-from coutil._coroutines.coroutine import current_context
-from coutil._kernel.hub import current_hub
+from tests.helpers.kernel import current_context, current_hub
 from tests.helpers.tcp import receive_exactly, resident
 
 WORKERS = 40

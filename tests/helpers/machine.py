@@ -18,9 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import Coroutine, current_context
-from coutil._coroutines.states import Arrow, observers
-from coutil._kernel.hub import Hub
+from tests.helpers.kernel import Arrow, Coroutine, Hub, current_context, observers
 from tests.helpers.state_traces import Reached
 
 SLOTS = 3  # coroutines at a time that the rules can speak of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coutil._coroutines.states import DEBUG, Arrow, observers
+from tests.helpers.kernel import DEBUG, Arrow, observers
 
 needs_debug = pytest.mark.skipif(not DEBUG, reason="transitions are reported while COUTIL_DEBUG=1 only")
 

@@ -13,8 +13,8 @@ import pytest
 from greenlet import getcurrent
 
 from coutil import system
-from coutil._kernel.hub import current_hub
 from coutil.coroutine import Coroutine, create
+from tests.helpers.kernel import current_hub
 
 # Each is an event of its own: also False and 0, True and 1, and what cannot be hashed.
 PROBES: list[Any] = [

@@ -13,9 +13,9 @@ from contextlib import contextmanager, nullcontext, suppress
 import pytest
 
 from coutil import coroutine, spawn, sync, system, uv
-from coutil._kernel.hub import current_hub
 from coutil._libuv.loop import NativeLoop
 from tests.helpers.bytecode_points import Arrival, at_every_boundary
+from tests.helpers.kernel import current_hub
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, pairs, with_plain_peer
 

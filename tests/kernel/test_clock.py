@@ -179,8 +179,8 @@ def test_stop_forgets_one_timer(clock):
 
 def test_deadlock_without_timers(clock):
     """Time alone is no hope: when no timer is left, a wait for nothing is one."""
-    from coutil._coroutines.coroutine import running
-    from coutil._coroutines.switching import park
+    from tests.helpers.kernel import raw_park as park
+    from tests.helpers.kernel import running
 
     log = []
     sleeper(log, 9, clock)

@@ -11,10 +11,9 @@ from contextlib import suppress
 import pytest
 
 from coutil import spawn, system, uv
-from coutil._kernel.hub import current_hub
-from coutil._kernel.operation import MAX_DETACHED, current_operation
 from coutil.scopes import move_on_after, timeout
 from tests.helpers.forks import fork_and
+from tests.helpers.kernel import MAX_DETACHED, current_hub, current_operation
 from tests.helpers.pool import full_pool
 from tests.helpers.tcp import BIG, all_domains, listening, pairs, receive_exactly, with_plain_peer, with_plain_peers
 

@@ -16,12 +16,18 @@ import pytest
 from greenlet import GreenletExit, gettrace, greenlet, settrace
 
 from coutil import coroutine, errors, event, scopes, spawn, sync, system, uv
-from coutil._coroutines.coroutine import Coroutine, current_context
-from coutil._coroutines.hooks import Hooks
 from coutil._kernel import hub as hub_module
-from coutil._kernel.hub import CLOCK_CHECK_EVERY, COOP_BUDGET, Hub, current_hub
-from coutil._kernel.operation import spend_budget
 from coutil.sync.queue import QUEUE_BUDGET as QUEUE_LUCK
+from tests.helpers.kernel import (
+    CLOCK_CHECK_EVERY,
+    COOP_BUDGET,
+    Coroutine,
+    Hooks,
+    Hub,
+    current_context,
+    current_hub,
+    spend_budget,
+)
 from tests.helpers.script import output_of
 from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import listening, with_plain_peers

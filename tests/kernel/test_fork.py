@@ -12,12 +12,10 @@ import time
 import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
-from coutil._coroutines.coroutine import current_context, running
-from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
-from tests.helpers.kernel import park
+from tests.helpers.kernel import current_context, current_hub, park, running
 from tests.helpers.script import output_of, run_script
 from tests.helpers.tcp import BIG, connected, listening, pairs
 

@@ -25,10 +25,7 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import _libuv, coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._coroutines.hooks import Hooks
-from coutil._coroutines.states import OBJECT, OPERATION
-from coutil._kernel.hub import Hub
+from tests.helpers.kernel import OBJECT, OPERATION, Hooks, Hub, current_context
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.script import output_of
 from tests.helpers.sockets import METHODS, failure

@@ -14,7 +14,7 @@ import pytest
 
 from coutil import spawn, sync, system
 from coutil._kernel import hub as hub_module
-from coutil._kernel.hub import current_hub
+from tests.helpers.kernel import current_hub
 from tests.helpers.script import output_of
 from tests.helpers.tcp import BIG, connected, listening, pairs
 

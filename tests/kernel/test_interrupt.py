@@ -20,9 +20,9 @@ from textwrap import dedent
 import pytest
 
 from coutil import spawn, system
-from coutil._coroutines.coroutine import running
-from coutil._coroutines.switching import park
 from coutil.scopes import timeout
+from tests.helpers.kernel import raw_park as park
+from tests.helpers.kernel import running
 from tests.helpers.script import ROOT, output_of, run_script
 from tests.helpers.tcp import BIG, listening, pairs
 

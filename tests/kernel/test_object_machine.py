@@ -13,9 +13,7 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.states import OBJECT, OPERATION
-from coutil._kernel.handle import KernelHandle
-from coutil._kernel.hub import Hub
+from tests.helpers.kernel import OBJECT, OPERATION, Hub, KernelHandle
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.state_traces import Reached, Walked, needs_debug
 

@@ -12,9 +12,8 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, spawn, system
-from coutil._coroutines.states import OPERATION, Arrow
-from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock
+from tests.helpers.kernel import OPERATION, Arrow, Hub
 from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.state_traces import Reached, Walked, needs_debug
 

@@ -22,14 +22,13 @@ from typing import Any
 import pytest
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import Coroutine
-from coutil._kernel.hub import Hub, current_hub
 from coutil._libuv import lib
 from coutil.system.files.file import File
 from coutil.system.files.watch import _SingleWatch
 from coutil.system.network import datagram
 from coutil.system.network.fd_passing import socket_from_fd
 from coutil.system.stdio import _terminal
+from tests.helpers.kernel import Coroutine, Hub, current_hub
 from tests.helpers.pipes import child_end, input_end
 from tests.helpers.pool import wait_until_it_reads
 from tests.helpers.state_traces import Walked, needs_debug

@@ -12,11 +12,9 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from coutil import coroutine, errors, spawn, system
-from coutil._coroutines.coroutine import current_context, running
-from coutil._kernel.hub import current_hub
 from coutil._lifecycle import SHUTDOWN_ROUNDS
 from tests.conftest import descriptors
-from tests.helpers.kernel import park
+from tests.helpers.kernel import current_context, current_hub, park, running
 from tests.helpers.script import output_of
 from tests.helpers.tcp import listening, pair, pairs, resident
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from coutil import _lifecycle, coroutine, errors, event, promise, spawn, sync, system, uv
-from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock, ignore_threads
+from tests.helpers.kernel import Hub
 from tests.helpers.script import output_of, run_script
 
 NOTHING_ELSE = "no other thread runs, no signal has a handler in Python, the thread pool is idle: each of these could"

@@ -12,8 +12,8 @@ from typing import Any
 from greenlet import GreenletExit
 
 from coutil import coroutine, errors, event, spawn, system
-from coutil._coroutines.coroutine import Coroutine
 from coutil.scopes import Deadline, timeout
+from tests.helpers.kernel import Coroutine
 from tests.helpers.tcp import with_plain_peer
 
 NOTHING: Any = object()

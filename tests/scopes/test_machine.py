@@ -18,9 +18,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
-from coutil._coroutines.coroutine import current_context
-from coutil._kernel.hub import Hub
 from coutil.testing import ManualClock
+from tests.helpers.kernel import Hub, current_context
 from tests.helpers.tcp import pair
 
 ACTORS = 6

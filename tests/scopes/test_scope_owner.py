@@ -13,9 +13,9 @@ import pytest
 from greenlet import GreenletExit
 
 from coutil import coroutine, errors, event, spawn, system
-from coutil._coroutines.coroutine import current_context
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
+from tests.helpers.kernel import current_context
 from tests.helpers.script import output_of, run_script
 from tests.helpers.values import Trouble, is_collected
 

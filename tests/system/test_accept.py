@@ -8,10 +8,10 @@ from contextlib import ExitStack
 import pytest
 
 from coutil import spawn, system
-from coutil._kernel.hub import current_hub
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
 from coutil.system.network.fd_passing import socket_from_fd
+from tests.helpers.kernel import current_hub
 from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import (
     GIVEN,

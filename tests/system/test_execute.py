@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from coutil import errors, scopes, spawn, system
-from coutil._kernel.hub import COOP_BUDGET
 from coutil.coroutine import create, yield_
 from coutil.system import ExecSpec
+from tests.helpers.kernel import COOP_BUDGET
 from tests.helpers.tcp import both_domains, pairs, receive_all, receive_exactly
 
 PRINT = "import sys; sys.stdout.write('\\n'.join(sys.argv[1:]))"

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from coutil import coroutine, errors, spawn, system, uv
-from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
+from tests.helpers.kernel import current_hub
 from tests.helpers.script import run_script
 
 POOL = int(os.environ.get("UV_THREADPOOL_SIZE", "4"))

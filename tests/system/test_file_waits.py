@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from coutil import errors, spawn, system
-from coutil._kernel.hub import current_hub
 from coutil.scopes import timeout
 from coutil.system.files.file import File
+from tests.helpers.kernel import current_hub
 from tests.helpers.pool import POOL
 from tests.helpers.script import run_script
 from tests.helpers.values import Trouble, cancel, each_way_out

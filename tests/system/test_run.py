@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from coutil import _lifecycle, spawn, system
-from coutil._coroutines.coroutine import running as kernel_running
 from coutil.coroutine import create, running, yield_
 from coutil.errors import AlreadyRunning, Deadlock, NotRunning
 from tests.helpers.kernel import raw_park, waits
+from tests.helpers.kernel import running as kernel_running
 
 MODES = ["loop", "step", "ready"]
 

@@ -12,8 +12,8 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, spawn, system, uv
-from coutil._coroutines.coroutine import current_context
 from tests.helpers.handles import KINDS, SIGNAL
+from tests.helpers.kernel import current_context
 from tests.helpers.script import output_of
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])

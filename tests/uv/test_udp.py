@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from coutil import errors, spawn, system, uv
-from coutil._kernel.slots import SLOT_GROWTH
 from coutil._libuv import lib
 from coutil.uv import udp as module
+from tests.helpers.kernel import SLOT_GROWTH
 from tests.helpers.loops import begin
 from tests.helpers.sockets import failure
 
