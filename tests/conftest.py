@@ -36,7 +36,7 @@ def pytest_collection_finish() -> None:
 
 
 def registered() -> list[object]:
-    """Return the events that somebody waits for, those with stored emissions, and the mutexes that are locked."""
+    """Return the events that a coroutine waits for, those with stored emissions, and the mutexes that are locked."""
     return [*event.registry.waits, *queued._registry.stored, *mutex._registry.owners]
 
 

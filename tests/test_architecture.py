@@ -261,7 +261,7 @@ def type_checking(root):
 
 
 def owner(name):
-    """Return the module of ours that the dotted `name` is or comes from; None for a name of somebody else."""
+    """Return the module of ours that the dotted `name` is or comes from; None for a name of another package."""
     while name and name not in modules():
         name = name.rpartition(".")[0]
     return name or None
@@ -356,7 +356,7 @@ def test_layers_import_through_the_doors():
 
 @pytest.mark.parametrize("folder", sorted(DOORS))
 def test_a_door_leads_to_what_is_used(folder):
-    """It exports, with `__all__`, what somebody outside imports, and nothing else."""
+    """It exports, with `__all__`, what other modules import, and nothing else."""
     path = modules()[f"coutil.{folder}"]
     (exported,) = (
         ast.literal_eval(node.value)
@@ -474,7 +474,7 @@ def test_the_kernel_takes_functions_by_name():
 
 
 def test_threads_and_time_come_from_one_place():
-    """Where they are the interpreter's own, even if somebody has replaced them."""
+    """Where they are the interpreter's own, even if another one has replaced them."""
     wrong = [
         f"{place(path, line)} imports {name}"
         for module, path in modules().items()
@@ -678,7 +678,7 @@ def sources():
 
 
 def unexplained(text):
-    """Yield the numbers of the lines on which something is suppressed and nobody says why."""
+    """Yield the numbers of the lines on which something is suppressed and no one says why."""
     if not SUPPRESSION.search(text):
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

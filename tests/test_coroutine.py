@@ -1,4 +1,4 @@
-"""Coroutines as Lua has them: whoever resumes one gets the control back when it waits, yields or ends."""
+"""Coroutines as Lua has them: the one that resumes one gets the control back when it waits, yields or ends."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ def test_isyieldable(go, escaped):
 
 
 def test_yield_outside_coroutines():
-    """C-5: the main program and foreign greenlets have nobody to yield to."""
+    """C-5: the main program and foreign greenlets have no one to yield to."""
     seen = []
 
     def try_it():
@@ -406,7 +406,7 @@ def test_hub_cannot_wait(go):
 
 
 def test_excepthook_in_the_spawner():
-    """For what fails before its first wait the hook runs in whoever started it, who may wait; the others go on."""
+    """For what fails before its first wait the hook runs in the one that started it, who may wait; the others go on."""
     log = []
 
     def hook(made, error):
@@ -443,7 +443,7 @@ def test_throw(error):
     assert made.resume("end") == "end"
 
 
-def test_throw_that_nobody_catches():
+def test_throw_without_a_handler():
     """C-6: the error comes back to the thrower as it is; `finally` blocks have run."""
     log = []
 
@@ -625,7 +625,7 @@ def test_two_foreign_greenlets_wait_at_once(clock, go):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_foreign_greenlet_outlives_its_coroutine(go, fails):
-    """One that was made in a coroutine that has ended goes on to the main program, and disturbs nobody."""
+    """One that was made in a coroutine that has ended goes on to the main program, and disturbs none."""
 
     def foreign():
         if fails:

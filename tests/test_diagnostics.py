@@ -93,7 +93,7 @@ def line_of(function, number):
 
 
 def wait_on(thing):
-    """Suspend the running coroutine until somebody resumes it."""
+    """Suspend the running coroutine until it is resumed."""
     running().waiting_on = thing
     return park_unowned()
 
@@ -204,7 +204,7 @@ def test_long_cycle():
 
 
 def test_owner_that_has_ended():
-    """Nobody will ever unlock that mutex."""
+    """No one will ever unlock that mutex."""
     spawn.call(mutex.lock, "m", name="forgetful")
     with suspended(create(lambda: mutex.lock("m"), name="waiter")):
         assert plain(told())[1:] == [
@@ -214,7 +214,7 @@ def test_owner_that_has_ended():
 
 
 def test_owner_that_waits_for_something_else():
-    """No cycle: the chain ends where somebody waits for what nobody holds."""
+    """No cycle: the chain ends where a coroutine waits for what has no owner."""
     holder = create(lambda: (mutex.lock("m"), event.await_("e"), mutex.unlock("m")), name="holder")
     with suspended(holder, create(lambda: (mutex.lock("m"), mutex.unlock("m")), name="waiter")):
         assert plain(told()) == [
@@ -241,7 +241,7 @@ def test_equal_names():
 
 
 def test_columns_are_aligned():
-    """Whatever their lengths are; what nobody holds takes the width of two columns."""
+    """Whatever their lengths are; what has no owner takes the width of two columns."""
     made = [
         create(lambda: wait_on(Held("short", running())), name="a"),
         create(lambda: wait_on(Held("somewhat longer", running())), name="longest name"),
@@ -475,8 +475,8 @@ def test_in_hooks(escaped):
     assert re.search(r"^  main  +runs the loop  ", turns[0], re.MULTILINE)
 
 
-def test_report_switches_to_nobody():
-    """Whoever is ready stays so; the caller goes on in the same greenlet and in the same turn."""
+def test_report_does_not_switch():
+    """The one that is ready stays so; the caller goes on in the same greenlet and in the same turn."""
     log = []
     spawn.call(lambda: (system.suspend(), log.append("ran")))
     me, turns = getcurrent(), current_context().hub._turns
@@ -546,7 +546,7 @@ def test_nothing_is_kept():
     assert log == ["ended"]
 
 
-def test_values_that_nobody_else_can_reach():
+def test_values_that_no_other_can_reach():
     """D18: a coroutine that waits for such a value keeps it, and itself, for ever; this is where that shows."""
 
     def leak():
@@ -563,7 +563,7 @@ def test_values_that_nobody_else_can_reach():
 
 
 def test_no_lock_is_taken():
-    """Signal handlers interrupt whoever holds the locks of the standard library."""
+    """Signal handlers interrupt the one that holds the locks of the standard library."""
     with threading._active_limbo_lock:
         assert told().startswith("no coroutine waits\n")
         assert "coroutine that waits\n" in deadlock(event.await_, "e")
@@ -666,7 +666,7 @@ def test_several_threads():
 
 
 def test_thread_that_has_ended():
-    """Nothing is told of it, though somebody keeps its coroutines; they can never go on."""
+    """Nothing is told of it, though its coroutines are kept; they can never go on."""
     made = []
 
     def other():

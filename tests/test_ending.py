@@ -84,7 +84,7 @@ def test_close_what_does_not_run(moment):
 
 @pytest.mark.parametrize("moment", SUSPENDED)
 def test_close_what_waits(moment, clock, hub):
-    """B34: GreenletExit where it waits, clean-up before close() returns, nothing in flight, nobody is told."""
+    """B34: GreenletExit where it waits, clean-up before close() returns, nothing in flight, nothing is reported."""
     life = Life()
     moment(life)
     assert life.coroutine.close() is True
@@ -97,7 +97,7 @@ def test_close_what_waits(moment, clock, hub):
 @pytest.mark.parametrize("moment", SUSPENDED)
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, SystemExit])
 def test_throw_into_what_waits(moment, error, clock, hub):
-    """B34: the error comes back to the thrower, and to nobody else; nothing is in flight."""
+    """B34: the error comes back to the thrower, and to no other one; nothing is in flight."""
     life = Life()
     moment(life)
     with pytest.raises(error):

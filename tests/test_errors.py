@@ -238,7 +238,7 @@ def raise_(error):
 
 
 def test_task_cancelled():
-    """An ordinary error: whoever asked for a result that will never be there can handle it."""
+    """An ordinary error: the one that asked for a result that will never be there can handle it."""
     made = errors.TaskCancelled("no result")
     assert isinstance(made, CoutilError)
     assert not isinstance(made, GreenletExit)

@@ -59,7 +59,7 @@ def test_nothing_is_known_of_a_fresh_value():
 
 
 @each_probe
-def test_emission_of_what_nobody_waits_for(probe):
+def test_emission_of_what_has_no_waiter(probe):
     """EVT-3: it returns False, whatever the value."""
     assert event.emitall(probe) is False
     assert event.emitone(probe, 1, 2) is False
@@ -67,7 +67,7 @@ def test_emission_of_what_nobody_waits_for(probe):
 
 
 def test_none_is_no_event():
-    """EVT-2, EVT-3: nobody can wait for None; asking for it and emitting it is harmless."""
+    """EVT-2, EVT-3: no one can wait for None; asking for it and emitting it is harmless."""
     assert event.pending(None) is False
     assert event.emitall(None) is False
     assert event.emitone(None, "x") is False
@@ -147,7 +147,7 @@ def test_everything_else_is_compared_by_identity(make):
 
 @pytest.mark.parametrize("nan", [math.nan, -math.nan, type("Float", (float,), {})("nan")])
 def test_nan_is_no_event(nan):
-    """NaN does not equal itself, so that nobody could emit it: every call says so."""
+    """NaN does not equal itself, so that no one could emit it: every call says so."""
     calls = [event.await_, event.awaitall, event.awaitany, event.emitall, event.emitone, event.pending]
     for call in calls:
         with pytest.raises(ValueError, match="NaN"):
@@ -162,7 +162,7 @@ def test_nan_is_no_event(nan):
 
 @each_probe
 def test_emitall_resumes_everybody(probe):
-    """EVT-4: all have run when it returns; then nobody is left."""
+    """EVT-4: all have run when it returns; then no one is left."""
     log = []
     for _ in range(3):
         recorder(log, event.await_, probe)
@@ -450,7 +450,7 @@ def test_nested_emissions():
 
 
 def test_wait_again_in_an_endless_emission():
-    """Whoever waits again during an emission is not resumed by it a second time (T-09)."""
+    """A waiter again during an emission is not resumed by it a second time (T-09)."""
     log = []
     for _ in range(3):
         recorder(log, event.await_, "x", times=2)
@@ -832,7 +832,7 @@ def test_thousands_of_waiters():
 
 
 def test_emission_by_the_hub(hub, escaped):
-    """A call from another thread may emit; the waiter may hand over to somebody who fails then: that is reported."""
+    """A call from another thread may emit; the waiter may resume a coroutine that fails then: that is reported."""
     log = []
 
     def waiter():
@@ -873,7 +873,7 @@ def test_greenlets_of_others_may_wait():
 
 
 def test_threads_have_their_own_events():
-    """Rule 4: an emission in another OS thread with coroutines meets nobody, and a wait there is not seen here."""
+    """Rule 4: an emission in another OS thread with coroutines meets none, and a wait there is not seen here."""
     log = []
     found = []
 
@@ -935,7 +935,7 @@ def test_report_of_an_event_without_a_repr():
 @pytest.mark.parametrize("count", [1, 2, 3])
 @waits
 def test_waiters_are_collected_with_their_thread(wait, count):
-    """EVT-13: nobody can emit these events any more when the thread has ended; waiters end, and run `finally`."""
+    """EVT-13: no one can emit these events any more when the thread has ended; waiters end, and run `finally`."""
     log, watched = [], []
 
     def body(events):
@@ -959,7 +959,7 @@ def test_waiters_are_collected_with_their_thread(wait, count):
 
 @pytest.mark.parametrize("then", [yield_, system.suspend, lambda: None], ids=["yields", "suspends", "ends"])
 @waits
-def test_values_are_collected_when_nobody_waits(wait, then):
+def test_values_are_collected_without_a_waiter(wait, then):
     """EVT-13: a coroutine that has waited for a value does not keep it, nor does anything else."""
     log = []
 
@@ -980,7 +980,7 @@ def test_values_are_collected_when_nobody_waits(wait, then):
 
 
 def test_a_forgotten_waiter_goes_on():
-    """EVT-13: a waiter and its event are kept as long as the event may be emitted, though nobody else knows them."""
+    """EVT-13: a waiter and its event are kept as long as the event may be emitted, though no other one knows them."""
     log = []
     thing = Referent()
     watched = ref(thing)
@@ -1071,7 +1071,7 @@ def test_without_libuv():
 
 
 def test_exit_while_coroutines_wait():
-    """A program may end while coroutines wait for events; nothing is printed, and nobody is resumed."""
+    """A program may end while coroutines wait for events; nothing is printed, and no one is resumed."""
     done = run_script("""
         from coutil import event, mutex, promise, queued, spawn
         class Thing: pass

@@ -42,7 +42,7 @@ def listening():
 
 @contextmanager
 def refused():
-    """Yield HOST:PORT of a port that is taken, so that nobody else gets it, and at which nobody listens."""
+    """Yield HOST:PORT of a port that is taken, so that no other one gets it, and without a listener."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{holder.getsockname()[1]}"
@@ -120,8 +120,8 @@ def test_proxy_with_much_to_do_in_both_directions():
             assert replies.read() == b""
 
 
-def test_proxy_holds_back_whoever_sends_to_a_slow_reader():
-    """What nobody reads stays with the sender, whose sends block before long."""
+def test_proxy_holds_back_the_sender_to_a_slow_reader():
+    """What is not read stays with the sender, whose sends block before long."""
     with listening() as (server, to), serving("proxy.py", "--to", to) as port, connection(port) as client:
         with accepted(server) as behind:
             client.settimeout(0.3)
@@ -153,7 +153,7 @@ def test_proxy_cuts_one_side_when_the_other_breaks_and_goes_on():
             assert behind.recv(100) == b"still there?"
 
 
-def test_proxy_to_nobody():
+def test_proxy_without_a_listener():
     """A client whose connection cannot be passed on finds it closed."""
     with (
         refused() as to,
@@ -377,7 +377,7 @@ def test_multiecho_workers_end_when_the_server_is_killed():
         assert echoed(stream, b"x") == b"x"
         server.kill()
         assert stream.recv(1) == b""
-        server.communicate(timeout=LIMIT)  # the end of its error output: nobody is left who could write
+        server.communicate(timeout=LIMIT)  # the end of its error output: none is left that could write
 
 
 # -- remoteexec -------------------------------------------------------------------------------------------------------

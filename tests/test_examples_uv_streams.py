@@ -59,7 +59,7 @@ def test_echo_survives_a_reset_and_stops_with_connections_open():
 
 
 def test_cluster_serves_and_ends():
-    """Connections are served by the workers; afterwards nobody listens."""
+    """Connections are served by the workers; afterwards there is no listener."""
     with serving("uv_cluster.py", "--workers", "2") as port:
         with ExitStack() as stack:
             clients = [stack.enter_context(connection(port)) for _ in range(20)]

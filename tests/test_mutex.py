@@ -26,7 +26,7 @@ def critical(log, name, lock="m"):
 
 @pytest.mark.parametrize("make", [Referent, Equal, list, object, lambda: "a" * 3])
 def test_a_mutex_is_kept_only_while_locked(make):
-    """MTX-1: unlocking meets nobody, and the value can be collected."""
+    """MTX-1: unlocking meets none, and the value can be collected."""
     thing = make()
     assert mutex.islocked(thing) is mutex.ownlock(thing) is False
     mutex.lock(thing)
@@ -151,7 +151,7 @@ def test_reports():
 
 
 def test_first_come_first_served():
-    """MTX-4: waiters enter in order; unlock says whether somebody was waiting."""
+    """MTX-4: waiters enter in order; unlock says whether there was a waiter."""
     log = []
     mutex.lock("m")
 
@@ -185,7 +185,7 @@ def test_waiters_that_keep_the_mutex_for_a_while(clock):
     assert log == [(what, number) for number in range(5) for what in ("in", "out")]
 
 
-def test_unlock_by_somebody_else(hub):
+def test_unlock_by_another(hub):
     """MTX-5: only the owner can unlock; the message says who that is."""
     with pytest.raises(RuntimeError, match="lock not owned: mutex 'm' is free"):
         mutex.unlock("m")
@@ -203,7 +203,7 @@ def test_unlock_by_somebody_else(hub):
 
 
 def test_nested_lock():
-    """MTX-6: whoever owns a mutex cannot lock it again; nothing changes by trying."""
+    """MTX-6: the one that owns a mutex cannot lock it again; nothing changes by trying."""
 
     def body():
         for _ in range(2):
@@ -234,7 +234,7 @@ def test_hub_cannot_lock(hub):
     assert seen == [False]
 
 
-def test_emission_by_somebody_else():
+def test_emission_by_another():
     """MTX-7: it wakes the waiters, but none gets in, and they keep their order."""
     log = []
     mutex.lock("m")
@@ -248,7 +248,7 @@ def test_emission_by_somebody_else():
 
 
 def test_event_waiter_that_locks():
-    """MTX-8: whoever waits for the mutex as an event is resumed by unlock, and may lock at once."""
+    """MTX-8: the waiter for the mutex as an event is resumed by unlock, and may lock at once."""
     log = []
 
     def body():
@@ -274,7 +274,7 @@ def test_event_waiter_takes_the_wake_up():
     assert log == ["m", ("waiter", True)]
 
 
-def test_whoever_finds_the_mutex_free_takes_it():
+def test_the_first_to_find_the_mutex_free_takes_it():
     """M-2: a coroutine may come before one that was woken in vain; that one waits again, and gets in later."""
     log = []
     mutex.lock("m")
@@ -324,7 +324,7 @@ def test_cancelled_lock_leaves_no_trace(how):
 
 @pytest.mark.parametrize("how", ["throw", "close"])
 def test_last_waiter_is_cancelled(how, escaped):
-    """With nobody left to wait, unlock returns False."""
+    """With no one left to wait, unlock returns False."""
     mutex.lock("m")
     waiting = spawn.catch(lambda error: None, critical, [], "x")
     cancel(waiting, how)
@@ -351,7 +351,7 @@ def test_exception_of_the_next_owner(escaped):
 
 
 def test_interrupt_of_the_next_owner():
-    """KeyboardInterrupt reaches whoever unlocks, who does not own the mutex any more then."""
+    """KeyboardInterrupt reaches the one that unlocks, who does not own the mutex any more then."""
     mutex.lock("m")
 
     def body():

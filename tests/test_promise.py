@@ -28,7 +28,7 @@ shapes = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("fulfilled", [False, True])
 def test_promises_are_collected(fulfilled):
-    """PRM-1: pending or fulfilled, and with its results, when nobody knows it any more."""
+    """PRM-1: pending or fulfilled, and with its results, when no one knows it any more."""
     made, fulfill = promise.create()
     value = Referent()
     watched = [ref(made), ref(value)]
@@ -145,7 +145,7 @@ def test_explicit_resume(values, result):
 
 
 def test_promise_as_an_event():
-    """PRM-8: whoever waits for the promise as an event gets it with the results."""
+    """PRM-8: the waiter for the promise as an event gets it with the results."""
     made, fulfill = promise.create()
     log = []
     recorder(log, event.await_, made)
@@ -156,7 +156,7 @@ def test_promise_as_an_event():
 
 
 def test_event_after_the_fulfillment():
-    """PRM-9: a fulfilled promise is emitted no more, except by somebody else."""
+    """PRM-9: a fulfilled promise is emitted no more, except by another one."""
     made, fulfill = promise.create()
     fulfill(1)
     log = []
@@ -171,7 +171,7 @@ def test_event_after_the_fulfillment():
 @each_way_out
 @pytest.mark.parametrize("wait", [promise.Promise.__call__, promise.awaitall, promise.awaitany])
 def test_cancelled_wait_leaves_no_trace(wait, how):
-    """Resumed, thrown at, or closed: nobody waits any more, and the promise can be fulfilled and collected."""
+    """Resumed, thrown at, or closed: there is no waiter left, and the promise can be fulfilled and collected."""
     made, fulfill = promise.create()
     log = []
 
@@ -244,7 +244,7 @@ def test_exception_of_a_waiter(escaped):
 
 
 def test_interrupt_of_a_waiter():
-    """KeyboardInterrupt reaches whoever fulfills, after everybody got the result: it will not be emitted again."""
+    """KeyboardInterrupt reaches the one that fulfills, after everybody got the result: it will not be emitted again."""
     made, fulfill = promise.create()
     log = []
 

@@ -261,7 +261,7 @@ def test_mutex_of_another_thread():
     assert in_thread(lambda: (mutex.lock(thing), mutex.unlock(thing))) == (None, False)
 
 
-def test_emission_that_nobody_waits_for():
-    """A thread without coroutines may emit what is nobody's."""
+def test_emission_without_a_waiter():
+    """A thread without coroutines may emit what has no owner."""
     assert in_thread(event.emitall, Referent()) is False
     assert in_thread(event.emitone, "unknown") is False

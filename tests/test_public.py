@@ -49,7 +49,7 @@ def public_names(module):
 
 
 def members(cls):
-    """Return the public methods, properties and constants of a class; what it keeps in slots is nobody's business."""
+    """Return the public methods, properties and constants of a class; what it keeps in slots is not checked."""
     ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("coutil")]
     found = {name: value for names in reversed(ours) for name, value in names.items() if not name.startswith("_")}
     return [name for name, value in found.items() if not isinstance(value, MemberDescriptorType | AttributeHint)]

@@ -1,4 +1,4 @@
-"""queued: events whose emissions are stored while nobody waits. Cases QUE-1 to QUE-18."""
+"""queued: events whose emissions are stored while there is no waiter. Cases QUE-1 to QUE-18."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_main_program_takes_what_is_stored(wait, hub):
 
 
 def test_none_is_no_event():
-    """QUE-3: None is never stored, and nobody can wait for it."""
+    """QUE-3: None is never stored, and no one can wait for it."""
     assert queued.emitall(None) is False
     assert queued.emitone(None, 1) is False
     assert queued.isqueued(None) is False
@@ -259,7 +259,7 @@ def test_cancelled_wait_leaves_no_trace(wait, how):
 @each_probe
 @emissions
 def test_arguments_are_not_mixed(probe, emit):
-    """QUE-8: stored emissions come out in order, each with its own arguments; so do those that wake somebody."""
+    """QUE-8: stored emissions come out in order, each with its own arguments; so do those that wake a waiter."""
     extra = object()
     for arguments in ((extra,), (extra, probe), (extra, probe, None)):
         assert emit(probe, *arguments) is False
@@ -319,7 +319,7 @@ def test_order():
 
 
 def test_nested_emissions():
-    """QUE-10: what a waiter emits while nobody else can be woken is stored, and taken by its own next wait."""
+    """QUE-10: what a waiter emits while no other one can be woken is stored, and taken by its own next wait."""
     log = []
 
     def first():
@@ -539,7 +539,7 @@ def test_plain_waiters_and_stored_emissions():
 
 
 def test_exception_of_a_waiter_is_no_reason_to_store(escaped):
-    """The emission met somebody: it is not stored although the waiter failed."""
+    """The emission met a waiter: it is not stored although the waiter failed."""
 
     def body():
         queued.await_("x")

@@ -58,7 +58,7 @@ class Method:
 )
 @pytest.mark.parametrize("arguments", [(), (1, 2)])
 def test_arguments_that_do_not_fit(function, arguments, go, escaped):
-    """It is the caller's mistake: raised there, with the caller's line last, whoever calls."""
+    """It is the caller's mistake: raised there, with the caller's line last, no matter which one calls."""
 
     def caller(*_):
         spawn.call(function, *arguments)
@@ -95,7 +95,7 @@ def test_traceback_of_what_fails_at_once(escaped):
 
 
 def test_the_module_is_no_function():
-    """Whoever calls it is told the function."""
+    """The one that calls it is told the function."""
     with pytest.raises(TypeError, match=r"write spawn\.call\(function, \.\.\.\)") as caught:
         spawn(fail, name="x")
     assert places(caught.value)[0] == "test_the_module_is_no_function"
@@ -183,7 +183,7 @@ def test_name_is_a_string(bad):
 
 
 def test_call_of_one_that_ends_at_once():
-    """The coroutine is dead then; a result has nobody to go to."""
+    """The coroutine is dead then; a result has no one to go to."""
     made = spawn.call(lambda: "result")
     assert made.status == "dead"
     assert repr(made).endswith("<lambda> dead>")
@@ -332,7 +332,7 @@ def test_handler_may_wait(clock):
 
 @pytest.mark.parametrize("start", [spawn.call, lambda *a: spawn.catch(None, *a), lambda *a: spawn.trap(bool, *a)])
 def test_collectable(start):
-    """SPW-3: coroutines that ended, and suspended ones that nobody refers to, are released with their values."""
+    """SPW-3: coroutines that ended, and suspended ones without references, are released with their values."""
     watched = []
 
     def ends(thing):
@@ -407,7 +407,7 @@ def test_catch_returns_nothing_to_handle():
 
 @pytest.mark.parametrize(("start", "outcome"), [(spawn.catch, ()), (spawn.trap, (False,))])
 def test_errors_after_a_yield(start, outcome):
-    """SPW-6: they are caught when somebody resumes; that resume succeeds and returns the handler's result."""
+    """SPW-6: they are caught when another one resumes; that resume succeeds and returns the handler's result."""
     got = []
     made = start(lambda *values: (got.append(values), "handled")[1], lambda: (yield_(), fail("later")))
     assert (got, made.status) == ([], "suspended")
@@ -445,7 +445,7 @@ def test_handler_of_trap_that_fails(escaped):
 
 
 def test_handler_of_trap_that_fails_at_once(escaped):
-    """SPW-8: nobody resumed it yet: the caller of trap gets nothing, the excepthook does."""
+    """SPW-8: no one resumed it yet: the caller of trap gets nothing, the excepthook does."""
     made = spawn.trap(fail, lambda: None)
     assert made.status == "dead"
     assert [(who, str(error)) for who, error in escaped] == [(made, "True")]
@@ -465,7 +465,7 @@ def test_closing_is_no_error(start):
 
 
 def test_started_from_a_coroutine():
-    """SPW-2: it returns to whoever called it, also from inside another coroutine."""
+    """SPW-2: it returns to the one that called it, also from inside another coroutine."""
     log = []
 
     def outer():

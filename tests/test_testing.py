@@ -26,7 +26,7 @@ def test_the_example():
 
 
 @pytest.mark.parametrize("manual", [False, True])
-def test_somebody_waits_already(manual, hub):
+def test_there_is_a_waiter(manual, hub):
     """Another clock would never wake them: it is refused, and they are woken by the one they have."""
     with manual_clock() if manual else timeout(None):
         before = hub.clock
@@ -69,7 +69,7 @@ def test_nested(hub):
 
 
 @pytest.mark.parametrize("error", [None, KeyError("worse")], ids=["fine", "worse"])
-def test_somebody_waits_still(error, hub):
+def test_a_waiter_is_left(error, hub):
     """It is told how many, unless there is something worse to tell; the other clock is back in any case."""
     before, sleepers = hub.clock, []
 

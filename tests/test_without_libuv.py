@@ -126,7 +126,7 @@ def test_deadlock():
 
 
 def test_deadlock_ends_the_program():
-    """Nobody catches it: a traceback, exit code 1, and no hang."""
+    """No one catches it: a traceback, exit code 1, and no hang."""
     done = run_script(
         WITHOUT
         + """

@@ -16,7 +16,7 @@ BROKEN = {
     "none": "None",
     "no file": "object()",
 }
-# Everything that reports an exception which nobody waits for.
+# Everything that reports an exception which has no waiter.
 REPORTS = """
     import io, os, sys, threading, time
     from coutil import event, spawn, system, uv

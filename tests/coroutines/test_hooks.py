@@ -169,7 +169,7 @@ def test_hooks_of_the_hub_cannot_wait(hooks, clock):
 
 @pytest.mark.parametrize("method", ["resumed", "parked", "turn"])
 def test_failing_hook(hooks, method, escaped, clock):
-    """What a hook raises goes to the excepthook, which is told of no coroutine; nobody else is disturbed."""
+    """What a hook raises goes to the excepthook, which is told of no coroutine; no other one is disturbed."""
 
     def fails(what):
         raise LookupError(method)

@@ -372,7 +372,7 @@ def test_reset_token_of_a_coroutine(clock):
 
 
 def test_forgotten_coroutine_is_collected():
-    """One that yielded and that nobody can resume is freed at once; its `finally` blocks run."""
+    """One that yielded and that no one can resume is freed at once; its `finally` blocks run."""
     log = []
 
     def body(thing):
@@ -395,7 +395,7 @@ def test_forgotten_coroutine_is_collected():
 
 
 def test_collected_coroutine_cannot_wait():
-    """Nobody would come back to it: every wait is refused, everything else works."""
+    """No one would come back to it: every wait is refused, everything else works."""
     log = []
 
     def body():
@@ -417,7 +417,7 @@ def test_collected_coroutine_cannot_wait():
 
 
 def test_error_of_a_collected_coroutine_is_shown(monkeypatch):
-    """It goes to sys.unraisablehook, as that of any finalizer: nobody resumed the coroutine."""
+    """It goes to sys.unraisablehook, as that of any finalizer: no one resumed the coroutine."""
     shown = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: shown.append(repr(what.exc_value)))
 
@@ -605,7 +605,7 @@ def test_programs_that_wait_deep_keep_their_runners():
 def test_each_may_begin_the_next(chains):
     """An endless chain, each of whose coroutines begins the next and stays, does not go deeper and deeper.
 
-    That is what servers do in which whoever has accepted a connection starts the next to accept. Each link was resumed
+    So do servers in which the acceptor of a connection starts the next acceptor. Each link was resumed
     by the loop, so it has the room that the loop has.
     """
     links, rooms, done = sys.getrecursionlimit(), [], object()

@@ -209,7 +209,7 @@ def test_unchecked_without_debug(monkeypatch, seen):
     assert Owner.__dict__["state"] is slot
     owner = Owner()
     owner.state = OPERATION[0].source
-    owner.state = OPERATION[4].target  # no arrow, nobody looks
+    owner.state = OPERATION[4].target  # no arrow, no one looks
     assert seen == []
 
 

@@ -93,7 +93,7 @@ class ProcessKind(Kind):
         one.close_soon()
 
     def trigger(self, handles):
-        for one in handles:  # have ended, but nobody has taken their status
+        for one in handles:  # have ended, but no one has taken their status
             until = time.monotonic() + 10
             while os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
                 assert time.monotonic() < until

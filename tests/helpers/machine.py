@@ -1,4 +1,4 @@
-"""Random programs of coroutines, for state machines of hypothesis: workers that follow plans, and whoever resumes them.
+"""Random programs of coroutines, for state machines of hypothesis: workers that follow plans, and of what resumes them.
 
 Rule 1: what is drawn never depends on what happened: every rule does something sensible in every state.
 Rule 2: the model refers to coroutines weakly, so that forgotten ones are really forgotten.
@@ -108,7 +108,7 @@ class Worker:
             if not self.machine.judge(self, wait, result):
                 self.explicitly, self.resumer = False, 0
         else:
-            self.explicitly = given is not errors.Closed  # whoever closes gets no exception
+            self.explicitly = given is not errors.Closed  # the one that closes gets no exception
             if given is errors.Closed:
                 assert isinstance(result, errors.Closed)
             else:
@@ -141,7 +141,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         """Take notice that a wait is over."""
 
     def judge(self, worker: Worker, wait: Wait, result: object) -> bool:
-        """Check the result of a wait that nobody cancelled; return whether it came at once, without a suspension."""
+        """Check the result of a wait that no one cancelled; return whether it came at once, without a suspension."""
         raise NotImplementedError
 
     def saw(self, owner: Any, arrow: Arrow) -> None:
@@ -200,7 +200,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         """Forget a coroutine: it ends if it yields; what the hub will wake goes on.
 
         It ends later if a cancelled request of its, or a void entry in the ready queue, is still there, and perhaps if
-        somebody is still suspended who was resumed by a coroutine: that one's greenlet is in the middle of a switch.
+        a coroutine is still suspended that another one has resumed: that one's greenlet is in the middle of a switch.
         """
         worker, who = self.get(slot)
         held = bool(who.operation and (who.operation.cancelled_entries or who.operation.state.name != "Freed"))

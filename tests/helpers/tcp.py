@@ -26,7 +26,7 @@ LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 SHARED = {"shared ipv4": "ipv4", "shared": "share"}  # streams whose open file description blocks for the sake of others
 OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
 GIVEN = (object(), True, None, 3)  # values that no call of ours returns by itself
-BIG = bytes(range(256)) * 65536  # 16 MiB: more than the kernel takes while nobody reads
+BIG = bytes(range(256)) * 65536  # 16 MiB: more than the kernel takes while there is no reader
 
 
 def _ipv6() -> bool:

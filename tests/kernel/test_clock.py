@@ -97,7 +97,7 @@ def test_it_jumps_when_nothing_else_can_happen(clock):
     assert time.monotonic() - began < 1
 
 
-def test_it_does_not_jump_while_somebody_is_ready(clock):
+def test_it_does_not_jump_while_a_coroutine_is_ready(clock):
     """Coroutines that let each other run come first; then the next timer only."""
     begin, log = clock.time, []
     sleeper(log, 2, clock)

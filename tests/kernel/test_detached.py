@@ -48,7 +48,7 @@ def drain(peer, size):
 
 @all_domains
 def test_after_a_cut_send_the_coroutine_goes_on(domain):
-    """A send to a peer that does not read keeps nobody from waiting; its data go out in full, before later ones."""
+    """A send to a peer that does not read delays no other wait; its data go out in full, before later ones."""
     with pairs(domain) as (near, far):
         cut(near.send, BIG)
         goes_on()
@@ -94,7 +94,7 @@ def test_after_a_send_that_was_resumed_or_thrown_into():
 
 
 def test_after_a_cut_open_of_a_fifo(tmp_path):
-    """The opening of a FIFO that nobody writes to ends when somebody does; the descriptor is closed then."""
+    """The opening of a FIFO that no one writes to ends when another one does; the descriptor is closed then."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     before = os.listdir("/proc/self/fd")

@@ -115,7 +115,7 @@ class Readers:
         return self.all[number]
 
     def send(self, data: bytes) -> None:
-        """Send to everybody who can still be reached; nobody is woken yet."""
+        """Send to all that can still be reached; none is woken yet."""
         for reader, peer in zip(self.all, self.peers, strict=True):
             if not reader.stream._handle.closed:
                 peer.send(data)
@@ -168,7 +168,7 @@ def test_first_in_first_out(count: int) -> None:
 
 @needs_debug
 def test_transitions(readers: Readers) -> None:
-    """The objects walk the table: callback, wait again, whoever enters whom."""
+    """The objects walk the table: callback, wait again, in any order of entries."""
     with Walked() as walked:
         for data in (b"1", b"2", b"3"):
             assert len(readers.round(data)) == 3
@@ -234,11 +234,11 @@ def test_the_rest_of_the_stream_in_one_step(readers: Readers) -> None:
     assert first.receive() == b""
 
 
-# -- records that wake nobody, or somebody else -----------------------------------------------------------------------
+# -- records that wake none, or another one -----------------------------------------------------------------------
 
 
 def test_stale_record_of_an_interrupted_wait(readers: Readers) -> None:
-    """Into whom somebody throws: that ends the wait, the data are kept for the next one, and the turn goes on."""
+    """An exception thrown into a waiter ends the wait; the data are kept for the next one, and the turn goes on."""
     second = readers[1]
     readers[0].then = lambda: second.who.throw(Boom)
     assert readers.round(b"1") == [("a", b"1"), ("b", Boom), ("b", b"1"), ("c", b"1")]
@@ -263,7 +263,7 @@ def test_stale_record_of_one_that_left(readers: Readers) -> None:
 
 
 def test_record_of_a_closed_stream(readers: Readers) -> None:
-    """Who closes the next one's stream: that is told at once, its record wakes nobody, and the turn goes on."""
+    """Who closes the next one's stream: that is told at once, its record wakes none, and the turn goes on."""
     readers[0].then = readers[1].stream.close
     assert readers.round(b"1") == [("a", b"1"), ("b", errors.Closed), ("c", b"1")]
     assert readers[1].who.status == "dead"
@@ -291,7 +291,7 @@ def arranged(hub: Hub, owners: list[Any]) -> Iterator[None]:
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_listener_in_between(place: int, hub: Hub, readers: Readers) -> None:
-    """A connection among data: whoever accepts is entered as everybody else."""
+    """A connection among data: the one that accepts is entered as everybody else."""
     with listening("ipv4") as server:
         port = server.getaddress().port
 
@@ -329,7 +329,7 @@ def test_listener_in_between(place: int, hub: Hub, readers: Readers) -> None:
     ],
 )
 def test_timer_in_between(place: int, path: str, hub: Hub, readers: Readers) -> None:
-    """A timer among data: its coroutine is woken by the hub itself; nobody is forgotten, nobody comes twice."""
+    """A timer among data: its coroutine is woken by the hub itself; none is forgotten, none comes twice."""
     owners: Log = [reader.stream._handle for reader in readers.all]
     with arranged(hub, owners):
         sleeper = spawn.call(lambda: readers.log.append(system.suspend(0.0002)), name="sleeper")
@@ -413,7 +413,7 @@ def test_what_comes_next(
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_in_a_cancelled_block(place: int, readers: Readers) -> None:
-    """Who cancels the block it is in gets the error at its next wait, and takes nobody's record with it."""
+    """Who cancels the block it is in gets the error at its next wait, and takes no one's record with it."""
     actor = readers[place]
 
     def cancelled() -> None:
@@ -539,7 +539,7 @@ def test_coroutines_take_turns(hub: Hub) -> None:
 
 @needs_debug
 def test_transitions_of_turns() -> None:
-    """The operations walk the table: 2 6 9 8 for each turn, whoever enters whom; 2 5 8 for one that left."""
+    """The operations walk the table: 2 6 9 8 for each turn, in any order of entries; 2 5 8 for one that left."""
     log: Log = []
     ones = [spinner(log, name, 3) for name in "abc"]
     owners = [one.operation for one in ones]
@@ -652,7 +652,7 @@ def test_main_program_takes_turns(hub: Hub) -> None:
 
 
 def test_greenlets_that_are_not_ours_take_turns() -> None:
-    """A greenlet of somebody else that was entered directly still drives the hub: a deadlock is its own."""
+    """A greenlet of another owner that was entered directly still drives the hub: a deadlock is its own."""
     log: Log = []
 
     def theirs() -> None:
@@ -669,13 +669,13 @@ def test_greenlets_that_are_not_ours_take_turns() -> None:
     assert current_context().foreign_waiters == []
 
 
-# -- nobody starves ---------------------------------------------------------------------------------------------------
+# -- fairness ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "times"), [(1, 2000), (2, 2000), (7, 2000), (300, 200)])
 def test_polls_among_turns(count: int, times: int, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B65: when time is up, and all have run that were ready, libuv is polled; somebody looks every CLOCK_CHECK_EVERY
-    switches.
+    """B65: when time is up, and all have run that were ready, libuv is polled; the clock is read every
+    CLOCK_CHECK_EVERY switches.
     """
 
     def turns(limit: int) -> int:
@@ -769,7 +769,7 @@ def test_children_that_suspend_are_no_members_of_the_turn(halted: bool, hub: Hub
 
 @pytest.mark.parametrize("mode", ["ready", "step"])
 def test_good_luck_takes_no_turn_from_others(mode: Any, hub: Hub) -> None:
-    """When the budget of a coroutine is used up in a turn that somebody asked for, the others have theirs as well."""
+    """When the budget of a coroutine is used up in a turn that another one asked for, the others have theirs."""
     log: Log = []
 
     def lucky_one() -> None:
@@ -810,7 +810,7 @@ def test_luck_with_a_loop_that_does_not_turn(hub: Hub) -> None:
 
 
 def test_queues_let_libuv_poll(hub: Hub) -> None:
-    """B65: whoever plays with queues for long lets libuv be polled before as many others do so, too."""
+    """B65: the one that plays with queues for long lets libuv be polled before as many others do so, too."""
     pairs, log = 100, []
     stop = False
 

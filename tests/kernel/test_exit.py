@@ -1,4 +1,4 @@
-"""The end of a process: whatever is unfinished then, it neither hangs nor crashes, and says nothing that nobody asked.
+"""The end of a process: whatever is unfinished then, it neither hangs nor crashes, and says nothing that was not asked.
 
 Each case is a program of its own, run in Python's development mode, with an allocator that spoils what it frees.
 """
@@ -134,7 +134,7 @@ say("end")
 
 
 def test_forgotten_coroutine_is_cleaned_up_before_the_end():
-    """B25: one that nobody refers to runs its `finally` block, in which it cannot wait, long before the end."""
+    """B25: one without references runs its `finally` block, in which it cannot wait, long before the end."""
     code, said, errors = ends(
         """
 def stubborn():
@@ -544,7 +544,7 @@ ENDLESS = {
     [("open", "main"), ("open, given up", "ended"), ("read", "ended"), ("look-up", "main"), ("all threads", "daemon")],
 )
 def test_calls_that_never_end(what, thread, tmp_path):
-    """B20: a call in the thread pool that never ends does not keep the process, if nobody can miss what it brings.
+    """B20: a call in the thread pool that never ends does not keep the process, if no one can miss what it brings.
 
     The exit code is exact, handlers have run, and what the program and the C library have to write is written.
     """

@@ -352,7 +352,7 @@ def test_fork_while_main_is_resumed_from_the_loop(hub):
 
 
 def test_fork_with_threads():
-    """B61: other threads with loops do not exist in the child, whoever forks; both processes go on, and say nothing."""
+    """B61: other threads with loops do not exist in the child of any fork; both processes go on, and print nothing."""
     lines = output_of(
         """
         import os, sys, threading, time, warnings

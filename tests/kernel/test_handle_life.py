@@ -1,6 +1,6 @@
 """The life of handles: opened, started, stopped, closed and forgotten in every order, also by finalizers.
 
-Nothing may be closed twice, used after its end, woken by somebody else's record, or left behind.
+Nothing may be closed twice, used after its end, woken by another one's record, or left behind.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HandleMachine(CoroutineMachine):
 
     @rule(kind=st.sampled_from(["stream", "passive"]))
     def open(self, kind: str) -> None:
-        """What was shared before is forgotten: it stays open while somebody waits for it."""
+        """What was shared before is forgotten: it stays open while a coroutine waits for it."""
         made = system.socket(kind, "ipv4")
         self.handles.append(made._handle)
         self.opened[kind] = made
@@ -482,7 +482,7 @@ class Patient:
                 self.log.append(type(ended))
 
     def received(self) -> bytes:
-        """Return all data, also what nobody has received yet."""
+        """Return all data, also what no one has received yet."""
         found = b"".join(one for one in self.log if isinstance(one, bytes))
         while len(found) < 2:
             found += self.stream.receive()

@@ -29,8 +29,8 @@ def duplicate_of_a_closed_stream(near, far, later):
     return copy
 
 
-def listener_that_nobody_accepts_on(near, far, later):
-    """Connections that nobody takes, on a listener that was accepted on before."""
+def listener_without_an_acceptor(near, far, later):
+    """Connections that are not accepted, on a listener that was accepted on before."""
     server = later.enter_context(listening("ipv4"))
     for _ in range(4):
         later.enter_context(connected(server))
@@ -38,26 +38,26 @@ def listener_that_nobody_accepts_on(near, far, later):
 
 
 def unread_data(near, far, later):
-    """A stream that was read from, and now has more to give, but nobody asks."""
+    """A stream that was read from, and now has more to give, but there is no caller."""
     far.send(b"first")
     assert near.receive() == b"first"
     far.send(b"more")
 
 
 def unread_end(near, far, later):
-    """A stream whose peer is gone, and nobody asks."""
+    """A stream whose peer is gone, and there is no caller."""
     unread_data(near, far, later)
     far.close()
 
 
 def sender_without_reader(near, far, later):
-    """Data that the kernel does not take, because nobody reads."""
+    """Data that the kernel does not take, because there is no reader."""
     later.callback(spawn.call(near.send, BIG).close)
 
 
 SITUATIONS = [
     duplicate_of_a_closed_stream,
-    listener_that_nobody_accepts_on,
+    listener_without_an_acceptor,
     unread_data,
     unread_end,
     sender_without_reader,

@@ -71,7 +71,7 @@ def test_children_that_cannot_begin(escaped):
 
 
 def test_forgotten_waits_of_a_thread():
-    """Who waits for what nobody else knows is ended with its thread, also if it has waited in the loop before."""
+    """Who waits for what no other one knows is ended with its thread, also if it has waited in the loop before."""
     log = []
 
     def waiter(name, wait):

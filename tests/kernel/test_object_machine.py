@@ -80,7 +80,7 @@ class ObjectMachine(CoroutineMachine):
             return system.suspend
         model = self.objects["listener" if wait.kind == "accept" else "stream"]
         opened = model.opened
-        if opened is None:  # nobody can call it any more
+        if opened is None:  # no one can call it any more
             return None
         wait.model, wait.instant = model, self._instantly(model)
         if wait.instant is None:
@@ -169,7 +169,7 @@ class ObjectMachine(CoroutineMachine):
 
     @rule(name=names)
     def close_object(self, name: str) -> None:
-        """Whoever waits for the object has got `Closed` before this returns."""
+        """A waiter for the object has got `Closed` before this returns."""
         model = self.objects[name]
         if model.opened is None:
             return
@@ -187,7 +187,7 @@ class ObjectMachine(CoroutineMachine):
 
     @rule(name=names)
     def drop_object(self, name: str) -> None:
-        """An object that nobody waits for, or refers to, is closed; one that somebody waits for is not, yet."""
+        """An object without a waiter and without references is closed; one that a coroutine waits for is not, yet."""
         model = self.objects[name]
         closed = model.handle.closed
         model.opened = None
@@ -256,7 +256,7 @@ class ObjectMachine(CoroutineMachine):
         self._run("loop")
 
     def _run(self, mode: Any) -> None:
-        """Run the loop: something is left exactly if somebody waits, or if a handle is not closed completely yet."""
+        """Run the loop: something is left exactly if a coroutine waits, or if a handle is not closed completely yet."""
         answer = self.loop(2) if mode == "loop" else system.run(mode)
         assert answer is any(state in ("Await", "Close", "Await-handle") for state in self.states.values())
 
@@ -273,7 +273,7 @@ class ObjectMachine(CoroutineMachine):
                 assert model.handle.waiter is None
 
     def drain(self) -> None:
-        """Nothing is lost: what nobody has received or accepted so far can still be had."""
+        """Nothing is lost: what no one has received or accepted so far can still be had."""
         for worker in self.workers:
             worker.plan.clear()
         for slot in range(SLOTS):

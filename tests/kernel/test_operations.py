@@ -38,7 +38,7 @@ pytestmark = needs_debug
 
 PAYLOAD = bytes(1 << 20)  # more than the kernel takes at once from a stream with a small send buffer
 TEXT = b"0123456789"
-LONG = 1000.0  # seconds that nobody waits for
+LONG = 1000.0  # seconds, longer than any test waits
 HANDLED = system.Socket | system.Pipe | system.Terminal | system.Watch  # what has a handle as long as it is open
 
 
@@ -220,7 +220,7 @@ class Kind:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """End what goes on although nobody waits for it."""
+        """End what goes on although no coroutine waits for it."""
 
 
 class Ready(Kind):

@@ -59,14 +59,14 @@ def in_who_throws():
 
 @pytest.mark.parametrize("where", [in_a_handler, in_a_signal_handler, in_who_throws])
 def test_tracebacks_are_whole(where):
-    """Whoever gets an exception that was raised elsewhere sees where: the traceback ends there."""
+    """The one that gets an exception that was raised elsewhere sees where: the traceback ends there."""
     with pytest.raises(Trouble) as caught:
         where()
     assert frames(caught.value)[-1] == "inner"
 
 
 def test_traceback_of_a_call_of_a_thread(escaped):
-    """It is reported, as whoever waits has not made it."""
+    """It is reported, as the waiter has not made it."""
     uv.default_loop().call_threadsafe(inner)
     system.suspend(0.01)
     assert [frames(error)[-1] for _, error in escaped] == ["inner"]
@@ -150,7 +150,7 @@ def in_a_coroutine(function):
         (directly, by_deadlock),  # only who drives the loop is told
     ],
 )
-def test_nobody_keeps_an_exception_that_was_handled(cut, around):
+def test_no_frame_keeps_an_exception_that_was_handled(cut, around):
     """What the frames of a wait that was cut refer to is freed when the exception was handled, as in plain Python."""
     watched = []
 
@@ -171,7 +171,7 @@ def test_nobody_keeps_an_exception_that_was_handled(cut, around):
 
 @pytest.mark.parametrize("around", [directly, in_a_coroutine])
 @pytest.mark.parametrize("seconds", [None, 0.001], ids=["at once", "later"])
-def test_nobody_keeps_what_a_failed_child_had(seconds, around):
+def test_no_frame_keeps_what_a_failed_child_had(seconds, around):
     """Nor the task, nor what the frames of the child refer to, when its error was handled."""
     watched = []
 
@@ -223,7 +223,7 @@ def test_block_in_a_generator_that_was_given_up(around, clock):
 
 
 def test_thread_that_ends_after_a_deadline(monkeypatch):
-    """Its loop is still where it raised the deadline's exception, when it is ended; nobody is told of that."""
+    """Its loop is still where it raised the deadline's exception, when it is ended; nothing is reported of that."""
     told = []
     monkeypatch.setattr(threading, "excepthook", told.append)
 

@@ -152,7 +152,7 @@ def test_many_are_cancelled():
 
 
 def test_a_slot_that_is_used_again():
-    """Whoever cancels late does not meet the next request of the same slot."""
+    """The one that cancels late does not meet the next request of the same slot."""
     loop = uv.default_loop()
     first = loop.fs.stat_nowait("/")
     assert first.result()

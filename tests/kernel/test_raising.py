@@ -161,7 +161,7 @@ class Holding:
 
 
 def test_a_mutex_is_not_left_locked(escaped):
-    """Wherever a handler raises in a block that holds it, and whoever gets that: the others get the mutex."""
+    """Wherever a handler raises in a block that holds the mutex, in any coroutine: the others get it."""
     system.suspend()
 
     def make():

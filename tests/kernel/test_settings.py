@@ -218,7 +218,7 @@ def test_sleep_is_not_the_module_s():
 
 
 def test_replaced_before_the_import():
-    """A process in which each greenlet is a thread for `_thread`, as gevent makes it, and nobody sleeps."""
+    """A process in which each greenlet is a thread for `_thread`, as gevent makes it, and no one sleeps."""
     lines = output_of("""
         import sys, _thread, time, greenlet
         class local:

@@ -54,7 +54,7 @@ class Waiter:
 
 
 def events():
-    """Emissions are not kept: what was told to somebody must have reached him."""
+    """Emissions are not kept: one that was delivered must have reached its waiter."""
     waiter = Waiter(lambda: event.await_("e")[1], partial(event.emitall, "e"), 2)
 
     def check(moment):
@@ -146,7 +146,7 @@ def promises(wait):
 
 
 def scopes():
-    """Whoever waits in a scope that is cancelled does not sleep on."""
+    """A waiter in a scope that is cancelled does not sleep on."""
     made, log = [], []
 
     def child():
@@ -462,7 +462,7 @@ FIRST_WAIT = """
 
 @pytest.mark.slow
 def test_woken_while_the_first_wait_makes_the_hub():
-    """B20: whoever is woken then waits again, in the same hub."""
+    """B20: the one that is woken then waits again, in the same hub."""
     lines = output_of(
         f"""{FIRST_WAIT}
     def begin(log):

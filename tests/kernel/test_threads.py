@@ -197,7 +197,7 @@ def test_coroutine_that_refuses_to_end(recwarn):
 
 
 def test_errors_of_clean_up_are_reported():
-    """B26: what escapes at the end of a thread goes to that thread's excepthook; SystemExit is nobody's business."""
+    """B26: what escapes at the end of a thread goes to that thread's excepthook; SystemExit is ignored."""
     found = []
 
     def fails(error):
@@ -363,7 +363,7 @@ def test_ten_thousand_short_threads():
 
 
 def test_threads_have_their_own_hub():
-    """Each thread runs its own loop, excepthook and coroutines; what one does is nobody else's business."""
+    """Each thread runs its own loop, excepthook and coroutines; what one does is no business of the others."""
     barrier = threading.Barrier(4)
     hubs, found = [], {}
 

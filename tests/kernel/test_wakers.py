@@ -131,7 +131,7 @@ def test_a_signal_handler():
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler])
-def test_other_handlers_wake_nobody(handler):
+def test_other_handlers_wake_none(handler):
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with pytest.raises(errors.Deadlock):
@@ -226,7 +226,7 @@ def test_threads_that_hand_over(thread):
 
 
 def test_who_waits_for_the_end_of_the_thread():
-    """The main program is in `join`, so that it can wake nobody; and who joins it cannot, either."""
+    """The main program is in `join`, so that it can wake no coroutine; and who joins it cannot, either."""
     found: list[str] = []
 
     def last() -> None:

@@ -14,7 +14,7 @@ from tests.matrix.row import NOTHING, Row, row
 
 
 def _emitted(name: Any, module: Any, taken: bool) -> None:
-    """Check that an event has no waiters, that a stored emission is there exactly if nobody took it, and both work."""
+    """Check that an event has no waiters, that a stored emission is there exactly if no one took it, and both work."""
     assert not event.pending(name)
     assert queued.isqueued(name) is (module is queued and not taken)
     if not queued.isqueued(name):

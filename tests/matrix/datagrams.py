@@ -52,12 +52,12 @@ def datagram_receive_into(clock: ManualClock) -> Iterator[Row]:
         return bytes(buffer[:size]), sender
 
     yield from _receive_row(receive)
-    buffer.append(0)  # nobody holds it any more
+    buffer.append(0)  # no one but the test holds it
 
 
 @row
 def datagram_send(clock: ManualClock) -> Iterator[Row]:
-    """What has begun is sent, once. The system is busy, or nobody would have to wait."""
+    """What has begun is sent, once. The system is busy, or no one would have to wait."""
     with (
         bound("ipv4") as ours,
         bound("ipv4") as other,

@@ -100,7 +100,7 @@ def copyfile_of_a_pipe(clock: ManualClock) -> Iterator[Row]:
             return system.copyfile(Path(folder, f"{name} pipe"), Path(folder, name))
 
         def feed(name: str) -> None:
-            """Write, and end the pipe when that is copied, or nobody copies it any longer."""
+            """Write, and end the pipe when that is copied, or no one copies it any longer."""
             copy = Path(folder, name)
             writer = os.open(Path(folder, f"{name} pipe"), os.O_RDWR)
             os.write(writer, b"data")
@@ -207,7 +207,7 @@ def file_send(clock: ManualClock) -> Iterator[Row]:
 
 @row
 def file_close(clock: ManualClock) -> Iterator[Row]:
-    """Whoever closes has closed, also if the wait for that is given up."""
+    """The one that closes has closed, also if the wait for that is given up."""
     with TemporaryDirectory() as folder:
         Path(folder, "file").write_bytes(b"data")
         file = system.openfile(Path(folder, "file"))
@@ -290,7 +290,7 @@ def awaitpath(clock: ManualClock) -> Iterator[Row]:
 
 @row
 def awaitpath_poll(clock: ManualClock) -> Iterator[Row]:
-    """Whoever looks for what is not there is told at once; then, when it is."""
+    """The one that looks for what is not there is told at once; then, when it is."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
 
@@ -332,7 +332,7 @@ def awaitpath_recursive(clock: ManualClock) -> Iterator[Row]:
             assert found[0].events == {"rename"}
 
         def ready_() -> None:
-            """Make what is waited for come, as soon as somebody watches."""
+            """Make what is waited for come, as soon as there is a watcher."""
 
             def try_again() -> None:
                 for _ in range(10_000):

@@ -137,7 +137,7 @@ def waiting(victim: Victim) -> None:
 
 
 def ready(victim: Victim) -> None:
-    """What it waits for has come, but nobody has noticed."""
+    """What it waits for has come, but no one has noticed."""
     victim.coroutine.resume()
     victim.row.ready()
     victim.kill()

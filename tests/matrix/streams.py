@@ -36,7 +36,7 @@ def stream_receive_into(domain: str, clock: ManualClock) -> Iterator[Row]:
             peer.send(b", and more")
             found = b"" if got is NOTHING else bytes(buffer[:got])
             assert found + receive_exactly(stream, 14 - len(found)) == b"data, and more"
-            buffer.append(0)  # nobody holds it any more
+            buffer.append(0)  # no one but the test holds it
 
         yield Row(lambda: stream.receive_into(buffer), lambda: peer.send(b"data"), check)
 

@@ -17,7 +17,7 @@ from coutil.system.stdio import _terminal
 from coutil.testing import ManualClock
 from tests.matrix.row import NOTHING, Row, row
 
-MUCH = bytes(range(256)) * 1024  # more than a terminal takes while nobody looks
+MUCH = bytes(range(256)) * 1024  # more than a terminal takes while no one looks
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def terminal_receive_into(clock: ManualClock) -> Iterator[Row]:
             while at < 14:
                 at += terminal.receive_into(buffer, at, 14)
             assert buffer[:at] == b"data, and more"
-            buffer.append(0)  # nobody holds it any more
+            buffer.append(0)  # no one but the test holds it
 
         yield Row(lambda: terminal.receive_into(buffer), lambda: os.write(other, b"data"), check)
 
@@ -91,7 +91,7 @@ def terminal_send_by_morsels(clock: ManualClock) -> Iterator[Row]:
 
 
 def _send(screen: Callable[[], AbstractContextManager[tuple[system.Terminal, int]]]) -> Iterator[Row]:
-    """What has begun goes on in the background, so that nobody sees half of it."""
+    """What has begun goes on in the background, so that no one sees half of it."""
     with screen() as (terminal, other):
         shown, sends = bytearray(), []
 

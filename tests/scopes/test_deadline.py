@@ -373,7 +373,7 @@ def test_coroutines_started_inside_are_on_their_own(clock):
 
 
 def test_explicit_resume_across_blocks(go, clock):
-    """A limit belongs to the coroutine that entered it, not to whoever resumes that."""
+    """A limit belongs to the coroutine that entered it, not to the one that resumes that."""
     log = []
 
     def inside():
@@ -398,7 +398,7 @@ def test_explicit_resume_across_blocks(go, clock):
 
 
 def test_yield_is_a_wait(clock, escaped):
-    """A coroutine that yields inside a limit is resumed with Timeout; nobody else gets it than the excepthook."""
+    """A coroutine that yields inside a limit is resumed with Timeout; no other one gets it than the excepthook."""
 
     def generator():
         with timeout(1):
@@ -413,7 +413,7 @@ def test_yield_is_a_wait(clock, escaped):
 
 
 def test_a_coroutine_that_runs_is_not_disturbed(clock):
-    """Its host has resumed somebody else just then: the next wait raises."""
+    """Its host has resumed another one just then: the next wait raises."""
     log = []
 
     def host():

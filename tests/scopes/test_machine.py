@@ -1,7 +1,7 @@
 """Random programs of nested deadlines, scopes and children, compared with a model after every step.
 
 The model knows which blocks are around each actor (a coroutine), and which of them are cancelled. From this it predicts
-whose error ends each wait, and what each block ends with. Orders are obeyed by whoever is idle, which is a wait, too.
+whose error ends each wait, and what each block ends with. An idle actor obeys orders; to be idle is a wait, too.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def make(kind: str, limit: float) -> Any:
 
 
 class ScopeMachine(RuleBasedStateMachine):
-    """Actors that enter blocks, spawn others, wait, fail; and whoever cancels, resumes, throws and lets time pass."""
+    """Actors that enter blocks, spawn others, wait, fail; cancellations, resumes and throws; time that passes."""
 
     def __init__(self, hub: Hub, clock: ManualClock, escaped: list[Any]) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ class ScopeMachine(RuleBasedStateMachine):
         self.hosts = [self.start_host() for _ in range(2)]
 
     def start_host(self) -> Actor:
-        """Start an actor that is in nobody's scope."""
+        """Start an actor that is in no one's scope."""
         actor = Actor(self, None)
         self.actors.append(actor)
         spawn.catch(lambda error: None, actor.run)
@@ -470,7 +470,7 @@ class ScopeMachine(RuleBasedStateMachine):
             raise self.broken[0]
 
     @invariant()
-    def nobody_waits_in_a_cancelled_block(self) -> None:
+    def without_a_waiter_in_a_cancelled_block(self) -> None:
         for actor in self.living():
             if actor.state == "joining":
                 assert actor.block is not None
@@ -563,7 +563,7 @@ def explore(hub: Hub, clock: ManualClock, escaped: list[Any], examples: int) -> 
 
 @pytest.mark.slow
 def test_random_programs(hub: Hub, clock: ManualClock, escaped: list[Any]) -> None:
-    """Whoever cancels what in whatever order: each wait ends as the model says, and nothing is left."""
+    """Cancellations by any coroutine in any order: each wait ends as the model says, and nothing is left."""
     explore(hub, clock, escaped, 100)
     assert hub.in_flight() == 0
 

@@ -1,4 +1,4 @@
-"""A deadline, or a scope that is cancelled, around somebody who runs a loop."""
+"""A deadline, or a scope that is cancelled, around a coroutine that runs a loop."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_closed_while_children_need_time(clock):
 
 
 def test_closed_and_a_child_fails(clock):
-    """The error of a clean-up is not lost because the host was told to end: whoever closes it gets it."""
+    """The error of a clean-up is not lost because the host was told to end: the one that closes it gets it."""
 
     def child():
         try:
@@ -147,7 +147,7 @@ def test_closed_and_a_child_fails(clock):
 
 
 def test_a_forgotten_host_is_collected(clock):
-    """A host that yields, and that nobody knows any more, ends as soon as no child refers to its resumer, which it is.
+    """A host that yields, and that no one knows any more, ends as soon as no child refers to its resumer, which it is.
 
     Children that are left are cancelled then.
     """
@@ -261,7 +261,7 @@ def test_a_child_spawned_during_the_cancellation(clock):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_the_host_leaves_the_program_while_it_is_cancelled(kind, clock):
-    """A failing child cancels its host, which exits: that reaches the main program, and nobody hangs."""
+    """A failing child cancels its host, which exits: that reaches the main program, and no one hangs."""
     log = []
 
     def program():

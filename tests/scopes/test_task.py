@@ -91,7 +91,7 @@ def test_explicit_resume_does_not_end_a_result(clock):
 
 
 def test_resumed_just_when_the_child_has_ended(clock):
-    """The wake-up that is on its way then finds nobody, also if the waiter waits for something else by then."""
+    """The wake-up that is on its way then finds none, also if the waiter waits for something else by then."""
     log = []
 
     def waiter():

@@ -48,7 +48,7 @@ def test_children_start_at_once():
 
 
 def test_an_empty_scope_does_not_wait():
-    """Without children, or if all have ended, nobody else runs before the block is left."""
+    """Without children, or if all have ended, no other one runs before the block is left."""
     log = []
     spawn.call(lambda: (system.suspend(), log.append("other")))
     with scope() as s:

@@ -16,7 +16,7 @@ from coutil.system.network.fd_passing import socket_from_fd
 from coutil.system.stdio import _terminal
 from tests.helpers.script import output_of
 
-DATA = bytes(range(251)) * 4000  # 1 MB: more than the system takes while nobody reads
+DATA = bytes(range(251)) * 4000  # 1 MB: more than the system takes while there is no reader
 
 
 def uv_pipe(fd):
@@ -78,7 +78,7 @@ def as_others_have_it(fd):
 
 
 def cleared(fd):
-    """Return a pipe handle whose flag somebody else, who shares the open file, has cleared."""
+    """Return a pipe handle whose flag another one, who shares the open file, has cleared."""
     pipe = uv_pipe(fd)
     os.set_blocking(fd, True)
     return pipe

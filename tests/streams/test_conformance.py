@@ -74,7 +74,7 @@ def test_accept_of_a_client_that_has_gone(world):
             assert world.read(stream) == b""
 
 
-def test_connect_to_nobody(world):
+def test_connect_without_a_listener(world):
     """It fails with the system's reason, and the stream can be closed."""
     server = world.listener()
     place = world.place(server)
@@ -228,7 +228,7 @@ def test_writer_waits_for_a_slow_reader(world):
             system.suspend(0)
 
 
-def test_data_nobody_reads_stay_in_the_system(world):
+def test_unread_data_stay_in_the_system(world):
     """The sender is stopped, also after one read, and after one that was cancelled; nothing is lost."""
     with with_python(world) as (stream, peer):
         sent = fill(peer)
@@ -432,7 +432,7 @@ def test_stream_that_is_not_connected(world):
 # -- fairness
 
 
-def test_nobody_starves(world):
+def test_none_starves(world):
     """A coroutine whose reads and writes all succeed at once lets others run."""
     with connected(world) as (one, other):
         turns, pairs = [], 500

@@ -1,4 +1,4 @@
-"""sync.Barrier: nobody passes before all have come; if one gives up, everybody is told."""
+"""sync.Barrier: no one passes before all have come; if one gives up, everybody is told."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_all_pass_together():
 
 
 def test_many_rounds():
-    """Whoever is let go may come again at once: that is the next round."""
+    """The one that is let go may come again at once: that is the next round."""
     barrier, log = Barrier(3), []
     made = [start(party, log, barrier, name, 100) for name in "abc"]
     run_until_quiet()
@@ -82,7 +82,7 @@ def test_explicit_resume_does_not_pass():
 
 @pytest.mark.parametrize("how", ["throw", "close"])
 def test_who_gives_up_breaks_the_barrier(how):
-    """The others would wait for ever: they are told, and so is whoever comes later."""
+    """The others would wait for ever: they are told, and so is the one that comes later."""
     barrier, log = Barrier(3), []
     waiting = start(party, log, barrier, "a")
     start(party, log, barrier, "b")
@@ -186,7 +186,7 @@ def test_an_interrupt(escaped):
 
 @pytest.mark.parametrize(("parties", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)])
 def test_arguments(parties, error):
-    """A barrier needs somebody who comes."""
+    """A barrier needs at least one party."""
     with pytest.raises(error, match="parties"):
         Barrier(parties)
     assert Barrier(10).parties == 10

@@ -34,7 +34,7 @@ def keep(lock):
 
 
 def unused(condition):
-    """Whether nobody owns the lock, or waits for anything."""
+    """Whether no one owns the lock, or waits for anything."""
     return not condition.locked() and "waiting" not in f"{condition} {condition._lock}"
 
 
@@ -75,7 +75,7 @@ def test_notify_is_fair():
     assert unused(condition)
 
 
-def test_a_notification_that_nobody_waits_for_is_lost():
+def test_a_notification_without_a_waiter_is_lost():
     """As everywhere; that is what the predicate is for."""
     condition, log = Condition(), []
     with condition:
@@ -208,7 +208,7 @@ def test_the_main_program_waits(clock):
 
 @pytest.mark.parametrize("phase", ["unnotified", "notified"])
 def test_deadlock_in_the_main_program(phase):
-    """It is told, and cannot have the lock back if somebody keeps that for ever; the block ends all the same."""
+    """It is told, and cannot have the lock back if another one keeps that for ever; the block ends all the same."""
     condition, log = Condition(), []
 
     def keeper():
@@ -238,7 +238,7 @@ def test_deadlock_in_the_main_program(phase):
 
 @each_way_out
 def test_cancelled_before_a_notification(how):
-    """Whoever is cancelled has the lock all the same; the next one is notified in its place."""
+    """The one that is cancelled has the lock all the same; the next one is notified in its place."""
     condition, log = Condition(), []
     waiting = start(waiter, log, condition, "cancelled")
     start(waiter, log, condition, "next")
@@ -421,7 +421,7 @@ def test_timeouts_while_the_lock_is_taken(clock):
 
 @pytest.mark.parametrize("notified", [False, True])
 def test_the_time_around_is_up_while_it_waits_for_the_lock(clock, notified):
-    """B32, B36: a cancelled block makes every wait fail, but not that for the lock; whoever was notified returns."""
+    """B32, B36: a cancelled block makes every wait fail, but not that for the lock; a notified one returns."""
     condition, log = Condition(), []
 
     def body():

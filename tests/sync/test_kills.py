@@ -46,10 +46,10 @@ class Case:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Undo what was prepared, and served to nobody."""
+        """Undo what was prepared, and served to no one."""
 
     def state(self) -> str:
-        """What there is to see; waiting, getting or putting if somebody waits."""
+        """What there is to see; waiting, getting or putting if a coroutine waits."""
         raise NotImplementedError
 
 
@@ -135,7 +135,7 @@ class Locked(Permit):
 
 
 class Wait(Case):
-    """A condition that nobody has notified."""
+    """A condition that no one has notified."""
 
     resumes = False
 
@@ -200,7 +200,7 @@ class Pass(Case):
 
 
 CASES = [Get, Next, Put, Permit, Locked, Wait, WaitFor, Pass]
-LINES = [case for case in CASES if case is not Pass]  # where several can wait at a time, and nobody minds if one leaves
+LINES = [case for case in CASES if case is not Pass]  # where several can wait at a time, and no one minds if one leaves
 main = getcurrent()
 ERRORS = [GreenletExit, errors.Timeout, KeyboardInterrupt]
 
@@ -318,7 +318,7 @@ def test_killed_by_the_one_who_is_served(kind: type[Case], error: type[BaseExcep
 @each_error
 @each_case
 def test_killed_by_itself(kind: type[Case], error: type[BaseException]) -> None:
-    """Nobody can throw into who runs, or has resumed another; not even at the moment when it is served."""
+    """No one can throw into who runs, or has resumed another; not even at the moment when it is served."""
     case = kind()
 
     def suicide() -> None:

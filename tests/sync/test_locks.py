@@ -25,7 +25,7 @@ def critical(log, permits, name):
 
 
 def free(permits):
-    """Whether nobody has a permit, and nobody waits."""
+    """Whether no one has a permit, and there is no waiter."""
     if permits.locked():
         return False
     texts = {Lock: "<Lock free at", Semaphore: "<Semaphore 1 at", BoundedSemaphore: "<BoundedSemaphore 1/1 at"}
@@ -76,7 +76,7 @@ def test_release_resumes_the_next(make):
 
 @each_kind
 def test_a_permit_that_was_given_cannot_be_taken(make):
-    """It goes to who has waited longest, not to whoever comes first."""
+    """It goes to who has waited longest, not to the one that comes first."""
     permits, log = make(), []
     permits.acquire()
 
@@ -348,7 +348,7 @@ def test_another_thread_and_a_lost_lock():
 
 @each_kind
 def test_those_who_wait_are_collected_with_their_thread(make):
-    """Nobody is kept by a line, or by what he holds, when the thread has ended; `finally` blocks run."""
+    """No one is kept by a line, or by what he holds, when the thread has ended; `finally` blocks run."""
     log, watched = [], []
 
     def body(mine, other):
@@ -556,7 +556,7 @@ def test_killed_between_permit_and_run(how):
 
 
 def test_resumed_between_permit_and_run():
-    """Who was given a permit goes on with it, whoever resumes him."""
+    """Who was given a permit goes on with it, no matter which one resumes it."""
     permits, log, made = Semaphore(2), [], []
 
     def first():

@@ -47,7 +47,7 @@ def ordinary(done: object) -> str:
 
 
 class Actor:
-    """Somebody who does what `plan` says, in reality or in the model."""
+    """One who does what `plan` says, in reality or in the model."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -575,7 +575,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, other=slots, name=st.sampled_from(["put", "get", ""]))
     def close_queue(self, slot: int, other: int, name: str) -> None:
-        """Somebody waits meanwhile, if he is not busy with something else."""
+        """One waits meanwhile, if he is not busy with something else."""
         if name:
             self.order(other, *[(name, None)] * (ROOM + 1))
             self.order(slot, ("close",))

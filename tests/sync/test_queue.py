@@ -33,7 +33,7 @@ def drained(taken):
 
 
 @pytest.mark.parametrize("maxsize", [0, 1, 10])
-def test_a_producer_and_its_consumer_starve_nobody(maxsize):
+def test_a_producer_and_its_consumer_starve_none(maxsize):
     """I9, R04: what is ready, and what the loop polls for, has its turn although the two never wait for the loop."""
     items, log = Queue(maxsize), []
 
@@ -159,7 +159,7 @@ def test_nowait():
 
 
 def test_get_nowait_admits_who_waits():
-    """An item that somebody wants to put is in the queue when get_nowait returns."""
+    """An item that another one wants to put is in the queue when get_nowait returns."""
     items, log = filled(1, "a"), []
     recorder(log, items.put, "b")
     assert items.get_nowait() == "a"
@@ -216,7 +216,7 @@ def test_consumers_are_served_in_the_order_of_their_calls():
         one.close()
 
 
-def test_nobody_takes_what_others_were_given():
+def test_no_one_takes_what_others_were_given():
     """B30: a hundred items are put and asked for again in one step; they belong to those who waited."""
     items, log = Queue(0), []
     for _ in range(100):
@@ -260,7 +260,7 @@ def test_the_main_program_waits(clock):
     assert drained(items) == ["x"]
 
 
-def test_a_greenlet_of_somebody_else_waits(hub):
+def test_a_greenlet_of_another_waits(hub):
     """It drives the loop, as the main program does."""
     items, log = Queue(1), []
     hub.call_threadsafe(items.put_nowait, "item")
@@ -409,7 +409,7 @@ def test_the_interrupt_of_a_producer(escaped):
 
 
 def test_the_error_of_a_consumer(escaped):
-    """It goes to the excepthook: whoever puts has nothing to do with it."""
+    """It goes to the excepthook: the one that puts has nothing to do with it."""
     items = Queue(1)
 
     def consumer():
@@ -517,7 +517,7 @@ def test_iteration_gets_what_is_left():
     assert list(items) == []
 
 
-def test_closed_of_somebody_else_does_not_end_an_iteration():
+def test_closed_of_another_queue_does_not_end_an_iteration():
     """Only the end of this queue is the end of the loop."""
     items, log = Queue(1), []
 
@@ -598,7 +598,7 @@ def test_those_who_wait_are_collected_with_their_thread():
 
 
 def test_put_while_the_thread_ends():
-    """Who is collected first may still put; whoever waited for that is collected as well, and nothing fails."""
+    """Who is collected first may still put; the waiter for that is collected as well, and nothing fails."""
     log = []
 
     def consumer(items, name, other=None):

@@ -146,7 +146,7 @@ def test_dropped_and_closed_listeners_free_their_address_at_once(domain):
 
 
 @all_domains
-def test_listener_that_nobody_uses_does_not_keep_the_loop(domain):
+def test_listener_out_of_use_does_not_keep_the_loop(domain):
     """STR-4: run() returns False although a socket listens and a connection waits to be accepted."""
     with listening(domain) as server, connected(server) as client:
         assert system.run() is False
@@ -430,7 +430,7 @@ def test_error_after_accept_stays_with_its_coroutine(domain, go, escaped):
 
 @all_domains
 def test_error_after_a_cancelled_accept_goes_to_the_resumer(domain, go):
-    """STR-15: whoever resumes the acceptor gets what it raises then."""
+    """STR-15: the one that resumes the acceptor gets what it raises then."""
     server = listening(domain)
 
     def acceptor():
@@ -493,7 +493,7 @@ def test_connection_that_arrives_for_a_cancelled_acceptor_is_kept(domain, go):
 @pytest.mark.parametrize("first", ["data", "connection"])
 @both_domains
 def test_acceptor_that_comes_in_the_turn_of_the_connection(domain, first, go):
-    """STR-9: accept is called while its connection is on the way already; afterwards nobody waits, and run() ends."""
+    """STR-9: accept is called while its connection is on the way already; afterwards no one waits, and run() ends."""
     server, log = listening(domain), []
     with pairs(domain) as (near, far):
 

@@ -108,7 +108,7 @@ def test_closed_then_forgotten(make):
 @each_kind
 @pytest.mark.parametrize("how", ["forgotten", "in a cycle"])
 def test_forgotten(make, how):
-    """B02: whoever forgets the object gives the number back, and the loop does not touch it any more."""
+    """B02: the one that forgets the object gives the number back, and the loop does not touch it any more."""
     made, other = make()
     number = made.fileno()
     if how == "in a cycle":
@@ -177,7 +177,7 @@ def test_closed_under_a_waiter(make):
 
 
 def test_refused_is_closed_too():
-    """B02: a descriptor of a kind that cannot be waited for is closed by whoever refuses it, once."""
+    """B02: a descriptor of a kind that cannot be waited for is closed by the one that refuses it, once."""
     number = os.open(ROOT, os.O_RDONLY)
     assert socket_from_fd(number) is None
     with probe(number):
@@ -272,7 +272,7 @@ def use(world, plain, take, calls, in_block):
 
 
 def up_to_the_end(peer):
-    """Read what comes; it ends only if nobody else has the connection any more."""
+    """Read what comes; it ends only if no other one has the connection any more."""
     peer.settimeout(10)
     with peer, suppress(ConnectionResetError):
         while peer.recv(1 << 20):

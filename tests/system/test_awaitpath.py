@@ -301,7 +301,7 @@ def test_patterns_of_cancellation(poll, path, go):
 
 
 def test_patterns_of_waiting(path, tmp_path, go, escaped):
-    """G-YV, G-SY, G-RS, G-IE, G-IC: what the call returns, twice in a row, and errors of whoever called."""
+    """G-YV, G-SY, G-RS, G-IE, G-IC: what the call returns, twice in a row, and errors of the one that called."""
     log = []
 
     def wait(*surplus):
@@ -325,7 +325,7 @@ def test_patterns_of_waiting(path, tmp_path, go, escaped):
 
 
 def test_order_of_checks(tmp_path):
-    """Whoever cannot wait is told that first; then come the arguments, and nothing is left."""
+    """A caller that cannot wait is told that first; then come the arguments, and nothing is left."""
     found = []
     before = system.get_excepthook()
     system.set_excepthook(lambda who, error: found.append(_raised(system.awaitpath, 3)))

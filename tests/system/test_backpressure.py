@@ -95,7 +95,7 @@ def test_tiny_kernel_buffers(domain, go):
 
 @all_domains
 def test_slow_reader_suspends_the_sender(domain, go):
-    """While nobody reads, a sender gets no further than the kernel's buffers: its own memory does not grow."""
+    """While there is no reader, a sender gets no further than the kernel's buffers: its own memory does not grow."""
     piece, sent = RANDOM[:MEBI], []
     with pairs(domain) as (near, far):
 
@@ -141,7 +141,7 @@ def test_each_blocked_sender_waits_with_its_own_data_only(domain, go):
 @pytest.mark.parametrize("armed", [False, True], ids=["never read", "read before"])
 @all_domains
 def test_fast_peer_is_stopped_by_the_kernel(domain, armed):
-    """What nobody asks for stays in the kernel: the peer is blocked, our memory does not grow, no byte is lost."""
+    """What no one asks for stays in the kernel: the peer is blocked, our memory does not grow, no byte is lost."""
     with with_plain_peer(domain) as (stream, peer):
         if armed:
             peer.send(b"first")
@@ -200,7 +200,7 @@ def test_slow_consumer_keeps_the_peer_waiting(domain, go):
 
 
 def test_many_readers_in_one_turn_share_the_arena(go):
-    """More data arrive in one turn than fit into what the hub reads at once: nobody loses or mixes anything."""
+    """More data arrive in one turn than fit into what the hub reads at once: none loses or mixes anything."""
     count, size = 12, MAX_READ // 2
     found = {}
     with pairs("ipv4", count) as ends:

@@ -216,7 +216,7 @@ def test_any_contiguous_buffer_can_be_sent():
 
 @pytest.mark.parametrize("end", ["done", "cancelled", "closed", "failed"])
 def test_sent_data_are_held_only_while_they_are_used(end, go):
-    """A bytearray cannot be resized while the system still takes from it, also when nobody waits any more."""
+    """A bytearray cannot be resized while the system still takes from it, also when there is no waiter any more."""
     data = bytearray(BIG)
     with pairs("ipv4") as (near, far):
 

@@ -218,7 +218,7 @@ def test_socket_that_is_handed_over():
 @pytest.mark.parametrize("kind", ["socket", "pipe"])
 @pytest.mark.parametrize("starts", ["pidfd", "libuv", "uv"])
 def test_standard_streams_that_children_inherit(kind, starts):
-    """Whatever somebody uses our standard output for, a start does not change its mode."""
+    """Whatever another one uses our standard output for, a start does not change its mode."""
     near, far = socket.socketpair()
     with near, far:
         script = f"""

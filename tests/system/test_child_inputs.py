@@ -147,7 +147,7 @@ def test_closed_under_shutdown():
 
 
 def test_child_that_ends_under_shutdown():
-    """Sending fails as nobody reads any more; after that the end of the input is easy."""
+    """Sending fails as there is no reader any more; after that the end of the input is easy."""
     log = []
     with system.start("sh", "-c", "sleep 0.02", stdin="w") as child:
         spawn.catch(lambda error: log.append(error.name), child.stdin.send, bytes(1 << 20))
@@ -155,7 +155,7 @@ def test_child_that_ends_under_shutdown():
         assert log == ["EPIPE"]
 
 
-def test_number_that_somebody_else_gets_after_shutdown():
+def test_number_that_another_gets_after_shutdown():
     """Once the input has ended its number is not ours: what has it next keeps it, whatever is done to the pipe."""
     with system.start("cat", stdin="w", stdout="r") as child:
         number = child.stdin.fileno()

@@ -126,7 +126,7 @@ def mixed(rounds):
 
 
 def test_mixed_children(hub):
-    """B54, R29: each status goes to whoever started the child, whatever is done about SIGCHLD; there are no zombies."""
+    """B54, R29: each status goes to the starter of the child, whatever is done about SIGCHLD; there are no zombies."""
     mixed(40)
     reaped(hub)
 
@@ -193,7 +193,7 @@ def test_closed_early(hub):
 
 
 def test_forgotten_early(hub):
-    """B56: a hundred that nobody refers to leave no zombie, and no descriptor."""
+    """B56: a hundred without references leave no zombie, and no descriptor."""
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         system.start("true", stdin="w", stdout="r")
@@ -203,7 +203,7 @@ def test_forgotten_early(hub):
 
 
 def test_asked_all_the_time(hub):
-    """B56: somebody who asks in a tight loop sees it run until the moment at which those who wait are told."""
+    """B56: a caller that asks in a tight loop sees it run until the moment at which those who wait are told."""
     child, log = system.start("sh", "-c", "read x; exit 5", stdin="w"), []
     spawn.call(lambda: log.append(child.wait()))
 
@@ -239,7 +239,7 @@ def within(seconds):
 
 
 def test_grandchild_that_holds_the_pipe(hub):
-    """B57: a child is killed after a timeout; that its own child lives, and holds the pipe, delays nobody."""
+    """B57: a child is killed after a timeout; that its own child lives, and holds the pipe, delays none."""
     with within(0.5):
         with (
             pytest.raises(errors.Timeout),

@@ -89,7 +89,7 @@ def test_both_ends_forgotten(domain, go):
 
 @both_domains
 def test_refused(domain, go):
-    """STR-18: nobody listens: ECONNREFUSED, a ConnectionRefusedError with all details; closing works."""
+    """STR-18: there is no listener: ECONNREFUSED, a ConnectionRefusedError with all details; closing works."""
     log = []
     with system.socket("passive", domain) as bound, system.socket("stream", domain) as stream:
         bound.bind(loopback(domain))
@@ -139,7 +139,7 @@ def test_receive_while_the_connection_is_refused(domain, go):
 @both_domains
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_the_end_of_a_connection(domain, cancelled):
-    """It is told as the end, also if nobody was told that it was made."""
+    """It is told as the end, also if nothing was reported that it was made."""
     with listening(domain) as server, system.socket("stream", domain) as stream:
         client = spawn.call(stream.connect, server.getaddress())
         if cancelled:
@@ -219,7 +219,7 @@ def test_connect_cancelled_then_closed_in_flight(domain, go):
 
 @all_domains
 def test_connect_cancelled_then_forgotten_in_flight(domain, go, hub):
-    """STR-20: nobody refers to the stream any more while libuv still connects it: it is closed under the request."""
+    """STR-20: no one refers to the stream any more while libuv still connects it: it is closed under the request."""
     server, log = listening(domain), []
 
     def client():
@@ -276,12 +276,12 @@ def test_connect_cancelled_and_repeated(domain, go):
 def test_connect_cancelled_while_it_waits_for_the_one_before(domain, go):
     """STR-22: the second connect, which has not begun, returns what its explicit resume brings and never begins."""
     server, stream = server_and_client(domain)
-    nobody, log = system.socket("passive", domain), []
-    nobody.bind(loopback(domain))
+    absent, log = system.socket("passive", domain), []
+    absent.bind(loopback(domain))
 
     def client():
         log.append(stream.connect(server.getaddress()))
-        log.append(stream.connect(nobody.getaddress()))
+        log.append(stream.connect(absent.getaddress()))
         yield_()
         log.append("never")
 
@@ -298,7 +298,7 @@ def test_connect_cancelled_while_it_waits_for_the_one_before(domain, go):
     with server.accept() as accepted:
         assert accepted.getaddress("peer") == stream.getaddress(), "the first goes on in the background"
         assert stream.getaddress("peer") == server.getaddress()
-    for each in (stream, server, nobody):
+    for each in (stream, server, absent):
         each.close()
 
 
@@ -348,7 +348,7 @@ def test_error_after_connect_stays_with_its_coroutine(domain, go, escaped):
 
 @all_domains
 def test_error_after_a_cancelled_connect_goes_to_the_resumer(domain, go):
-    """STR-24: whoever resumes the client gets what it raises then; the connection is made all the same."""
+    """STR-24: the one that resumes the client gets what it raises then; the connection is made all the same."""
     server, stream = server_and_client(domain)
 
     def client():

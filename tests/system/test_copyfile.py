@@ -190,7 +190,7 @@ def test_devices(copy, tmp_path):
     assert size(tmp_path / "copy") == 0
 
 
-def test_pipe_that_nobody_reads(copy, pipe, tmp_path):
+def test_pipe_without_a_reader(copy, pipe, tmp_path):
     """It is not waited for."""
     pipe.end()
     (tmp_path / "file").write_bytes(DATA)

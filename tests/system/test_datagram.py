@@ -196,7 +196,7 @@ def test_two_servers_that_double_what_they_get(domain, go):
 
 @both_domains
 def test_explicit_resume_before_the_loop_runs(domain, go):
-    """NET-13: receive returns what the resume brings; what comes then resumes nobody, and stays for the next one."""
+    """NET-13: receive returns what the resume brings; what comes then resumes no one, and stays for the next one."""
     log, buffer = [], bytearray(16)
     with sockets(domain) as (ours, other):
 
@@ -263,7 +263,7 @@ def test_cancelled_twice(domain, go):
 
 @both_domains
 def test_exceptions_after_a_receive(domain, go, escaped):
-    """NET-16, NET-17: what a receiver raises goes to the excepthook, or to whoever resumed it; the loop goes on."""
+    """NET-16, NET-17: what a receiver raises goes to the excepthook, or to its resumer; the loop goes on."""
     with sockets(domain) as (ours, other):
 
         def receiver():
@@ -359,8 +359,8 @@ def test_how_many_are_taken_ahead(go):
         assert ours.receive()[0] == b"last"
 
 
-def test_nobody_waits(go):
-    """Nothing is taken from the system while nobody waits, and the loop does not go on because of it."""
+def test_without_a_waiter(go):
+    """Nothing is taken from the system while there is no waiter, and the loop does not go on because of it."""
     with sockets("ipv4") as (ours, other):
         go(ours.receive)
         other.send(b"first", ours.getaddress())
@@ -422,7 +422,7 @@ def test_more_than_fits_into_one_turn(go):
         assert found == {number: number.to_bytes(1, "big") * 65000 for number in range(100)}
 
 
-def test_a_full_arena_starves_nobody(go):
+def test_a_full_arena_starves_none(go):
     """As long as streams or others fill the memory of a turn, a socket that found it full comes first in the next."""
     counts = [0] * 80
     with sockets("ipv4", 81) as (other, *many):
@@ -446,12 +446,12 @@ def test_a_full_arena_starves_nobody(go):
 
 
 @both_domains
-def test_nobody_is_there(domain):
+def test_no_one_is_there(domain):
     """ECONNREFUSED reaches receive, and send, on a connected socket; afterwards the socket works as before."""
     with sockets(domain, 1) as (ours,):
         with sockets(domain, 1) as (gone,):
-            nobody = gone.getaddress()
-        ours.connect(nobody)
+            absent = gone.getaddress()
+        ours.connect(absent)
         assert ours.send(b"anybody?") is True
         with pytest.raises(ConnectionRefusedError, match="ECONNREFUSED") as caught:
             ours.receive()
@@ -460,11 +460,11 @@ def test_nobody_is_there(domain):
         with pytest.raises(ConnectionRefusedError) as caught:
             ours.send(b"hello?")
         assert caught.value.syscall == "uv_udp_send"
-        with bound_to(nobody) as somebody:
+        with bound_to(absent) as another:
             ours.send(b"hello")
-            assert somebody.receive() == (b"hello", ours.getaddress())
-            somebody.send(b"yes", ours.getaddress())
-            assert ours.receive() == (b"yes", nobody)
+            assert another.receive() == (b"hello", ours.getaddress())
+            another.send(b"yes", ours.getaddress())
+            assert ours.receive() == (b"yes", absent)
 
 
 def bound_to(address):
@@ -477,7 +477,7 @@ def test_error_for_a_waiter(go):
     """The error wakes a coroutine that waits; its next receive goes on as if nothing had happened."""
     log = []
     with sockets("ipv4") as (ours, gone):
-        nobody = gone.getaddress()
+        absent = gone.getaddress()
         gone.close()
 
         def receiver():
@@ -487,19 +487,19 @@ def test_error_for_a_waiter(go):
                 except ConnectionRefusedError:
                     log.append("refused")
 
-        ours.connect(nobody)
+        ours.connect(absent)
         go(receiver)
         for _ in range(2):
             ours.send(b"anybody?")
             system.run("step")
         assert log == ["refused", "refused"]
-        with bound_to(nobody) as somebody:
-            somebody.send(b"yes", ours.getaddress())
+        with bound_to(absent) as another:
+            another.send(b"yes", ours.getaddress())
         assert system.run() is False
         assert log == ["refused", "refused", b"yes"]
 
 
-def test_error_that_nobody_waits_for(go):
+def test_error_without_a_waiter(go):
     """An error that arrives for a receiver which leaves in the same turn is for the next one."""
     with sockets("ipv4", 3) as (first, second, gone):
         for ours in (first, second):
@@ -538,7 +538,7 @@ def test_closed_with_datagrams_kept():
 
 
 def test_forgotten(go, hub):
-    """STR-1: a socket that nobody refers to is closed, also one that has received."""
+    """STR-1: a socket without references is closed, also one that has received."""
     with sockets("ipv4", 1) as (other,):
         before = hub.in_flight()
         ours = bound("ipv4")

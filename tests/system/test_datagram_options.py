@@ -410,7 +410,7 @@ def test_closed_sockets_set_no_options():
 
 @pytest.mark.parametrize("name", METHODS["datagram"])
 def test_other_threads_may_not_use_a_socket(name, go):
-    """Each method raises `ForeignThread` in another OS thread, while somebody waits; the socket goes on."""
+    """Each method raises `ForeignThread` in another OS thread, while a coroutine waits; the socket goes on."""
     log, told = [], []
     with sockets("ipv4") as (ours, other):
         go(lambda: log.append(ours.receive()[0]))

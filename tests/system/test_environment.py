@@ -106,7 +106,7 @@ def test_higher_priorities():
     assert child.wait() == ("kill", 9)
 
 
-def test_priority_of_nobody():
+def test_priority_of_no_one():
     """PRI-1: no such process is ProcessLookupError."""
     assert code_of(system.getpriority, 2**31 - 1) == "ESRCH"
     assert code_of(system.setpriority, 2**31 - 1, 0) == "ESRCH"

@@ -59,7 +59,7 @@ def children():
 
 
 def end(pids, hub):
-    """Kill children that nobody waits for, and let the loop reap them."""
+    """Kill children without a waiter, and let the loop reap them."""
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     while hub.in_flight():
@@ -236,7 +236,7 @@ def test_missing_program(run, hub):
 
 
 def test_failing_ones_in_a_row(hub):
-    """A-7: the pipes of those that could not be started are closed in time, although nobody waits for anything."""
+    """A-7: the pipes of those that could not be started are closed in time, although there is no waiter."""
     open_ones = []
 
     def handles():
@@ -421,7 +421,7 @@ def test_errors_where_the_output_goes(run, tmp_path):
             system.start("true", **wrong)
 
 
-def test_pipes_that_nobody_could_use():
+def test_pipes_that_no_one_could_use():
     """EXE-13: a pipe without a spec is a ValueError that says what to do."""
     for name in ("stdin", "stdout", "stderr"):
         with pytest.raises(ValueError, match=r"start\(\)"):

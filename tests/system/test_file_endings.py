@@ -1,6 +1,6 @@
 """Calls on files that are given up, and files that are closed, shared or inherited meanwhile.
 
-No descriptor is lost, and no call ever uses a number that belongs to somebody else by then.
+No descriptor is lost, and no call ever uses a number that belongs to another one by then.
 """
 
 import gc
@@ -206,7 +206,7 @@ def test_close_after_a_call_was_given_up(how, path, tmp_path):
 
 @each_end
 def test_given_up_in_line(how, tmp_path):
-    """A-3: what stands in line is taken out of it: it never happens, and nobody has to wait for it."""
+    """A-3: what stands in line is taken out of it: it never happens, and no one has to wait for it."""
     with full_pool():
         workers = [spawn.call(system.makedir, tmp_path / str(number), 0o700) for number in range(20)]
         for worker in workers:
@@ -220,7 +220,7 @@ def test_given_up_in_line(how, tmp_path):
 
 
 def test_saved_exception_keeps_nothing_open(path):
-    """Whoever keeps the exception of a failed call can close the file nevertheless."""
+    """The one that keeps the exception of a failed call can close the file nevertheless."""
     file = system.openfile(path)
     with pytest.raises(errors.UVError) as caught:
         file.write(b"x")
@@ -269,7 +269,7 @@ def test_close_that_is_given_up(path):
 
 
 def test_raw_close_under_a_call(path):
-    """B05: somebody closes the number behind our back: the calls after that tell EBADF, and nothing else happens."""
+    """B05: another one closes the number behind our back: the calls after that tell EBADF, and nothing else happens."""
     with pipes() as [(reader, writer)]:
         log = []
         spawn.call(lambda: log.append(reader.read(2)))

@@ -115,7 +115,7 @@ def test_read_that_is_given_up(path, writer, how):
         assert file.read(4) == b"data"
 
 
-def test_error_that_somebody_throws(path, writer, escaped):
+def test_error_that_is_thrown(path, writer, escaped):
     """One that looks like a failure of the system goes to the caller, and does not make it read."""
     with system.openfile(path) as file:
         reader = spawn.call(file.read, 4)

@@ -533,7 +533,7 @@ def test_end_of_a_block(path):
 
 
 def test_forgotten_files_are_closed(path, monkeypatch):
-    """A file that nobody refers to any more is closed at once; with -X dev it is told."""
+    """A file without references is closed at once; with -X dev it is told."""
     file = system.openfile(path)
     number = file.fileno()
     os.fstat(number)

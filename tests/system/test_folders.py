@@ -16,7 +16,7 @@ MANY = 3000  # entries: several times as many as are read at once
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A folder with MANY entries, which nobody changes."""
+    """A folder with MANY entries, which no one changes."""
     tmp_path = tmp_path_factory.mktemp("many")
     for number in range(MANY):
         os.close(os.open(tmp_path / f"{number:04}", os.O_CREAT | os.O_WRONLY, 0o600))
@@ -106,7 +106,7 @@ def test_closing(blocking, many):
 
 
 def test_forgotten_folders(many):
-    """The descriptor and the names that nobody took are given back; the fixture checks the former."""
+    """The descriptor and the names that no one took are given back; the fixture checks the former."""
     system.listdir(many)
     folder = system.listdir(many)
     next(folder)
@@ -193,7 +193,7 @@ def test_closed_under_the_reader(many):
 
 @pytest.mark.parametrize("how", ["resume", "throw", "close"])
 def test_cancelled_opening(how, many, escaped):
-    """FIL-40: a folder that was opened for nobody is closed again; the fixture looks for the descriptor."""
+    """FIL-40: a folder that was opened for no one is closed again; the fixture looks for the descriptor."""
     log = []
 
     def work():

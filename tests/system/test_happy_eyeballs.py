@@ -329,7 +329,7 @@ def test_connecting_in_a_cancelled_block(net):
 
 
 def test_thrown_while_the_winner_is_on_its_way(net):
-    """The stream that nobody gets is closed."""
+    """The stream that no one gets is closed."""
     made = net({"ipv6": (0, "a"), "ipv4": (0, "EAI_NONAME")}, {"a": (1, True)})
     results = []
 
@@ -415,7 +415,7 @@ def test_refused():
 
 @contextmanager
 def silent(literal):
-    """Yield the address of a listener whose queue is full, so that the system answers nobody."""
+    """Yield the address of a listener whose queue is full, so that the system answers no one."""
     opened = [socket.create_server((literal, 0), backlog=0)]
     try:
         for _ in range(4):

@@ -79,7 +79,7 @@ def test_path_that_belongs_to_another_file(kind, elsewhere):
 
 
 def test_folder_that_is_gone(elsewhere):
-    """Nobody knows where the process is."""
+    """No one knows where the process is."""
     made = system.socket("passive", "local")
     (elsewhere / "here").rmdir()
     with made, pytest.raises(FileNotFoundError):
@@ -107,7 +107,7 @@ def test_bind_and_getaddress(kind, domain):
 
 @unix_domains
 def test_addresses_of_a_connection(domain):
-    """PIP-2: whoever connects without a name of his own has none; the other end knows both."""
+    """PIP-2: the one that connects without a name of his own has none; the other end knows both."""
     with pairs(domain) as (near, far):
         assert near.getaddress("peer") == far.getaddress() != ""
         assert near.getaddress() == far.getaddress("peer") == ""
@@ -210,7 +210,7 @@ def test_bound_stream_connects():
     assert not Path(mine).exists()
 
 
-def test_path_of_somebody_else_is_not_removed():
+def test_path_of_another_is_not_removed():
     """A server that takes over a path keeps it when the one before closes."""
     with system.socket("passive", "local") as second:
         with listening("local") as first:
@@ -389,8 +389,8 @@ def test_bytes_arrive_exactly():
         assert near.receive() == b""
 
 
-def test_connecting_again_and_again_starves_nobody(tmp_path):
-    """Connecting is over at once: timers are due all the same, also if somebody does nothing else."""
+def test_connecting_again_and_again_starves_none(tmp_path):
+    """Connecting is over at once: timers are due all the same, also if another one does nothing else."""
     path, log = str(tmp_path / "socket"), []
 
     def accepts():

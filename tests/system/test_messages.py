@@ -101,7 +101,7 @@ def test_refused_streams(domain):
 @both_domains
 @pytest.mark.parametrize("name", ["receive", "send"])
 def test_refused_datagrams(domain, name):
-    """Nobody received what was sent: the error of the next call names both ends."""
+    """No one received what was sent: the error of the next call names both ends."""
     with system.socket("datagram", domain) as gone:
         gone.bind(loopback(domain))
         to = gone.getaddress()

@@ -409,7 +409,7 @@ def test_deadline_ends_the_wait(call, clock):
 
 
 @each_call
-def test_many_that_nobody_waits_for(call, hub):
+def test_many_without_a_waiter(call, hub):
     """DNS-6: what stands in line is taken out of it; what has begun brings results that are released unseen."""
     before = hub.loop.counts()["requests_created"]
     looking = [spawn.call(call) for _ in range(200)]
@@ -442,7 +442,7 @@ def test_waiting_ones_leave_the_line_early(hub):
 
 
 def test_abandoned_results_are_freed(monkeypatch):
-    """DNS-6: a result goes with the last reference to it, whether it was taken or not; nobody keeps one."""
+    """DNS-6: a result goes with the last reference to it, whether it was taken or not; no one keeps one."""
     made = []
 
     def noting():
@@ -520,7 +520,7 @@ def test_look_up_after_fork():
 def test_look_up_after_a_fork_amid_others(tmp_path):
     """B61: so can one that was forked while the pool was busy with look-ups, and has no threads to end them.
 
-    The parent's resolver reads a file of aliases that is a pipe, and waits for somebody who writes to it.
+    The parent's resolver reads a file of aliases that is a pipe, and waits for another one who writes to it.
     """
     os.mkfifo(tmp_path / "aliases")
     lines = output_of(

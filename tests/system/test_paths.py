@@ -112,7 +112,7 @@ def test_names_of_any_bytes(name, blocking, tmp_path):
 @pytest.mark.parametrize("blocking", [1, None, "yes"])
 @pytest.mark.parametrize("name", [*ON_ONE_PATH, *ON_TWO_PATHS])
 def test_bad_mode(name, blocking, tmp_path):
-    """FIL-18: `blocking` is a bool or a TypeError, before anything happens; so is a keyword that nobody knows."""
+    """FIL-18: `blocking` is a bool or a TypeError, before anything happens; so is a keyword that no one knows."""
     paths = [tmp_path / "x"] if name in ON_ONE_PATH else [tmp_path / "x", tmp_path / "y"]
     with pytest.raises(TypeError, match="blocking must be a bool"):
         (ON_ONE_PATH | ON_TWO_PATHS)[name](*paths, blocking=blocking)

@@ -1,4 +1,4 @@
-"""Children that their parent talks to: streams, signals, waiting, and what becomes of them when nobody cares."""
+"""Children that their parent talks to: streams, signals, waiting, and what becomes of them without a waiter."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_both_outputs_opened_again():
 
 @needs_pidfds
 def test_a_program_that_writes_for_ever():
-    """It is ended by SIGPIPE when nobody reads any more, as in a pipeline; an error would only make it complain."""
+    """It is ended by SIGPIPE when there is no reader left, as in a pipeline; an error would only make it complain."""
     with system.start("yes", stdout="r", stderr="r") as child:
         child.stdout.receive()
         child.stdout.close()
@@ -131,7 +131,7 @@ def test_a_program_that_does_not_read(hub):
 
 @pytest.mark.parametrize("script", ["cat", "cat; echo more"])
 def test_what_comes_before_the_end(script):
-    """EXE-13: whoever receives what a child wrote last, or learns that no more comes, does so before its end."""
+    """EXE-13: the one that receives what a child wrote last, or learns that no more comes, does so before its end."""
     log = []
     child = system.start("sh", "-c", script, stdin="w", stdout="r")
     spawn.call(lambda: log.append(child.stdout.receive()))
@@ -199,7 +199,7 @@ def test_wait_again_and_again(sleeper):
 
 
 def test_several_wait(sleeper, escaped):
-    """EXE-3: any number may wait; whoever is resumed first may send others away, or fail."""
+    """EXE-3: any number may wait; the one that is resumed first may send others away, or fail."""
     log = []
 
     def first():
@@ -232,7 +232,7 @@ def test_timeout(sleeper):
 
 
 def test_a_wait_keeps_the_loop_running(sleeper):
-    """L-5, T-23: a child that nobody waits for does not; one that somebody does, is what it waits for in reports."""
+    """L-5, T-23: a child without a waiter does not; one with a waiter is shown in reports."""
     assert system.run() is False
     made = spawn.call(sleeper.wait)
     assert system.run("ready") is True
@@ -265,7 +265,7 @@ def test_cancelled(how, sleeper):
 
 
 def test_kill(sleeper):
-    """EXE-15: by name, by number, or SIGTERM; 0 only asks; after the end it is ESRCH, whoever has the number then."""
+    """EXE-15: by name, by number, or SIGTERM; 0 only asks; after the end it is ESRCH, even if the number is in use."""
     assert sleeper.kill(0) is True
     assert sleeper.kill("pause") is True
     assert sleeper.kill(signal.SIGCONT) is True
@@ -277,7 +277,7 @@ def test_kill(sleeper):
 
 
 def test_kill_before_the_loop_knows(sleeper):
-    """EXE-15: between the end of a child and the loop's next turn it is a zombie, whose number nobody else can have."""
+    """EXE-15: between the end of a child and the loop's next turn it is a zombie, whose number is not used again."""
     os.kill(sleeper.pid, signal.SIGKILL)
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert sleeper.kill(0) is True
@@ -330,7 +330,7 @@ def test_block_that_fails(hub):
 
 
 def test_forgotten(hub):
-    """T-23: a process that nobody refers to runs on, its pipes are closed, and it leaves no zombie."""
+    """T-23: a process without references runs on, its pipes are closed, and it leaves no zombie."""
     system.start("cat", stdin="w")  # ends when its input does
     pid = system.start("sleep", "100").pid
     gc.collect()
@@ -389,7 +389,7 @@ def test_a_spec_can_be_used_again():
 @needs_pidfds
 @pytest.mark.parametrize("first", ['system.start("sleep", "0.02")', 'uv.Process(uv.default_loop(), "sleep", ["0.02"])'])
 def test_sigchld_is_ignored_and_another_child_ends_first(first):
-    """B55: the system takes no status of ours, whoever else has watched SIGCHLD, and until when."""
+    """B55: the system takes no status of ours, whatever else has watched SIGCHLD, and until when."""
     lines = output_of(
         f"""
         import signal
@@ -465,7 +465,7 @@ def test_python_handler_of_sigchld():
 
 
 @needs_pidfds
-def test_status_that_somebody_else_took(hub):
+def test_status_taken_elsewhere(hub):
     """B55: if the program itself waits for the child, wait() is ECHILD, which is ChildProcessError, each time."""
     sleeper = system.start("sleep", "100")
     os.kill(sleeper.pid, signal.SIGKILL)
@@ -668,7 +668,7 @@ def test_pipes_are_closed_once(way, hub):
 
 @pytest.mark.parametrize("how", ["forgotten", "in a cycle"])
 def test_forgotten_pipes_are_closed_once(how, hub):
-    """B04: whoever forgets a process gives the numbers of its pipes back, whether the program has ended or not."""
+    """B04: the one that forgets a process gives the numbers of its pipes back, whether the program has ended or not."""
     child, numbers = cat()
     if how == "in a cycle":
         holder = [child, child.stdin]
@@ -865,7 +865,7 @@ def test_pipe_is_closed_under_two_writers_and_a_reader(hub):
 
 
 def test_the_reader_of_two_writers_ends(hub):
-    """B11: both writers are told that nobody reads any more, and each only once; another pipe is not concerned."""
+    """B11: both writers get an error as there is no reader left, and each only once; another pipe is not concerned."""
     log = []
     with system.start("cat", stdin="w", stdout="r") as other:
         child = system.start("sleep", "100", stdin="w")

@@ -88,7 +88,7 @@ def test_half_close(domain, go):
 
 @both_domains
 def test_end_of_stream_never_stops(domain, go):
-    """STR-26: whoever asks, and however often, gets b"" at the end, in the main program and in coroutines."""
+    """STR-26: every reader, however often, gets b"" at the end, in the main program and in coroutines."""
     with pairs(domain) as (near, far):
         far.send(b"last words")
         far.close()
@@ -307,7 +307,7 @@ def test_error_after_receive_stays_with_its_coroutine(domain, receive, go, escap
 @both_receives
 @all_domains
 def test_error_after_a_cancelled_receive_goes_to_the_resumer(domain, receive, go):
-    """STR-34: whoever resumes the reader gets what it raises then; the stream goes on working."""
+    """STR-34: the one that resumes the reader gets what it raises then; the stream goes on working."""
     with pairs(domain) as (near, far):
 
         def reader():
@@ -373,7 +373,7 @@ def test_data_on_their_way_to_a_cancelled_reader_are_kept(domain, go):
 
 @all_domains
 def test_reader_that_comes_when_the_data_have_left_the_kernel(domain, go):
-    """STR-31: whoever takes over a cancelled wait in that very turn gets the data; then nobody waits, run() ends."""
+    """STR-31: the successor of a cancelled wait in that very turn gets the data; then no wait is left, run() ends."""
     log = []
     with pairs(domain, 2) as ends:
         nears = ends[::2]
@@ -394,7 +394,7 @@ def test_reader_that_comes_when_the_data_have_left_the_kernel(domain, go):
         assert {one.status for one in waiting} == {"dead"}
 
 
-def test_data_kept_for_nobody_go_with_the_stream(go):
+def test_data_kept_for_no_one_go_with_the_stream(go):
     """STR-31: closing a stream that keeps such bytes is `Closed` for the next reader."""
     with pairs("ipv4", 2) as ends:
         near, far = lose_the_race(ends, go)
@@ -406,7 +406,7 @@ def test_data_kept_for_nobody_go_with_the_stream(go):
 
 @all_domains
 def test_end_on_its_way_to_a_cancelled_reader_is_not_lost(domain, go):
-    """STR-31: the end of the stream comes again, also when it had been delivered to somebody who left."""
+    """STR-31: the end of the stream comes again, also when it had been delivered to a coroutine that left."""
     log = []
     with pairs(domain, 2) as (near, far, other_near, other_far):
         ends = [near, other_near]

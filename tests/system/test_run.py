@@ -1,4 +1,4 @@
-"""The loop in the program's own hands: run, isrunning, halt; who gets what escapes; and what nobody can wake."""
+"""The loop in the program's own hands: run, isrunning, halt; who gets what escapes; and what no one can wake."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_halt(go):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_rest_of_the_turn_after_halt(go, mode):
-    """SYS-2: whoever was ready in the same turn still runs; True only if something is left."""
+    """SYS-2: the one that was ready in the same turn still runs; True only if something is left."""
     log = []
     go(lambda: (system.suspend(), system.halt(), log.append("halter")))
     go(spin, 1, log, "neighbour")
@@ -166,7 +166,7 @@ def test_mode_is_a_string(bad):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_run_inside_run(go, mode):
-    """SYS-5: AlreadyRunning, whoever is resumed by the loop, directly or through others; that coroutine goes on."""
+    """SYS-5: AlreadyRunning in any coroutine that the loop resumes, directly or through others; that one goes on."""
     log = []
 
     def nested():
@@ -304,8 +304,8 @@ def test_step_returns_after_the_first_event(clock, go):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_listener_that_nobody_awaits(mode):
-    """SYS-4: it does not count, whatever arrives; the connection is kept for whoever accepts later."""
+def test_listener_without_a_waiter(mode):
+    """SYS-4: it does not count, whatever arrives; the connection is kept for the one that accepts later."""
     passive, port = listener()
     with passive:
         assert system.run(mode) is False
@@ -607,7 +607,7 @@ def test_deadlock_after_main_was_resumed(clock, go):
     assert system.run() is False
 
 
-def test_no_deadlock_while_somebody_can_wake(clock, go):
+def test_no_deadlock_while_a_thread_can_wake(clock, go):
     """B39: a coroutine that is going to resume the main program is reason enough to wait."""
     main, log = running(), []
     go(lambda: (system.suspend(1), log.append("wakes"), main.resume("woken")))

@@ -197,7 +197,7 @@ def test_error_after_send_stays_with_its_coroutine(domain, go, escaped):
 
 @all_domains
 def test_error_after_a_cancelled_send_goes_to_the_resumer(domain, go):
-    """STR-40: whoever resumes the sender gets what it raises then; the peer closes, and nobody dies of SIGPIPE."""
+    """STR-40: the one that resumes the sender gets what it raises then; the peer closes, and no one dies of SIGPIPE."""
     with pairs(domain) as (near, far):
 
         def sender():
@@ -364,7 +364,7 @@ def test_small_send_buffer_and_a_reader_of_single_bytes(domain, go):
 
 @all_domains
 def test_errors_end_a_loop_of_sends(domain):
-    """B43: whoever sends until it fails gets an exception soon, on a stream not connected, reset, or shut down."""
+    """B43: the one that sends until it fails gets an exception soon, on a stream not connected, reset, or shut down."""
     with system.socket("stream", domain) as unconnected, with_plain_peer(domain) as (stream, peer):
         with pytest.raises(BrokenPipeError):
             unconnected.send(b"x")

@@ -167,7 +167,7 @@ def test_peer_is_gone(full, path):
         assert found[0] in ("EPIPE", "ECONNRESET")
 
 
-def test_sigpipe_kills_nobody(path):
+def test_sigpipe_kills_none(path):
     """B41: also where the program has not asked to be spared by SIGPIPE."""
     script = f"""
         import signal, socket

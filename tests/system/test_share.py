@@ -80,7 +80,7 @@ def test_listener_travels(domain):
 
 @all_domains
 def test_who_does_not_listen_yet_stays(domain):
-    """It would arrive as a stream; one that arrives listens, and travels on although nobody has called its `listen`."""
+    """It would arrive as a stream; one that arrives listens, and travels on although no one has called its `listen`."""
     with pairs("share") as (near, far), system.socket("passive", domain) as server:
         server.bind(loopback(domain))
         address = server.getaddress()
@@ -142,7 +142,7 @@ def test_stream_closed_while_it_is_queued(go):
 
 
 def test_cancelled_send_still_takes_the_stream_along(go):
-    """Whoever is resumed explicitly gets that; the message leaves in the background, with its stream."""
+    """The one that is resumed explicitly gets that; the message leaves in the background, with its stream."""
     with pairs("share") as (near, far):
         inner, outer = pair("local")
         sending = go(lambda: near.send(b"x", stream=inner))
@@ -183,7 +183,7 @@ def test_link_closed_under_a_send(go):
 
 @both_domains
 def test_datagram_socket_travels(domain):
-    """T-55: a UDP socket arrives as one, bound where it was; each datagram goes to whoever of both takes it."""
+    """T-55: a UDP socket arrives as one, bound where it was; each datagram goes to the one that of both takes it."""
     with pairs("share") as (near, far), sockets(domain) as (ours, peer):
         assert near.send(b"parent", stream=ours) is True
         data, arrived = far.receive_stream()
@@ -222,7 +222,7 @@ def test_connected_datagram_socket_travels(domain):
 
 
 def test_a_received_datagram_socket_keeps_its_address():
-    """Nobody else can bind to the address of a UDP socket because it has travelled; if they could before, they can."""
+    """No one else can bind to the address of a UDP socket because it has travelled; if they could before, they can."""
     options = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     for shared in (0, 1):
         with plain_peer("share") as (stream, peer), socket.socket(type=socket.SOCK_DGRAM) as theirs:
@@ -255,7 +255,7 @@ def test_several_streams_at_once():
 
 
 def test_what_is_no_stream_is_closed(tmp_path):
-    """Files, pipes and Unix datagram sockets that somebody sends: pipes are streams, the others are closed at once."""
+    """Files, pipes and Unix datagram sockets from another sender: pipes are streams, the others are closed at once."""
     read_end, write_end = os.pipe()
     with (
         plain_peer("share") as (stream, peer),
@@ -325,7 +325,7 @@ def test_plain_receive_keeps_few():
         assert came == (b"", None)
 
 
-def test_streams_that_nobody_takes_are_closed():
+def test_streams_left_over_are_closed():
     """Closing the link closes what came along."""
     with plain_peer("share") as (stream, peer):
         ends = [socket.socketpair() for _ in range(3)]
@@ -409,7 +409,7 @@ def test_receive_stream_waits_like_receive(go):
 
 
 def test_idle_link_with_waiting_streams_does_not_spin(go):
-    """Taking the last descriptor while nobody reads does not make the loop turn for nothing."""
+    """Taking the last descriptor while there is no reader does not make the loop turn for nothing."""
     with plain_peer("share") as (stream, peer), pairs("local") as (near, far):
         ends = [socket.socketpair() for _ in range(2)]
         send_descriptors(peer, b"data", [ours.fileno() for ours, _ in ends])
@@ -429,7 +429,7 @@ def test_idle_link_with_waiting_streams_does_not_spin(go):
 
 
 def test_received_streams_never_block_and_are_not_inherited():
-    """A blocking socket that somebody sends is non-blocking here, and closed in programs that we execute."""
+    """A blocking socket that another one sends is non-blocking here, and closed in programs that we execute."""
     with plain_peer("share") as (stream, peer):
         ours, theirs = socket.socketpair()
         send_descriptors(peer, b"x", [ours.fileno()])

@@ -232,7 +232,7 @@ def test_closed_under_those_who_send(ends):
 
 
 def test_the_peer_leaves(ends):
-    """The sender is told, and whoever sends behind it."""
+    """The sender is told, and the one that sends behind it."""
     near, far = ends
     log = []
     for data in (BIG, b"b"):
@@ -279,7 +279,7 @@ def test_files(ends, tmp_path):
 
 
 def test_two_who_read_the_same_socket():
-    """Another process takes the data between the poll's word and our read: we wait again, and stop nobody."""
+    """Another process takes the data between the poll's word and our read: we wait again, and stop no one."""
     near, far = pair("shared ipv4")
     with near, far, as_plain(near) as rival, scopes.timeout(60):
         taken, over = [], []
@@ -349,7 +349,7 @@ def test_stream_that_a_child_is_given_while_data_wait():
 
 
 def test_listener_that_a_child_was_given():
-    """It blocks for the child; to accept here what the child has taken stops nobody else."""
+    """It blocks for the child; to accept here what the child has taken stops no other one."""
     with listening("ipv4") as server:
         child = system.start("sleep", "100", stdin=server)
         assert os.get_blocking(server.fileno())

@@ -1,4 +1,4 @@
-"""Signals: waited for by name, sent, and handed back to whoever handled them before."""
+"""Signals: waited for by name, sent, and handed back to the one that handled them before."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_unknown_names(bad, hub):
 
 
 @pytest.mark.parametrize("bad", ["kill", "pause", "SIGKILL", "sigstop", signal.SIGKILL, 19, 0])
-def test_what_nobody_can_wait_for(bad, hub):
+def test_what_no_one_can_wait_for(bad, hub):
     """SIG-1: signals that no process is notified of can only be sent: a ValueError."""
     with pytest.raises(ValueError, match=r"invalid signal: no process is notified of"):
         system.awaitsig(bad)
@@ -299,7 +299,7 @@ def test_all_waiters_get_it(gone):
 
 
 def test_a_waiter_that_sends_others_away():
-    """SIG-11: whoever is resumed first may cancel the others, although the signal is on its way to them."""
+    """SIG-11: the one that is resumed first may cancel the others, although the signal is on its way to them."""
     log = []
 
     def first():
@@ -340,7 +340,7 @@ def test_ways_out(how, hub, clock):
 
 
 def test_wait_for_something_else_in_between():
-    """SIG-5: a wait for anything else ends the watch: then it is as if nobody waited."""
+    """SIG-5: a wait for anything else ends the watch: then it is as if no one waited."""
     log = []
 
     def waits():
@@ -360,7 +360,7 @@ def test_wait_for_something_else_in_between():
 
 
 def test_reports_say_what_is_awaited():
-    """SIG-2: in a deadlock of others, whoever waits for a signal is shown with its name."""
+    """SIG-2: in a deadlock of others, the waiter for a signal is shown with its name."""
     made = spawn.call(system.awaitsig, "hangup")
     assert str(made.waiting_on) == "signal hangup"
     assert system.run("ready") is True  # a signal can always come
@@ -371,7 +371,7 @@ def test_reports_say_what_is_awaited():
 
 
 def test_python_handler_works_again():
-    """T-27: a handler of Python is not called while somebody waits, and works again when nobody does."""
+    """T-27: a handler of Python is not called while a coroutine waits, and works again when no one does."""
     seen, log = [], []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:
@@ -388,7 +388,7 @@ def test_python_handler_works_again():
 
 
 def test_ignored_signals_are_ignored_again():
-    """T-27: after awaitsig("brokenpipe") writing to a broken pipe still raises BrokenPipeError and kills nobody."""
+    """T-27: after awaitsig("brokenpipe") writing to a broken pipe still raises BrokenPipeError and kills none."""
     assert disposition(signal.SIGPIPE) == "ignored"
     spawn.call(system.awaitsig, "brokenpipe")
     assert disposition(signal.SIGPIPE) == "caught"
@@ -404,7 +404,7 @@ def test_ignored_signals_are_ignored_again():
 
 @pytest.mark.parametrize("when", ["while it is watched", "afterwards"])
 def test_handler_that_is_set_since(when):
-    """T-27: signal.signal() has its effect, whether it is called while somebody waits or later."""
+    """T-27: signal.signal() has its effect, whether it is called while a coroutine waits or later."""
     seen = []
     before = signal.getsignal(signal.SIGUSR1)
     try:
@@ -537,7 +537,7 @@ def test_fork():
 
 
 def test_no_moment_without_a_watch():
-    """T-27: whoever waits in a loop is watched without a gap: signals that would kill come at any moment, none does."""
+    """T-27: the waiter in a loop is watched without a gap: signals that would kill come at any moment, none does."""
     done = run_script(
         """
         import os, signal

@@ -42,7 +42,7 @@ def test_other_threads_may_not_use_a_socket(kind, name, has_hub, go):
     assert_foreign(call, made, has_hub)
     far.send(b"1")
     assert near.receive() == b"1"
-    assert_foreign(call, made, has_hub)  # reading is armed now, and nobody waits
+    assert_foreign(call, made, has_hub)  # reading is armed now, and there is no waiter
     log = []
     waiter = go(lambda: log.append(near.receive() if kind == "stream" else server.accept().close()))
     assert_foreign(call, made, has_hub)

@@ -261,7 +261,7 @@ def test_child_of_a_fork_has_its_own():
 
 
 def test_reader_of_our_output_goes():
-    """B11: nobody reads our output any more: EPIPE, not SIGPIPE, also where that is not ignored."""
+    """B11: our output has no reader any more: EPIPE, not SIGPIPE, also where that is not ignored."""
     script = """
         import signal, sys
         from coutil import system
@@ -307,7 +307,7 @@ def test_closed_stream_leaves_other_pipes_alone():
 
 
 def test_reading_does_not_keep_the_loop():
-    """Streams that nobody waits for do not keep `run` from returning."""
+    """Streams without a waiter do not keep `run` from returning."""
     script = """
         from coutil import system
         system.stdin, system.stdout, system.stderr

@@ -314,7 +314,7 @@ def test_closed_under_a_reader():
 
 
 def test_lost_connection():
-    """It is told once: what nobody will take any more does not keep the stream from being closed."""
+    """It is told once: what no one will take any more does not keep the stream from being closed."""
     with with_plain_peer("ipv4") as (stream, peer), stream.text() as text:
         reset(peer)
         with pytest.raises(ConnectionResetError):
@@ -391,7 +391,7 @@ def test_text_on_a_terminal():
 
 
 def test_sockets_that_travel_among_lines():
-    """They wait for `receive_stream`; those that nobody asks for do not pile up."""
+    """They wait for `receive_stream`; those that no one asks for do not pile up."""
     before = len(os.listdir("/proc/self/fd"))
     with pairs("share") as (near, far), pairs("ipv4") as (one, _):
         lines = far.lines()

@@ -155,7 +155,7 @@ def test_winsize(terminal):
 
 
 def test_winsize_change_between_two_calls(terminal):
-    """TTY-4: a change that came while nobody waited is told at once: no resize is lost between two calls."""
+    """TTY-4: a change that came while no one waited is told at once: no resize is lost between two calls."""
     tty, master = terminal
     assert tty.winsize() == (0, 0)
     for width in (10, 20):
@@ -166,7 +166,7 @@ def test_winsize_change_between_two_calls(terminal):
 
 
 def test_winsize_changes():
-    """TTY-4: whoever waits gets the new size; a second one is busy, an explicit resume and close end the wait."""
+    """TTY-4: the waiter gets the new size; a second one is busy, an explicit resume and close end the wait."""
     script = """
         from coutil.errors import BusyError, Closed
         tty = system.stdin
@@ -199,7 +199,7 @@ def test_winsize_changes():
 
 
 def test_winsize_changes_leave_the_signal_alone():
-    """TTY-4: a handler of the program for SIGWINCH works again when nobody watches the size any more."""
+    """TTY-4: a handler of the program for SIGWINCH works again when no one watches the size any more."""
     script = """
         import signal
         seen = []

@@ -234,7 +234,7 @@ def test_no_time_at_all(seconds, clock):
 
 @pytest.mark.parametrize("seconds", [None, 0, -1, -0.0, -math.inf])
 def test_blocking_for_no_time(seconds):
-    """TIM-3: returns at once, and nobody else has run."""
+    """TIM-3: returns at once, and no other one has run."""
     log = []
     spawn.call(lambda: (system.suspend(), log.append("other")))
     begin = system.nanosecs()
@@ -245,7 +245,7 @@ def test_blocking_for_no_time(seconds):
 
 
 def test_blocking():
-    """TIM-3: the whole thread stops; nobody else runs, although he was due."""
+    """TIM-3: the whole thread stops; no other one runs, although he was due."""
     log = []
     spawn.call(lambda: (system.suspend(0.001), log.append("other")))
     begin = system.nanosecs()
@@ -569,7 +569,7 @@ def test_exact_on_the_manual_clock(clock, hub):
     assert clock.time - begin == 4_500_400_001
 
 
-# -- B65: nobody starves
+# -- B65: no one starves
 
 
 def test_spinners_do_not_stop_the_clock():
@@ -590,7 +590,7 @@ def test_spinners_do_not_stop_the_clock():
 
 
 def test_lonely_spinner_lets_the_loop_run():
-    """B65: suspend(0) may return at once when nobody else is ready, but time goes on for the loop all the same."""
+    """B65: suspend(0) may return at once when no other one is ready, but time goes on for the loop all the same."""
     log = []
 
     def spin():

@@ -122,7 +122,7 @@ def test_echo_between_two_machines(machines):
 
 
 def test_connect_falls_over(machines):
-    """RFC 8305: an address that nobody answers at holds `connect` up for a quarter of a second, and no longer.
+    """RFC 8305: an address that no one answers at holds `connect` up for a quarter of a second, and no longer.
 
     IPv6 goes first; one that is refused at once costs no time; nothing is left of an attempt that was overtaken.
     """
@@ -158,7 +158,7 @@ def test_connect_falls_over(machines):
 
 
 def test_what_cannot_be_reached(machines):
-    """Each reason has its own name and class: no route, a forbidden one, no such machine, nobody who listens."""
+    """Each reason has its own name and class: no route, a forbidden one, no such machine, no one who listens."""
     near, _ = machines
     lines = near.output_of(
         program("""

@@ -69,7 +69,7 @@ def test_none_is_lost_between_two_steps(tmp_path):
 
 
 def test_many_at_once(tmp_path):
-    """Many that come while nobody asks are all told, in order."""
+    """Many that come while there is no caller are all told, in order."""
     expected = [f"{number:05}" for number in range(1500)]
     with system.watch(tmp_path) as changes:
         for number, name in enumerate(expected):
@@ -219,7 +219,7 @@ def save_in_place(file):
 
 @pytest.mark.parametrize("save", [save_by_renaming, save_with_backup, save_after_removing, save_in_place])
 def test_how_editors_save(save, file):
-    """Each saving is told, and whoever reads the file after the last change finds what was saved."""
+    """Each saving is told, and the one that reads the file after the last change finds what was saved."""
     with system.watch(file) as changes:
         for text in ("new", "newer"):
             save(file)

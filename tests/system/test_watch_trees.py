@@ -50,7 +50,7 @@ def test_what_is_there_already(tmp_path):
         assert next(changes) == ("d", {"change"})
 
 
-def test_folders_made_while_nobody_asks(tmp_path):
+def test_folders_made_between_calls(tmp_path):
     """What was made in a new folder before it could be watched is found, and told."""
     with system.watch(tmp_path, recursive=True) as changes:
         (tmp_path / "a/b/c").mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_folders_that_come_go_and_move(tmp_path):
 
 
 def test_folder_that_is_made_again(tmp_path):
-    """The new one of the same name is watched, also if nobody has noticed that the old one had gone."""
+    """The new one of the same name is watched, also if no one has noticed that the old one had gone."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     with system.watch(tmp_path, recursive=True) as changes:
         for number in range(3):

@@ -46,8 +46,8 @@ def test_group():
 
 
 @pytest.mark.parametrize("function", [uv.os_get_passwd, uv.os_get_group])
-def test_nobody(function):
-    """Numbers of nobody, and what is no number."""
+def test_no_one(function):
+    """Numbers of no one, and what is no number."""
     with pytest.raises(FileNotFoundError, match=f"uv_{function.__name__}"):
         function(STRANGER)
     for wrong in (-1, 2**32):
@@ -182,7 +182,7 @@ def test_priorities():
 
 
 def test_priorities_are_checked():
-    """Out of range, of nobody, and no numbers."""
+    """Out of range, of no one, and no numbers."""
     with pytest.raises(uv.UVError, match="EINVAL"):
         uv.os_setpriority(0, 20)
     with pytest.raises(ProcessLookupError):

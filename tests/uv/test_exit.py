@@ -192,7 +192,7 @@ def test_calls_after_the_loops_were_closed():
 
 
 def test_ends_without_a_zombie():
-    """The children of a process that ended are nobody's zombies, and those that run are left alone."""
+    """The children of a process that ended are no one's zombies, and those that run are left alone."""
     code, said, errors = ends("""
         child = uv.Process(loop, "sleep", ["0.2"])
         say(child.pid)

@@ -336,7 +336,7 @@ def test_polled_files(tmp_path, begun):
 
 
 def test_requests_that_have_ended_already(tmp_path):
-    """What the pool had finished before the fork, but nobody was told of, is told in the child."""
+    """What the pool had finished before the fork, but which was not reported, is told in the child."""
     loop, log = uv.default_loop(), []
     (tmp_path / "file").write_text("text")
     spawn.call(lambda: log.append(system.fileinfo(tmp_path / "file").size))
@@ -468,7 +468,7 @@ def test_handler_whose_main_program_goes_on(loop):
 
 
 def test_coroutines_that_wait_go_on():
-    """Whoever waited in the loop is resumed in the child as well: timers, sockets, the ready queue, signals."""
+    """A waiter in the loop is resumed in the child as well: timers, sockets, the ready queue, signals."""
     loop, log = uv.default_loop(), []
     with pairs("ipv4") as (near, far):
         spawn.call(lambda: log.append(("slept", system.suspend(0.005))))
@@ -517,7 +517,7 @@ def test_fork_of_a_fork(loop):
 
 
 def test_children_of_the_parent(loop):
-    """The children of the parent are not the child's: it is told that nobody knows, and cannot kill them."""
+    """The children of the parent are not the child's: it is told that no one knows, and cannot kill them."""
     log = []
     process = uv.Process(loop, "sleep", ["0.1"])
     process.onexit = lambda one, status, number: log.append((status, number))

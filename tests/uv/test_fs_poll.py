@@ -133,7 +133,7 @@ def test_arguments(poll, tmp_path):
 
 
 def test_without_a_handler(loop, poll, tmp_path):
-    """It looks, and nobody is told."""
+    """It looks, and nothing is reported."""
     poll.start(tmp_path / "nothing", INTERVAL)
     after_a_look(loop, None, lambda _: poll.stop())
     assert loop.run() is False

@@ -137,7 +137,7 @@ def test_sleep_of_a_loop_lets_others_run(loop):
 
 
 def test_sleep_of_a_closed_loop():
-    """It raises; nobody waits."""
+    """It raises; no one waits."""
     made = uv.Loop()
     made.close()
     with pytest.raises(uv.Closed):

@@ -94,7 +94,7 @@ def test_forgotten_handles_live_on(kind, loop):
 
 @each_kind
 def test_attributes_stay_with_the_handle(kind, loop):
-    """What users hang on a handle is there in its handler, whoever has forgotten it meanwhile."""
+    """What users hang on a handle is there in its handler, no matter which one has forgotten it meanwhile."""
     log = []
     one = kind.make(loop)
     one.mine = {"number": 7}
@@ -464,7 +464,7 @@ def wander(loop, dice, steps):
         except errors.Closed:
             assert one.closing
 
-    with uv.Signal(loop) as shield:  # so that a signal that nobody watches is no end
+    with uv.Signal(loop) as shield:  # so that a signal that no one watches is no end
         shield.start(SIGNAL)
         for _ in range(steps):
             step()

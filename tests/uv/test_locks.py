@@ -84,7 +84,7 @@ def test_mutex_flat():
 
 
 def test_a_mutex_keeps_threads_apart(start):
-    """What is not atomic is, under a lock: nobody sees it half done."""
+    """What is not atomic is, under a lock: no one sees it half done."""
     mutex, pair = uv.Mutex(), [0, 0]
 
     def work():
@@ -101,7 +101,7 @@ def test_a_mutex_keeps_threads_apart(start):
 
 
 def test_a_mutex_is_handed_over(start):
-    """Whoever waits for it gets it, with the GIL released meanwhile."""
+    """A waiter for it gets it, with the GIL released meanwhile."""
     mutex, order = uv.Mutex(), []
     mutex.lock()
 
@@ -322,7 +322,7 @@ def waiting(cond, mutex, count, wait, start):
 @pytest.mark.parametrize("signal", [uv.Cond.signal, uv.cond_signal])
 @pytest.mark.parametrize("wait", [uv.Cond.wait, uv.cond_wait])
 def test_a_signal_wakes_one(start, signal, wait):
-    """The mutex is unlocked meanwhile, and locked again for whoever goes on."""
+    """The mutex is unlocked meanwhile, and locked again for the one that goes on."""
     cond, mutex = uv.new_cond(), uv.Mutex()
     results = waiting(cond, mutex, 2, wait, start)
     signal(cond)
@@ -393,7 +393,7 @@ def test_misuse_of_a_condition():
 
 @pytest.mark.parametrize("wait", [uv.Barrier.wait, uv.barrier_wait])
 def test_a_barrier(start, wait):
-    """Nobody goes on before all are there; one of them is told so. It can be used again."""
+    """No one goes on before all are there; one of them is told so. It can be used again."""
     barrier, arrived, results = uv.new_barrier(3), [], []
 
     def work(number):

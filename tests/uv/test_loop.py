@@ -111,7 +111,7 @@ def test_time(loop):
 
 
 def test_backend(loop):
-    """The descriptor may be polled by somebody else; the timeout is that of the next turn."""
+    """The descriptor may be polled by another one; the timeout is that of the next turn."""
     assert uv.backend_fd(loop) == loop.backend_fd() > 2
     assert uv.backend_timeout(loop) == 0  # nothing referenced is active
     with uv.Timer(loop) as timer:
@@ -284,7 +284,7 @@ def test_main_program_drives_the_loop_it_waits_for(loop):
 
 
 def test_coroutine_of_another_loop_waits(loop, go):
-    """A coroutine of the main program may close a handle, too; nobody can resume it meanwhile."""
+    """A coroutine of the main program may close a handle, too; no one can resume it meanwhile."""
     log, timer = [], uv.Timer(loop)
 
     def body():
@@ -482,7 +482,7 @@ def test_calls_after_close():
 
 
 def test_forgotten_loop():
-    """A loop that nobody refers to is closed, with a warning."""
+    """A loop without references is closed, with a warning."""
     loop = uv.Loop()
     with pytest.warns(ResourceWarning, match="unclosed <Loop idle, 0 handles>"):
         del loop

@@ -23,7 +23,7 @@ def named(name):
 
 
 def test_tcp(loop):
-    """Of both ends, open and closed; EPIPE of a write, also of one that nobody waits for."""
+    """Of both ends, open and closed; EPIPE of a write, also of one without a waiter."""
     with uv.TCP(loop) as server, uv.TCP(loop) as client:
         assert repr(client) == "<TCP inactive>"
         far = connected(loop, server, client)

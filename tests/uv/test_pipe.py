@@ -256,7 +256,7 @@ def test_sending_a_connection(loop, try_):
 
 
 def test_several_handles_wait(loop):
-    """Each comes out in order, with uv.accept as well; those that nobody takes are closed with the pipe."""
+    """Each comes out in order, with uv.accept as well; those that are not taken are closed with the pipe."""
     here, there = channel(loop)
     sent = [uv.TCP(loop, "inet"), *channel(loop, ipc=False), uv.TCP(loop, "inet")]
     for number, handle in enumerate(sent):
@@ -331,7 +331,7 @@ def test_sending_what_cannot_travel(loop):
 
 
 def test_both_sides_write_much(loop):
-    """Nobody waits for ever: each reads while its writes are queued."""
+    """No one waits for ever: each reads while its writes are queued."""
     here, there = channel(loop)
     total, seen = 3 << 20, {}
 

@@ -82,7 +82,7 @@ def gone(loop, pid):
     ("script", "how"), [("exit 0", (0, 0)), ("exit 7", (7, 0)), ("exit 255", (255, 0)), ("kill -9 $$", (0, 9))]
 )
 def test_how_it_ends(loop, script, how):
-    """Libuv's spawn_exit_code: the handler gets status and signal, once; whoever waits gets the same, also later."""
+    """Libuv's spawn_exit_code: the handler gets status and signal, once; the waiter gets the same, also later."""
     log = []
     process = shell(loop, script)
     process.onexit = lambda one, status, number: log.append((one, status, number))
@@ -181,8 +181,8 @@ def test_unreferenced_process(loop):
     process.close()
 
 
-def test_end_that_somebody_else_has_taken(loop):
-    """Nobody knows how it ended: the handler gets -ECHILD, who waits ChildProcessError; nothing hangs."""
+def test_end_that_another_has_taken(loop):
+    """No one knows how it ended: the handler gets -ECHILD, who waits ChildProcessError; nothing hangs."""
     log = []
     process = shell(loop, "exit 3")
     process.onexit = lambda one, status, number: log.append((status, number))
@@ -334,13 +334,13 @@ def test_explicit_resume_of_who_waits(loop):
         assert log == ["first", "second"]
         assert process.active
     process.unref()
-    assert loop.run() is False  # nobody waits any more
+    assert loop.run() is False  # there is no waiter left
     pipe.close()
     process.close()
 
 
 def test_loop_closed_before_its_children():
-    """The children of a loop that is closed run on; whoever starts the next program takes their status."""
+    """The children of a loop that is closed run on; the one that starts the next program takes their status."""
     loop = uv.Loop()
     process = uv.Process(loop, "cat", stdio=[(pipe := OurEnd(loop), "r")])
     left = uv.Process(loop, "sh", ["-c", "exit 3"])

@@ -53,7 +53,7 @@ def test_cancel(loop, kind):
 
 
 def test_cancel_when_busy(loop):
-    """threadpool_cancel_when_busy: what runs cannot be cancelled, and ends as if nobody had tried."""
+    """threadpool_cancel_when_busy: what runs cannot be cancelled, and ends as if that had not been tried."""
     begun, end = threading.Event(), threading.Event()
 
     def job():
@@ -84,7 +84,7 @@ def test_cancel_of_what_closes(loop):
 
 
 def test_cancel_of_many(loop):
-    """Each of a hundred ends once: cancelled, or as if nobody had tried."""
+    """Each of a hundred ends once: cancelled, or as if that had not been tried."""
     requests = [BEGIN[kind](loop) for kind in BEGIN for _ in range(20)]
     cancelled = 0
     for request in requests:
@@ -109,7 +109,7 @@ def outcome(request):
 
 
 def test_many_wait_for_one(loop):
-    """All get the result; one that is cut, or resumed by somebody, leaves the request alone."""
+    """All get the result; one that is cut, or resumed explicitly, leaves the request alone."""
     log, end = [], threading.Event()
     request = loop.queue_work_nowait(end.wait, 10)
 
@@ -144,7 +144,7 @@ def test_errors_are_the_same_for_all(loop):
 
 
 def test_forgotten_results_are_released(loop, tmp_path):
-    """A descriptor or folder that nobody took is closed; so are those of calls that were given up."""
+    """A descriptor or folder that no one took is closed; so are those of calls that were given up."""
     target = str(tmp_path / "file")
     with open(target, "w"):
         pass
@@ -240,7 +240,7 @@ def test_other_threads(loop):
 
 
 def test_buffers_are_free_when_it_is_done(loop, tmp_path):
-    """What was read into, or written, can be resized as soon as the request is done, though somebody keeps that."""
+    """What was read into, or written, can be resized as soon as the request is done, even if it is referred to."""
     fd = loop.fs.open(tmp_path / "file", "w+")
     data, into = bytearray(b"hello"), bytearray(9)
     writing, reading = loop.fs.write_nowait(fd, [data], 0), loop.fs.readinto_nowait(fd, into, 0)

@@ -100,7 +100,7 @@ def test_refused_signals(loop, signum, error, text):
 
 
 @pytest.mark.parametrize("signum", [0, "SIGKILL", "SIGSTOP", 32, 255])
-def test_signals_that_nobody_can_watch(loop, signum):
+def test_signals_that_no_one_can_watch(loop, signum):
     """EINVAL says that the system refuses; nothing is watched then."""
     with uv.Signal(loop) as handle:
         for call in (handle.start, handle.start_oneshot):
@@ -170,7 +170,7 @@ def test_a_handle_changes_its_mind(loop):
 
 
 def test_stop_drops_what_is_under_way(loop):
-    """A signal that was caught, but told to nobody yet, is dropped by stop, be it in libuv's hands or in ours."""
+    """A signal that was caught, but told to no one yet, is dropped by stop, be it in libuv's hands or in ours."""
     log = []
     with uv.Signal(loop) as first, uv.Signal(loop) as second:
         for one, other in ((first, second), (second, first)):
@@ -275,7 +275,7 @@ def test_other_loops_of_the_thread_and_the_system_module(loop, dispositions):
 
 
 def test_a_handler_that_is_set_meanwhile(loop):
-    """A handler that somebody sets while a handle is started takes the signal, and stays when the handle stops."""
+    """A handler that is set while a handle is started takes the signal, and stays when the handle stops."""
     log, mine = [], []
     with collect(uv.Signal(loop), log) as handle:
         handle.start(USR1)
@@ -345,7 +345,7 @@ def test_several_loops_in_several_threads():
 
 
 def test_waiting_in_place_of_a_handler(loop):
-    """`wait` returns the number; while somebody waits, the handler is not called."""
+    """`wait` returns the number; while a coroutine waits, the handler is not called."""
     log = []
     with collect(uv.Signal(loop), log) as handle, uv.Timer(loop) as timer:
         timer.ontimeout = lambda one: raise_()
@@ -360,7 +360,7 @@ def test_waiting_in_place_of_a_handler(loop):
 
 
 def test_iteration_ends_with_the_handle(loop):
-    """Iterating gets each signal, also one that came while the loop body ran, until somebody stops the handle."""
+    """Iterating gets each signal, also one that came while the loop body ran, until the handle is stopped."""
     log = []
     with uv.Signal(loop) as handle, uv.Timer(loop) as timer:
 
@@ -385,7 +385,7 @@ def test_iteration_ends_with_the_handle(loop):
 
 
 def test_one_signal_is_kept_for_the_next_wait(loop):
-    """Without a handler, what comes when nobody waits is there for the next one who does; stop drops it."""
+    """Without a handler, what comes when there is no waiter is there for the next one who does; stop drops it."""
     with uv.Signal(loop) as handle:
         handle.start(USR1)
         for _ in range(3):

@@ -102,7 +102,7 @@ def test_echo_in_method_and_flat_form(loop, log):
 
 
 def test_handlers_may_wait(loop, log):
-    """A handler that waits keeps nobody else from being called."""
+    """A handler that waits keeps no other one from being called."""
     one, other = pair(loop)
     slow, quick = pair(loop)
     order = []
@@ -313,7 +313,7 @@ def test_who_waits_gets_the_data_instead(loop, log):
 
 
 def test_pull_style_keeps_no_loop_alive(loop):
-    """A stream that nobody reads from is not active, also right after a read, or one that was given up."""
+    """A stream that is not read from is not active, also right after a read, or one that was given up."""
     one, other = pair(loop)
     one.write(b"data")
     assert other.read() == b"data"
@@ -417,7 +417,7 @@ def test_requests_end_before_the_close(loop):
 
 
 def test_data_that_are_dropped_at_once(loop):
-    """What is written is kept until it is sent, whoever forgets it."""
+    """What is written is kept until it is sent, no matter which one forgets it."""
     one, other = pair(loop)
     requests = [one.write_nowait(bytearray([number]) * 300_000) for number in range(20)]
     gc.collect()
@@ -606,7 +606,7 @@ def test_more_data_than_a_turn_has_room_for(loop):
         closed(one, other)
 
 
-def test_nobody_refers_to_a_stream(loop):
+def test_nothing_refers_to_a_stream(loop):
     """It stays, with its handler, until it is closed."""
     seen = []
 

@@ -28,7 +28,7 @@ def listening(loop, host="127.0.0.1", **options):
 
 
 def free_port():
-    """Return a port that nobody listens at."""
+    """Return a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

@@ -218,7 +218,7 @@ def test_loops_and_coroutines_of_a_thread_end_with_it():
 
 
 def test_what_a_thread_was_given_is_let_go():
-    """Function and arguments live until the function has returned, whoever keeps the thread."""
+    """Function and arguments live until the function has returned, no matter which one keeps the thread."""
 
     class Thing:
         pass
@@ -234,7 +234,7 @@ def test_what_a_thread_was_given_is_let_go():
     assert gone() is None
 
 
-def test_a_thread_that_nobody_refers_to():
+def test_a_thread_without_references():
     """It runs to its end; the memory of threads that were never joined does not pile up."""
     seen = []
     for number in range(200):

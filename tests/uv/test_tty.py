@@ -13,7 +13,7 @@ from coutil import errors, uv
 
 @pytest.fixture
 def pty():
-    """The two descriptors of a pseudo-terminal: the side of whoever shows it, and the terminal."""
+    """The two descriptors of a pseudo-terminal: the side of the one that shows it, and the terminal."""
     ends = os.openpty()
     yield ends
     for end in ends:

@@ -363,7 +363,7 @@ def test_connected(loop, family):
         assert failure(client.send, b"x").name == "EDESTADDRREQ"
 
 
-def test_nobody_there(loop):
+def test_no_one_there(loop):
     """A connected socket is told of it: once by what receives, in handler and coroutine, after which it goes on."""
     log = []
     with uv.UDP(loop) as client:
@@ -502,7 +502,7 @@ def test_send_that_is_given_up(loop, busy):
         assert waiter.status == "dead"
         loop.run()
         assert server.recv()[0] == b"abc"
-        data.append(1)  # nobody holds it any more
+        data.append(1)  # no one but the test holds it
 
 
 def test_close_with_sends_under_way(loop, busy):
@@ -802,7 +802,7 @@ def test_unref(loop):
 
 
 def test_forgotten_handle(loop):
-    """It stays the loop's: its handler is called though nobody refers to it."""
+    """It stays the loop's: its handler is called though nothing refers to it."""
     log = []
     with uv.UDP(loop) as client:
         server = collect(bound(loop), log, 1)

@@ -71,7 +71,7 @@ def test_translate_sys_error():
 
 
 def test_exceptions_are_those_of_coutil():
-    """One family for all modules: whoever uses coutil.uv alone finds it there."""
+    """One family for all modules: the one that uses coutil.uv alone finds it there."""
     for name in (
         "UVError",
         "OperationCancelled",

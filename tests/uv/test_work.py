@@ -63,7 +63,7 @@ def fails():
 
 
 def test_exceptions_travel(loop):
-    """Whoever waits gets the exception itself, with the lines of the thread in its traceback."""
+    """A waiter gets the exception itself, with the lines of the thread in its traceback."""
     with pytest.raises(KeyError, match="from the pool") as caught:
         loop.queue_work(fails)
     frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
@@ -316,7 +316,7 @@ def test_explicit_resume(loop):
 
 
 def test_request_that_is_forgotten(loop, escaped):
-    """The exception of a job that nobody asked for is reported; a result is dropped."""
+    """The exception of a job that was not asked for is reported; a result is dropped."""
     loop.queue_work_nowait(fails)
     loop.queue_work_nowait(int)
     loop.run()
@@ -326,7 +326,7 @@ def test_request_that_is_forgotten(loop, escaped):
 
 
 def test_close_by_force(loop):
-    """Jobs that have begun are waited for, others are cancelled, and whoever waits is told."""
+    """Jobs that have begun are waited for, others are cancelled, and the waiter is told."""
     log, begun = [], threading.Semaphore(0)
 
     def job(seconds):
