@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 
 from ._coroutines import AWAIT_HANDLE
-from ._kernel import Hub, Operation, ReadyItem, current_hub
+from ._kernel import Callback, Hub, Operation, current_hub
 from ._kernel import ignore_threads as _ignore_threads
 from ._libuv.clock import FOREVER, Clock
 from .scopes.deadline_timer import DeadlineTimer
@@ -144,7 +144,8 @@ class _ManualTimers(Clock):
         while self.heap and self.heap[0][0] <= self.time:
             _, generation, slot = heappop(self.heap)
             self.idle.discard(slot)
-            self.hub.enqueue(_Due(self.hub, slot, generation))
+            # Like a record of libuv
+            self.hub.enqueue(Callback(self.hub.complete_now, slot, generation, 0))
             fired = True
         return fired
 
@@ -155,16 +156,3 @@ def _check_seconds(seconds: float) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"seconds must be a finite number, 0 or more, not {seconds!r}")
     return seconds
-
-
-class _Due(ReadyItem):
-    """A timer of the manual clock that has fired. Who waits for it is the owner's matter, and so is the end."""
-
-    __slots__ = ("generation", "hub", "slot")
-
-    def __init__(self, hub: Hub, slot: int, generation: int) -> None:
-        self.hub, self.slot, self.generation = hub, slot, generation
-
-    def run(self) -> None:
-        """Deliver the record that libuv would have written."""
-        self.hub.complete_now(self.slot, self.generation, 0)

@@ -3,10 +3,10 @@
 This file is the door: the layers above (`scopes`, `sync`, `system`, `uv`, `testing`, `debug`) import from here, and not
 from the files of this folder.
 
-- A call that waits for libuv: `current_operation` and its kin, `spend_budget`, `checkpoint`.
+- A call that waits for libuv: `Operation`, `current_operation` and its variants, `spend_budget`, `checkpoint`.
 - An object of libuv, with data that come without a wait: `KernelHandle`; a stream: the functions of `stream_requests`.
-- A source that wakes coroutines by itself: `CompletionHandler` in a slot of the hub, `ReadyItem` and `Wakeup` in its
-  ready queue.
+- A source that wakes coroutines by itself: `CompletionHandler` in a slot of the hub; `ReadyItem`, `Callback` and
+  `Wakeup` in its ready queue.
 - A loop: `Hub`, `current_hub`, `hub_for`.
 
 What they use of the objects that they get here is listed in tests/test_architecture.py.
@@ -23,7 +23,7 @@ from .operation import (
     current_operation_in,
     spend_budget,
 )
-from .slots import NULL_HANDLER, CompletionHandler, ReadyItem, Wakeup
+from .slots import NULL_HANDLER, Callback, CompletionHandler, ReadyItem, Wakeup
 from .stream_requests import (
     DEFAULT_READ_SIZE,
     MAX_READ,
@@ -45,6 +45,7 @@ __all__ = [
     "MAX_READ",
     "NULL_HANDLER",
     "POLL_WITHOUT_WAITING",
+    "Callback",
     "CompletionHandler",
     "Hub",
     "KernelHandle",

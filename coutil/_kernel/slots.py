@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._coroutines.coroutine import Coroutine
 from .._coroutines.switching import wake
 from .._libuv import lib
 
-__all__ = ["NULL_HANDLER", "CompletionHandler", "ReadyItem", "SlotTable", "ThreadsafeCalls", "Wakeup"]
+__all__ = ["NULL_HANDLER", "Callback", "CompletionHandler", "ReadyItem", "SlotTable", "ThreadsafeCalls", "Wakeup"]
 
 
 class CompletionHandler:
@@ -135,6 +136,20 @@ class Wakeup(ReadyItem):
         waiter.waiting_on = None
         wake(waiter)
         return True
+
+
+class Callback(ReadyItem):
+    """Calls a function from the hub. It calls the function again if a signal handler raises in it."""
+
+    __slots__ = ("arguments", "function")
+
+    def __init__(self, function: Callable[..., object], *arguments: Any) -> None:
+        """The function must not wait."""
+        self.function, self.arguments = function, arguments
+
+    def run(self) -> None:
+        """Call the function."""
+        self.function(*self.arguments)
 
 
 class ThreadsafeCalls(CompletionHandler):

@@ -21,7 +21,7 @@ from greenlet import getcurrent
 from .._coroutines import Coroutine, PendingException, current_context, foreign_thread_error, running, throw_and_report
 from .._diagnostics import describe_wait
 from .._interpreter import get_ident
-from .._kernel import Hub, ReadyItem, current_hub
+from .._kernel import Callback, Hub, current_hub
 from .._switch_guard import switch_forbidden
 from ..errors import Cancelled, Timeout
 from .creation_site import CreationSite, call_site
@@ -274,7 +274,7 @@ class CancelScope(CreationSite):
         waiter: the running coroutine, or its stand-in in the loop where it waits.
         """
         if self._count_refusal(what):
-            waiter.context.enqueue(_DeferredCancel(waiter))
+            waiter.context.enqueue(Callback(_cancel_deferred, waiter))
         else:
             raise self._cancelled_error()
 
@@ -348,9 +348,9 @@ def _deliver(coroutine: Coroutine) -> None:
     if delivery is Delivery.OTHER_LOOP:
         guest = _waiter_for(coroutine)
         guest.cancelled_scope = scope
-        guest.context.hub.enqueue(_DeferredCancel(guest))
+        guest.context.hub.enqueue(Callback(_cancel_deferred, guest))
     elif delivery is Delivery.FROM_HUB:
-        coroutine.context.enqueue(_DeferredCancel(coroutine))
+        coroutine.context.enqueue(Callback(_cancel_deferred, coroutine))
     elif delivery is Delivery.NOW and scope is not None:
         _raise_in(coroutine, scope)
 
@@ -455,19 +455,11 @@ def check_shield(value: Any) -> bool:
     return value
 
 
-class _DeferredCancel(ReadyItem):
-    """An entry of the ready queue that cancels a wait.
+def _cancel_deferred(coroutine: Coroutine) -> None:
+    """Raise `Cancelled` in a coroutine, from the hub, if it still waits.
 
-    It serves three kinds of waits: one in another loop, whose host must not run inside the call of `cancel`; one that
+    This serves three kinds of waits: one in another loop, whose host must not run inside the call of `cancel`; one that
     was about to begin when a signal handler cancelled; one that was not refused, see `CancelScope._refuse`.
     """
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, guest: Coroutine) -> None:
-        self.coroutine = guest
-
-    def run(self) -> None:
-        """Raise `Cancelled` in the coroutine, if it still waits."""
-        if self.coroutine.cancelled_scope is not None and self.coroutine._start is None:
-            _raise_in(self.coroutine, self.coroutine.cancelled_scope)
+    if coroutine.cancelled_scope is not None and coroutine._start is None:
+        _raise_in(coroutine, coroutine.cancelled_scope)

@@ -15,10 +15,10 @@ from greenlet import getcurrent
 
 from .._coroutines import Coroutine, Resumed, current_context, is_yieldable, running
 from .._interpreter import get_ident
+from .._kernel import Callback
 from ..scopes import timeout
 from .waiters import (
     Primitive,
-    RemainingSteps,
     Waiter,
     WaitQueue,
     cancel_wait,
@@ -292,7 +292,7 @@ class Semaphore(Primitive):
 
     def _release_several(self, n: int) -> None:
         if self._waiters:
-            current_context().enqueue(RemainingSteps(self._grant_waiters))
+            current_context().enqueue(Callback(self._grant_waiters))
         self._value += n  # no signal handler can run between here and the entry in the ready queue
         self._grant_waiters()
 

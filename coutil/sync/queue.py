@@ -17,11 +17,10 @@ from greenlet import getcurrent
 
 from .._coroutines import Resumed, current_context, park_registered, running
 from .._interpreter import get_ident
-from .._kernel import checkpoint
+from .._kernel import Callback, checkpoint
 from ..errors import Closed
 from .waiters import (
     Primitive,
-    RemainingSteps,
     Waiter,
     WaitQueue,
     abandon_wait,
@@ -249,7 +248,7 @@ class Queue(Primitive, Generic[T]):
         self._check_thread()
         if not self._closed:
             if self._getters or self._putters:
-                current_context().enqueue(RemainingSteps(self._end_waits))
+                current_context().enqueue(Callback(self._end_waits))
             self._closed = True  # no signal handler can run between here and the entry in the ready queue
             self._end_waits()
 

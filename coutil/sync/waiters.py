@@ -33,7 +33,7 @@ from .._coroutines import (
 )
 from .._coroutines import wake as resume
 from .._interpreter import get_ident
-from .._kernel import COOP_BUDGET, ReadyItem
+from .._kernel import COOP_BUDGET, Callback, ReadyItem
 from ..event import Wait, deregister, registry
 from ..scopes.deadline import call_with_timeout
 
@@ -166,7 +166,7 @@ def grant_all(primitive: Any, granted: bool) -> None:
         grant_first(primitive._waiters, granted)
         return
     leaving, fresh = _GrantAll(granted), WaitQueue()
-    current_context().enqueue(RemainingSteps(leaving))
+    current_context().enqueue(Callback(leaving))
     leaving.queue, primitive._waiters = primitive._waiters, fresh
     leaving()
 
@@ -184,21 +184,6 @@ class _GrantAll:
         """Grant those that are left."""
         while grant_first(self.queue, self.granted) is not None:
             pass
-
-
-class RemainingSteps(ReadyItem):
-    """An entry of the ready queue that completes several steps if a signal handler raises between them."""
-
-    __slots__ = ("steps",)
-
-    def __init__(self, steps: Callable[[], object]) -> None:
-        """steps: does the steps that are left, perhaps none; may be called again."""
-        self.steps = steps
-
-    def run(self) -> bool:
-        """Do the remaining steps."""
-        self.steps()
-        return False
 
 
 class Primitive:

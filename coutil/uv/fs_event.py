@@ -7,13 +7,13 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from .._coroutines import waits
-from .._kernel import spend_budget
+from .._kernel import Callback, spend_budget
 from .._libuv import error, lib
 from .._libuv.arguments import check_bool
 from .._libuv.files import Path, encoded
 from .._libuv.watch import CHANGE, ITSELF, OVERFLOW, RENAME, RawChange, read_changes, watched_path
 from ..errors import Closed, UVError
-from .handle import Handle, Redelivery
+from .handle import Handle
 from .loop import HandlerCall, Loop
 from .module_function import module_function
 
@@ -86,7 +86,7 @@ class FSEvent(Handle):
         self._start_or_stop(lib.co_fs_event_stop, "uv_fs_event_stop")
         self._pending.clear()
         if self._core.waiter is not None:
-            self._core.hub.enqueue(Redelivery(self._core))
+            self._core.hub.enqueue(Callback(self._core.redeliver, self._core.generation, 1))
 
     @property
     def path(self) -> Any:

@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any, ClassVar, Self
 
 from .._coroutines import NonCopyable, park, running, waits
-from .._kernel import INVALID_SLOT, Hub, KernelHandle, ReadyItem, Wakeup, handle_call
+from .._kernel import INVALID_SLOT, Callback, Hub, KernelHandle, Wakeup, handle_call
 from .._libuv import lib
 from .._libuv.arguments import check_int
 from .._libuv.endpoints import format_endpoints
@@ -24,7 +24,7 @@ from . import loop as loops
 from .loop import HandlerCall, Loop, current_loop
 from .module_function import module_function
 
-__all__ = ["Handle", "HandleCore", "Redelivery"]
+__all__ = ["Handle", "HandleCore"]
 
 _CLOSED: int = lib.CO_CLOSED
 NO_CALL: Any = (None, lambda: None, ())  # the call for an event without a handler
@@ -74,34 +74,24 @@ class HandleCore(KernelHandle):
         """Have `_event` called `times` times with (0, 0) in the next turn, for items that are kept."""
         if not self.redelivery_pending:
             self.redelivery_pending = True
-            self.hub.enqueue(Redelivery(self, times))
+            self.hub.enqueue(Callback(self.redeliver, self.generation, times))
 
     def loop_closed(self) -> None:
         """The handle, or the whole loop, is gone."""
         super().loop_closed()
         self.owner = None
 
+    def redeliver(self, generation: int, times: int) -> None:
+        """Deliver `times` empty records, (0, 0), from the hub, unless the handle was stopped or closed since."""
+        self.redelivery_pending = False
+        if generation == self.generation and not self.closed:
+            self.hub.complete_now(self.slot, generation, 0, times)
+
     def next_generation(self) -> int:
         """Return a new generation, for a call of C that starts or stops the handle; see `_start_or_stop`."""
         hub = self.hub
         hub.generation = self.generation = (hub.generation + 1) & 0xFFFFFFFF
         return self.generation
-
-
-class Redelivery(ReadyItem):
-    """An entry of the ready queue that delivers empty records, (0, 0), to a handle."""
-
-    __slots__ = ("core", "generation", "times")
-
-    def __init__(self, core: HandleCore, times: int = 1) -> None:
-        self.core, self.generation, self.times = core, core.generation, times
-
-    def run(self) -> None:
-        """Deliver them, unless the handle was stopped or closed since."""
-        core = self.core
-        core.redelivery_pending = False
-        if self.generation == core.generation and not core.closed:
-            core.hub.complete_now(core.slot, core.generation, 0, self.times)
 
 
 class Handle(NonCopyable):

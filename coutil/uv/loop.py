@@ -28,7 +28,7 @@ from .._coroutines import (
     warn_in_finalizer,
 )
 from .._interpreter import get_ident
-from .._kernel import POLL_WITHOUT_WAITING, Hub, ReadyItem, current_hub, hub_for
+from .._kernel import POLL_WITHOUT_WAITING, Callback, Hub, current_hub, hub_for
 from .._libuv import check, error, lib
 from .._libuv.handles import handle_list, read_number
 from .._libuv.info import metrics
@@ -200,7 +200,7 @@ class Loop(NonCopyable, Names, Work):
         try:
             worker._launch()
         except BaseException:  # raised by a signal handler
-            hub.ready.appendleft(_DeferredStart(worker))
+            hub.ready.appendleft(Callback(_start_deferred, worker))
             raise
         return True
 
@@ -398,18 +398,10 @@ def _close(hub: Hub) -> None:
     hub.context.kill_idle_runners(hub.greenlet)
 
 
-class _DeferredStart(ReadyItem):
-    """An entry of the ready queue that starts a worker which a signal handler kept from starting."""
-
-    __slots__ = ("worker",)
-
-    def __init__(self, worker: Coroutine) -> None:
-        self.worker = worker
-
-    def run(self) -> None:
-        """Start the worker, unless it has started."""
-        if self.worker._start is not None and self.worker.resumer is None:
-            self.worker._launch()
+def _start_deferred(worker: Coroutine) -> None:
+    """Start a worker which a signal handler kept from starting, unless it has started since."""
+    if worker._start is not None and worker.resumer is None:
+        worker._launch()
 
 
 def _is_default(hub: Hub) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._coroutines import waits
-from .._kernel import ReadyItem
+from .._kernel import Callback
 from .._libuv import error, lib
 from .._libuv.signal_names import signal_number
 from ..errors import OperationCancelled
@@ -72,7 +72,7 @@ class Signal(Handle):
         self._start_or_stop(lib.co_raw_signal_stop, "uv_signal_stop")
         core.pending_data = None
         if core.waiter is not None:
-            core.hub.enqueue(_StopNotice(core))
+            core.hub.enqueue(Callback(_end_wait, core, core.generation))
 
     @waits
     def wait(self) -> int:
@@ -109,19 +109,13 @@ class Signal(Handle):
             raise StopIteration from None
 
 
-class _StopNotice(ReadyItem):
-    """An entry of the ready queue that ends the wait for a handle which was stopped, and not started again since."""
+def _end_wait(core: HandleCore, generation: int) -> None:
+    """End the wait for a handle, from the hub, that was stopped and not started again since: deliver ECANCELED.
 
-    __slots__ = ("core", "generation")
-
-    def __init__(self, core: HandleCore) -> None:
-        self.core, self.generation = core, core.generation
-
-    def run(self) -> None:
-        """Deliver ECANCELED like a record of libuv. The waiter is still the one that the stop was meant for."""
-        core = self.core
-        if core.waiter is not None and not core.closed:
-            core.hub.complete_now(core.slot, self.generation, lib.UV_ECANCELED)
+    The waiter is still the one that the stop was meant for.
+    """
+    if core.waiter is not None and not core.closed:
+        core.hub.complete_now(core.slot, generation, lib.UV_ECANCELED)
 
 
 def _noop_start(pointer: Any, slot: int) -> int:

@@ -16,7 +16,7 @@ from .._coroutines import waits
 from .._kernel import (
     DEFAULT_READ_SIZE,
     MAX_READ,
-    ReadyItem,
+    Callback,
     handle_request,
     pop_pending_data,
     spend_budget,
@@ -148,7 +148,7 @@ class Stream(Handle):
 
     def _flush_later(self) -> None:
         self._core.check_usable()
-        self._core.hub.enqueue(_Flush(self))
+        self._core.hub.enqueue(Callback(self._flush))
 
     def _flush(self) -> None:
         """Call the handler, from the hub, for the event that arrived before it was assigned."""
@@ -438,19 +438,6 @@ class _Write(Job):
         if code < 0:
             raise self.core.error_of(code, self.syscall)
         return True
-
-
-class _Flush(ReadyItem):
-    """An entry of the ready queue: call the handler of a stream for an event from before it was assigned."""
-
-    __slots__ = ("stream",)
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-
-    def run(self) -> None:
-        """Call the handler, from the hub."""
-        self.stream._flush()
 
 
 def join_data(data: Any) -> Any:
