@@ -100,7 +100,7 @@ class Operation(CompletionHandler, ReadyItem):
         if self.hub._slow_path:
             self.hub.check()
         try:
-            self.hub.ready.append(self)
+            self.hub.ready += (self,)  # and not a call: the state says whether it is there
             self.state = AWAIT_HANDLE  # 2
             park(self.coroutine, "suspend")
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from coutil import coroutine, event, mutex, promise, queued, spawn, sync, system
 from coutil.errors import TaskCancelled
 from coutil.scopes import scope
-from tests.helpers.bytecode_points import at_every_boundary
+from tests.helpers.bytecode_points import at_every_boundary, at_pairs_of_boundaries
 
 
 class Late(Exception):
@@ -415,3 +415,56 @@ def test_failures_inside_of_a_child_are_its_own():
     with pytest.raises(ExceptionGroup), scope() as s:
         task = s.spawn(body)
     assert repr(task).endswith("failed>")
+
+
+# -- twice ------------------------------------------------------------------------------------------------------------
+
+
+class Leave(BaseException):
+    """What the handlers raise: no error, as SystemExit is none."""
+
+
+class Turning:
+    """Coroutines wait in the loop, whose greenlet two handlers interrupt."""
+
+    def __init__(self, escaped):
+        self.escaped, self.armed, self.late = escaped, False, []
+        self.waiting = [spawn.call(self.body) for _ in range(2)]
+
+    @staticmethod
+    def body():
+        for _ in range(3):
+            with suppress(Leave):
+                system.suspend()
+
+    def program(self):
+        self.armed = True
+        for _ in range(3):
+            try:
+                system.suspend()
+            except Leave as error:
+                self.late.append(error)
+        self.armed = False
+
+    def action(self):
+        if self.armed:
+            raise Leave
+
+    def check(self, boundary):
+        self.armed = False
+        for _ in range(8):
+            with suppress(Leave):  # the second one, if the program ended before
+                assert system.suspend() is True
+        assert {one.status for one in self.waiting} == {"dead"}
+        self.escaped.clear()
+
+
+def test_the_loop_outlives_two_handlers(escaped):
+    """A second one may raise while the hub goes round its own loop, which no `try` covers."""
+    system.suspend()
+
+    def make():
+        one = Turning(escaped)
+        return one.program, one.action, one.check
+
+    assert at_pairs_of_boundaries(make, lambda place: place.startswith(("Hub.", "Operation.")), 4) > 20
