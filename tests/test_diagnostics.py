@@ -22,7 +22,7 @@ from coutil._diagnostics import MAX_CYCLE_MEMBERS, MAX_DEADLOCK_LINES, _duration
 from coutil.coroutine import create, running, yield_
 from tests.helpers.kernel import Hooks, current_context, park_unowned
 from tests.helpers.script import ROOT, output_of
-from tests.helpers.tcp import listening
+from tests.helpers.servers import listening
 
 HERE = "tests/test_diagnostics.py"
 TIME = r"\d[\d.]* m?s"

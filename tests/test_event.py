@@ -14,20 +14,9 @@ from greenlet import greenlet
 
 from coutil import errors, event, spawn, system
 from coutil.coroutine import create, running, yield_
+from tests.helpers.coroutines import Referent, Trouble, start
 from tests.helpers.script import output_of, run_script
-from tests.helpers.values import (
-    PROBES,
-    Equal,
-    Referent,
-    Trouble,
-    cancel,
-    each_probe,
-    each_way_out,
-    is_collected,
-    recorder,
-    same,
-    start,
-)
+from tests.helpers.values import PROBES, Equal, cancel, each_probe, each_way_out, is_collected, recorder, same
 
 emissions = pytest.mark.parametrize("emit", [event.emitall, event.emitone], ids=["emitall", "emitone"])
 waits = pytest.mark.parametrize("wait", [event.await_, event.awaitany, event.awaitall], ids=["await_", "any", "all"])

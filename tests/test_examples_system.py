@@ -33,7 +33,7 @@ def reset(stream):
 
 
 @contextmanager
-def listening():
+def plain_listener():
     """Listen; yields the socket and HOST:PORT."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(LIMIT)
@@ -99,7 +99,7 @@ def alive(pid):
 
 def test_proxy_passes_on_half_of_a_connection():
     """The answer comes after the end of the question, through both halves."""
-    with listening() as (server, to), serving("proxy.py", "--to", to) as port, connection(port) as client:
+    with plain_listener() as (server, to), serving("proxy.py", "--to", to) as port, connection(port) as client:
         with accepted(server) as behind:
             client.sendall(b"question")
             client.shutdown(socket.SHUT_WR)
@@ -122,7 +122,7 @@ def test_proxy_with_much_to_do_in_both_directions():
 
 def test_proxy_holds_back_the_sender_to_a_slow_reader():
     """What is not read stays with the sender, whose sends block before long."""
-    with listening() as (server, to), serving("proxy.py", "--to", to) as port, connection(port) as client:
+    with plain_listener() as (server, to), serving("proxy.py", "--to", to) as port, connection(port) as client:
         with accepted(server) as behind:
             client.settimeout(0.3)
             sent = 0
@@ -139,7 +139,7 @@ def test_proxy_holds_back_the_sender_to_a_slow_reader():
 def test_proxy_cuts_one_side_when_the_other_breaks_and_goes_on():
     """A reset ends the connection behind the proxy, too; the next one works."""
     with (
-        listening() as (server, to),
+        plain_listener() as (server, to),
         serving("proxy.py", "--to", to, errors=r"broken: ECONNRESET.*\n") as port,
     ):
         client = connection(port)
@@ -165,7 +165,7 @@ def test_proxy_without_a_listener():
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_proxy_is_interrupted_with_connections_open(attempt):
-    with listening() as (server, to), ExitStack() as stack:
+    with plain_listener() as (server, to), ExitStack() as stack:
         with serving("proxy.py", "--to", to) as port:
             client = stack.enter_context(connection(port))
             behind = stack.enter_context(accepted(server))

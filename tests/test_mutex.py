@@ -14,7 +14,8 @@ import pytest
 
 from coutil import errors, event, mutex, scopes, spawn, system
 from coutil.coroutine import create, yield_
-from tests.helpers.values import Equal, Referent, Trouble, cancel, each_probe, each_way_out, is_collected, start
+from tests.helpers.coroutines import Referent, Trouble, start
+from tests.helpers.values import Equal, cancel, each_probe, each_way_out, is_collected
 
 
 def critical(log, name, lock="m"):

@@ -7,17 +7,8 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, promise, spawn, system
-from tests.helpers.values import (
-    PROBES,
-    Referent,
-    Trouble,
-    cancel,
-    each_probe,
-    each_way_out,
-    is_collected,
-    recorder,
-    start,
-)
+from tests.helpers.coroutines import Referent, Trouble, start
+from tests.helpers.values import PROBES, cancel, each_probe, each_way_out, is_collected, recorder
 
 shapes = pytest.mark.parametrize(
     ("values", "result"),

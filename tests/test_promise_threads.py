@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from coutil import errors, event, mutex, promise, queued, spawn, system, uv
+from tests.helpers.coroutines import Referent
 from tests.helpers.loops import begin
 from tests.helpers.script import output_of
-from tests.helpers.values import Referent, recorder
+from tests.helpers.values import recorder
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,19 +9,8 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, queued, spawn, system
-from tests.helpers.values import (
-    PROBES,
-    Equal,
-    Referent,
-    Trouble,
-    cancel,
-    each_probe,
-    each_way_out,
-    is_collected,
-    recorder,
-    same,
-    start,
-)
+from tests.helpers.coroutines import Referent, Trouble, start
+from tests.helpers.values import PROBES, Equal, cancel, each_probe, each_way_out, is_collected, recorder, same
 
 emissions = pytest.mark.parametrize("emit", [queued.emitall, queued.emitone], ids=["emitall", "emitone"])
 waits = pytest.mark.parametrize("wait", [queued.await_, queued.awaitany, queued.awaitall], ids=["await_", "any", "all"])

@@ -14,17 +14,10 @@ from greenlet import getcurrent
 from coutil import coroutine, spawn, system
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.scopes import scope
+from tests.helpers.coroutines import Referent, Trouble
 
 # Values of all sorts, as arguments and results.
 PROBES = [False, True, 1, 0, -1, 0.0123, "", "3.12", "\0", {}, sys, lambda: None, print, getcurrent(), sys.stdout]
-
-
-class Thing:
-    """Something that weak references can watch."""
-
-
-class Trouble(Exception):
-    """What functions raise here."""
 
 
 def fail(*values):
@@ -344,8 +337,8 @@ def test_collectable(start):
 
     gc.disable()
     try:
-        start(ends, Thing())
-        start(waits, Thing())
+        start(ends, Referent())
+        start(waits, Referent())
         assert [one() for one in watched] == [None] * 4
     finally:
         gc.enable()

@@ -14,18 +14,11 @@ from greenlet import getcurrent
 from coutil import event, spawn, system
 from coutil.coroutine import create, isyieldable, running, yield_
 from coutil.errors import NotYieldable
+from tests.helpers.coroutines import Referent, Trouble
 from tests.helpers.kernel import MAX_IDLE_RUNNERS, current_context
 from tests.helpers.values import without_collector
 
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
-
-
-class Thing:
-    """Something that can be watched by weak references, and raised."""
-
-
-class Trouble(Exception):
-    """An exception that can be watched: instances of builtin ones cannot."""
 
 
 def from_main(body, *arguments):
@@ -52,7 +45,7 @@ def run(request):
 
 def trouble(watched):
     """Raise an exception whose traceback has a frame that refers to a thing."""
-    thing = Thing()
+    thing = Referent()
     watched.append(ref(thing))
     try:
         raise Trouble("seen")
@@ -108,12 +101,12 @@ def test_arguments_and_results_are_released(run):
     watched = []
 
     def body(argument):
-        local, result = Thing(), Thing()
+        local, result = Referent(), Referent()
         watched.extend(map(ref, (argument, local, result)))
         return result
 
     with without_collector():
-        run(body, Thing())
+        run(body, Referent())
         assert [one() for one in watched] == [None, None, None]
     assert len(watched) == 3
 
@@ -124,14 +117,14 @@ def test_yielded_values_are_released():
 
     def body():
         while True:
-            thing = yield_(Thing())
+            thing = yield_(Referent())
             watched.append(ref(thing))
             del thing
 
     with without_collector():
         made = create(body)
         made.resume()
-        watched.extend([ref(made.resume(Thing())) for _ in range(3)])
+        watched.extend([ref(made.resume(Referent())) for _ in range(3)])
         assert made.close()
         del made
         assert [one() for one in watched] == [None] * 6
@@ -162,7 +155,7 @@ def test_kept_exception_keeps_no_runner():
             kept.append(error)
 
     def forgotten():
-        yield_(ref(thing := Thing()))
+        yield_(ref(thing := Referent()))
         del thing
 
     with without_collector():
@@ -193,7 +186,7 @@ def test_exception_thrown_into_a_wait_keeps_no_runner(wait):
     with without_collector():
         create(outer).resume()
         made = create(lambda thing: yield_(ref(thing)))
-        watched.append(made.resume(Thing()))
+        watched.append(made.resume(Referent()))
         del made
         assert [one() for one in watched] == [None]
     assert len(kept) == 1
@@ -253,7 +246,7 @@ def test_never_started_coroutine_is_released():
         watched.append(ref(made))
 
     with without_collector():
-        start(Thing())
+        start(Referent())
         assert [one() for one in watched] == [None, None]
     assert ran == []
 
@@ -263,7 +256,7 @@ def test_context_is_released(run):
     watched, variable = [], ContextVar("variable")
 
     def body():
-        thing = Thing()
+        thing = Referent()
         variable.set(thing)
         watched.append(ref(thing))
 
@@ -283,7 +276,7 @@ def test_ended_coroutine_keeps_nothing(run):
         system.suspend()
 
     with without_collector():
-        run(body, Thing())
+        run(body, Referent())
         system.run()
         assert [one.status for one in held] == ["dead"]
         assert watched[0]() is None
@@ -386,7 +379,7 @@ def test_forgotten_coroutine_is_collected():
 
     with without_collector():
         made = create(body)
-        watched = [made.resume(Thing()), ref(made)]
+        watched = [made.resume(Referent()), ref(made)]
         assert watched[0]() is not None
         del made
         assert log == ["GreenletExit", "finally"]

@@ -18,15 +18,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from coutil import coroutine, errors, spawn, system
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import Arrow, Coroutine, Hub, current_context, observers
 from tests.helpers.state_traces import Reached
 
 SLOTS = 3  # coroutines at a time that the rules can speak of
 NOTHING: Any = object()
-
-
-class Boom(Exception):
-    """What rules throw, and what coroutines end with."""
 
 
 class Wait:
@@ -57,7 +54,7 @@ class Worker:
         self.running = False
         self.ended = False
         self.explicitly = True  # whom the coroutine was resumed by: not by the hub
-        self.boom: Boom | None = None  # what it ended with
+        self.boom: Trouble | None = None  # what it ended with
         self.resumer = 0  # id of the greenlet that resumed it last, if that was not the hub
         self.stream: Any = None  # for the machine's use
         self.who: Callable[[], Coroutine | None] = lambda: None
@@ -76,7 +73,7 @@ class Worker:
             if step == "finish":
                 return
             if step == "raise":
-                self.boom = Boom("end")
+                self.boom = Trouble("end")
                 if not self.explicitly:
                     self.machine.expected_escapes.append(self.boom)
                 raise self.boom
@@ -95,7 +92,7 @@ class Worker:
         self.running = False
         try:
             result = call()
-        except (Boom, errors.CoutilError) as error:
+        except (Trouble, errors.CoutilError) as error:
             result = error.with_traceback(None)  # which refers to us
         assert not self.running, "the coroutine runs twice"
         assert self.current is wait, "the wait returned twice"
@@ -127,7 +124,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         self.slots: list[tuple[Worker, Coroutine] | None] = [None] * SLOTS
         self.workers: list[Worker] = []
         self.states: dict[int, str] = {}  # of all owners that the table is for, by id
-        self.expected_escapes: list[Boom] = []
+        self.expected_escapes: list[Trouble] = []
         self.live = current_context().alive_count()
         observers.append(self._saw)
 
@@ -168,7 +165,7 @@ class CoroutineMachine(RuleBasedStateMachine):
             made.resume()
         return found
 
-    def resume(self, slot: int, values: list[Any], error: Boom | None = None) -> None:
+    def resume(self, slot: int, values: list[Any], error: Trouble | None = None) -> None:
         """Resume explicitly: the wait returns exactly this, and before this returns."""
         worker, who = self.get(slot)
         if who.status != "suspended":
@@ -183,7 +180,7 @@ class CoroutineMachine(RuleBasedStateMachine):
         escaped: object = None
         try:
             who.throw(error) if error is not None else who.resume(*values)
-        except Boom as boom:
+        except Trouble as boom:
             escaped = boom.with_traceback(None)
         assert wait.outcomes == [expected]
         assert worker.given is NOTHING
@@ -229,7 +226,7 @@ class CoroutineMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_unexpected_escaped(self) -> None:
-        found = [error.with_traceback(None) if isinstance(error, Boom) else error for _, error in self.escaped]
+        found = [error.with_traceback(None) if isinstance(error, Trouble) else error for _, error in self.escaped]
         self.escaped[:] = [(None, error) for error in found]
         unexpected = [error for error in found if error not in self.expected_escapes]
         if unexpected:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from coutil import system
-from tests.helpers.tcp import BIG, loopback
+from tests.helpers.servers import loopback
+from tests.helpers.tcp import BIG
 
 
 def _send_file(made: Any) -> object:

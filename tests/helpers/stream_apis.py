@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from coutil import spawn, system, uv
-from tests.helpers.tcp import local_path, loopback
+from tests.helpers.servers import local_path, loopback
 
 
 class System:

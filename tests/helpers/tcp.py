@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import socket
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +17,8 @@ from coutil._libuv import lib
 from coutil.system import PassiveSocket, Socket, StreamSocket
 from coutil.system.network.fd_passing import socket_from_fd
 from tests.helpers.pipes import LETTERS, child_end
+from tests.helpers.servers import LITERAL, listening, loopback
 
-LITERAL = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 SHARED = {"shared ipv4": "ipv4", "shared": "share"}  # streams whose open file description blocks for the sake of others
 OTHER = {"ipv4": "ipv6", "ipv6": "ipv4"}
 GIVEN = (object(), True, None, 3)  # values that no call of ours returns by itself
@@ -42,28 +38,6 @@ needs_ipv6 = pytest.mark.skipif(not _ipv6(), reason="this machine has no ipv6 lo
 _v6 = pytest.param("ipv6", marks=needs_ipv6)
 both_domains = pytest.mark.parametrize("domain", ["ipv4", _v6])
 all_domains = pytest.mark.parametrize("domain", ["ipv4", _v6, "local", "share"])
-
-_folder = tempfile.mkdtemp(prefix="coutil-")
-atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-_numbers = count()
-
-
-def local_path() -> str:
-    """Return a path that no socket has borne yet."""
-    return f"{_folder}/{next(_numbers)}"
-
-
-def loopback(domain: str, port: int = 0) -> Any:
-    """Return an address of the loopback; port 0 lets the system choose. For Unix sockets, a path of their own."""
-    return local_path() if domain in ("local", "share") else system.address(domain, LITERAL[domain], port)
-
-
-def listening(domain: str, backlog: int = 3) -> PassiveSocket:
-    """Return a socket that listens on a free port of the loopback."""
-    server = system.socket("passive", domain)
-    server.bind(loopback(domain))
-    server.listen(backlog)
-    return server
 
 
 def connected(server: PassiveSocket) -> StreamSocket:

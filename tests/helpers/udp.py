@@ -12,7 +12,8 @@ from coutil import system
 from coutil._libuv import lib
 from coutil.system import DatagramSocket
 from coutil.system.network import datagram
-from tests.helpers.tcp import LITERAL, as_plain, loopback
+from tests.helpers.servers import LITERAL, loopback
+from tests.helpers.tcp import as_plain
 
 LARGEST = {"ipv4": 65507, "ipv6": 65527}  # bytes of the largest datagram
 

@@ -14,6 +14,7 @@ from greenlet import getcurrent
 
 from coutil import system
 from coutil.coroutine import Coroutine, create
+from tests.helpers.coroutines import Trouble, start
 from tests.helpers.kernel import current_hub
 
 # Each is an event of its own: also False and 0, True and 1, and what cannot be hashed.
@@ -22,10 +23,6 @@ PROBES: list[Any] = [
     *(sys, lambda: None, print, getcurrent(), create(print), sys.stdout, object, float),
 ]
 each_probe = pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"{type(probe).__name__} {probe!r:.12}")
-
-
-class Referent:
-    """Something that weak references can watch."""
 
 
 class Equal:
@@ -37,10 +34,6 @@ class Equal:
         return True
 
 
-class Trouble(Exception):
-    """What coroutines raise here."""
-
-
 def same(found: Any, *expected: Any) -> bool:
     """Return whether `found` is a tuple of just these values, identical ones."""
     return type(found) is tuple and len(found) == len(expected) and all(map(lambda a, b: a is b, found, expected))
@@ -50,13 +43,6 @@ def is_collected(thing: ref[Any]) -> bool:
     """Return whether what `thing` refers to has been collected."""
     gc.collect()
     return thing() is None
-
-
-def start(function: Callable[..., Any], *arguments: Any) -> Coroutine:
-    """Run a function in a new coroutine up to its first wait; return the coroutine."""
-    coroutine = create(function)
-    coroutine.resume(*arguments)
-    return coroutine
 
 
 def run_until_quiet() -> None:

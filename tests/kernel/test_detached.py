@@ -15,7 +15,8 @@ from coutil.scopes import move_on_after, timeout
 from tests.helpers.forks import fork_and
 from tests.helpers.kernel import MAX_DETACHED, current_hub, current_operation
 from tests.helpers.pool import full_pool
-from tests.helpers.tcp import BIG, all_domains, listening, pairs, receive_exactly, with_plain_peer, with_plain_peers
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, all_domains, pairs, receive_exactly, with_plain_peer, with_plain_peers
 
 AT_ONCE = 5  # seconds; nothing here needs more than a few turns of the loop
 

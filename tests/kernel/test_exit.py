@@ -20,12 +20,7 @@ OPTIONS = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed:ResourceWarning") 
 PRELUDE = """
 import atexit, gc, os, signal, sys, threading, time
 from coutil import coroutine, errors, spawn, system
-
-def listening():
-    server = system.socket("passive", "ipv4")
-    server.bind(system.address("ipv4", "127.0.0.1", 0))
-    server.listen(8)
-    return server
+from tests.helpers.servers import listening
 
 def connecting(server):
     client = system.socket("stream", "ipv4")
@@ -33,7 +28,7 @@ def connecting(server):
     return client
 
 def pair():
-    server = listening()
+    server = listening(backlog=8)
     return connecting(server), server.accept()
 
 def say(*words):
@@ -63,9 +58,9 @@ UNFINISHED = {
     "yielded": "one = coroutine.create(coroutine.yield_); one.resume()",
     "receive": "near, far = pair(); spawn.call(near.receive); spawn.call(far.receive); system.run('ready')",
     "unread data": "near, far = pair(); near.send(b'unread'); system.suspend(0.001)",
-    "accept": "server = listening(); spawn.call(server.accept); system.run('ready')",
-    "connections nobody takes": "server = listening(); clients = [connecting(server) for _ in range(3)]",
-    "connect": "server = listening(); spawn.call(connecting, server)",
+    "accept": "server = listening(backlog=8); spawn.call(server.accept); system.run('ready')",
+    "connections nobody takes": "server = listening(backlog=8); clients = [connecting(server) for _ in range(3)]",
+    "connect": "server = listening(backlog=8); spawn.call(connecting, server)",
     "send": "near, far = pair(); spawn.call(near.send, bytes(1 << 24)); system.run('ready')",
     "send, cancelled": "near, far = pair(); one = spawn.call(near.send, bytes(1 << 24)); one.resume()",
     "shutdown": "near, far = pair(); spawn.call(near.send, bytes(1 << 24)); spawn.call(near.shutdown)",
@@ -208,7 +203,7 @@ def twice():
     system.suspend()
 
 near, far = pair()
-server = listening()
+server = listening(backlog=8)
 spawn.call(near.receive)
 reused = spawn.call(twice)
 system.run("ready")
@@ -261,7 +256,7 @@ def test_daemon_thread_that_waits():
     code, said, errors = ends(
         """
 def idle():
-    server = listening()
+    server = listening(backlog=8)
     ready.set()
     server.accept()
 
@@ -411,7 +406,7 @@ from coutil._coroutines.switching import park
 
 one = coroutine.create(coroutine.yield_, name="sleeper")
 one.resume()
-listener = listening()  # a connection nobody accepts wakes nobody
+listener = listening(backlog=8)  # a connection nobody accepts wakes nobody
 system.suspend(0.001)
 park(running(), "godot")
 """
@@ -447,7 +442,7 @@ def test_module_dropped():
     code, said, errors = ends(
         """
 near, far = pair()
-server = listening()
+server = listening(backlog=8)
 peer = server.getaddress()
 late = system.socket("stream", "ipv4")
 mail = system.socket("datagram", "ipv4")

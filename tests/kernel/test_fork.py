@@ -17,7 +17,8 @@ from tests.conftest import descriptors
 from tests.helpers.forks import Child, fork_and, leave_with, outcome
 from tests.helpers.kernel import current_context, current_hub, park, running
 from tests.helpers.script import output_of, run_script
-from tests.helpers.tcp import BIG, connected, listening, pairs
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, connected, pairs
 
 LIST_DESCRIPTORS = """
 import os
@@ -223,14 +224,9 @@ def test_child_that_ends_as_programs_do():
         """
         import atexit, os, sys
         from coutil import spawn, system
+        from tests.helpers.servers import listening
 
-        def listening():
-            server = system.socket("passive", "ipv4")
-            server.bind(system.address("ipv4", "127.0.0.1", 0))
-            server.listen(8)
-            return server
-
-        server = listening()
+        server = listening(backlog=8)
         client = system.socket("stream", "ipv4")
         client.connect(server.getaddress())
         peer = server.accept()
@@ -357,14 +353,9 @@ def test_fork_with_threads():
         """
         import os, sys, threading, time, warnings
         from coutil import spawn, system
+        from tests.helpers.servers import listening
         from coutil._kernel.hub import current_hub
         warnings.simplefilter("ignore", DeprecationWarning)
-
-        def listening():
-            server = system.socket("passive", "ipv4")
-            server.bind(system.address("ipv4", "127.0.0.1", 0))
-            server.listen(8)
-            return server
 
         def echo(server):
             with server.accept() as stream:
@@ -377,7 +368,7 @@ def test_fork_with_threads():
             return client
 
         def serve():
-            server = listening()
+            server = listening(backlog=8)
             hubs.append(current_hub())
             local.stream = system.socket("stream", "ipv4")  # finalized with the thread, also in the child
             ports.append(server.getaddress().port)

@@ -25,8 +25,9 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import _libuv, coroutine, errors, spawn, system
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import OBJECT, OPERATION, Hooks, Hub, current_context
-from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
+from tests.helpers.machine import SLOTS, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.script import output_of
 from tests.helpers.sockets import METHODS, failure
 from tests.helpers.state_traces import needs_debug
@@ -106,7 +107,7 @@ class HandleMachine(CoroutineMachine):
 
     @rule(slot=slots)
     def stop_by_an_exception(self, slot: int) -> None:
-        self.resume(slot, [], Boom())
+        self.resume(slot, [], Trouble())
 
     @rule(kind=st.sampled_from(["stream", "passive"]), times=st.integers(1, 3))
     def close_shared(self, kind: str, times: int) -> None:
@@ -405,7 +406,7 @@ class Meddled:
     def set_trap(self, close: Callable[[], object], threshold: Callable[[int], None]) -> None:
         actions: list[Callable[[], object]] = [close]
         for who in self.patients:
-            actions += [lambda who=who: who.resume("trap"), lambda who=who: who.throw(Boom)]
+            actions += [lambda who=who: who.resume("trap"), lambda who=who: who.throw(Trouble)]
         action = self.chance.choice(actions)
         Trap(lambda: self.careful(action))
         threshold(self.chance.randint(1, 12))
@@ -416,7 +417,7 @@ class Meddled:
             self.set_trap(stream.close, threshold)
             try:
                 self.log.append(wait())
-            except (Boom, errors.Closed) as error:
+            except (Trouble, errors.Closed) as error:
                 self.log.append(type(error))
 
     def round(self, threshold: Callable[[int], None]) -> None:
@@ -443,7 +444,7 @@ def _meddle(rounds: int, seed: int) -> None:
     gc.collect()
     found = ["".join(traceback.format_exception(one)) for one in meddled.failures]
     assert found == []
-    assert {"trap", "end", "done", Boom, errors.Closed, b"data", True} <= set(meddled.log)
+    assert {"trap", "end", "done", Trouble, errors.Closed, b"data", True} <= set(meddled.log)
     assert meddled.log.count("end") < rounds * 8
 
 
@@ -478,7 +479,7 @@ class Patient:
         for wait in (*waits, stream.receive, coroutine.yield_):
             try:
                 self.log.append(wait())
-            except (Boom, errors.Closed) as ended:
+            except (Trouble, errors.Closed) as ended:
                 self.log.append(type(ended))
 
     def received(self) -> bytes:
@@ -556,7 +557,7 @@ def _resume(patient: Patient) -> None:
 
 
 def _throw(patient: Patient) -> None:
-    patient.who.throw(Boom)
+    patient.who.throw(Trouble)
 
 
 def _close(patient: Patient) -> None:

@@ -16,7 +16,8 @@ from coutil import spawn, sync, system
 from coutil._kernel import hub as hub_module
 from tests.helpers.kernel import current_hub
 from tests.helpers.script import output_of
-from tests.helpers.tcp import BIG, connected, listening, pairs
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, connected, pairs
 
 
 def duplicate_of_a_closed_stream(near, far, later):
@@ -181,16 +182,11 @@ def test_hubs_can_be_closed_and_made_again():
         """
         import gc, os, signal
         from coutil import coroutine, errors, spawn, system
+        from tests.helpers.servers import listening
         from coutil._kernel.hub import Hub, current_hub
 
-        def listening():
-            server = system.socket("passive", "ipv4")
-            server.bind(system.address("ipv4", "127.0.0.1", 0))
-            server.listen(8)
-            return server
-
         def one_of_everything():
-            server = listening()
+            server = listening(backlog=8)
             client = system.socket("stream", "ipv4")
             client.connect(server.getaddress())
             peer = server.accept()

@@ -24,7 +24,8 @@ from coutil.scopes import timeout
 from tests.helpers.kernel import raw_park as park
 from tests.helpers.kernel import running
 from tests.helpers.script import ROOT, output_of, run_script
-from tests.helpers.tcp import BIG, listening, pairs
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, pairs
 
 LOOK = 0.1  # seconds, CO_LOOK_MS of wakeups.c
 LONG = 20  # seconds that no test waits to the end
@@ -234,15 +235,10 @@ def test_keyboard_interrupt_of_a_coroutine(wait):
 INTERRUPTS = """
 import os, signal, threading, time
 from coutil import errors, spawn, system
-
-def listening():
-    server = system.socket("passive", "ipv4")
-    server.bind(system.address("ipv4", "127.0.0.1", 0))
-    server.listen(8)
-    return server
+from tests.helpers.servers import listening
 
 def pair():
-    server = listening()
+    server = listening(backlog=8)
     client = system.socket("stream", "ipv4")
     client.connect(server.getaddress())
     return client, server.accept()
@@ -293,7 +289,7 @@ def test_interrupt(state):
         INTERRUPTS
         + f"""
 near, far = pair()
-server = listening()
+server = listening(backlog=8)
 lag, work = interrupted(lambda: {STATES[state]})
 print((lag < {STALL} and work < 0.05) or (lag, work))
 spawn.call(lambda: print(far.receive().strip(bytes(1)).decode()))

@@ -13,8 +13,9 @@ import pytest
 from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, errors, spawn, system
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import OBJECT, OPERATION, Hub, KernelHandle
-from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
+from tests.helpers.machine import SLOTS, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.state_traces import Reached, Walked, needs_debug
 
 pytestmark = needs_debug
@@ -232,7 +233,7 @@ class ObjectMachine(CoroutineMachine):
 
     @rule(slot=slots)
     def throw(self, slot: int) -> None:
-        self.resume(slot, [], Boom())
+        self.resume(slot, [], Trouble())
 
     @rule(slot=slots, kind=st.sampled_from(["receive", "accept", "ready"]), other=slots, values=brought)
     def explicit_from_inside(self, slot: int, kind: str, other: int, values: list[Any]) -> None:

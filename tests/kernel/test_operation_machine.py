@@ -13,8 +13,9 @@ from hypothesis.stateful import invariant, rule
 
 from coutil import coroutine, spawn, system
 from coutil.testing import ManualClock
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import OPERATION, Arrow, Hub
-from tests.helpers.machine import SLOTS, Boom, CoroutineMachine, Wait, Worker, explore
+from tests.helpers.machine import SLOTS, CoroutineMachine, Wait, Worker, explore
 from tests.helpers.state_traces import Reached, Walked, needs_debug
 
 pytestmark = needs_debug
@@ -123,7 +124,7 @@ class OperationMachine(CoroutineMachine):
 
     @rule(slot=slots)
     def throw(self, slot: int) -> None:
-        self.resume(slot, [], Boom())
+        self.resume(slot, [], Trouble())
 
     @rule(slot=slots, kind=kinds, other=slots, values=brought)
     def explicit_from_inside(self, slot: int, kind: str, other: int, values: list[Any]) -> None:
@@ -132,7 +133,7 @@ class OperationMachine(CoroutineMachine):
 
     @rule(slot=slots, kind=kinds, other=slots)
     def throw_from_inside(self, slot: int, kind: str, other: int) -> None:
-        self.follow(slot, Wait(kind), lambda: self.resume(other, [], Boom()))
+        self.follow(slot, Wait(kind), lambda: self.resume(other, [], Trouble()))
 
     @rule(slot=slots)
     def drop_and_collect(self, slot: int) -> None:

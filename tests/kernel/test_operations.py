@@ -31,8 +31,9 @@ from coutil.system.stdio import _terminal
 from tests.helpers.kernel import Coroutine, Hub, current_hub
 from tests.helpers.pipes import child_end, input_end
 from tests.helpers.pool import wait_until_it_reads
+from tests.helpers.servers import listening
 from tests.helpers.state_traces import Walked, needs_debug
-from tests.helpers.tcp import listening, needs_ipv6, plain_client, shared
+from tests.helpers.tcp import needs_ipv6, plain_client, shared
 
 pytestmark = needs_debug
 

@@ -13,8 +13,9 @@ import pytest
 
 from coutil import coroutine, errors, event, spawn, system, uv
 from coutil.scopes import scope, timeout
+from tests.helpers.coroutines import Referent, Trouble
 from tests.helpers.script import output_of
-from tests.helpers.values import Trouble, without_collector
+from tests.helpers.values import without_collector
 
 
 def inner():
@@ -101,10 +102,6 @@ def test_traceback_of_a_coroutine_that_was_interrupted():
 # -- who keeps them
 
 
-class Thing:
-    """Something that can be watched by weak references."""
-
-
 def by_timeout():
     with timeout(0.001):
         system.suspend(10)
@@ -155,7 +152,7 @@ def test_no_frame_keeps_an_exception_that_was_handled(cut, around):
     watched = []
 
     def waiting():
-        thing = Thing()
+        thing = Referent()
         watched.append(ref(thing))
         cut()
 
@@ -181,7 +178,7 @@ def test_no_frame_keeps_what_a_failed_child_had(seconds, around):
         raise Trouble(thing)
 
     def program():
-        thing = Thing()
+        thing = Referent()
         watched.append(ref(thing))
         with pytest.raises(ExceptionGroup), scope() as s:
             s.spawn(child, thing)

@@ -16,7 +16,8 @@ from coutil._lifecycle import SHUTDOWN_ROUNDS
 from tests.conftest import descriptors
 from tests.helpers.kernel import current_context, current_hub, park, running
 from tests.helpers.script import output_of
-from tests.helpers.tcp import listening, pair, pairs, resident
+from tests.helpers.servers import listening
+from tests.helpers.tcp import pair, pairs, resident
 
 LIMIT = 10  # seconds that a thread may take
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from coutil import errors, spawn, system
 from coutil.testing import ManualClock
-from tests.helpers.tcp import BIG, as_plain, connected, listening, pairs, receive_exactly, with_plain_peer
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, as_plain, connected, pairs, receive_exactly, with_plain_peer
 from tests.matrix.row import NOTHING, Row, row, row_for
 
 CONNECTED = ("ipv4", "local", "share", "pipe", "sharepipe", "shared", "shared ipv4")

@@ -12,7 +12,7 @@ import pytest
 from coutil import coroutine, errors, event, spawn, system
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import sleeper, wait_for
-from tests.helpers.values import Trouble
+from tests.helpers.coroutines import Trouble
 
 # -- cancel
 

@@ -14,8 +14,8 @@ from greenlet import getcurrent
 from coutil import coroutine, errors, event, mutex, promise, queued, spawn, sync, system, uv
 from coutil.scopes import cancel_scope, move_on_after, scope, timeout, timeout_at
 from tests.helpers.children import sleeper
+from tests.helpers.coroutines import Trouble
 from tests.helpers.tcp import pairs
-from tests.helpers.values import Trouble
 
 # -- code that handles errors
 

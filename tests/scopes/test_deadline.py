@@ -12,8 +12,8 @@ import pytest
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
 from coutil.scopes import move_on_after, scope, timeout, timeout_at
 from tests.helpers.children import sleeper
+from tests.helpers.coroutines import Trouble
 from tests.helpers.tcp import pairs
-from tests.helpers.values import Trouble
 
 FAR = (None, 10**400, -(10**400))
 EACH = {
@@ -467,7 +467,7 @@ def test_deadlock_inside(clock):
 
 def test_a_request_is_not_begun_in_vain():
     """A connection, once the time is up, is not even attempted: the socket is as before."""
-    from tests.helpers.tcp import listening
+    from tests.helpers.servers import listening
 
     with listening("ipv4") as server, system.socket("stream", "ipv4") as stream:
         with move_on_after(0):

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from coutil import coroutine, errors, event, mutex, scopes, spawn, system
 from coutil.testing import ManualClock
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import Hub, current_context
 from tests.helpers.tcp import pair
 
@@ -30,10 +31,6 @@ actors = st.integers(0, ACTORS - 1)
 seconds = st.sampled_from([0, 0, 0, 1, 2, 3, 6, 9, 9])
 kinds = st.sampled_from(["timeout", "quiet", "scope", "scope", "limited scope", "shield"])
 waits = st.sampled_from(["event", "sleep", "socket", "mutex"])
-
-
-class Boom(Exception):
-    """What is thrown, and what actors fail with."""
 
 
 class Model:
@@ -124,7 +121,7 @@ class Actor:
             if order[0] == "leave":
                 return
             if order[0] == "fail":
-                raise Boom("failed")
+                raise Trouble("failed")
             if order[0] == "enter":
                 self.enter(*order[1:])
             elif order[0] == "wait":
@@ -221,7 +218,7 @@ class Actor:
         self.state = kind
         try:
             self.machine.wait(kind)
-        except Boom:
+        except Trouble:
             assert beforehand is None
         except errors.Cancelled as error:
             self.check(error)
@@ -307,7 +304,9 @@ class ScopeMachine(RuleBasedStateMachine):
 
     def notice(self, error: BaseException) -> None:
         """Keep what shows that the model is wrong: scopes would only pass it on."""
-        if any(not isinstance(one, Boom | errors.Timeout | errors.Cancelled | GreenletExit) for one in leaves(error)):
+        if any(
+            not isinstance(one, Trouble | errors.Timeout | errors.Cancelled | GreenletExit) for one in leaves(error)
+        ):
             self.broken.append(error)
 
     # -- what rules use ---------------------------------------------------------------------------------------------
@@ -325,7 +324,7 @@ class ScopeMachine(RuleBasedStateMachine):
         """Have an actor do something that is idle."""
         if actor.state == "idle":
             actor.order = order
-            with suppress(Boom, ExceptionGroup, errors.Timeout):
+            with suppress(Trouble, ExceptionGroup, errors.Timeout):
                 actor.coroutine.resume()
         self.settle()
 
@@ -434,7 +433,7 @@ class ScopeMachine(RuleBasedStateMachine):
     def resume(self, index: int) -> None:
         """An explicit resume ends any wait but the one for the children and for a mutex."""
         actor = self.get(index)
-        with suppress(Boom, ExceptionGroup, errors.Timeout):
+        with suppress(Trouble, ExceptionGroup, errors.Timeout):
             actor.coroutine.resume()
         self.settle()
 
@@ -442,11 +441,11 @@ class ScopeMachine(RuleBasedStateMachine):
     def throw(self, index: int) -> None:
         """Actors forgive what is thrown into their waits; at the end of a scope it is raised."""
         actor = self.get(index)
-        boom = Boom("thrown")
+        boom = Trouble("thrown")
         if actor.state == "joining":
             assert actor.block is not None
             actor.block.fail(boom)
-        with suppress(Boom, ExceptionGroup, errors.Timeout):
+        with suppress(Trouble, ExceptionGroup, errors.Timeout):
             actor.coroutine.throw(boom)
         self.settle()
 
@@ -458,7 +457,7 @@ class ScopeMachine(RuleBasedStateMachine):
         if actor.state == "joining":
             assert actor.block is not None
             actor.block.cancel()
-        with suppress(Boom, ExceptionGroup, errors.Timeout):
+        with suppress(Trouble, ExceptionGroup, errors.Timeout):
             actor.coroutine.close()
         self.settle()
 
@@ -492,7 +491,7 @@ class ScopeMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_escaped_unseen(self) -> None:
         for _, error in self.escaped:
-            assert all(isinstance(one, Boom | errors.Timeout) for one in leaves(error)), error
+            assert all(isinstance(one, Trouble | errors.Timeout) for one in leaves(error)), error
         self.escaped.clear()
 
     @invariant()
@@ -528,7 +527,7 @@ class ScopeMachine(RuleBasedStateMachine):
                 if actor.state != "ended" and actor.coroutine.status == "suspended":
                     if actor.state == "joining" and actor.block is not None:
                         actor.block.cancel()
-                    with suppress(Boom, ExceptionGroup, errors.Timeout):
+                    with suppress(Trouble, ExceptionGroup, errors.Timeout):
                         actor.coroutine.close()
             self.settle()
         assert self.living() == []

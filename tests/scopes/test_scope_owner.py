@@ -15,9 +15,10 @@ from greenlet import GreenletExit
 from coutil import coroutine, errors, event, spawn, system
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import current_context
 from tests.helpers.script import output_of, run_script
-from tests.helpers.values import Trouble, is_collected
+from tests.helpers.values import is_collected
 
 
 class Host:

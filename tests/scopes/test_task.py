@@ -10,7 +10,7 @@ from greenlet import GreenletExit
 from coutil import errors, event, spawn, system
 from coutil.scopes import move_on_after, scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
-from tests.helpers.values import Trouble
+from tests.helpers.coroutines import Trouble
 
 # -- tasks
 

@@ -14,7 +14,7 @@ from greenlet import GreenletExit
 from coutil import coroutine, errors, event, spawn, system
 from coutil.scopes import scope, timeout
 from tests.helpers.children import fail, sleeper, wait_for
-from tests.helpers.values import Trouble
+from tests.helpers.coroutines import Trouble
 
 FATAL = [KeyboardInterrupt, SystemExit]
 

@@ -9,7 +9,8 @@ import pytest
 
 from coutil import errors, scopes, spawn, system
 from coutil.sync import Barrier
-from tests.helpers.values import Trouble, cancel, run_until_quiet, start
+from tests.helpers.coroutines import Trouble, start
+from tests.helpers.values import cancel, run_until_quiet
 
 
 def party(log, barrier, name, rounds=1):

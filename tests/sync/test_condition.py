@@ -10,7 +10,8 @@ import pytest
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import running, yield_
 from coutil.sync import Condition, Lock
-from tests.helpers.values import Trouble, cancel, each_way_out, is_collected, run_until_quiet, start
+from tests.helpers.coroutines import Trouble, start
+from tests.helpers.values import cancel, each_way_out, is_collected, run_until_quiet
 
 
 def waiter(log, condition, name, **options):

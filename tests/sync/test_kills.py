@@ -16,7 +16,8 @@ from greenlet import GreenletExit, getcurrent
 from coutil import errors
 from coutil.coroutine import create
 from coutil.sync import Barrier, Condition, Lock, Queue, Semaphore
-from tests.helpers.values import run_until_quiet, start
+from tests.helpers.coroutines import start
+from tests.helpers.values import run_until_quiet
 
 
 class Case:

@@ -13,7 +13,8 @@ import pytest
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import create, running, yield_
 from coutil.sync import BoundedSemaphore, Lock, Semaphore
-from tests.helpers.values import Referent, Trouble, cancel, each_way_out, is_collected, run_until_quiet, start
+from tests.helpers.coroutines import Referent, Trouble, start
+from tests.helpers.values import cancel, each_way_out, is_collected, run_until_quiet
 
 each_kind = pytest.mark.parametrize("make", [Lock, Semaphore, BoundedSemaphore])
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from coutil import coroutine, errors, scopes, spawn, system
 from coutil.sync import BoundedSemaphore, Condition, Lock, Queue, Semaphore
 from coutil.testing import ManualClock
-from tests.helpers.machine import Boom, explore
+from tests.helpers.coroutines import Trouble
+from tests.helpers.machine import explore
 from tests.helpers.values import run_until_quiet
 
 ACTORS = 4
@@ -30,7 +31,7 @@ ROOM = 2
 SERVED: Any = object()
 Command = tuple[Any, ...]
 Body = Generator[None, Any, Any]
-CAUGHT = (Boom, RuntimeError, ValueError, errors.Timeout, errors.Closed)
+CAUGHT = (Trouble, RuntimeError, ValueError, errors.Timeout, errors.Closed)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -161,7 +162,7 @@ class Reality:
         if not other.busy or other.who.status != "suspended":
             return False
         if how == "throw":
-            other.who.throw(Boom())
+            other.who.throw(Trouble())
         elif how == "close":
             other.who.close()
         else:
@@ -512,7 +513,7 @@ class Model:
         if not other.busy or other.ended or other.who.gi_running:
             return False
         if how == "throw":
-            self.throw(other, Boom())
+            self.throw(other, Trouble())
         elif how == "close":
             self.throw(other, GreenletExit())
         else:
@@ -649,10 +650,10 @@ class SyncMachine(RuleBasedStateMachine):
 
 
 OUTCOMES = [
-    *[(name, done) for name in ("acquire", "take") for done in ("True", "Timeout", "Boom", "exit")],
-    *[("put", done) for done in ("True", "Timeout", "Boom", "exit", "given", "Closed")],
-    *[("get", done) for done in ("item", "Timeout", "Boom", "exit", "given", "Closed")],
-    *[("wait", done) for done in ("True", "Timeout", "Boom", "exit", "given", "RuntimeError")],
+    *[(name, done) for name in ("acquire", "take") for done in ("True", "Timeout", "Trouble", "exit")],
+    *[("put", done) for done in ("True", "Timeout", "Trouble", "exit", "given", "Closed")],
+    *[("get", done) for done in ("item", "Timeout", "Trouble", "exit", "given", "Closed")],
+    *[("wait", done) for done in ("True", "Timeout", "Trouble", "exit", "given", "RuntimeError")],
     *[("notify", done) for done in ("None", "RuntimeError")],
     *[("give", done) for done in ("None", "ValueError")],
     *[("kill", done) for done in ("True", "False")],
@@ -687,7 +688,7 @@ class Crowd:
     def body(self, number: int) -> None:
         while self.left > 0:
             self.left -= 1
-            with suppress(Boom):
+            with suppress(Trouble):
                 self.use(number)
             if self.random.random() < 0.3:
                 system.suspend()
@@ -702,7 +703,7 @@ class Crowd:
             for _ in range(3):
                 one = self.random.choice(self.members)
                 if one.status == "suspended" and getattr(one.waiting_on, "primitive", None) is not None:
-                    one.throw(Boom()) if self.random.random() < 0.7 else one.resume("wrong")
+                    one.throw(Trouble()) if self.random.random() < 0.7 else one.resume("wrong")
             system.suspend()
         assert self.left <= 0
 

@@ -13,7 +13,8 @@ from greenlet import greenlet
 from coutil import errors, scopes, spawn, system
 from coutil.coroutine import running, yield_
 from coutil.sync import Queue
-from tests.helpers.values import Referent, Trouble, cancel, each_way_out, is_collected, recorder, run_until_quiet, start
+from tests.helpers.coroutines import Referent, Trouble, start
+from tests.helpers.values import cancel, each_way_out, is_collected, recorder, run_until_quiet
 
 
 def filled(maxsize, *items):
@@ -24,7 +25,7 @@ def filled(maxsize, *items):
     return made
 
 
-def drained(taken):
+def take_all(taken):
     """Take and return what is in a queue."""
     return [taken.get() for _ in range(len(taken))]
 
@@ -105,7 +106,7 @@ def test_items_come_out_in_the_order_in_which_they_went_in(maxsize):
         assert items.put(number) is True
     assert len(items) == items.qsize() == (maxsize or 100)
     assert (items.empty(), items.full()) == (False, maxsize > 0)
-    assert drained(items) == list(range(maxsize or 100))
+    assert take_all(items) == list(range(maxsize or 100))
     assert items.empty()
 
 
@@ -114,7 +115,7 @@ def test_any_value_is_an_item():
     values = [None, (), (1, 2), Trouble("item"), NotImplemented, ...]
     items = filled(0, *values)
     run_until_quiet()
-    assert drained(items) == values
+    assert take_all(items) == values
     log = []
     recorder(log, items.get, times=len(values))
     for value in values:
@@ -244,7 +245,7 @@ def test_ping_pong():
     there.put(0)
     system.run()  # after some calls they let others run
     assert log == list(range(1000))
-    assert drained(there) == [1000]
+    assert take_all(there) == [1000]
 
 
 def test_the_main_program_waits(clock):
@@ -257,7 +258,7 @@ def test_the_main_program_waits(clock):
     items.put("x")
     with pytest.raises(errors.Deadlock, match=r"main .* queue <Queue 1/1, 1 putting at test_queue.py:\d+> put"):
         items.put("y")
-    assert drained(items) == ["x"]
+    assert take_all(items) == ["x"]
 
 
 def test_a_greenlet_of_another_waits(hub):
@@ -319,7 +320,7 @@ def test_a_cancelled_get_takes_no_item(how):
     assert log == ["item"]
     items.put("left")
     run_until_quiet()
-    assert drained(items) == ["left"]
+    assert take_all(items) == ["left"]
 
 
 @each_way_out
@@ -389,7 +390,7 @@ def test_timeouts_in_one_turn(clock):
     spawn.call(body)
     assert system.run() is False
     assert log == [True]
-    assert drained(items) == []
+    assert take_all(items) == []
 
 
 def test_the_interrupt_of_a_producer(escaped):
@@ -404,7 +405,7 @@ def test_the_interrupt_of_a_producer(escaped):
     assert items.get() == "first"
     with pytest.raises(KeyboardInterrupt):
         run_until_quiet()
-    assert drained(items) == ["second"]
+    assert take_all(items) == ["second"]
     assert escaped == []
 
 
@@ -436,7 +437,7 @@ def test_what_is_in_a_closed_queue_can_be_got():
         with pytest.raises(errors.Closed, match="Queue 2/2 closed") as caught:
             put("c")
         assert not caught.value.interrupted
-    assert drained(items) == ["a", "b"]
+    assert take_all(items) == ["a", "b"]
     for get in (items.get, items.get_nowait, items.get):
         with pytest.raises(ValueError, match="Queue 0/2 closed"):
             get()
@@ -572,7 +573,7 @@ def test_another_thread():
     thread.join()
     assert log[:-1] == [errors.ForeignThread] * 7 + [True]
     assert log[-1].startswith("<Queue 1/2 at")
-    assert drained(items) == ["a"]
+    assert take_all(items) == ["a"]
 
 
 def test_those_who_wait_are_collected_with_their_thread():

@@ -12,19 +12,9 @@ from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
 from coutil.system.network.fd_passing import socket_from_fd
 from tests.helpers.kernel import current_hub
+from tests.helpers.servers import LITERAL, listening, loopback
 from tests.helpers.state_traces import Walked, needs_debug
-from tests.helpers.tcp import (
-    GIVEN,
-    LITERAL,
-    all_domains,
-    as_plain,
-    both_domains,
-    connected,
-    listening,
-    loopback,
-    pairs,
-    plain_client,
-)
+from tests.helpers.tcp import GIVEN, all_domains, as_plain, both_domains, connected, pairs, plain_client
 
 
 @both_domains

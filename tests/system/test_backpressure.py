@@ -8,13 +8,13 @@ import pytest
 
 from coutil import system
 from coutil.system.network.bytestream import DEFAULT_READ_SIZE, MAX_READ
+from tests.helpers.servers import listening
 from tests.helpers.tcp import (
     all_domains,
     as_plain,
     both_domains,
     connected,
     fill,
-    listening,
     pairs,
     receive_exactly,
     resident,

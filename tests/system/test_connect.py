@@ -11,8 +11,9 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import Closed, OperationCancelled, UVError
 from tests.helpers.ids import shown
+from tests.helpers.servers import listening, loopback
 from tests.helpers.state_traces import Walked, needs_debug
-from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, listening, loopback, receive_all
+from tests.helpers.tcp import BIG, GIVEN, OTHER, all_domains, both_domains, connected, receive_all
 
 
 def server_and_client(domain):

@@ -8,8 +8,9 @@ import pytest
 from coutil import spawn, system
 from coutil.errors import Closed, ForeignThread
 from tests.helpers.script import output_of
+from tests.helpers.servers import LITERAL, loopback
 from tests.helpers.sockets import METHODS, failure
-from tests.helpers.tcp import LITERAL, OTHER, as_plain, both_domains, loopback
+from tests.helpers.tcp import OTHER, as_plain, both_domains
 from tests.helpers.udp import bound, drained, plain_peer, sockets
 
 GROUP = {"ipv4": "239.77.1.4", "ipv6": "ff12::4d01:4"}

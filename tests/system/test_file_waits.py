@@ -11,10 +11,11 @@ import pytest
 from coutil import errors, spawn, system
 from coutil.scopes import timeout
 from coutil.system.files.file import File
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import current_hub
 from tests.helpers.pool import POOL
 from tests.helpers.script import run_script
-from tests.helpers.values import Trouble, cancel, each_way_out
+from tests.helpers.values import cancel, each_way_out
 
 MANY = 5 * POOL
 

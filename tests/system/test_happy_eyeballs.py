@@ -8,7 +8,8 @@ import pytest
 from coutil import coroutine, errors, spawn, system
 from coutil.scopes import move_on_after, scope
 from coutil.system.network import connect as module
-from tests.helpers.tcp import both_domains, listening
+from tests.helpers.servers import listening
+from tests.helpers.tcp import both_domains
 
 NEVER = 1e6  # seconds
 

@@ -14,7 +14,8 @@ from coutil import spawn, system
 from coutil.errors import Closed, OperationCancelled
 from coutil.system import LocalPassiveSocket, LocalStreamSocket, SharePassiveSocket, ShareStreamSocket
 from tests.helpers.ids import shown
-from tests.helpers.tcp import BIG, connected, listening, local_path, pairs, receive_exactly
+from tests.helpers.servers import listening, local_path
+from tests.helpers.tcp import BIG, connected, pairs, receive_exactly
 from tests.helpers.tcp import with_plain_peer as plain_peer
 
 unix_domains = pytest.mark.parametrize("domain", ["local", "share"])

@@ -11,8 +11,9 @@ import pytest
 
 from coutil import errors, spawn, system
 from coutil.errors import Closed
+from tests.helpers.servers import loopback
 from tests.helpers.sockets import failure
-from tests.helpers.tcp import BIG, all_domains, both_domains, loopback, pairs
+from tests.helpers.tcp import BIG, all_domains, both_domains, pairs
 
 RESET = struct.pack("ii", 1, 0)  # linger: close by a reset
 

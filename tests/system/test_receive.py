@@ -8,8 +8,9 @@ import pytest
 from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import BusyError, Closed
+from tests.helpers.servers import listening
 from tests.helpers.state_traces import Walked, needs_debug
-from tests.helpers.tcp import BIG, GIVEN, all_domains, both_domains, connected, listening, pairs, receive_exactly, reset
+from tests.helpers.tcp import BIG, GIVEN, all_domains, both_domains, connected, pairs, receive_exactly, reset
 from tests.helpers.tcp import with_plain_peer as plain_peer
 
 

@@ -15,14 +15,11 @@ import pytest
 from coutil import _lifecycle, spawn, system
 from coutil.coroutine import create, running, yield_
 from coutil.errors import AlreadyRunning, Deadlock, NotRunning
+from tests.helpers.coroutines import Trouble
 from tests.helpers.kernel import raw_park, waits
 from tests.helpers.kernel import running as kernel_running
 
 MODES = ["loop", "step", "ready"]
-
-
-class Trouble(Exception):
-    """What escapes from coroutines here."""
 
 
 def fail(*values):

@@ -8,6 +8,7 @@ from coutil import spawn, system
 from coutil.coroutine import yield_
 from coutil.errors import Closed, OperationCancelled
 from tests.helpers.script import output_of
+from tests.helpers.servers import listening
 from tests.helpers.state_traces import Walked, needs_debug
 from tests.helpers.tcp import (
     BIG,
@@ -15,7 +16,6 @@ from tests.helpers.tcp import (
     all_domains,
     as_plain,
     connected,
-    listening,
     pairs,
     receive_all,
     receive_exactly,

@@ -12,18 +12,8 @@ from coutil import system
 from coutil.errors import BusyError, Closed
 from coutil.system import DatagramSocket, LocalPassiveSocket, LocalStreamSocket, PassiveSocket, StreamSocket
 from tests.helpers.script import ROOT
-from tests.helpers.tcp import (
-    BIG,
-    all_domains,
-    as_plain,
-    both_domains,
-    listening,
-    local_path,
-    loopback,
-    pair,
-    pairs,
-    receive_exactly,
-)
+from tests.helpers.servers import listening, local_path, loopback
+from tests.helpers.tcp import BIG, all_domains, as_plain, both_domains, pair, pairs, receive_exactly
 from tests.helpers.tcp import with_plain_peer as plain_peer
 from tests.helpers.udp import connected_sockets, sockets
 

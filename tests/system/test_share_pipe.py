@@ -13,7 +13,8 @@ from coutil import spawn, system
 from coutil.system import DatagramSocket, ExecSpec, Pipe, SharePipe, ShareStreamSocket, StreamSocket
 from tests.helpers.sandbox import PIDFD_OPEN
 from tests.helpers.script import ROOT
-from tests.helpers.tcp import as_plain, connected, listening, local_path, loopback, pair, receive_all, receive_exactly
+from tests.helpers.servers import listening, local_path, loopback
+from tests.helpers.tcp import as_plain, connected, pair, receive_all, receive_exactly
 from tests.helpers.udp import bound
 from tests.system.test_children import in_sandbox, needs_sandbox
 from tests.system.test_execute import children

@@ -15,18 +15,8 @@ import pytest
 
 from coutil import errors, scopes, spawn, system, uv
 from tests.helpers.script import ROOT, output_of
-from tests.helpers.tcp import (
-    BIG,
-    as_plain,
-    both_domains,
-    connected,
-    listening,
-    pair,
-    pairs,
-    receive_all,
-    receive_exactly,
-    shared,
-)
+from tests.helpers.servers import listening
+from tests.helpers.tcp import BIG, as_plain, both_domains, connected, pair, pairs, receive_all, receive_exactly, shared
 
 kinds = pytest.mark.parametrize("kind", ["unix", "tcp"])
 

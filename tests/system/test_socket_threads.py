@@ -7,8 +7,9 @@ import pytest
 
 from coutil import system
 from coutil.errors import Closed, ForeignThread
+from tests.helpers.servers import listening
 from tests.helpers.sockets import METHODS, failure
-from tests.helpers.tcp import connected, listening, pair, pairs
+from tests.helpers.tcp import connected, pair, pairs
 
 
 def in_a_thread(call, *arguments, hub=False):

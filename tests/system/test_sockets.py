@@ -13,19 +13,9 @@ from coutil import spawn, system
 from coutil.errors import Closed
 from coutil.system import DatagramSocket, PassiveSocket, StreamSocket
 from tests.helpers.ids import shown
+from tests.helpers.servers import LITERAL, listening, loopback
 from tests.helpers.sockets import METHODS, failure
-from tests.helpers.tcp import (
-    BIG,
-    LITERAL,
-    OTHER,
-    as_plain,
-    both_domains,
-    listening,
-    loopback,
-    pair,
-    pairs,
-    receive_all,
-)
+from tests.helpers.tcp import BIG, OTHER, as_plain, both_domains, pair, pairs, receive_all
 
 KINDS = {"stream": StreamSocket, "passive": PassiveSocket}
 both_kinds = pytest.mark.parametrize("kind", KINDS)

@@ -8,14 +8,7 @@ import pytest
 
 from coutil import errors, uv
 from tests.helpers.forks import fork_and
-
-
-def listening(loop):
-    """Return a TCP handle that listens on a free port."""
-    server = uv.TCP(loop)
-    server.bind("127.0.0.1", 0)
-    server.listen()
-    return server
+from tests.helpers.servers import listening_tcp
 
 
 @contextmanager
@@ -50,7 +43,7 @@ def taken(other):
 @pytest.mark.parametrize("had_one", [False, True])
 def test_listener_without_a_handler_takes_nothing(loop, had_one):
     """Neither before it has one, nor after it had one: closing it leaves the connections to others."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
     with holder(server) as other, ExitStack() as later:
         if had_one:
             server.onconnection = lambda server, err: told.append(server.accept(uv.TCP(loop)))
@@ -68,7 +61,7 @@ def test_listener_without_a_handler_takes_nothing(loop, had_one):
 
 def test_connection_that_another_process_takes_first(loop):
     """The socket was ready when the loop polled it, and is no more when the handler's turn comes: it is not called."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
     server.onconnection = lambda server, err: told.append(server.accept(uv.TCP(loop)))
     near, far = socket.socketpair()
     with holder(server) as other, near, far, uv.Poll(loop, near) as poll:
@@ -88,7 +81,7 @@ def test_connection_that_another_process_takes_first(loop):
 
 def test_one_that_the_handler_does_not_accept_is_told_once(loop):
     """It is held for the handler, and the ones behind it stay where they are, until it is taken."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
     server.onconnection = lambda server, err: told.append(err)
     with holder(server) as other, ExitStack() as later:
         for _ in range(3):
@@ -130,7 +123,7 @@ def test_listener_keeps_its_loop_alive(loop):
 
 def test_waiter_and_handler(loop):
     """A coroutine that waits in `accept` goes before the handler, which has the next one."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
     server.onconnection = lambda server, err: told.append(server.accept(uv.TCP(loop)))
     with client_of(server) as first, server.accept() as stream:
         assert stream.getpeername() == first.getsockname()
@@ -143,7 +136,7 @@ def test_waiter_and_handler(loop):
 
 def test_child_of_a_fork_takes_what_its_parent_leaves(loop):
     """A loop that goes on in the child listens at the same queue; nothing is lost when either of both closes."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
 
     def take(count):
         while len(told) < count:

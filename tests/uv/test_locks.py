@@ -8,8 +8,7 @@ import weakref
 import pytest
 
 from coutil import uv
-
-PATIENCE = 20
+from tests.helpers.waiting import eventually
 
 
 @pytest.fixture
@@ -45,14 +44,6 @@ def elsewhere(function, *arguments):
     if error is not None:
         raise error
     return value
-
-
-def eventually(condition):
-    """Wait for what another thread does."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.0005)
 
 
 # -- mutexes

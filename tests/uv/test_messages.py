@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from coutil import errors, uv
-from tests.helpers.tcp import local_path
+from tests.helpers.servers import local_path
 
 
 def connected(loop, server, client):

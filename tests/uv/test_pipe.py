@@ -14,7 +14,7 @@ import pytest
 
 from coutil import errors, uv
 from tests.helpers.script import output_of
-from tests.helpers.tcp import local_path
+from tests.helpers.servers import local_path
 
 
 def name_of(call, *arguments, **options):
@@ -24,7 +24,7 @@ def name_of(call, *arguments, **options):
     return info.value.name
 
 
-def listening(loop, name=None):
+def listening_pipe(loop, name=None):
     """Return a handle that listens at a path."""
     server = uv.Pipe(loop)
     server.bind(name or local_path())
@@ -86,7 +86,7 @@ def test_name_that_linux_chooses(loop):
 
 def test_bind_errors(loop):
     """The path is named in the message; libuv's habit of EACCES for a missing folder is kept."""
-    server, second = listening(loop), uv.Pipe(loop)
+    server, second = listening_pipe(loop), uv.Pipe(loop)
     path = server.getsockname()
     with pytest.raises(errors.UVError) as info:
         second.bind(path)
@@ -114,7 +114,7 @@ def test_connect_errors(loop):
     assert name_of(client.connect, "x" * 200) == "ENAMETOOLONG"
     assert name_of(client.getsockname) == "EBADF"
     assert name_of(client.getpeername) == "EBADF"
-    with listening(loop, path) as server:
+    with listening_pipe(loop, path) as server:
         assert client.connect(path) is True
         assert name_of(server.getpeername) == "ENOTCONN"
         assert name_of(client.connect, path) == "EISCONN"

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from coutil import errors, uv
+from tests.helpers.servers import listening_tcp
 
 PATIENCE = 10_000  # turns
 
@@ -137,7 +138,7 @@ def test_the_end_and_errors(loop, log):
     assert not other.active
     assert loop.run() is False
     other.close()
-    server, client = listening(loop), uv.TCP(loop)
+    server, client = listening_tcp(loop), uv.TCP(loop)
     client.connect(*server.getsockname())
     stream = server.accept()
     stream.onread = log.onread
@@ -148,14 +149,6 @@ def test_the_end_and_errors(loop, log):
     assert not stream.readable
     assert not stream.writable
     closed(stream, server)
-
-
-def listening(loop, **options):
-    """Return a TCP handle that listens on a free port."""
-    server = uv.TCP(loop)
-    server.bind("127.0.0.1", 0, **options)
-    server.listen()
-    return server
 
 
 def test_exception_in_a_handler(loop):
@@ -476,7 +469,7 @@ def test_shutdown_after_write(loop):
 
 def test_onconnection_that_comes_late(loop, log):
     """It is told of a connection that waits already."""
-    server, client = listening(loop), uv.TCP(loop)
+    server, client = listening_tcp(loop), uv.TCP(loop)
     client.connect(*server.getsockname())
     settle(loop)
     server.onconnection = log.onconnection
@@ -487,7 +480,7 @@ def test_onconnection_that_comes_late(loop, log):
 
 def test_delayed_accept(loop, log):
     """A connection may be accepted long after the handler was called; the next one is told of then."""
-    server = listening(loop)
+    server = listening_tcp(loop)
     server.onconnection = log.onconnection
     clients = [uv.TCP(loop) for _ in range(3)]
     for number, client in enumerate(clients):
@@ -509,7 +502,7 @@ def test_delayed_accept(loop, log):
 
 def test_accept_into_the_wrong_handle(loop):
     """Nothing is lost: the connection waits for the right one."""
-    server, client = listening(loop), uv.TCP(loop)
+    server, client = listening_tcp(loop), uv.TCP(loop)
     client.connect(*server.getsockname())
     settle(loop)
     handles = uv.Pipe(loop), client, uv.Timer(loop)
@@ -543,7 +536,7 @@ def test_accept_of_what_does_not_listen(loop):
 
 def test_close_of_a_server_with_clients_in_its_queue(loop):
     """They are reset, those that it holds already, too."""
-    server = listening(loop)
+    server = listening_tcp(loop)
     clients = [uv.TCP(loop) for _ in range(3)]
     for client in clients:
         client.connect(*server.getsockname())
@@ -569,7 +562,7 @@ def test_backlog(loop, backlog, kind):
 
 def test_listen_twice(loop):
     """It is no error, and both backlogs work."""
-    server, client = listening(loop), uv.TCP(loop)
+    server, client = listening_tcp(loop), uv.TCP(loop)
     server.listen(1)
     client.connect(*server.getsockname())
     with server.accept() as stream:
@@ -611,7 +604,7 @@ def test_nothing_refers_to_a_stream(loop):
     seen = []
 
     def serve():
-        server = listening(loop)
+        server = listening_tcp(loop)
         server.onconnection = lambda server, err: begin(server.accept(uv.TCP(server.loop)))
         return server.getsockname()
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from coutil import errors, scopes, uv
+from tests.helpers.servers import listening_tcp
 from tests.helpers.tcp import both_domains
 
 
@@ -17,14 +18,6 @@ def name_of(call, *arguments, **options):
     with pytest.raises(errors.UVError) as info:
         call(*arguments, **options)
     return info.value.name
-
-
-def listening(loop, host="127.0.0.1", **options):
-    """Return a handle that listens on a free port."""
-    server = uv.TCP(loop)
-    server.bind(host, 0, **options)
-    server.listen()
-    return server
 
 
 def free_port():
@@ -36,7 +29,7 @@ def free_port():
 @both_domains
 def test_connect_shutdown_close(loop, domain):
     """Both families; names of both ends fit together."""
-    server = listening(loop, {"ipv4": "127.0.0.1", "ipv6": "::1"}[domain])
+    server = listening_tcp(loop, {"ipv4": "127.0.0.1", "ipv6": "::1"}[domain])
     client = uv.new_tcp(loop, {"ipv4": "inet", "ipv6": "inet6"}[domain])
     name = uv.tcp_getsockname(server)
     assert uv.tcp_connect(client, *name[:2]) is True
@@ -101,7 +94,7 @@ def test_socket_that_is_made_early(loop):
 
 def test_bind_errors(loop):
     """EADDRINUSE comes from listen, the others at once."""
-    server, second = listening(loop), uv.TCP(loop)
+    server, second = listening_tcp(loop), uv.TCP(loop)
     second.bind(*server.getsockname())
     assert name_of(second.listen) == "EADDRINUSE"
     assert name_of(server.bind, "127.0.0.1", 0) == "EINVAL"
@@ -121,7 +114,7 @@ def test_ipv6only(loop):
 
 def test_reuseport(loop):
     """Several handles listen at one address, and each connection reaches one of them."""
-    first = listening(loop, reuseport=True)
+    first = listening_tcp(loop, reuseport=True)
     second = uv.TCP(loop)
     second.bind(*first.getsockname(), reuseport=True)
     second.listen()
@@ -139,7 +132,7 @@ def test_reuseport(loop):
 
 def test_connection_refused(loop):
     """The handle can be closed, or connected elsewhere."""
-    with listening(loop) as server, uv.TCP(loop) as client:
+    with listening_tcp(loop) as server, uv.TCP(loop) as client:
         assert name_of(client.connect, "127.0.0.1", free_port()) == "ECONNREFUSED"
         assert client.closing is False
         assert server.active
@@ -147,7 +140,7 @@ def test_connection_refused(loop):
 
 def test_connect_to_any(loop):
     """The unspecified address is this machine."""
-    with listening(loop, "0.0.0.0") as server, uv.TCP(loop) as client:
+    with listening_tcp(loop, "0.0.0.0") as server, uv.TCP(loop) as client:
         assert client.connect("0.0.0.0", server.getsockname()[1]) is True
         assert client.getpeername()[0] == "127.0.0.1"
 
@@ -210,7 +203,7 @@ def test_connect_with_a_time_limit(loop):
 
 def test_write_before_the_connection_is_there(loop):
     """It is sent as soon as it is; if that fails the write fails, too."""
-    server, client, log = listening(loop), uv.TCP(loop), []
+    server, client, log = listening_tcp(loop), uv.TCP(loop), []
     loop.call_threadsafe(lambda: log.append(client.connect(*server.getsockname())))
     loop.call_threadsafe(lambda: log.append(client.write(b"early")))
     with server.accept() as stream:
@@ -296,7 +289,7 @@ def test_socketpair(loop):
 
 def test_out_of_descriptors(loop):
     """EMFILE where a descriptor is made; a listener tells its handler, and takes the client when there is room."""
-    server, told = listening(loop), []
+    server, told = listening_tcp(loop), []
     server.onconnection = lambda server, err: told.append(err.name if err else server.accept(uv.TCP(loop)))
     with socket.socket() as client:
         loop.run("nowait")
@@ -358,7 +351,7 @@ def test_options(loop):
 
 def test_options_without_a_socket(loop):
     """They are kept for later."""
-    with uv.TCP(loop) as handle, listening(loop) as server:
+    with uv.TCP(loop) as handle, listening_tcp(loop) as server:
         handle.nodelay()
         handle.keepalive(True, 10, 5, 3)
         handle.connect(*server.getsockname())
@@ -403,7 +396,7 @@ MAKERS = {
 @pytest.mark.parametrize("maker", MAKERS)
 def test_keepalive_before_there_is_a_socket(loop, maker):
     """The times that were asked for hold for whatever socket the handle gets; the last call counts."""
-    with listening(loop) as server:
+    with listening_tcp(loop) as server:
         for last, found in (((True, 10), (1, 10)), ((True, 20, 3, 4), (1, 20, 3, 4)), ((False,), (0,))):
             with uv.TCP(loop) as handle:
                 handle.keepalive(True, 30, 31, 32)
@@ -425,7 +418,7 @@ def test_keepalive_that_the_system_would_refuse(loop, times):
 
 def test_close_reset(loop):
     """The peer reads ECONNRESET; afterwards the handle is closed."""
-    server, client = listening(loop), uv.TCP(loop)
+    server, client = listening_tcp(loop), uv.TCP(loop)
     client.connect(*server.getsockname())
     stream = server.accept()
     assert uv.tcp_close_reset(client) is True
@@ -456,7 +449,7 @@ def test_close_reset_while_a_shutdown_is_in_progress(loop):
 
 def test_peer_that_is_only_half_there(loop):
     """Writes to a peer that has closed end with EPIPE or ECONNRESET, and only once each."""
-    server = listening(loop)
+    server = listening_tcp(loop)
     with socket.create_connection(server.getsockname()) as peer:
         stream = server.accept()
         peer.send(b"x")
@@ -475,7 +468,7 @@ def test_peer_that_is_only_half_there(loop):
 
 def test_urgent_data(loop):
     """A byte out of band does not end the reading."""
-    server = listening(loop)
+    server = listening_tcp(loop)
     with socket.create_connection(server.getsockname()) as peer:
         stream = server.accept()
         peer.send(b"!", socket.MSG_OOB)
