@@ -1,10 +1,13 @@
 """What the documentation claims is what the code does."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+
+import pytest
 
 from tests.helpers.kernel import OBJECT, OPERATION, table
 from tests.helpers.script import run_script
@@ -34,6 +37,41 @@ def test_every_path_named_in_the_documents_exists():
     assert "examples/timeout.py" in named
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "coutil"))]
     assert missing == []
+
+
+def class_bodies():
+    """Map each class name of the package to the sources of all classes of that name and of their bases."""
+    own, bases = {}, {}
+    for path in (ROOT / "coutil").rglob("*.py"):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                own[node.name] = own.get(node.name, "") + (ast.get_source_segment(text, node) or "")
+                bases.setdefault(node.name, set()).update(ast.unparse(base).split("[")[0] for base in node.bases)
+
+    def whole(name):
+        return own.get(name, "") + "".join(whole(base) for base in bases.get(name, set()) - {name})
+
+    return {name: whole(name) for name in own}
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "debugging.md"])
+def test_every_name_in_the_pages_for_developers_exists(page):
+    """A reader finds each private name, each member of a class, and each name of C where the code has it."""
+    text = re.sub(r"```.*?```", "", (ROOT / "docs" / page).read_text("utf-8"), flags=re.DOTALL)
+    named = re.findall(r"`([^`\n]+)`", text)
+    members = {match.groups() for name in named if (match := re.match(r"([A-Z]\w+)\.(\w{3,})(?:\(.*\))?$", name))}
+    names = {name for name in named if re.fullmatch(r"_\w+|co_\w+|[A-Z]\w+|[a-z]+_\w*[a-z]", name)}
+    assert names
+    sources = [path for folder in ("coutil", "tests") for path in (ROOT / folder).rglob("*.*")]
+    sources = [path for path in sources if path.suffix in (".py", ".c", ".h")]
+    words = set(re.findall(r"\w+", "\n".join(path.read_text("utf-8") for path in sources)))
+    words |= {path.stem for path in sources}
+    assert names - words - {"epoll_ctl", "epoll_wait"} == set()  # these two are system calls
+    classes = class_bodies()
+    assert {
+        f"{owner}.{name}" for owner, name in members if not re.search(rf"\b{name}\b", classes.get(owner, ""))
+    } == set()
 
 
 def test_every_test_named_in_the_documents_exists():
