@@ -1,11 +1,11 @@
 """coutil: programs that read like blocking code, tens of thousands of them in one thread.
 
-| module | what it is for |
+| module | purpose |
 |---|---|
 | `coutil.spawn` | start a function in a new coroutine |
-| `coutil.system` | what waits for the operating system: sockets, names, files, processes, signals, terminals, time |
-| `coutil.event` | wait for any value until somebody emits it |
-| `coutil.queued` | the same, with emissions that are stored until somebody waits |
+| `coutil.system` | waits for the operating system: sockets, names, files, processes, signals, terminals, time |
+| `coutil.event` | wait for any value until a coroutine emits it |
+| `coutil.queued` | the same, with emissions that are stored until a coroutine waits |
 | `coutil.mutex` | any value as a lock that one coroutine at a time owns |
 | `coutil.promise` | results that will exist some day |
 | `coutil.scopes` | deadlines, and coroutines that end together with a block |
@@ -16,10 +16,10 @@
 | `coutil.hooks`, `coutil.debug` | tools that watch coroutines: your own; which one runs, which one runs for too long |
 | `coutil.testing` | a clock that stands still, for tests |
 
-Layers, each importing only those before it: errors, _coroutines, event and what rests on it; with libuv: _libuv, _host,
-_kernel, scopes, the others. Importing this package starts nothing, and imports none of these modules: each
-is imported when it is first used, `import coutil; coutil.system.suspend(1)`. The loop of a thread starts when something
-in it first waits. What it refuses is a subinterpreter (`_interpreter`).
+Layers, each importing only those before it: errors, _coroutines, event and its users; with libuv: _libuv, _host,
+_kernel, scopes, the others. Importing this package starts nothing, and imports none of these modules: each is imported
+when it is first used, `import coutil; coutil.system.suspend(1)`. The loop of a thread starts when a coroutine of it
+first waits. Importing it in a subinterpreter raises ImportError (`_interpreter`).
 """
 
 from importlib import import_module as _import_module

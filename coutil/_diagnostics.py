@@ -1,12 +1,13 @@
 """The texts of `errors.Deadlock` and `system.report`: the waiters, their objects, the holders, and the lines of code.
 
-Rule 1: this file knows nothing of the layers above. All that it uses of coroutines is `name`, `status`, `waiting_on`,
-`frame`, `resumer` (None exactly while suspended), `context` and `since`; what one waits on may have an `owner`.
-Rule 2: it runs anywhere, in a signal handler, or in an OS thread while the coroutines of another one go on. So it
-switches nothing, takes no lock, imports nothing when called, and an object that fails is shown as one that does.
-Rule 3: running programs pay nothing for it. Coroutines are found by what the collector sees. It does not see what is
-older than a `gc.freeze()`; but then those that wait for a hub or in a registry are found there, and owners by what
-waits for them. Who did `yield_` before the freeze is missing.
+Rule 1: this file knows nothing of the layers above. It uses these attributes of coroutines: `name`, `status`,
+`waiting_on`, `frame`, `resumer` (None exactly while suspended), `context` and `parked_at`; the object that a coroutine
+waits on may have an `owner`.
+Rule 2: it runs anywhere: in a signal handler, or in an OS thread while the coroutines of another thread run. So it does
+not switch, takes no lock, imports nothing when called, and shows the type of an exception in place of a bad `str`.
+Rule 3: running programs pay nothing for it. Coroutines are found through the collector, which does not list objects
+older than a `gc.freeze()`. Of those, the ones that wait for a hub or in a registry are found there, and owners through
+their waiters; one that called `yield_` before the freeze is missing.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from ._interpreter import Time, get_ident
 __all__ = ["WaitRegistry", "deadlock_message", "describe_wait", "full_report", "relative_path", "thread_name"]
 
 MAX_DEADLOCK_LINES = 50  # coroutines that a deadlock lists; `system.report` lists all
-MAX_CYCLE_MEMBERS = 10  # its members that are named
+MAX_CYCLE_MEMBERS = 10  # members of a cycle that are named
 MAX_STACK_LINES = 10  # lines of the code of a running coroutine
-MAX_NAME, MAX_PURPOSE = 40, 100  # characters of a name, and of what is waited for
+MAX_NAME, MAX_PURPOSE = 40, 100  # characters of a name, and of the reason of a wait
 MAX_COLUMN = 72  # no column is padded to more
 
 Coroutine = Any  # see rule 1
-_ActiveRow = tuple[Coroutine | None, str, list[str]]  # the one that runs (None: the hub), what it does, and where
-# What a thread's coroutines have in common: `thread`, `main`, and `hub` with `run_caller` and `waiting()`
+_ActiveRow = tuple[Coroutine | None, str, list[str]]  # the one that runs (None: the hub), its activity, lines of code
+# With the attributes `thread`, `main`, and `hub`, of which it uses `run_caller` and `waiting()`
 LoopContext = Any
 
 _registries: set[ref[WaitRegistry]] = set()
 
 
 class WaitRegistry:
-    """Whom a registry knows: `waiting` returns the coroutines. Kept by the registry, one for each thread."""
+    """The coroutines that a registry knows, returned by `waiting`. Kept by the registry, one for each thread."""
 
     __slots__ = ("__weakref__", "waiting")
 
@@ -63,12 +64,11 @@ class _Row(NamedTuple):
 def deadlock_message(context: LoopContext, missing: Iterable[str]) -> str:
     """Return the message of `errors.Deadlock` for a thread: a line for each coroutine that waits, and each cycle.
 
-    Those of cycles come first, then the main program, then who has waited longest; no more than `MAX_DEADLOCK_LINES`.
-    missing: lines that tell what might have woken one.
+    Members of cycles come first, then the main program, then the longest waits; at most `MAX_DEADLOCK_LINES` lines.
+    missing: lines about the sources that might have woken a coroutine, for the end.
     """
-    waiting = [
-        one for one in _all_coroutines(type(context.main), [context]) if _suspended(one) and one.context is context
-    ]
+    coroutines = _all_coroutines(type(context.main), [context])
+    waiting = [each for each in coroutines if _suspended(each) and each.context is context]
     plural = "s that wait" if len(waiting) != 1 else " that waits"
     return "\n".join(
         [f"nothing can wake the {len(waiting)} coroutine{plural}", *_lines(waiting, limit=MAX_DEADLOCK_LINES), *missing]
@@ -76,28 +76,30 @@ def deadlock_message(context: LoopContext, missing: Iterable[str]) -> str:
 
 
 def full_report(kind: type, homes: Iterable[LoopContext], stacks: bool = False) -> str:
-    """Return the text of `system.report`: who waits and who runs in every thread. It ends in a newline.
+    """Return the text of `system.report`: the coroutines of every thread that wait or run. It ends in a newline.
 
-    kind: the class of coroutines. homes: those that are known anyway, in case the collector does not show them.
+    kind: the class of coroutines. homes: loop contexts that the caller knows, in case the collector does not list them.
     stacks: all lines of each coroutine, not only the innermost one.
     """
+    # Find the coroutines, and make their lines while no frame can be lost
     frames = sys._current_frames()
     try:
         threads: dict[LoopContext, list[Coroutine]] = {}
-        for one in _all_coroutines(kind, homes):
-            where: LoopContext = getattr(one, "context", None)
-            if getattr(where, "thread", None) in frames and where.main.status != "dead":
-                threads.setdefault(where, []).append(one)
+        for coroutine in _all_coroutines(kind, homes):
+            home: LoopContext = getattr(coroutine, "context", None)
+            if getattr(home, "thread", None) in frames and home.main.status != "dead":
+                threads.setdefault(home, []).append(coroutine)
         parts = [
             (
                 thread_name(context.thread),
-                sum(map(_suspended, found)),
-                list(_thread(context, found, frames[context.thread], stacks)),
+                sum(map(_suspended, coroutines)),
+                list(_thread(context, coroutines, frames[context.thread], stacks)),
             )
-            for context, found in threads.items()
+            for context, coroutines in threads.items()
         ]
     finally:
-        frames.clear()  # our own is among them
+        frames.clear()  # the frame of this function is among them
+    # Put them together; the main thread comes first
     total = _count_text(sum(count for _, count, _ in parts))
     if len(parts) < 2:
         text = [total, *chain(*(lines for _, _, lines in parts))]
@@ -108,29 +110,30 @@ def full_report(kind: type, homes: Iterable[LoopContext], stacks: bool = False) 
     return "\n".join(text) + "\n"
 
 
-def _thread(context: LoopContext, found: list[Coroutine], frame: FrameType, stacks: bool) -> Iterator[str]:
+def _thread(context: LoopContext, coroutines: list[Coroutine], frame: FrameType, stacks: bool) -> Iterator[str]:
     """Yield the lines of one thread; `frame` is its innermost one."""
     hub = context.hub
     active: list[_ActiveRow] = []
     running: list[_ActiveRow] = []
-    for one in found:
-        if getattr(one, "status", "") not in ("running", "normal"):
+    for coroutine in coroutines:
+        if getattr(coroutine, "status", "") not in ("running", "normal"):
             continue
-        if (at := getattr(one, "frame", None)) is None:
-            running.append((one, "runs", list(_stack_lines(frame, None if stacks else MAX_STACK_LINES)) or [""]))
+        if (innermost := getattr(coroutine, "frame", None)) is None:
+            lines = list(_stack_lines(frame, None if stacks else MAX_STACK_LINES))
+            running.append((coroutine, "runs", lines or [""]))
         else:
-            doing = "runs the loop" if hub is not None and hub.run_caller is one else "has resumed another"
-            active.append((one, doing, _locations(at, stacks)))
+            activity = "runs the loop" if hub is not None and hub.run_caller is coroutine else "has resumed another"
+            active.append((coroutine, activity, _locations(innermost, stacks)))
     if not running and hub is not None:
         running.append((None, "turns the loop", [""]))
-    return _lines([one for one in found if _suspended(one)], active + running, stacks=stacks)
+    return _lines([each for each in coroutines if _suspended(each)], active + running, stacks=stacks)
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 
 def _all_coroutines(kind: type, homes: Iterable[LoopContext]) -> list[Coroutine]:
-    """Return all coroutines that can be found; also such as another thread is just making, or ending."""
+    """Return all coroutines that can be found, including those that another thread is making or ending."""
     kinds = (kind, *kind.__subclasses__())
     found = dict.fromkeys(one for one in gc.get_referrers(*kinds) if type(one) in kinds)
     for context in homes:
@@ -140,8 +143,8 @@ def _all_coroutines(kind: type, homes: Iterable[LoopContext]) -> list[Coroutine]
     for known in [one() for one in tuple(_registries)]:
         if known is not None:
             found.update(dict.fromkeys(known.waiting()))
-    for one in tuple(found):
-        owner = _owner(one)
+    for coroutine in tuple(found):
+        owner = _owner(coroutine)
         while owner is not None and owner not in found:
             found[owner] = None
             owner = _owner(owner)
@@ -153,16 +156,16 @@ def _suspended(one: Coroutine) -> bool:
 
 
 def _owner(one: Coroutine) -> Coroutine | None:
-    """Return who holds what a coroutine waits on."""
+    """Return the coroutine that owns the object which a coroutine waits on, or None."""
     try:
         owner = one.waiting_on.owner
-    except Exception:  # noqa: BLE001  # it has none, or cannot tell
+    except Exception:  # noqa: BLE001  # it has none, or fails
         return None
     return owner if hasattr(owner, "waiting_on") else None
 
 
 def _cycles(owners: dict[Coroutine, Coroutine | None]) -> Iterator[list[Coroutine]]:
-    """Yield those who wait for each other in a circle, each in the order of waiting."""
+    """Yield the cycles of coroutines that wait for each other, each in the order of waiting."""
     seen: set[Coroutine] = set()
     for start in owners:
         path: list[Coroutine] = []
@@ -181,23 +184,26 @@ def _cycles(owners: dict[Coroutine, Coroutine | None]) -> Iterator[list[Coroutin
 def _lines(
     waiting: list[Coroutine], active: Iterable[_ActiveRow] = (), limit: int | None = None, stacks: bool = False
 ) -> Iterator[str]:
-    """Yield a line for each of `waiting`, up to `limit`; for who runs, with what it does and where; for each cycle."""
+    """Yield a line for each of `waiting`, up to `limit`, for each active coroutine, and for each cycle."""
+    # Order: members of cycles, the main program, the longest waits
     waiting.sort(key=lambda one: (getattr(one, "parked_at", 0) or sys.maxsize, _name(one)))
     owners = {one: _owner(one) for one in waiting}
     cycles = list(_cycles(owners))
     rank = {one: number for number, one in enumerate(chain(*cycles))}
     waiting.sort(key=lambda one: (rank.get(one, len(rank)), one is not one.context.main))
+    # Names: numbered where two are equal
     shown = waiting[:limit]
     cycles = [cycle for cycle in cycles if rank[cycle[0]] < len(shown)]
     named = chain(shown, (one for one, _, _ in active), *(cycle[:MAX_CYCLE_MEMBERS] for cycle in cycles))
     names = _names(named, [owners[one] for one in shown])
+    # Rows
     now = Time.monotonic_ns()
     rows: list[_Row] = []
     for one in shown:
         place, *places = _locations(getattr(one, "frame", None), stacks)
         rows += [_row(one, names, owners[one], now, place), *map(_caller_row, places)]
-    for one, doing, (place, *places) in active:
-        rows += [_Row(names[one], "", doing, "", place), *map(_caller_row, places)]
+    for one, activity, (place, *places) in active:
+        rows += [_Row(names[one], "", activity, "", place), *map(_caller_row, places)]
     yield from _format_rows(rows)
     if len(shown) < len(waiting):
         yield f"  ... and {len(waiting) - len(shown)} more"
@@ -224,7 +230,7 @@ def _caller_row(place: str) -> _Row:
 
 
 def _format_rows(rows: list[_Row]) -> Iterator[str]:
-    """Yield the rows as lines. What is waited for and who holds it are one column if nobody does."""
+    """Yield the rows as lines. The reason of a wait and its owner share one column if there are no owners."""
     name, time, what = (
         min(MAX_COLUMN, max(map(len, cells), default=0))
         for cells in (
@@ -242,7 +248,7 @@ def _format_rows(rows: list[_Row]) -> Iterator[str]:
 
 
 def _names(listed: Iterable[Coroutine | None], owners: Iterable[Coroutine | None]) -> dict[Coroutine, str]:
-    """Return what to call coroutines (None: the hub). If several have the name of an owner, they are numbered."""
+    """Return the names of coroutines (None: the hub). If several have the name of an owner, they are numbered."""
     holders = [one for one in owners if one is not None]
     names = {one: _name(one) for one in [*listed, *holders]}
     shared = {names[one] for one in holders} & {name for name, count in Counter(names.values()).items() if count > 1}
@@ -255,7 +261,7 @@ def _names(listed: Iterable[Coroutine | None], owners: Iterable[Coroutine | None
 
 
 def describe_wait(waiting_on: Any) -> str:
-    """Return what a coroutine waits on as one printable line; None: it has yielded."""
+    """Return the reason of a wait as one printable line; None: the coroutine has yielded."""
     return "yield" if waiting_on is None else _printable(waiting_on, MAX_PURPOSE)
 
 
@@ -273,7 +279,7 @@ def _printable(thing: Any, limit: int) -> str:
         text = f"{text[: limit // 2]}...{text[3 - limit // 2 :]}"
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _name(one: Coroutine | None) -> str:
@@ -285,7 +291,7 @@ def _name(one: Coroutine | None) -> str:
 
 
 def _duration(nanoseconds: int) -> str:
-    """Return a time for people, two units at most: 350 ms, 4.2 s, 3 min 2 s, 5 h 7 min, 2 d 3 h."""
+    """Return a readable duration, of two units at most: 350 ms, 4.2 s, 3 min 2 s, 5 h 7 min, 2 d 3 h."""
     if nanoseconds < 999_500_000:
         return f"{nanoseconds / 1e6:.0f} ms"
     if nanoseconds < 59_950_000_000:
@@ -299,7 +305,7 @@ def _duration(nanoseconds: int) -> str:
 
 
 def relative_path(filename: str) -> str:
-    """Return the path of a source file from the current directory if it lies below it, else unchanged."""
+    """Return the path of a source file, relative if it lies below the current directory."""
     try:
         here = join(getcwd(), "")
     except OSError:  # it has been removed
@@ -308,7 +314,7 @@ def relative_path(filename: str) -> str:
 
 
 def _stack_lines(frame: FrameType | None, limit: int | None = MAX_STACK_LINES) -> Iterator[str]:
-    """Yield the lines of the user's code, those outside coutil, the innermost first, up to `limit`."""
+    """Yield the lines of the user's code (outside coutil), the innermost first, up to `limit`."""
     count = 0
     while frame is not None:
         name = frame.f_globals.get("__name__")
@@ -324,7 +330,7 @@ def _stack_lines(frame: FrameType | None, limit: int | None = MAX_STACK_LINES) -
 
 
 def _locations(frame: FrameType | None, stacks: bool) -> list[str]:
-    """Return the innermost line of the user's code, outside coutil; all lines, this one first, if `stacks`."""
+    """Return the innermost line of the user's code (outside coutil); if `stacks`, all lines, this one first."""
     return [*_stack_lines(frame, None)] or [""] if stacks else [next(_stack_lines(frame), "")]
 
 

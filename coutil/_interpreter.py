@@ -1,13 +1,13 @@
-"""The functions of the standard library that the kernel needs, as the interpreter has them.
+"""Functions of the standard library that the kernel needs, in the interpreter's own version.
 
-Rule 1: the layers up to the kernel take them from here, by name, when they are imported. Tests and other libraries
-replace functions in `time`, `_thread` and `threading`; what our threads and hubs rest on must not change under them.
-Rule 2: this file is imported first, and gevent or eventlet may have replaced functions before. A builtin module that
-lacks one of its own functions is loaded anew, which costs nothing and changes nothing for others.
+Rule 1: the layers up to the kernel import them from here, by name. Tests and other libraries replace functions in
+`time`, `_thread` and `threading`; functions that our threads and hubs rely on must not be replaced.
+Rule 2: this file is imported first, but gevent or eventlet may have replaced functions before. A builtin module that
+lacks one of its own functions is loaded a second time, which costs nothing and changes nothing for other code.
 Rule 3: functions of `time` are attributes of a class. Libraries that freeze the time replace those that are names of a
 module, in every module.
-Rule 4: an interpreter beside the main one is refused. All interpreters of a thread share its greenlets, which refer to
-our objects, and signals reach the main one only.
+Rule 4: subinterpreters are refused. All interpreters of a thread share its greenlets, which refer to our objects, and
+signals reach the main interpreter only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def in_main_interpreter() -> bool:
-    """Return whether this is the process's first interpreter; True if the interpreter cannot tell."""
+    """Return whether this is the process's first interpreter; True if the interpreter does not report it."""
     for name in ("_interpreters", "_xxsubinterpreters"):
         try:
             interpreters: Any = import_module(name)
@@ -54,15 +54,15 @@ def builtin(name: str, *functions: str) -> ModuleType:
         return module
     spec = BuiltinImporter.find_spec(name)
     if spec is None or spec.loader is None:
-        raise ImportError(f"coutil needs the functions of {name}, which are replaced: import coutil before that")
+        raise ImportError(f"coutil needs the functions of {name}, which have been replaced: import coutil before that")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def _is_own(module: ModuleType, function: str) -> bool:
-    found = getattr(module, function)
-    return isinstance(found, BuiltinFunctionType | type) and found.__module__ == module.__name__
+    value = getattr(module, function)
+    return isinstance(value, BuiltinFunctionType | type) and value.__module__ == module.__name__
 
 
 if not in_main_interpreter():

@@ -1,8 +1,8 @@
-"""What stands for an event in a dictionary.
+"""Keys for events in dictionaries.
 
-Rule 1: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
-True and False, tuples, and what cannot be hashed.
-Rule 2: to compare keys runs no function of Python, in which a signal handler would run in the middle of a look-up.
+Rule 1: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity:
+including True and False, tuples, and values that cannot be hashed.
+Rule 2: comparing keys calls no function of Python, in which a signal handler would run in the middle of a look-up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["BY_VALUE", "key_of", "keys_of", "short_repr"]
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = 60
-_hash: Any = object.__hash__  # of what is compared by identity anyway
+_hash: Any = object.__hash__  # of classes that are compared by identity anyway
 _eq: Any = object.__eq__
 BY_VALUE: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
 
@@ -26,7 +26,7 @@ def short_repr(value: object) -> str:
 
 
 def key_of(event: object) -> Hashable:
-    """Return what stands for an event in a dictionary, and keeps it: see rule 1. Raises ValueError (None, NaN)."""
+    """Return the key of an event, which refers to the event: see rule 1. Raises ValueError (None, NaN)."""
     if event is None:
         raise ValueError("None is no event")
     kind = type(event)
@@ -42,23 +42,23 @@ def key_of(event: object) -> Hashable:
 
 
 def keys_of(events: Iterable[Any]) -> dict[Hashable, None]:
-    """Return the keys of all that is not None, in order, each once. Raises ValueError (NaN)."""
+    """Return the keys of the events that are not None, in order, each once. Raises ValueError (NaN)."""
     return dict.fromkeys([key_of(event) for event in events if event is not None])
 
 
 class _IdentityKey(tuple[int]):
     """Key of a value that is compared by identity although its class compares in another way, or cannot be hashed.
 
-    It is a tuple so that a look at a dictionary calls no function of Python, in which a signal handler would run.
+    It is a tuple so that a look-up in a dictionary calls no function of Python: see rule 2.
     """
 
-    value: object  # kept, so that its identity stays its own
+    value: object  # kept, so that its `id` is not used again
 
     def __new__(cls, value: object) -> Self:
-        """Compare the identity of `value`. Tuples are wrapped, too: no other key is one."""
-        made = super().__new__(cls, (id(value),))
-        made.value = value
-        return made
+        """Make the key of `value`. Tuples are wrapped, too, so no other key is a tuple."""
+        key = super().__new__(cls, (id(value),))
+        key.value = value
+        return key
 
     def __repr__(self) -> str:
         return short_repr(self.value)

@@ -1,12 +1,23 @@
-"""Signals, fork and exit: what the operating system and the interpreter do to a hub.
+"""Signals, fork and exit: effects of the operating system and of the interpreter on a hub.
 
-Ctrl-C: a wake-up pipe ends libuv's poll, so that Python's handlers run at once. While nobody has set a handler of his
-own, SIGINT is handled here: KeyboardInterrupt is raised in the user's code, never in the middle of ours. In the hub it
-is kept until the end of the turn, and then raised in the main program.
+Ctrl-C: a wake-up pipe ends libuv's poll, so that Python's handlers run at once. Unless the program has set its own
+handler, SIGINT is handled here: KeyboardInterrupt is raised in the user's code, never in the middle of ours. In the hub
+it is kept until the end of the turn, and then raised in the main program.
 
-Exit: when a thread ends, so do the coroutines that wait in its hub, and its loop is closed. When the process ends
-(which a coroutine that waits must not delay), the loop of the main thread is closed under them. Daemon threads whose
-hubs are at work are stopped where they are: the interpreter would unwind their stacks, which greenlets do not survive.
+Exit: when a thread ends, the coroutines that wait in its hub are ended, and its loop is closed. When the process ends,
+the loop of the main thread is closed without ending them, because a coroutine that waits must not delay the exit.
+Daemon threads whose hubs are at work are blocked where they are: the interpreter would unwind their stacks, which
+greenlets do not survive.
+
+Fork: a child process gets copies of the parent's loops. They share the epoll descriptor, the wake-up descriptors and
+the open files with the parent: a child that touched them would change the parent's registrations. So in the child each
+hub is *orphaned* first: `forked` makes every call raise `Forked`, C marks the loop, the deliveries that the turn had
+still to make move to `fork_backup` (the child may have been forked in the middle of a turn, by a coroutine, and the hub
+that continues in the child must not make them), and the loop context of the forking thread is free for a new hub. No
+memory is freed: the child may still be inside a function that uses it. Then there are two ways. `leak` drops the
+references and leaves the memory. `resume_after_fork` revives the loop (`uv_loop_fork`: new descriptors, every handle
+registered again), takes the deliveries back from `fork_backup`, and makes the hub that of its thread again, provided
+that the thread has not made another one. Hubs of other threads stay orphaned: their threads do not exist in the child.
 """
 
 from __future__ import annotations
@@ -59,32 +70,33 @@ __all__ = [
     "shut_down_thread",
 ]
 
-Hub = Any  # they are of the layer above: all that is known of them here are the methods that are called
+Hub = Any  # of the layer above: this file uses only the methods that it calls
 Coroutine = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-SHUTDOWN_ROUNDS = 10  # times that a coroutine is asked to end when its thread ends; turns that it has for it each time
-DAEMON_STOP_TIMEOUT = 0.2  # seconds that the end of the process may wait for a daemon thread which waits in its hub
-BUSY_STOP_TIMEOUT = 0.02  # and for one which does something else now, and may never wait again
+SHUTDOWN_ROUNDS = 10  # attempts to end a coroutine when its thread ends; and turns for each attempt
+DAEMON_STOP_TIMEOUT = 0.2  # seconds that the end of the process may wait for a daemon thread that waits in its hub
+BUSY_STOP_TIMEOUT = 0.02  # seconds for one that runs other code now, and may never wait again
 
 _hubs: set[Hub] = set()  # of all threads, until they are closed
 _interruptible_codes: set[CodeType] = set()  # our functions that KeyboardInterrupt may leave anywhere
-join_codes: set[CodeType] = set()  # functions of ours in which a thread waits for another one's end: see `wakers`
-join_all_codes: set[CodeType] = set()  # and for the end of all
+join_codes: set[CodeType] = set()  # functions in which a thread waits for another one's end: see `wakers`
+join_all_codes: set[CodeType] = set()  # functions in which a thread waits for the end of all
 _thread_local = local()
-_state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, which alone gets signals
+_state: dict[str, Any] = {"pipe": None, "previous": -1}  # of the main thread, the only one that runs signal handlers
 _main_hubs: list[Hub] = []  # the hubs of the main thread
-_rescheduled_interrupts: list[Hub | None] = []  # those for which _reschedule_interrupt is under way
+_rescheduled_interrupts: list[Hub | None] = []  # hubs for which _reschedule_interrupt is under way
 
 
 def attach(hub: Hub) -> None:
-    """Make `hub` notice signals (in the main thread), and its own thread's end (in others).
+    """Have `hub` notice signals (in the main thread), or the end of its thread (in others).
 
-    It is repeated when the hub has waited for a while: other libraries may have replaced the wake-up descriptor, or put
-    Python's handler of SIGINT back.
+    Repeated when the hub has waited for a while: other libraries may have replaced the wake-up descriptor, or restored
+    Python's handler of SIGINT. Raises `UVError`.
     """
     if hub.context.shutting_down:
         return
+    # Other threads: notice their end
     _hubs.add(hub)
     if not _is_signal_thread():
         if getattr(_thread_local, "end", None) is None:
@@ -92,6 +104,7 @@ def attach(hub: Hub) -> None:
         if hub not in _thread_local.end.hubs:
             _thread_local.end.hubs.append(hub)
         return
+    # The main thread: have each signal end the poll, and pass it on to the previous wake-up descriptor
     if _state["pipe"] is None:
         _state["pipe"] = _pipe()
     if hub not in _main_hubs:
@@ -101,6 +114,7 @@ def attach(hub: Hub) -> None:
     if previous != _state["pipe"][1]:
         _state["previous"] = previous
         lib.co_wakeups_next(previous)
+    # Handle SIGINT, and know the program's handlers: see `_switch_guard`
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, _on_interrupt)
     set_signal_handlers(_signal_handlers())
@@ -112,12 +126,12 @@ def all_hubs() -> list[Hub]:
 
 
 def has_signal_handlers() -> bool:
-    """Return whether the program has set a signal handler that is a function of Python's."""
+    """Return whether the program has set a signal handler in Python."""
     return next(_signal_handlers(), None) is not None
 
 
 def _signal_handlers() -> Iterator[Callable[..., object]]:
-    """Yield the signal handlers of the program that are functions of Python's."""
+    """Yield the signal handlers in Python that the program has set."""
     for number in range(1, NSIG):
         handler = signal_handler(number)
         if callable(handler) and handler is not default_int_handler and handler is not _on_interrupt:
@@ -125,35 +139,37 @@ def _signal_handlers() -> Iterator[Callable[..., object]]:
 
 
 def release_gil() -> None:
-    """Let go of the GIL for as long as another thread needs to wake up, if there is one.
+    """Release the GIL for as long as another thread needs to wake up, if there is one.
 
-    A loop that never blocks lets go of it at each poll, for a microsecond: a thread that waits for it is woken, comes
-    too late, and counts its switch interval from the beginning. So it might wait for a second.
+    A loop that never blocks releases it at each poll for a microsecond. A thread that waits for it is woken, comes too
+    late, and begins its switch interval again; so it might wait for a second.
     """
-    if len(sys._current_frames()) > 1 or work.pending() or threads.pending():  # these may have no frame yet
+    if len(sys._current_frames()) > 1 or work.pending() or threads.pending():  # their threads may have no frame yet
         Time.sleep(0.00005)
 
 
 def os_threads() -> dict[str, bool]:
-    """Return the OS threads of the process, by number, and whether it has run; {} where that cannot be determined.
+    """Return the OS threads of the process: for each number whether the thread has run; {} if that is unknown.
 
-    One that has not run waits for a processor and has used no time of one, as far as the system counts.
+    A thread that has not run waits for a processor, and its processor time is 0 in the system's units.
     Source: /proc/self/task, proc(5).
     """
-    found = {}
-    with suppress(OSError):  # there is no /proc, or no descriptor for it
+    has_run = {}
+    with suppress(OSError):  # there is no /proc, or no descriptor is left
         me = readlink("/proc/thread-self").rpartition("/")[2]
         for number in listdir("/proc/self/task"):
             with suppress(OSError), FileIO(f"/proc/self/task/{number}/stat") as file:  # or it has ended
                 fields = file.read().rpartition(b")")[2].split()  # from the third one on, the state
-                found[number] = number == me or fields[0] != b"R" or fields[11:13] != [b"0", b"0"]  # user, system time
-    return found
+                has_run[number] = (
+                    number == me or fields[0] != b"R" or fields[11:13] != [b"0", b"0"]
+                )  # user, system time
+    return has_run
 
 
 def _is_signal_thread() -> bool:
     """Return whether this is the thread that runs Python's signal handlers."""
     try:
-        signal(SIGINT, None)  # the thread is checked before the handler, which is none
+        signal(SIGINT, None)  # checks the thread before the handler, which is invalid
     except TypeError:
         return True
     except ValueError:
@@ -162,22 +178,24 @@ def _is_signal_thread() -> bool:
 
 
 def detach(hub: Hub) -> None:
-    """Undo `attach`; after the last hub the wake-up descriptor and the SIGINT handler are as they were found."""
+    """Undo `attach`; after the last hub restore the wake-up descriptor and the SIGINT handler."""
+    # Remove the hub
     _hubs.discard(hub)
     end = getattr(_thread_local, "end", None)
     if end is not None and hub in end.hubs:
         end.hubs.remove(hub)
     if hub in _main_hubs:
         _main_hubs.remove(hub)
-    if hub.interrupted and hub not in _rescheduled_interrupts:  # in its last turn: it cannot raise any more
+    if hub.interrupted and hub not in _rescheduled_interrupts:  # in its last turn: it can no longer raise
         with suppress(RuntimeError):  # the interpreter ends
             start_new_thread(_reschedule_interrupt, (SIGINT, None))
     if _main_hubs or _state["pipe"] is None:
         return
+    # After the last one, restore the descriptor that was set before, or keep one that was set since
     reader, writer = _state["pipe"]
-    found = set_wakeup_fd(-1)
+    current = set_wakeup_fd(-1)
     lib.co_wakeups_next(-1)
-    _restore_wakeup_fd(_state["previous"] if found == writer else found)
+    _restore_wakeup_fd(_state["previous"] if current == writer else current)
     if getsignal(SIGINT) is _on_interrupt:
         signal(SIGINT, default_int_handler)
     close(reader)
@@ -186,7 +204,7 @@ def detach(hub: Hub) -> None:
 
 
 def _restore_wakeup_fd(descriptor: int) -> None:
-    """Have signals written to a descriptor that somebody else has set before; he may have closed it since."""
+    """Set a wake-up descriptor of other code again, unless it is closed by now."""
     with suppress(OSError, ValueError):
         set_wakeup_fd(descriptor)
 
@@ -199,11 +217,11 @@ def _pipe() -> tuple[int, int]:
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt where it can do no harm: in code that is not ours, or by the hub when its turn ends.
+    """Raise KeyboardInterrupt where it does no harm: in the user's code, or, by the hub, at the end of its turn.
 
-    Inside our code nobody knows which of the two comes first.
+    Inside our code outside of the hub either of them may come first; both are arranged, and the first one counts.
     """
-    hub = max(_main_hubs, key=lambda one: one.context.last_poll_ns, default=None)  # the one that turns, or turned last
+    hub = max(_main_hubs, key=lambda each: each.context.last_poll_ns, default=None)  # the one that runs, or ran last
     in_hub = hub is not None and getcurrent() is hub.greenlet
     harmful = in_hub or (frame is not None and _is_own_code(frame))
     if hub is not None:
@@ -213,10 +231,11 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
         default_int_handler(number, frame)
     elif not in_hub:
         _rescheduled_interrupts.append(hub)
-        start_new_thread(_reschedule_interrupt, (number, hub))  # not from here: this frame is ours, too
+        start_new_thread(_reschedule_interrupt, (number, hub))  # raising here would raise in our code
 
 
 def _reschedule_interrupt(number: int, hub: Hub | None) -> None:
+    """Send SIGINT again after a moment, from another thread, unless the hub has raised KeyboardInterrupt by then."""
     Time.sleep(0.001)
     if hub in _rescheduled_interrupts:
         _rescheduled_interrupts.remove(hub)
@@ -227,7 +246,7 @@ def _reschedule_interrupt(number: int, hub: Hub | None) -> None:
 
 
 def interruptible(function: Function) -> Function:
-    """Decorate a function of ours that blocks the thread, and that KeyboardInterrupt may leave at any place."""
+    """Decorate a function of ours that blocks the thread; KeyboardInterrupt may be raised anywhere in it."""
     _interruptible_codes.add(function.__code__)
     return function
 
@@ -256,32 +275,33 @@ class _ThreadExit:
         self.hubs: list[Hub] = []
 
     def __del__(self) -> None:
-        """End the hubs; but a child process, or the interpreter's own end, clears the storage from another thread."""
+        """End the hubs, unless a child process or the end of the interpreter clears the storage from another thread."""
         for hub in self.hubs[:]:
             if not sys.is_finalizing() and get_ident() == hub.context.thread:
                 shut_down(hub)
 
 
 def shut_down_thread() -> None:
-    """End the hubs of the calling thread now; Python may clear the storage of a thread it did not start much later.
+    """End the hubs of the calling thread now: Python clears the storage of a thread that it did not start much later.
 
-    A thread of the pool goes on to the next function then, which may have a hub of its own.
+    A thread of the pool continues with the next function, which may make its own hub.
     """
-    ended = _thread_local.__dict__.pop("end", None)
-    homes = [hub.context for hub in ended.hubs] if ended is not None else ()
-    del ended
-    for context in homes:
+    ending = _thread_local.__dict__.pop("end", None)
+    contexts = [hub.context for hub in ending.hubs] if ending is not None else ()
+    del ending  # ends the hubs
+    for context in contexts:
         context.shutting_down = False
 
 
 def shut_down(hub: Hub) -> None:
     """End the coroutines that wait in a hub, while their `finally` blocks can still use the loop; then close it.
 
-    Their errors are reported. Whoever waits again gets a few turns for it before it is asked to end once more.
+    Their errors are reported. A coroutine that waits again gets `SHUTDOWN_ROUNDS` turns before the next attempt.
     """
-    context, face = hub.context, hub.public_loop()
+    context, loop = hub.context, hub.public_loop()
     context.shutting_down = True
-    if context.main.resumer is not context.main.hub_greenlet:  # somebody resumed the main program, and waits for it
+    # End the coroutines
+    if context.main.resumer is not context.main.hub_greenlet:  # a coroutine resumed the main program, and waits for it
         _run_and_report(hub, None, hub.run_pending)
     for left in range(SHUTDOWN_ROUNDS * SHUTDOWN_ROUNDS, 0, -1):
         waiting = hub.waiting()
@@ -291,13 +311,15 @@ def shut_down(hub: Hub) -> None:
             if coroutine.status == "suspended":
                 _run_and_report(hub, coroutine, coroutine.close)
         _run_and_report(hub, None, hub.run_pending)
+    # Close the loop
     hub.close()
     context.kill_idle_runners(hub.greenlet)
     context.running_hub = None
-    del face  # until now, lest its finalizer close the loop as well
+    del loop  # kept until now: its finalizer would close the loop before
 
 
 def _run_and_report(hub: Hub, coroutine: Coroutine | None, function: Callable[[], object]) -> None:
+    """Call a function; report its exceptions as errors of `coroutine`, apart from SystemExit."""
     try:
         function()
     except SystemExit:
@@ -307,7 +329,7 @@ def _run_and_report(hub: Hub, coroutine: Coroutine | None, function: Callable[[]
 
 
 def _block_forever(reached: LockType) -> None:
-    """Stop the calling thread for ever; tell by `reached` that it no longer needs the interpreter."""
+    """Block the calling thread for ever; release `reached` when it no longer needs the interpreter."""
     for_ever = allocate_lock()
     for_ever.acquire()
     reached.release()
@@ -315,9 +337,9 @@ def _block_forever(reached: LockType) -> None:
 
 
 def _block_other_threads() -> None:
-    """Stop the other threads that have hubs."""
+    """Block the other threads that have hubs."""
     frozen, begin = [], Time.monotonic_ns()
-    for hub in [one for one in list(_hubs) if one.context.thread != get_ident()]:
+    for hub in [each for each in list(_hubs) if each.context.thread != get_ident()]:
         reached = allocate_lock()
         reached.acquire()
         with suppress(Closed, Forked):
@@ -330,8 +352,9 @@ def _block_other_threads() -> None:
 
 
 def _at_exit() -> None:
+    """Block the other threads, and close the loops of the calling one."""
     _block_other_threads()
-    mine = [one for one in _main_hubs if one.context.thread == get_ident()]
+    mine = [hub for hub in _main_hubs if hub.context.thread == get_ident()]
     for hub in mine:
         hub.close()
     if mine and getsignal(SIGINT) is default_int_handler:
@@ -350,7 +373,7 @@ def _on_interrupt_at_exit(
 
 
 def _after_fork_in_child() -> None:
-    """The parent's loops share their descriptors with the child's copies, which must not touch them any more."""
+    """Orphan the copies of the parent's loops: see fork, above."""
     for hub in list(_hubs):
         hub.after_fork_in_child()
         if hub.context.thread == get_ident():
@@ -367,10 +390,10 @@ def _after_fork_in_child() -> None:
 
 
 def resume_after_fork(hub: Hub) -> None:
-    """Let an orphaned hub go on. Raises `UVError`, and `BusyError` if its thread has got another one since the fork."""
+    """Revive an orphaned hub: see fork, above. Raises `UVError`, or `BusyError` if its thread has made another hub."""
     context = hub.context
     if context.hub is not None:
-        raise BusyError("the event loop cannot go on: its thread has got another one since the fork")
+        raise BusyError("the event loop cannot continue: its thread has made another one since the fork")
     check(lib.co_loop_revive(hub.loop.pointer), "uv_loop_fork")
     hub.forked = context.forked = False
     context.hub, context.hub_greenlet = hub, hub.greenlet
@@ -383,9 +406,9 @@ def resume_after_fork(hub: Hub) -> None:
 
 
 def leak(hub: Hub) -> None:
-    """Let go of an orphaned hub: its memory is leaked, for some of it may be in use for ever."""
-    for one in (*hub.handlers, *hub.fork_backup[0]):
-        one.loop_closed()
+    """Drop an orphaned hub, and leak its memory, of which a part may still be in use."""
+    for each in (*hub.handlers, *hub.fork_backup[0]):
+        each.loop_closed()
     hub.loop.leak()
     hub.fork_backup = [], []
     hub.clear_slots()

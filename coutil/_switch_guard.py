@@ -1,17 +1,16 @@
 """Recognition of code that runs between two steps of other code: finalizers in the collector, and signal handlers.
 
-Such code switches to no coroutine: what it resumes, starts or wakes is left to the hub (`LoopContextBase.call_soon`).
+Such code must not switch to a coroutine: the hub resumes, starts or wakes it later (`LoopContextBase.call_soon`).
 
-The collector keeps the heads of its lists in a C frame. A switch moves that frame off the stack. An object of such a
-list that is freed meanwhile writes to the address of the head, where another greenlet's frames lie by then: the process
-crashes. A signal handler comes between any two steps of a coroutine, which relies on not being interrupted.
+The collector keeps the heads of its lists in a C frame. A switch moves that frame off the stack. When an object of such
+a list is freed then, it writes to the address of the head, where the frames of another greenlet lie: the process
+crashes. A signal handler runs between two steps of a coroutine that no other coroutine may run between.
 
-Rule 1: nothing in the functions that the collector calls here is Python code. A signal handler would run in it, and the
-collector swallows what a handler raises there. So the callbacks are calls of `getattr`, whose properties are in C.
-Rule 2: hot paths test `collector.runs`, or `needs_check`, which is empty unless there is a reason to look further; and
-nothing else.
+Rule 1: the functions that the collector calls here contain no Python code. A signal handler would run in it, and the
+collector drops the exceptions of a handler there. So the callbacks are calls of `getattr`, whose properties are in C.
+Rule 2: hot paths test only `collector.runs`, or `needs_check`, which is empty unless there is a reason to look further.
 Rule 3: a finalizer that runs because the last reference was dropped is an ordinary call of the code that dropped it. It
-is recognised only while `handler_codes` is not empty: to look at the stack costs as much as half an emission.
+is recognised only while `handler_codes` is not empty: looking at the stack costs as much as half an emission.
 """
 
 from __future__ import annotations
@@ -39,9 +38,7 @@ class _CollectorState:
 
 
 class _NeedsCheck(set[str]):
-    """Holds one element while the collector runs, in any thread, and another one as long as there
-    are `handler_codes`.
-    """
+    """Holds one element while the collector runs, in any thread, and another one while `handler_codes` is not empty."""
 
     start = property(methodcaller("add", "collector"))
     stop = property(methodcaller("discard", "collector"))
@@ -58,7 +55,7 @@ class _ThreadState(local):
 collector = _CollectorState()
 collector.runs = False
 needs_check = _NeedsCheck()
-handler_codes: set[CodeType] = set()  # of Python's signal handlers, apart from Python's own and ours
+handler_codes: set[CodeType] = set()  # of the program's signal handlers in Python
 _thread_state = _ThreadState()
 # Called with "start" or "stop"
 gc.callbacks += [partial(getattr, each) for each in (collector, needs_check, _thread_state)]
@@ -70,7 +67,7 @@ def in_collector() -> bool:
 
 
 def switch_forbidden() -> bool:
-    """Return whether the caller must not switch: the collector, or a signal handler, has called it.
+    """Return whether the caller must not switch, because the collector or a signal handler called it.
 
     Test `needs_check` first where time matters.
     """
@@ -89,18 +86,18 @@ def _in_handler() -> bool:
 
 
 def set_signal_handlers(functions: Iterable[Any]) -> None:
-    """Have the code of these signal handlers recognised, and of no others."""
-    found = {code for function in functions if (code := _code_of(function)) is not None}
-    if found != handler_codes:
+    """Set the signal handlers whose code is recognised."""
+    codes = {code for function in functions if (code := _code_of(function)) is not None}
+    if codes != handler_codes:
         needs_check.add("handlers")
-        handler_codes.update(found)
-        handler_codes.intersection_update(found)
+        handler_codes.update(codes)
+        handler_codes.intersection_update(codes)
         if not handler_codes:
             needs_check.discard("handlers")
 
 
 def _code_of(function: Any) -> CodeType | None:
-    """Return the code that a call of `function` runs first; None if that is not Python's."""
+    """Return the code that a call of `function` runs first; None if that is not Python code."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)

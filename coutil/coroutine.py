@@ -1,4 +1,4 @@
-"""Asymmetric coroutines, as Lua has them: whoever resumes a coroutine gets the control back when that one waits."""
+"""Asymmetric coroutines, as in Lua: control returns to the resumer of a coroutine when the coroutine waits."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ def isyieldable() -> bool:
 
 
 def yield_(*values: Any) -> Any:
-    """Suspend the calling coroutine; its resumer gets `values`. Returns what the next resume brings.
+    """Suspend the calling coroutine and pass `values` to its resumer. Returns the values of the next resume.
 
     No value becomes None, one itself, several a tuple, in both directions. Raises `NotYieldable` outside a coroutine.
-    While it is suspended here it keeps alive the coroutine that resumed it last; close() chains that are given up.
+    While it is suspended here it keeps alive the coroutine that resumed it last: close() a chain that is not used
+    further.
     Lua: coroutine.yield.
     """
     if not is_yieldable():
-        raise NotYieldable("yield_() needs a coroutine; the main program and the hub are none")
+        raise NotYieldable("yield_() needs a coroutine; the main program and the hub are not coroutines")
     return _yield(values[0] if len(values) == 1 else values or None)
 
 

@@ -1,9 +1,9 @@
-"""Tools that show what coroutines do. Each is made of hooks (`coutil.hooks`), and works for a block of the program:
+"""Tools that report the activity of coroutines. Each consists of hooks (`coutil.hooks`), and works during a block:
 
     with Blocked(0.1), Trace():
         grant_first()
 
-Both are of the event loop of the thread that enters the block.
+Both watch the event loop of the thread that enters the block.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def _show(text: str) -> None:
 
 
 def _stack(thread: int) -> str:
-    """Return the lines of code that a thread is at, as a traceback shows them, without those of coutil."""
+    """Return the current stack of a thread, formatted as a traceback, without frames of coutil."""
     lines = traceback.extract_stack(sys._current_frames()[thread])
-    return "".join(traceback.format_list([one for one in lines if not one.filename.startswith(_OURS)]))
+    return "".join(traceback.format_list([line for line in lines if not line.filename.startswith(_OURS)]))
 
 
 class Trace(Hooks):
     """Writes a line whenever a coroutine starts, goes on, waits, yields or ends.
 
-    write: called with each line, without its end; by default it is printed on standard error. It cannot wait; what it
-    raises goes to the excepthook. The lines begin with the seconds since the block began.
+    write: called with each line, without a newline; by default the line is printed on standard error. It cannot wait;
+    its exceptions go to the excepthook. The lines begin with the seconds since the block began.
     """
 
     def __init__(self, write: Write | None = None) -> None:
@@ -51,21 +51,21 @@ class Trace(Hooks):
         self._begin = 0
 
     def __enter__(self) -> Self:
-        """Begin to write. Raises ValueError: it writes already."""
+        """Begin to write. Raises ValueError (it is already in use)."""
         install(self)
         self._begin = Time.monotonic_ns()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write no more."""
+        """Stop writing."""
         uninstall(self)
 
     def resumed(self, coroutine: Coroutine) -> None:
-        """Write that it starts, or goes on."""
+        """Write that the coroutine starts, or goes on."""
         self._line(coroutine, "goes on" if coroutine._start is None else "starts")
 
     def parked(self, coroutine: Coroutine) -> None:
-        """Write how it stopped."""
+        """Write whether the coroutine waits, yields or ends."""
         if coroutine.status == "dead":
             self._line(coroutine, "ends")
         else:
@@ -77,11 +77,11 @@ class Trace(Hooks):
 
 
 class Blocked(Hooks):
-    """Reports coroutines that keep the loop busy: that run for more than `limit` seconds (float, > 0) without a wait.
+    """Reports coroutines that block the loop: that run for more than `limit` seconds (float, > 0) without a wait.
 
-    write: called with each report: the name of the coroutine, the time, and its stack. By default it is printed on
-    standard error. A thread of its own looks at the loop now and then, and calls `write`; what that raises goes to the
-    excepthook of the loop. Code in C that keeps other threads from running is reported afterwards, without its stack.
+    write: called with each report: the name of the coroutine, the time, and its stack. By default the report is printed
+    on standard error. A separate thread samples the loop, and calls `write`; exceptions of that go to the excepthook of
+    the loop. Code in C that holds the GIL is reported afterwards, without its stack.
     Raises TypeError, ValueError.
     """
 
@@ -95,7 +95,7 @@ class Blocked(Hooks):
         self._since = self._reported = 0  # when the outermost one began to run; 0: none runs
 
     def __enter__(self) -> Self:
-        """Begin to look. Raises ValueError: it looks already; RuntimeError: no thread can be started."""
+        """Begin to watch. Raises ValueError (it is already in use), RuntimeError (no thread can be started)."""
         install(self)
         self._context, self._process = current_context(), getpid()
         self._end, self._ended = allocate_lock(), allocate_lock()
@@ -109,38 +109,38 @@ class Blocked(Hooks):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Look no more; wait for the end of the thread."""
+        """Stop watching; wait for the end of the thread."""
         uninstall(self)
         if getpid() == self._process:  # a child of a fork does not have the thread
             self._end.release()
             self._ended.acquire()
 
     def resumed(self, coroutine: Coroutine) -> None:
-        """Begin to count, unless another coroutine has resumed it."""
+        """Begin to measure, unless another coroutine resumed this one."""
         self._running.append(coroutine)
         self._since = self._since or Time.monotonic_ns()
 
     def parked(self, coroutine: Coroutine) -> None:
-        """End the count when control is back in the hub."""
+        """End the measurement when control is back in the hub."""
         del self._running[-1:]
         if not self._running:
             since, self._since = self._since, 0
             self._look(coroutine, since, "")
 
     def turn(self, count: int) -> None:
-        """End the count: the coroutine that runs the loop does not keep it busy."""
+        """End the measurement: the coroutine that runs the loop does not block it."""
         self._running.clear()
         self._since = 0
 
     def _look(self, coroutine: Coroutine, since: int, lines: str) -> None:
-        """Report a coroutine that has run since a time, if that is too long, and was not reported."""
+        """Report a coroutine that has run since `since`, if that is too long and not reported yet."""
         spent = (Time.monotonic_ns() - since) / 1e9
         if spent > self._limit and since not in (0, self._reported):
             self._reported = since
             self._write(f"{coroutine.name} has kept the loop busy for {spent:.3f} s\n{lines}".rstrip())
 
     def _watch(self, thread: int) -> None:
-        """Look at the loop of a thread now and then, in another one."""
+        """Sample the loop of a thread, in another thread."""
         ignored[get_ident()] = outermost_frame(sys._getframe())  # it wakes no coroutine: see errors.Deadlock
         while not self._end.acquire(timeout=min(self._limit / 2, 1)):
             try:

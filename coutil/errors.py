@@ -1,9 +1,9 @@
 """Every exception class of coutil.
 
-Rule 1: this file imports nothing of ours but `_uv_errors`, so that every layer can raise what it documents.
-Rule 2: an error of libuv is a `UVError`, and also what a Python programmer would catch: `ConnectionRefusedError`,
-`FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … Its class is named after libuv's error and found here, too:
-`except errors.ENOENT`.
+Rule 1: this file imports only `_uv_errors` of ours, so that every layer can raise the errors that it documents.
+Rule 2: an error of libuv is a `UVError`, and also the class that a Python programmer would catch:
+`ConnectionRefusedError`, `FileNotFoundError`, `TimeoutError`, `socket.gaierror`, … Its class is named after libuv's
+error and is available here, too: `except errors.ENOENT`.
 Rule 3: misuse that Python itself reports by `TypeError`, `ValueError` or `AttributeError` has no class here.
 """
 
@@ -48,16 +48,16 @@ class Closed(UVError, ValueError):
         self.interrupted = interrupted
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies have the message, too."""
+        """Return the arguments for a copy."""
         return type(self), (self.strerror, self.interrupted)
 
     def __str__(self) -> str:
-        """Only the message: nothing was called."""
+        """Return the message alone: no call of libuv failed."""
         return str(self.strerror)
 
 
 class BusyError(CoutilError, RuntimeError):
-    """Another coroutine already waits for the same thing; the message names it."""
+    """Another coroutine already waits for the same object; the message names it."""
 
 
 class NotYieldable(CoutilError, RuntimeError):
@@ -69,7 +69,7 @@ class NotRunning(CoutilError, RuntimeError):
 
 
 class AlreadyRunning(CoutilError, RuntimeError):
-    """`system.run()` was called by something that the loop itself resumed."""
+    """`system.run()` was called by a coroutine that the loop itself resumed."""
 
 
 class RunningCoroutine(CoutilError, RuntimeError):
@@ -81,10 +81,10 @@ class DeadCoroutine(CoutilError, RuntimeError):
 
 
 class Deadlock(CoutilError, RuntimeError):
-    """Nothing can wake the caller any more; the message lists every coroutine that waits, and what for.
+    """Nothing can wake the caller; the message lists every coroutine that waits, with the reason.
 
-    Other threads that run Python code, signal handlers in Python and calls in the thread pool may wake it: as long as
-    there are any, the caller waits.
+    Other threads that run Python code, signal handlers in Python and calls in the thread pool may wake it: while there
+    are any, the caller waits.
     """
 
 
@@ -99,26 +99,26 @@ class Forked(CoutilError, RuntimeError):
 class Timeout(CoutilError, TimeoutError):
     """A block has ended because its time is up. `scope`: that block; None if it was not one of `coutil.scopes`.
 
-    Waits inside the block raise `Cancelled`; the block raises this where it is left, and so does a call with a
-    `timeout`. The message names the time, the place of the block or call, and what the coroutine waited for.
+    Waits inside the block raise `Cancelled`; the end of the block raises this, and so does a call with a `timeout`. The
+    message names the time, the place of the block or call, and the reason of the coroutine's wait.
     """
 
     def __init__(self, message: str = "timed out", scope: object = None) -> None:
-        """`message` says after how long, where, and what was waited for."""
+        """`message` names the time, the place, and the reason of the wait."""
         super().__init__(message)
         self.scope = scope
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process gets the message; there is no such block."""
+        """Return the arguments for a copy, without the block: another process has none."""
         return type(self), self.args
 
 
 class Cancelled(BaseException):
-    """The wait was cut: a block around it was cancelled, or its time is up. `scope`: that block.
+    """The wait was cancelled: a block around it was cancelled, or its time is up. `scope`: that block.
 
-    No `Exception`, so that code which handles errors lets it pass: it is for that block alone, which swallows it, or
-    raises `Timeout`, where it is left. If it is raised outside of its block, or by other code (`scope` is None), it is
-    for no block, and what escapes from a coroutine or a child like any other exception.
+    Not an `Exception`, so code that handles errors lets it pass: only the end of that block catches it, and ends it or
+    raises `Timeout`. Raised outside of its block, or by other code (`scope` is None), it belongs to no block: it
+    escapes from a coroutine or a child like any other exception.
     """
 
     def __init__(self, message: str = "cancelled", scope: object = None) -> None:
@@ -127,22 +127,22 @@ class Cancelled(BaseException):
         self.scope = scope
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process gets the message; there is no such scope."""
+        """Return the arguments for a copy, without the scope: another process has none."""
         return type(self), self.args
 
 
 class TaskCancelled(CoutilError):
-    """There is no result: the child of a scope was cancelled before it could return one. The cause tells by what."""
+    """There is no result: the child of a scope was cancelled before it could return one. See the exception's cause."""
 
 
 class TransferError(CoutilError, TypeError):
-    """A value cannot be handed to another OS thread."""
+    """A value cannot be passed to another OS thread."""
 
 
-if not TYPE_CHECKING:  # checkers know those that are written out
+if not TYPE_CHECKING:  # for type checkers, only the classes that are written out exist
 
     def __getattr__(name: str) -> type[UVError]:
-        """Return the class of an error of the system that libuv has no name for: `except errors.EKEYEXPIRED`."""
+        """Return the class of a system error without a name in libuv: `except errors.EKEYEXPIRED`."""
         if name not in _errno.errorcode.values():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return _uv_errors.error_class(name)

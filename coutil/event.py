@@ -1,18 +1,18 @@
-"""Events: coroutines wait for a value, any value but None, until somebody emits it.
+"""Events: coroutines wait for a value, any value but None, until another coroutine emits it.
 
 Rule 1: an emission resumes the waiters at once, one after the other, first come, first served; it returns when each of
-them waits again or has ended. What escapes from a waiter goes to the excepthook and stops nothing. KeyboardInterrupt
-and SystemExit are raised by the emission, after all of its waiters were resumed.
-Rule 2: an emission works on a detached list. Whoever waits again while it goes on enters a new list.
-Rule 3: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity: also
-True and False, tuples, and what cannot be hashed.
-Rule 4: in a signal handler, and in a finalizer that the collector runs, an emission only schedules: the hub makes it in
-its next turn.
-Rule 5: events belong to an OS thread. A registry entry, which keeps the value, exists only while somebody waits.
-Rule 6: an emission reaches the waiters of its own thread. One that could only have been for those of another thread
-raises `ForeignThread`: an object that is compared by identity is the same for all threads; and of a thread that has no
-coroutines, no event can be its own. Numbers, strings and bytes of a thread with coroutines are names of its own, and
-reach nobody elsewhere. A promise is the exception: fulfilling it wakes its waiters in every thread.
+them waits again or has ended. An exception that escapes from a waiter goes to the excepthook; the emission continues.
+KeyboardInterrupt and SystemExit are raised by the emission, after all of its waiters were resumed.
+Rule 2: an emission works on a detached list. A coroutine that waits again during the emission enters a new list.
+Rule 3: numbers (1 and 1.0 are one event), strings and bytes are compared by value, everything else by identity:
+including True and False, tuples, and values that cannot be hashed.
+Rule 4: in a signal handler, and in a finalizer that the collector runs, an emission is only scheduled: the hub makes it
+in its next turn.
+Rule 5: events belong to an OS thread. A registry entry, which refers to the value, exists only while a coroutine waits.
+Rule 6: an emission reaches the waiters of its own thread. If its waiters can only be those of another thread, it raises
+`ForeignThread`: an object that is compared by identity is the same for all threads, and a thread without coroutines has
+no events. Numbers, strings and bytes of a thread with coroutines are names within that thread: they reach no waiter in
+another one. A promise is the exception: fulfilling it wakes its waiters in every thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "pending"]
 
 
 class _ThreadExitCleanup:
-    """Forgets the waits of a thread when the thread ends, although primitives of `coutil.sync` still refer to them."""
+    """Clears the waits of a thread when the thread ends, although primitives of `coutil.sync` still refer to them."""
 
     __slots__ = ("waits",)
 
@@ -55,7 +55,7 @@ class _ThreadExitCleanup:
 
 
 class _Registry(local):
-    """The waits of this OS thread. `waits` maps the key of an event to its line: see `_append_waiter`."""
+    """The waits of this OS thread. `waits` maps the key of an event to its list: see `_append_waiter`."""
 
     def __init__(self) -> None:
         self.waits: dict[Hashable, Any] = {}
@@ -65,7 +65,7 @@ class _Registry(local):
 
 
 class ThreadWaits:
-    """The waits of one OS thread, for the other ones. Kept by the thread's registry, and gone with it."""
+    """The waits of one OS thread, for other threads. Kept alive by the thread's registry."""
 
     __slots__ = ("__weakref__", "waits")
 
@@ -78,15 +78,15 @@ _thread_registries: set[ref[ThreadWaits]] = set()
 
 
 def _coroutines(waits: dict[Hashable, Any]) -> list[Coroutine]:
-    """Return who waits, for reports, which may be made in another thread: each step here is one for the interpreter."""
-    found: list[Coroutine] = []
+    """Return the waiters, for reports. These may be made in another thread: each step here is atomic."""
+    waiters: list[Coroutine] = []
     for line in tuple(waits.values()):
-        found += _coroutines_in(line)
-    return found
+        waiters += _coroutines_in(line)
+    return waiters
 
 
 def _coroutines_in(line: list[Any]) -> list[Coroutine]:
-    """Return the coroutines of a line: see `_append_waiter`."""
+    """Return the coroutines in the list of an event: see `_append_waiter`."""
     _, first, others = line
     return [first] * (first is not None) + (list(others.values()) if others is not None else [])
 
@@ -98,9 +98,8 @@ Line = OrderedDict["Wait", Coroutine]
 def await_(event: Any) -> Any:
     """Wait until `event` (any value but None) is emitted.
 
-    Returns the event that was passed to the emission, or a tuple of it and the emission's further arguments; or what an
-    explicit resume brings. Suspends. Raises ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program only).
-    Lua: event.await.
+    Returns the emitted event, or a tuple of it and the further arguments of the emission; or the value of an explicit
+    resume. Suspends. Raises ValueError (None, NaN), `NotYieldable`, `Deadlock` (main program only). Lua: event.await.
     """
     try:
         register(Wait((key_of(event),)))
@@ -131,7 +130,7 @@ def awaitany(*events: Any) -> Any:
 def awaitall(*events: Any) -> Any:
     """Wait until each of `events` was emitted once; None and repetitions are ignored.
 
-    Returns True, at once if nothing is left to wait for; or what an explicit resume brings. Suspends.
+    Returns True, at once if nothing is left to wait for; or the value of an explicit resume. Suspends.
     Raises ValueError (NaN), `NotYieldable`, `Deadlock` (main program only). Lua: event.awaitall.
     """
     keys = keys_of(events)
@@ -148,7 +147,7 @@ def awaitall(*events: Any) -> Any:
 
 
 def emitall(event: Any, *arguments: Any) -> bool:
-    """Resume everybody who waits for `event`; their calls return it, with the `arguments` if there are any.
+    """Resume all coroutines that wait for `event`; their calls return it, with the `arguments` if there are any.
 
     Returns whether a coroutine waited; False for None. Works anywhere and never suspends: see rule 4.
     Raises ValueError (NaN), `ForeignThread` (the waiters belong to another thread: see rule 6; to wake them, use
@@ -169,7 +168,7 @@ def emitall(event: Any, *arguments: Any) -> bool:
 
 
 def emitone(event: Any, *arguments: Any) -> bool:
-    """Resume the one who has waited for `event` longest. Everything else is as in `emitall`. Lua: event.emitone."""
+    """Resume the coroutine that has waited for `event` longest. The rest is as in `emitall`. Lua: event.emitone."""
     if event is None:
         return False
     key = key_of(event)
@@ -189,11 +188,11 @@ def emitone(event: Any, *arguments: Any) -> bool:
 
 
 def _emit_to_queue(waits: dict[Hashable, Any], key: Hashable, emission: Emission) -> bool:
-    """Detach the line of an event, if there is one still, and resume its waiters; return whether there are any."""
+    """Detach the list of an event, if there still is one, and resume its waiters; return whether there are any."""
     if key not in waits:  # a signal handler has emitted since the caller looked
         return False
     line = waits[key]
-    del waits[key]  # since the look nothing looks for signals: a handler that raises does so below
+    del waits[key]  # no look for signals between the test and this: a handler can only raise below
     try:
         return resume_waiters(((line[0], line[1]),) if line[2] is None else _waiters_in(line), key, emission)
     except BaseException:
@@ -202,12 +201,12 @@ def _emit_to_queue(waits: dict[Hashable, Any], key: Hashable, emission: Emission
 
 
 def _waiters_in(line: list[Any]) -> tuple[Any, ...]:
-    """Return the pairs of wait and coroutine in a line."""
+    """Return the pairs of wait and coroutine in a list."""
     return ((line[0], line[1]), *(line[2] or {}).items())
 
 
 def _finish_later(detached: tuple[Any, ...], key: Hashable, emission: Emission) -> None:
-    """Have the hub finish a delivery that an exception of a signal handler has interrupted."""
+    """Have the hub finish an emission that an exception of a signal handler has interrupted."""
     if any(coroutine is not None and coroutine.waiting_on is wait for wait, coroutine in detached):
         current_context().call_soon(_finish, detached, key, emission)
 
@@ -229,7 +228,7 @@ def emit_later(emit: Callable[..., bool], key: Hashable, event: Any, arguments: 
 
 
 def pending(event: Any) -> bool:
-    """Return whether anybody waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
+    """Return whether a coroutine waits for `event`; False for None. Raises ValueError (NaN). Lua: event.pending."""
     return event is not None and key_of(event) in registry.waits
 
 
@@ -239,14 +238,14 @@ def pending(event: Any) -> bool:
 def waiters_in_other_threads(key: Hashable) -> list[Coroutine]:
     """Return the coroutines of other OS threads that wait for the event which has `key`.
 
-    Those threads go on meanwhile. So each step here is one for the interpreter, as in `_coroutines`.
+    Those threads continue to run: each step here is atomic, as in `_coroutines`.
     """
     mine = registry.thread_waits
-    found: list[Coroutine] = []
-    for thread in [one() for one in tuple(_thread_registries)]:
+    waiters: list[Coroutine] = []
+    for thread in [each() for each in tuple(_thread_registries)]:
         if thread is not None and thread is not mine and (line := thread.waits.get(key)) is not None:
-            found += _coroutines_in(line)
-    return found
+            waiters += _coroutines_in(line)
+    return waiters
 
 
 def check_other_threads(event: object, key: Hashable) -> None:
@@ -265,24 +264,24 @@ def emit_in_every_thread(event: Any, *arguments: Any) -> None:
     """
     key, mine = key_of(event), registry.thread_waits  # made now, if it is this thread's first use
     if _thread_registries != {ref(mine)}:
-        for context in dict.fromkeys(one.context for one in waiters_in_other_threads(key)):
+        for context in dict.fromkeys(waiter.context for waiter in waiters_in_other_threads(key)):
             context.call_threadsafe(_emit_in_this_thread, event, *arguments)
     _emit_in_this_thread(event, *arguments)
 
 
 def _emit_in_this_thread(event: Any, *arguments: Any) -> bool:
-    """Do what `emitall` does, but do not look at other threads: the waiters here may have gone on meanwhile."""
+    """Do what `emitall` does, without `check_other_threads`: the waiters here may have continued since."""
     key = key_of(event)
     if needs_check and switch_forbidden():
         return emit_later(_emit_in_this_thread, key, event, arguments)
     return _emit_to_queue(registry.waits, key, Emission((event, *arguments)))
 
 
-# -- waiting: `register`, drop what the frame refers to, `park_waiting` ------------------------------------------------
+# -- waiting: `register`, drop the references of the frame, `park_waiting` --------------------------------------------
 
 
 class Emission(tuple[Any, ...]):
-    """What an emission, and nobody else, resumes with: the event and the further arguments."""
+    """The token of an emission, by which its waiters recognize it: the event and the further arguments."""
 
     __slots__ = ()
 
@@ -290,12 +289,12 @@ class Emission(tuple[Any, ...]):
 class Wait:
     """A call that waits for one event, as reports show it.
 
-    It is over as soon as the coroutine's `waiting_on` is something else; detached lists may refer to it for longer.
-    It does not know its coroutine: when a thread ends, its registry is the only one who does, and both are collected.
+    It is over as soon as the coroutine's `waiting_on` is another object; detached lists may refer to it for longer.
+    It does not refer to its coroutine: when a thread ends, only its registry does, and both are collected.
     """
 
     __slots__ = ("keys",)
-    kind = "event"  # for several keys
+    kind = "event"  # the text before several keys
 
     def __init__(self, keys: Collection[Hashable]) -> None:
         """`keys` are those of the events."""
@@ -306,7 +305,7 @@ class Wait:
         return True
 
     def __str__(self) -> str:
-        """What the coroutine waits for."""
+        """Return the reason of the wait."""
         return f"{self.kind if len(self.keys) > 1 else 'event'} {self.names()}"
 
     def names(self) -> str:
@@ -327,7 +326,7 @@ class WaitAny(Wait):
 
 
 class WaitAll(Wait):
-    """A call that waits for several events; those that were emitted are no longer among its `keys`."""
+    """A call that waits for several events; its `keys` are those of the events that were not emitted yet."""
 
     __slots__ = ()
     kind = "all of the events"
@@ -345,38 +344,38 @@ def register(wait: Wait) -> None:
     me.waiting_on = wait
     waits = registry.waits
     for key in tuple(wait.keys):
-        made = [wait, me, None]
-        line = waits.setdefault(key, made)
-        if line is not made:
-            _append_waiter(key, line, made)
+        new = [wait, me, None]
+        line = waits.setdefault(key, new)
+        if line is not new:
+            _append_waiter(key, line, new)
     if me.waiting_on is not wait:  # it is over: a signal handler, or a finalizer, has emitted
         _remove_wait(wait)
 
 
-# A line is [wait, coroutine, further waits with their coroutines in the order of their arrival]. The first two are None
-# after the first wait has left, the third one as long as there was one wait at a time: an OrderedDict is slow to make.
-# A signal handler may emit, and other coroutines may come and go, at each step of the functions below. So a line is
-# never replaced by another one: each step that changes the registry is one for the interpreter.
+# The list of an event (`line`) is [wait, coroutine, further waits with their coroutines in the order of their arrival].
+# The first two are None after the first wait has left; the third is None until there are two waits at a time, because
+# an OrderedDict is slow to make. At each step of the functions below a signal handler may emit, and further waits may
+# begin or end. So a list is never replaced by another one, and each step that changes the registry is atomic.
 
 
-def _append_waiter(key: Hashable, line: list[Any], made: list[Any]) -> None:
-    """Put the wait of a line that was `made` at the end of the line of an event, which others wait for.
+def _append_waiter(key: Hashable, line: list[Any], new: list[Any]) -> None:
+    """Put the wait of the list `new` at the end of `line`, the list of an event that other coroutines wait for.
 
-    If an emission has detached that line too early, do so once more.
+    Repeats that if an emission has detached `line` before.
     """
-    waits, wait, coroutine = registry.waits, made[0], made[1]
-    while line is not made:
+    waits, wait, coroutine = registry.waits, new[0], new[1]
+    while line is not new:
         others: Line = OrderedDict()
         if line[2] is None:
             line[2] = others
         line[2][wait] = coroutine
         if waits.get(key) is line or not _still_waits(wait, coroutine, key):
             return
-        line = waits.setdefault(key, made)
+        line = waits.setdefault(key, new)
 
 
 def _pop_first_waiter(key: Hashable) -> tuple[Wait, Coroutine] | None:
-    """Take the wait that is first in the line of an event. A signal handler that raises takes none."""
+    """Take the first wait out of the list of an event; None if there is none. If this raises, no wait is lost."""
     waits = registry.waits
     while key in waits:  # from here on nothing looks for signals
         line = waits[key]
@@ -392,7 +391,7 @@ def _pop_first_waiter(key: Hashable) -> tuple[Wait, Coroutine] | None:
 
 
 def _pop_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
-    """Take the wait that is first in a line which has had several; None twice if a signal handler has taken it."""
+    """Take the first wait out of a list that has had several; (None, None) if a signal handler has taken it."""
     waits, others = registry.waits, line[2]
     second = next(iter(others), None)  # from here on nothing looks for signals
     wait, coroutine = line[0], line[1]
@@ -407,21 +406,22 @@ def _pop_first_of(key: Hashable, line: list[Any]) -> tuple[Any, Any]:
 
 
 def _remove_if_empty(key: Hashable, line: list[Any]) -> None:
-    """Take a line out of the registry unless a wait is in it. From its first step on nothing looks for signals."""
+    """Remove a list from the registry if it is empty. From its first step on nothing looks for signals."""
     waits = registry.waits
     if line[0] is None and not line[2] and key in waits and waits[key] is line:
         del waits[key]
 
 
 def _still_waits(wait: Wait, coroutine: Coroutine, key: Hashable) -> bool:
-    """Return whether a wait goes on, and waits for the event that has `key`."""
+    """Return whether a wait is not over, and waits for the event that has `key`."""
     return coroutine.waiting_on is wait and key in wait.keys
 
 
-def park_waiting() -> Any:
-    """Suspend the running coroutine, which has entered a wait; return an `Emission`, or what an explicit resume brings.
+def park_waiting() -> object:
+    """Suspend the running coroutine, which has registered; return an `Emission`, or the value of an explicit resume.
 
-    The wait is in no list any more when this returns or raises. No frame here keeps the coroutine or the event.
+    Contract: see `switching.park_unowned`. The wait is in no list when this returns or raises. No frame here refers to
+    the coroutine or the event.
     """
     try:
         woken = park_unowned()
@@ -434,11 +434,11 @@ def park_waiting() -> Any:
 
 
 def deregister() -> None:
-    """End the wait of the running coroutine, which was resumed by something else than an emission."""
+    """End the wait of the running coroutine, which was not resumed by an emission."""
     coroutine: Coroutine | None = getattr(getcurrent(), "coroutine", None)
-    if coroutine is not None:  # else it is being collected: the thread has ended, and with it the registry
+    if coroutine is not None:  # else it is being collected: its thread and registry have ended
         wait = coroutine.waiting_on
-        if isinstance(wait, Wait):  # else it was emitted just now, by a signal handler or a finalizer
+        if isinstance(wait, Wait):  # else a signal handler or a finalizer has emitted just now
             _remove_wait(wait)
         coroutine.waiting_on = coroutine.pending_wakeup = None
 
@@ -457,13 +457,14 @@ def _remove_wait(wait: Wait) -> None:
 
 
 def resume_waiters(detached: Iterable[Any], key: Hashable, emission: Emission) -> bool:
-    """Resume those whose wait was not ended by something else meanwhile, and does not go on with further events.
+    """Resume the coroutines whose waits are not over, and are ended by this event.
 
-    detached: waits with their coroutines; None is ignored. Returns whether the emission has reached any of them. See
-    rule 1 for what escapes from the coroutines. An exception of a signal handler ends it early; it can be repeated.
+    detached: waits (None is skipped) with their coroutines. Returns whether the emission has reached a wait.
+    Exceptions of the coroutines: see rule 1. An exception of a signal handler ends this early; it can be repeated.
     """
     leaving: BaseException | None = None
     reached = False
+    # Skip waits that have ended since the list was detached; end the others, unless they are for further events, too
     try:
         for wait, coroutine in detached:
             if wait is None or coroutine.waiting_on is not wait:
@@ -483,6 +484,7 @@ def resume_waiters(detached: Iterable[Any], key: Hashable, emission: Emission) -
         if leaving is not None:
             current_context().report_or_raise(leaving)
         raise
+    # All are resumed: raise the first KeyboardInterrupt or SystemExit
     if leaving is not None:
         try:
             raise leaving
@@ -492,7 +494,7 @@ def resume_waiters(detached: Iterable[Any], key: Hashable, emission: Emission) -
 
 
 def result_of(woken: Any) -> Any:
-    """Return what `await_` does for what `park_waiting` returned."""
+    """Return the result of `await_` for that of `park_waiting`."""
     if woken.__class__ is not Emission:
         return woken
     return woken[0] if len(woken) == 1 else tuple(woken)

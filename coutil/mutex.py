@@ -1,8 +1,8 @@
 """Mutual exclusion: any value but None is a mutex, which one coroutine at a time owns.
 
-Which values are one mutex is said in `coutil.event`. Mutexes belong to an OS thread: they do not exclude other threads.
-To lock, or unlock, an object that a coroutine of another thread owns raises `ForeignThread`; numbers, strings and bytes
-are names of a thread's own. An entry, which keeps the value and its owner, exists only while the mutex is locked.
+Values are compared as in `coutil.event`. Mutexes belong to an OS thread: they do not exclude other threads. Locking or
+unlocking an object that a coroutine of another thread owns raises `ForeignThread`; numbers, strings and bytes are names
+within a thread. An entry, which refers to the value and its owner, exists only while the mutex is locked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["held", "islocked", "lock", "ownlock", "unlock"]
 
 
 class _Owners(dict[Hashable, Coroutine]):
-    """Who owns what. Waits, and other threads, refer to it weakly: it shall go with its thread."""
+    """The owners of mutexes. Waits and other threads refer to it weakly, so that it is freed with its thread."""
 
     __slots__ = ("__weakref__",)
 
@@ -35,7 +35,7 @@ _thread_registries: WeakValueDictionary[int, _Owners] = WeakValueDictionary()
 
 
 class _Registry(local):
-    """Who owns what in this OS thread."""
+    """The owners of mutexes of this OS thread."""
 
     def __init__(self) -> None:
         self.owners = _Owners()
@@ -50,13 +50,13 @@ class _Waiter(Wait):
     __slots__ = ("owners",)
 
     def __init__(self, key: Hashable, owners: _Owners) -> None:
-        """`owners` are those of the thread: reports are also made in other ones."""
+        """`owners` are those of the waiter's thread: reports may be made in another one."""
         self.keys = (key,)
         self.owners = ref(owners)
 
     @property
     def owner(self) -> Coroutine | None:
-        """Who owns the mutex now."""
+        """The coroutine that owns the mutex now, or None."""
         (key,) = self.keys
         owners = self.owners()
         return owners.get(key) if owners is not None else None
@@ -68,15 +68,15 @@ class _Waiter(Wait):
 def lock(mutex: Any) -> None:
     """Make the running coroutine the owner of `mutex` (any value but None) as soon as it has none.
 
-    First come, first served; but whoever finds the mutex free takes it at once. Suspends only if it is locked. An
-    explicit resume does not end the wait, it puts the coroutine at the end of the queue; `throw` ends it.
+    First come, first served; but a call that finds the mutex free takes it at once. Suspends only if it is locked. An
+    explicit resume does not end the wait: it moves the coroutine to the end of the queue; `throw` ends it.
     Raises RuntimeError (the caller is the owner), ValueError (None, NaN), `ForeignThread`, `NotYieldable`, `Deadlock`
     (main program only). Lua: mutex.lock.
     """
     key = key_of(mutex)
     owners = _registry.owners
     if owners.get(key) is running():
-        raise RuntimeError(f"nested lock: {running().name} owns mutex {mutex!r} already")
+        raise RuntimeError(f"nested lock: {running().name} already owns mutex {mutex!r}")
     if len(_thread_registries) > 1:
         _check_other_threads(mutex, key)
     try:
@@ -84,7 +84,7 @@ def lock(mutex: Any) -> None:
             register(_Waiter(key, owners))
             if key in owners:
                 park_waiting()
-            else:  # a signal handler, or a finalizer, has had it freed between the two steps
+            else:  # a signal handler or a finalizer has freed it between the two steps
                 deregister()
         me = running()
         owners[key] = me
@@ -95,11 +95,11 @@ def lock(mutex: Any) -> None:
 
 
 def unlock(mutex: Any) -> bool:
-    """Free `mutex`, which the running coroutine must own, and resume the one who has waited for it longest.
+    """Free `mutex`, which the running coroutine must own, and resume the coroutine that has waited for it longest.
 
-    Returns whether anybody waited; by then it waits again, or has ended. Never suspends.
+    Returns whether a coroutine waited; by then that waits again, or has ended. Never suspends.
     Raises RuntimeError (the caller is not the owner), `ForeignThread`, ValueError (None, NaN), and KeyboardInterrupt or
-    SystemExit of the one who waited. Lua: mutex.unlock.
+    SystemExit of the waiter. Lua: mutex.unlock.
     """
     key = key_of(mutex)
     if not _owns(key):
@@ -118,8 +118,8 @@ def held(mutex: Any) -> _Held:
     """Return a context manager: the running coroutine owns `mutex` (any value but None) during its block.
 
     It begins as `lock` does: suspends if the mutex is locked. It ends as `unlock` does: the coroutine that has waited
-    longest runs first. An exception that leaves the block goes on, also if the block has lost the mutex.
-    Raises at its beginning what `lock` raises, at its end what `unlock` raises.
+    longest runs first. An exception that leaves the block is passed on, also if the block no longer owns the mutex.
+    Raises the errors of `lock` at its beginning, those of `unlock` at its end.
     """
     return _Held(mutex)
 
@@ -149,7 +149,7 @@ class _Held:
             raise
 
     def __repr__(self) -> str:
-        """Name the mutex."""
+        """Return a text that names the mutex."""
         return f"<mutex.held({self._mutex!r})>"
 
 
@@ -160,7 +160,7 @@ def _wake_next_waiter(mutex: Any, key: Hashable) -> None:
 
 
 def islocked(mutex: Any) -> bool:
-    """Return whether somebody owns `mutex`; False for None. Raises ValueError (NaN). Lua: mutex.islocked."""
+    """Return whether a coroutine owns `mutex`; False for None. Raises ValueError (NaN). Lua: mutex.islocked."""
     return mutex is not None and key_of(mutex) in _registry.owners
 
 
@@ -176,20 +176,20 @@ def _check_other_threads(mutex: object, key: Hashable) -> None:
     """Raise `ForeignThread` if a coroutine of another thread owns an object that is the same for all threads."""
     if key.__class__ in BY_VALUE:
         return
-    for owners in [one() for one in _thread_registries.valuerefs()]:
+    for owners in [each() for each in _thread_registries.valuerefs()]:
         owner = owners.get(key) if owners is not None and owners is not _registry.owners else None
         if owner is not None:
             raise foreign_thread_error(f"mutex {mutex!r}, which {owner.name} owns,", owner.context.thread)
 
 
 def _owns(key: Hashable) -> bool:
-    """Return whether the caller owns a mutex; anybody may ask, also the hub, which owns nothing."""
+    """Return whether the caller owns a mutex; False in the hub, which owns none."""
     owner = _registry.owners.get(key)
     return owner is not None and owner is getattr(getcurrent(), "coroutine", None)
 
 
 def _held(key: Hashable) -> str:
-    """Return who owns a mutex, for people."""
+    """Return the text of an error about the owner of a mutex."""
     owner = _registry.owners.get(key)
     if owner is None:
         return "free"

@@ -1,10 +1,10 @@
-"""Promises: results that will exist some day. A promise is called to get them, and waits until they are there.
+"""Promises: results that do not exist yet. Calling a promise waits for the results and returns them.
 
-A promise is also an event (see `coutil.event`): fulfilling it emits it, with the results as arguments. An emission by
-anybody else ends the waits of the moment, with its arguments, but leaves the promise as it was.
+A promise is also an event (see `coutil.event`): fulfilling it emits it, with the results as arguments. Any other
+emission of it ends the current waits, with its own arguments, and does not fulfill the promise.
 
-Any OS thread may fulfill a promise, and coroutines of several threads may wait for it: the way for a thread to hand a
-result to coroutines of another one.
+Any OS thread may fulfill a promise, and coroutines of several threads may wait for it: so a thread passes a result to
+coroutines of another one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 class Promise(Generic[T]):
-    """Made by `create`. Call it to wait for the results."""
+    """Results that will be set once. Made by `create`; call it to wait for them."""
 
     __slots__ = ("__weakref__", "_code", "_results", "_step")
 
     def __init__(self, frame: FrameType | None) -> None:
-        """`frame` is the creator's, None if that is C; finding out the line is left to `repr`."""
+        """Make a pending promise. frame: the creator's, None if that is C; `repr` determines the line."""
         self._results: tuple[Any, ...] | None = None
         self._code = frame and frame.f_code
         self._step = frame.f_lasti if frame is not None else 0
@@ -59,17 +59,17 @@ class Promise(Generic[T]):
                     deregister()
                     return self()
                 del self
-                results = park_waiting()
+                woken: Any = park_waiting()
             except BaseException:
                 deregister()
                 raise
-            if results.__class__ is not Emission:
-                return results
-            results = results[1:]
+            if woken.__class__ is not Emission:
+                return woken
+            results = woken[1:]
         return results[0] if len(results) == 1 else results or None
 
     def __repr__(self) -> str:
-        """Where it was made, and whether it is fulfilled."""
+        """Return the place where it was made, and whether it is fulfilled."""
         place = ""
         if self._code is not None:
             lines = (line for start, end, line in self._code.co_lines() if start <= self._step < end)
@@ -77,19 +77,19 @@ class Promise(Generic[T]):
         return f"<Promise{place} {'pending' if self._results is None else 'fulfilled'}>"
 
     def _fulfill(self, *results: Any) -> bool:
-        """Set the results and resume everybody who waits for them; later calls only replace the results.
+        """Set the results and resume all coroutines that wait for them; later calls only replace the results.
 
         Returns whether this was the first call. Never suspends; works in any OS thread. Waiters of other threads are
-        resumed by their hubs, which are woken for it.
+        resumed by their hubs, which are woken.
         Raises KeyboardInterrupt or SystemExit of a waiter of this thread, as `event.emitall` does.
         """
-        first = self._results is None  # no call from here to the next line: another thread would come between
+        first = self._results is None  # no call from here to the next line: another thread could run in it
         self._results = results
         if first:
             try:
                 _event.emit_in_every_thread(self, *results)
             except BaseException:
-                _event.emit_in_every_thread(self, *results)  # to those left, if a signal handler has raised
+                _event.emit_in_every_thread(self, *results)  # for the rest, if a signal handler has raised
                 raise
         return first
 
@@ -106,9 +106,10 @@ class _Result(Wait):
 def create() -> tuple[Promise[Any], Callable[..., bool]]:
     """Return a promise and the function that fulfills it.
 
-    A type checker learns the type of the result from an annotation: `ready: Promise[int]`.
-    Call promise() to wait for the results, promise(True) to learn whether there are some. Call fulfill(*results) to set
-    them and to resume who waits: it returns True the first time; later it only replaces the results, and returns False.
+    An annotation gives type checkers the type of the result: `ready: Promise[int]`.
+    Call promise() to wait for the results, promise(True) to ask whether there are some. Call fulfill(*results) to set
+    them and to resume the waiters: it returns True the first time; later it only replaces the results, and returns
+    False.
     Lua: promise.create.
     """
     promise: Promise[Any] = Promise(calling_frame(1))
@@ -118,7 +119,7 @@ def create() -> tuple[Promise[Any], Callable[..., bool]]:
 def awaitall(*promises: Promise[Any] | None) -> Any:
     """Wait until each of `promises` is fulfilled; None is ignored.
 
-    Returns True, at once if none is pending; or what an explicit resume brings. Suspends.
+    Returns True, at once if none is pending; or the value of an explicit resume. Suspends.
     Raises TypeError, `NotYieldable`, `Deadlock` (main program only). Lua: promise.awaitall.
     """
     keys = keys_of(onlypending(*promises))
@@ -140,7 +141,7 @@ def awaitall(*promises: Promise[Any] | None) -> Any:
 def awaitany(*promises: Promise[Any] | None) -> Any:
     """Wait until one of `promises` is fulfilled; None is ignored.
 
-    Returns that promise, at once the first that is fulfilled already; or what an explicit resume brings. Suspends.
+    Returns that promise, at once the first that is already fulfilled; or the value of an explicit resume. Suspends.
     Raises TypeError, ValueError (no promise), `NotYieldable`, `Deadlock` (main program only). Lua: promise.awaitany.
     """
     ready = pickready(*promises)

@@ -1,8 +1,8 @@
-"""Events that are not lost: an emission that nobody waits for is stored until somebody does.
+"""Events that are not lost: an emission without a waiter is stored until a coroutine waits for the event.
 
-Everything else is as in `coutil.event`, also which values are one event. Stored emissions are taken in the order in
-which they were made, one by each call. They keep the arguments of the emission, but not the event itself if weak
-references to it are possible: when it is collected, its stored emissions go with it.
+Everything else is as in `coutil.event`, including the comparison of events. Stored emissions are taken in the order in
+which they were made, one by each call. They refer to the arguments of the emission, but not to the event itself if weak
+references to it are possible: when it is collected, its stored emissions are dropped.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["await_", "awaitall", "awaitany", "emitall", "emitone", "isqueued", "
 
 
 class _Stored(deque[tuple[Any, ...]]):
-    """The stored emissions of one event: what was emitted if it is compared by value, else None; and the arguments."""
+    """The stored emissions of one event: tuples of the event (None if compared by identity) and the arguments."""
 
     __slots__ = ("event",)
-    event: ref[Any]  # only if the event can be collected meanwhile
+    event: ref[Any]  # only if the event can be collected
 
 
 class _Registry(local):
-    """What is stored in this OS thread. An entry exists only while something is."""
+    """The stored emissions of this OS thread. An event has an entry only while one is stored."""
 
     def __init__(self) -> None:
         self.stored: dict[Hashable, _Stored] = {}
@@ -85,7 +85,7 @@ def awaitany(*events: Any) -> Any:
 def awaitall(*events: Any) -> Any:
     """Take a stored emission of each of `events` that has one, and wait until each of the others was emitted.
 
-    What was taken stays taken if the wait is cancelled. Everything else is as in `event.awaitall`.
+    Emissions that were taken are not stored again if the wait is cancelled. Everything else is as in `event.awaitall`.
     Lua: queued.awaitall.
     """
     running()  # raises before anything is taken, and so does key_of
@@ -105,9 +105,9 @@ def awaitall(*events: Any) -> Any:
 
 
 def emitall(event: Any, *arguments: Any) -> bool:
-    """Resume everybody who waits for `event`, or store the emission if nobody does.
+    """Resume all coroutines that wait for `event`, or store the emission if there are none.
 
-    Returns whether anybody waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
+    Returns whether a coroutine waited. Everything else is as in `event.emitall`. Lua: queued.emitall.
     """
     if event is not None and needs_check and switch_forbidden():
         return emit_later(emitall, key_of(event), event, arguments) or _store(event, arguments)
@@ -115,9 +115,9 @@ def emitall(event: Any, *arguments: Any) -> bool:
 
 
 def emitone(event: Any, *arguments: Any) -> bool:
-    """Resume the one who has waited for `event` longest, or store the emission if nobody waits.
+    """Resume the coroutine that has waited for `event` longest, or store the emission if there is none.
 
-    Returns whether anybody waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
+    Returns whether a coroutine waited. Everything else is as in `event.emitone`. Lua: queued.emitone.
     """
     if event is not None and needs_check and switch_forbidden():
         return emit_later(emitone, key_of(event), event, arguments) or _store(event, arguments)
@@ -133,22 +133,22 @@ def isqueued(event: Any) -> bool:
 
 
 def _storage_key(event: Any) -> Hashable:
-    """Return the key under which emissions are stored: one that does not keep the event, if there is a choice."""
+    """Return the key under which emissions are stored: without a reference to the event, if that is possible."""
     key = key_of(event)
     return (id(event),) if type(event).__weakrefoffset__ and key.__class__ not in BY_VALUE else key
 
 
-def _pop_stored(event: Any) -> Any:
-    """Remove the first stored emission; return what `await_` does for it, None if there is none."""
-    place = _storage_key(event)
-    found = _registry.stored.get(place)
-    if found is None:
+def _pop_stored(event: Any) -> object:
+    """Remove the first stored emission; return the result of `await_` for it, None if there is none."""
+    key = _storage_key(event)
+    emissions = _registry.stored.get(key)
+    if emissions is None:
         return None
     stored = _registry.stored
-    emitted, *arguments = found[0]  # from here on nothing looks for signals, as in popleft()
-    del found[0]
-    if not found and place in stored:
-        del stored[place]
+    emitted, *arguments = emissions[0]  # from here on nothing looks for signals, as in popleft()
+    del emissions[0]
+    if not emissions and key in stored:
+        del stored[key]
     first = event if emitted is None else emitted
     return (first, *arguments) if arguments else first
 
@@ -156,15 +156,15 @@ def _pop_stored(event: Any) -> Any:
 def _store(event: Any, arguments: tuple[Any, ...]) -> bool:
     """Store an emission; return False."""
     if event is not None:
-        place, stored = _storage_key(event), _registry.stored
-        found = stored.get(place)
-        emission = (place if place.__class__ in BY_VALUE else None, *arguments)
-        if found is not None:
-            found.append(emission)
+        key, stored = _storage_key(event), _registry.stored
+        emissions = stored.get(key)
+        emission = (key if key.__class__ in BY_VALUE else None, *arguments)
+        if emissions is not None:
+            emissions.append(emission)
         else:
-            made = _Stored((emission,))
-            if place.__class__ is tuple:
-                made.event = ref(event, lambda _: stored.pop(place, None))
-            if stored.setdefault(place, made) is not made:  # a signal handler has stored one just now
-                stored[place].append(emission)
+            new = _Stored((emission,))
+            if key.__class__ is tuple:
+                new.event = ref(event, lambda _: stored.pop(key, None))
+            if stored.setdefault(key, new) is not new:  # a signal handler has stored one just now
+                stored[key].append(emission)
     return False

@@ -17,18 +17,18 @@ Arguments = TypeVarTuple("Arguments")
 def call(function: Callable[[*Arguments], object], *arguments: *Arguments, name: str | None = None) -> Coroutine:
     """Run function(*arguments) in a new coroutine; an exception that escapes goes to the excepthook.
 
-    name: shown in reprs and reports. Returns the coroutine, which may have ended already. Raises TypeError, also if
-    the arguments do not fit the function, and for an `async` function: any function may wait here, and what that one
-    returns would not be run.
+    name: shown in reprs and reports. Returns the coroutine, which may already have ended. Raises TypeError, also if
+    the arguments do not fit the function, and for an `async` function, whose result would not be run: in coutil every
+    function may wait.
     """
     if function.__class__ is not FunctionType or function.__code__.co_flags & ASYNC or name is not None:
-        check_function(function, name)  # a plain one is fine
+        check_function(function, name)  # a plain function without a name needs no check
     coroutine = Coroutine(function, arguments, name, 2)
     try:
         coroutine._launch()
     except TypeError as error:  # the function was not entered
         if is_python(function):
-            error.__traceback__ = None  # so that the caller's line is the last one
+            error.__traceback__ = None  # the caller's line becomes the last one
             raise
         coroutine.context.report(coroutine, error)
     return coroutine
@@ -58,7 +58,7 @@ def _start(body: Callable[..., Any], handler: object, function: object, argument
     return coroutine
 
 
-def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
+def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> object:
     try:
         check_function(function)
         return function(*arguments)
@@ -66,7 +66,7 @@ def _catch(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
         return _handle(handler, error)
 
 
-def _trap(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
+def _trap(handler: Any, function: Any, arguments: tuple[Any, ...]) -> object:
     try:
         check_function(function)
         result = function(*arguments)
@@ -75,7 +75,7 @@ def _trap(handler: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
     return handler(True, *(result if isinstance(result, tuple) else () if result is None else (result,)))
 
 
-def _handle(handler: Any, *outcome: Any) -> Any:
+def _handle(handler: Any, *outcome: Any) -> object:
     try:
         return handler(*outcome)
     except Exception as error:  # noqa: BLE001  # reported
@@ -85,7 +85,7 @@ def _handle(handler: Any, *outcome: Any) -> Any:
 
 
 class _Spawn(ModuleType):
-    """This module, which says what to write to those who call it."""
+    """The class of this module: calling the module raises an error that names the function to call."""
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Raise TypeError."""

@@ -1,12 +1,12 @@
-"""For tests of programs that use coutil: a clock that stands still.
+"""Tools for tests of programs that use coutil: a clock that stands still.
 
     with manual_clock() as clock:
         spawn.call(program)
         clock.advance(30)
         system.run("ready")
 
-It is the time of what waits in coutil: `system.suspend`, `system.time` (not "epoch"), deadlines. Of `coutil.uv`, the
-timers and the time of a loop (`uv.Timer`, `Loop.now`) stay with the system's clock, and so does everything outside.
+It is the clock of `system.suspend`, of `system.time` (not "epoch") and of deadlines. The timers and the time of a loop
+of `coutil.uv` (`uv.Timer`, `Loop.now`) and everything outside coutil use the system's clock.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["ManualClock", "ignore_threads", "manual_clock"]
 
 
 def ignore_threads() -> None:
-    """Have `errors.Deadlock` raised although the other OS threads that run Python code now go on.
+    """Ignore the other OS threads that run Python code now when the hub looks for a deadlock.
 
-    Any of them could wake a coroutine, so a program with threads waits. Those of a test runner (pytest-xdist) do not,
-    and would hide each deadlock from the tests; a `conftest.py` calls this before the first one. Threads that begin
-    later count. A further call looks anew.
+    Each of them could wake a coroutine, so a program with threads waits instead of raising `errors.Deadlock`. Threads
+    of a test runner (pytest-xdist) wake none, and would hide each deadlock from the tests: a `conftest.py` calls this
+    before the first test. Threads that begin later are not ignored. A further call replaces the set of threads.
     """
     _ignore_threads()
 
@@ -39,22 +39,22 @@ def ignore_threads() -> None:
 def manual_clock() -> Iterator[ManualClock]:
     """Give the hub of the calling thread a clock that stands still, for the duration of a block.
 
-    It moves by `advance`, and jumps to the next timer when nothing but time can bring anything. It begins at the time
-    of the clock before it, which is back at the end of the block; that may be a manual one, too.
-    Raises RuntimeError if somebody waits for time already, also by a deadline around the block; and at the end, unless
-    an exception leaves the block, if somebody waits for the time of this clock still: nothing would ever wake them.
+    It moves by `advance`, and jumps to the next timer when nothing but time can wake a coroutine. It begins at the time
+    of the previous clock, which is restored at the end of the block, and may be a manual one, too.
+    Raises RuntimeError if a timer is already waiting, including a deadline around the block; and at the end, unless an
+    exception leaves the block, if a timer still waits for this clock: it would never fire.
     """
     hub = current_hub()
     if waiting := sum(map(_waits_for_time, hub.handlers)):
-        raise RuntimeError(f"{_timers(waiting)} already: a clock can only be replaced while nobody waits for it")
-    before, made = hub.clock, _ManualTimers(hub)
-    hub.clock = made
+        raise RuntimeError(f"{_timers(waiting)} already waiting: a clock can only be replaced while no timer waits")
+    previous, timers = hub.clock, _ManualTimers(hub)
+    hub.clock = timers
     try:
-        yield ManualClock(made)
+        yield ManualClock(timers)
     finally:
-        hub.clock = before
-    if waiting := len(made.heap) + len(made.endless):
-        raise RuntimeError(f"{_timers(waiting)} of a manual clock still, which nobody will turn any more")
+        hub.clock = previous
+    if waiting := len(timers.heap) + len(timers.endless):
+        raise RuntimeError(f"{_timers(waiting)} still waiting for this manual clock, which will not advance again")
 
 
 def _waits_for_time(owner: object) -> bool:
@@ -62,20 +62,20 @@ def _waits_for_time(owner: object) -> bool:
 
 
 def _timers(count: int) -> str:
-    return f"{count} timer{'s wait' if count > 1 else ' waits'} for the time"
+    return f"{count} timer{'s are' if count > 1 else ' is'}"
 
 
 class ManualClock:
-    """A clock that stands still until `advance` is called, or until nothing but time can bring anything."""
+    """A clock that stands still until `advance` is called, or until nothing but time can wake a coroutine."""
 
     __slots__ = ("__weakref__", "_timers")
 
     def __init__(self, timers: _ManualTimers) -> None:
-        """Use `manual_clock`."""
+        """Make the public half of `timers`: see `manual_clock`."""
         self._timers = timers
 
     def __repr__(self) -> str:
-        """The time."""
+        """Return the time."""
         return f"<ManualClock {self.time / 1e9:.9g} s>"
 
     @property
@@ -84,16 +84,16 @@ class ManualClock:
         return self._timers.time
 
     def advance(self, seconds: float | None = None) -> bool:
-        """Let `seconds` pass, or, if that is None, the time up to the next timer that keeps the loop alive.
+        """Advance the clock by `seconds`, or, if that is None, to the next timer that keeps the loop alive.
 
-        What is due then fires in the hub's next turn, in the order of its time. Returns whether anything is.
+        Timers that are due then fire in the hub's next turn, in the order of their times. Returns whether any are.
         Raises TypeError, or ValueError (negative, NaN, infinite).
         """
         return self._timers.advance(seconds)
 
 
 class _ManualTimers(Clock):
-    """A manual clock as the hub sees it: the time, and the timers that wait for it."""
+    """The clock that the hub uses in place of its own: the time, and the timers that wait for it."""
 
     __slots__ = ("endless", "heap", "hub", "idle", "time")
 
@@ -102,41 +102,41 @@ class _ManualTimers(Clock):
         self.hub = hub
         self.time = hub.clock.now()
         self.heap: list[tuple[int, int, int]] = []  # due, generation (increasing), slot
-        self.idle: set[int] = set()  # slots of those that do not keep the loop alive
-        self.endless: set[int] = set()  # slots of those that never fire
+        self.idle: set[int] = set()  # slots of timers that do not keep the loop alive
+        self.endless: set[int] = set()  # slots of timers that never fire
 
     def now(self) -> int:
         """Return the time in nanoseconds."""
         return self.time
 
     def update(self) -> int:
-        """Return the time: it does not pass by itself."""
+        """Return the time, which only `advance` changes."""
         return self.time
 
     def start(self, slot: int, generation: int, nanoseconds: int) -> None:
-        """As in `Clock`. No time is far enough for a timer that never fires: it does not keep the loop alive."""
+        """See `Clock`. A timer that never fires is not in the heap: it does not keep the loop alive."""
         if nanoseconds >= FOREVER:
             self.endless.add(slot)
         else:
             heappush(self.heap, (self.time + nanoseconds, generation, slot))
 
     def stop(self, slot: int) -> None:
-        """As in `Clock`."""
+        """See `Clock`."""
         self.heap = sorted(entry for entry in self.heap if entry[2] != slot)
         self.idle.discard(slot)
         self.endless.discard(slot)
 
     def hold(self, slot: int, hold: bool) -> None:
-        """As in `Clock`."""
+        """See `Clock`."""
         if slot not in self.endless:
             (self.idle.discard if hold else self.idle.add)(slot)
 
     def pending(self) -> int:
-        """Return how many timers keep the loop alive."""
+        """Return the number of timers that keep the loop alive."""
         return len(self.heap) - len(self.idle)
 
     def advance(self, seconds: float | None = None) -> bool:
-        """As `ManualClock.advance`; the hub calls it when nothing but time can bring anything."""
+        """See `ManualClock.advance`; the hub calls it when nothing but time can wake a coroutine."""
         if seconds is None:
             seconds = max(self.heap[0][0] - self.time, 0) / 1e9 if self.pending() else 0
         self.time += round(_check_seconds(seconds) * 1e9)

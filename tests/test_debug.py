@@ -67,7 +67,7 @@ def test_trace_twice():
     """One tool cannot be installed twice; two can."""
     first, second = [], []
     with Trace(first.append) as trace, Trace(second.append):
-        with pytest.raises(ValueError, match="installed already"), trace:
+        with pytest.raises(ValueError, match="already installed"), trace:
             pytest.fail("it began")
         spawn.call(lambda: None)
     assert (len(first), len(second)) == (2, 2)
@@ -203,7 +203,7 @@ def test_blocked_twice():
     """It is refused, and the first block goes on."""
     blocked = Blocked(10)
     with blocked:
-        with pytest.raises(ValueError, match="installed already"), blocked:
+        with pytest.raises(ValueError, match="already installed"), blocked:
             pytest.fail("it began")
         assert current_context().hooks is blocked
     with blocked:

@@ -72,7 +72,7 @@ def test_misuse():
     with pytest.raises(ValueError, match="is not installed in this event loop"):
         hooks.uninstall(tool)
     hooks.install(tool)
-    with pytest.raises(ValueError, match="is installed already"):
+    with pytest.raises(ValueError, match="is already installed"):
         hooks.install(tool)
     hooks.uninstall(tool)
     with pytest.raises(ValueError, match="is not installed in this event loop"):

@@ -127,7 +127,7 @@ def test_async_functions(kind):
     kinds = {"function": Holder.method, "method": method, "partial": partial(method), "generator": generator}
     wrong = kinds.get(kind, Holder())
     log = []
-    with pytest.raises(TypeError, match="is async, which nothing here has to be"):
+    with pytest.raises(TypeError, match="is async; coutil runs plain functions"):
         spawn.call(wrong)
     with scope() as children, pytest.raises(TypeError, match="is async"):
         children.spawn(wrong)

@@ -31,12 +31,12 @@ def test_there_is_a_waiter(manual, hub):
     with manual_clock() if manual else timeout(None):
         before = hub.clock
         sleepers = [spawn.call(system.suspend, 0.001) for _ in range(2)]
-        with pytest.raises(RuntimeError, match="2 timers wait for the time already"), manual_clock():
+        with pytest.raises(RuntimeError, match="2 timers are already waiting"), manual_clock():
             pytest.fail("it began")
         assert hub.clock is before
         system.run()
         assert [one.status for one in sleepers] == ["dead", "dead"]
-    with timeout(60), pytest.raises(RuntimeError, match="1 timer waits"), manual_clock():
+    with timeout(60), pytest.raises(RuntimeError, match="1 timer is already"), manual_clock():
         pytest.fail("a deadline waits, too")
 
 
@@ -79,7 +79,7 @@ def test_a_waiter_is_left(error, hub):
             if error is not None:
                 raise error
 
-    told = "worse" if error is not None else "3 timers wait for the time of a manual clock still"
+    told = "worse" if error is not None else "3 timers are still waiting for this manual clock"
     with pytest.raises(type(error or RuntimeError()), match=told):
         leave()
     assert hub.clock is before

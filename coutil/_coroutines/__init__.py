@@ -3,11 +3,11 @@
 This file is the door. `event`, `mutex`, `promise`, `queued`, `spawn` and all layers above them import from here, and
 not from the files of this folder:
 
-- everybody: `Coroutine`, `running`, `is_yieldable`, `current_context`, `waits` and `Resumed`, the checks of functions,
-  and what makes errors and reports;
+- all layers: `Coroutine`, `running`, `is_yieldable`, `current_context`, `waits` and `Resumed`, the checks of functions,
+  and the functions for errors and reports;
 - primitives, which keep lists of waiters: the `park` and `wake` functions, `throw_and_report`, `PendingException`;
-- objects with a state of their own (signals, standard streams, watches): the names of the states;
-- `system` and `uv`, for what they make of a loop: `ForeignEntry`, `Runner`, `main_greenlet`, `suspend`.
+- objects with their own state (signals, standard streams, watches): the names of the states;
+- `system` and `uv`, for their loops: `ForeignEntry`, `Runner`, `main_greenlet`, `suspend`.
 
 The kernel is the other half of this folder, and imports its files.
 """
@@ -26,12 +26,11 @@ from .callables import ASYNC, check_function, is_python
 from .coroutine import Coroutine, LoopContext, current_context, is_yieldable, running, thread_has_context
 from .hooks import Hooks
 from .outcomes import PendingException, Resumed, waits
-from .runner import Runner
+from .runner import Runner, main_greenlet
 from .states import ARMED, AWAIT_HANDLE, CLOSE_HANDLE, CLOSE_REQUEST, FREED, O_ARMED, O_READY
 from .switching import (
     ForeignEntry,
     SuspendBackend,
-    main_greenlet,
     park,
     park_registered,
     park_unowned,

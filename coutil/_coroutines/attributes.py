@@ -1,4 +1,4 @@
-"""The attributes that objects show, and those that are looked for in vain."""
+"""Attributes that objects list for `dir`, and names that other libraries use for the same calls."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["AttributeHint", "public_names"]
 
 
 class AttributeHint:
-    """A name that other libraries have for a call: there is no such attribute, and the error says our name.
+    """A name that other libraries use for a call: reading it raises AttributeError, which names our call.
 
-    To be assigned in a class, out of sight of type checkers. Costs nothing, unlike a `__getattr__`.
+    Assigned in a class, hidden from type checkers. Costs nothing until it is read, unlike a `__getattr__`.
     """
 
     __slots__ = ("_name", "_suggestion")
 
     def __init__(self, suggestion: str) -> None:
-        """suggestion: what to write in place of it."""
+        """suggestion: the expression to write instead."""
         self._suggestion = suggestion
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -29,7 +29,7 @@ class AttributeHint:
 
 
 def public_names(one: object) -> list[str]:
-    """Return the names for `dir` of an object: neither those of its slots, nor those that are elsewhere."""
+    """Return the names for `dir` of an object: its attributes without its slots and its hints."""
     hidden = {
         name
         for base in type(one).__mro__

@@ -1,4 +1,4 @@
-"""What a thread's coroutines have in common, apart from switching: who waits outside, what is reported to whom.
+"""State that the coroutines of an event loop share, apart from switching: foreign waiters, errors, deferred calls.
 
 Rule: no greenlet and no libuv in this file.
 """
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._diagnostics import thread_name
 from .._interpreter import Time, get_ident
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ExceptHook = Callable[["Coroutine | None", BaseException], object]
 
 
-_KERNEL_PACKAGES = (__package__, "coutil._kernel")  # packages whose frames tell users nothing
+_KERNEL_PACKAGES = (__package__, "coutil._kernel")  # packages whose frames do not help users
 
 
 class Sentinel:
@@ -38,7 +38,7 @@ class Sentinel:
 
 
 def strip_kernel_frames(error: BaseException) -> None:
-    """Have the traceback of `error` begin behind the frames of the kernel, for an `except` clause that raises it again.
+    """Drop the kernel's frames from the start of the traceback of `error`, in an `except` clause that raises it again.
 
     A bare `raise` adds none: the line of a resumer comes right before those of the coroutine that has failed.
     """
@@ -49,17 +49,17 @@ def strip_kernel_frames(error: BaseException) -> None:
 
 
 class NonCopyable:
-    """What there is one of: a coroutine, or what holds something of the system. A copy would close the original's."""
+    """Mix-in for objects that own a resource: a copy would be a second owner of the same handle."""
 
     __slots__ = ()
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         """Refuse copies and pickles. Raises TypeError."""
         raise TypeError(f"cannot copy or pickle {self!r}")
 
 
 class ScheduledCall:
-    """A call that the hub makes in its next turn: an entry of its ready queue, see `_kernel.slots.Entry`."""
+    """A call that the hub makes in its next turn: an entry of its ready queue, see `_kernel.slots.ReadyItem`."""
 
     __slots__ = ("arguments", "context", "function")
     waiter = None
@@ -69,15 +69,15 @@ class ScheduledCall:
         self.context, self.function, self.arguments = context, function, arguments
 
     def run(self) -> None:
-        """Make the call. Report what it raises."""
+        """Make the call. Its exceptions are reported."""
         self.context.call_hook(self.function, *self.arguments)
 
     def loop_closed(self) -> None:
-        """The loop is gone."""
+        """Drop nothing: the call does not use the loop."""
 
 
 class LoopContextBase:
-    """The state that one OS thread shares among its coroutines and its hub."""
+    """State that the hub and the coroutines of one event loop share."""
 
     __slots__ = [
         "excepthook",
@@ -101,27 +101,28 @@ class LoopContextBase:
     main: Coroutine
 
     def __init__(self) -> None:
-        """The calling thread's; there is no hub yet."""
+        """Make the state of a loop of the calling thread; there is no hub yet."""
         self.hub: Any = None
-        # For the hub, from other threads
+        # Calls for the hub, made by other threads
         self.threadsafe_calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.pending_ready: deque[Any] = deque()  # ready items, until there is a hub
-        self.running_hub: Any = None  # or ran last; after a fork perhaps the parent's
+        self.running_hub: Any = None  # the hub that runs or ran last; after a fork perhaps the parent's
         self.thread = get_ident()
         self.forked = False  # this process is the child of one that had coroutines here
-        self.shutting_down = False  # no new hub
+        self.shutting_down = False  # the thread ends: no new hub is made
         self.hooks: Hooks | None = None
         self.excepthook: ExceptHook = print_exception
-        self.foreign_waiters: list[Coroutine] = []  # greenlets that are not ours, waiting, the latest last
+        self.foreign_waiters: list[Coroutine] = []  # greenlets that are not ours and wait, the latest last
         self.idle_runners: list[Any] = []  # idle greenlets
         self.started_count = self.finished_count = 0
         self.last_poll_ns = Time.monotonic_ns()
-        self.last_finished: Coroutine | None = None  # for the hub, which may have resumed another one than it gets back
+        self.last_finished: Coroutine | None = None  # for the hub, which may get back another coroutine than it resumed
 
     def interrupt_target(self) -> Coroutine:
-        """Return in whom to raise what belongs to no coroutine: who drives the hub, else the main program.
+        """Return the coroutine that receives errors belonging to no coroutine: the one that runs the hub, else main.
 
-        Somebody who was resumed explicitly, and waits again since, drives no more: he went back to his resumer.
+        A coroutine that was explicitly resumed, and waits again since, no longer runs the hub: control went back to
+        its resumer.
         """
         return self.foreign_waiters[-1] if self.foreign_waiters else self.main
 
@@ -130,9 +131,10 @@ class LoopContextBase:
         return self.started_count - self.finished_count
 
     def report(self, coroutine: Coroutine | None, error: BaseException) -> None:
-        """Hand an exception that nobody waits for to the excepthook; what that raises is shown as well.
+        """Pass an exception that has no other recipient to the excepthook; an error of the hook is printed with it.
 
-        From the call of the hook on it is dealt with: if a signal handler raises before that, the hub tries again.
+        The exception counts as delivered once the hook is called: if a signal handler raises before that, the hub
+        repeats the report.
         """
         try:
             if coroutine is not None and coroutine is self.last_finished:
@@ -140,7 +142,7 @@ class LoopContextBase:
             self.excepthook(coroutine, error)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as broken:  # noqa: BLE001  # shown together with what it was called for
+        except BaseException as broken:  # noqa: BLE001  # printed with the reported error
             try:
                 print_exception(coroutine, error)
             finally:
@@ -149,10 +151,10 @@ class LoopContextBase:
     def call_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)`, as soon as there is one; safe from any OS thread.
 
-        Nothing happens if the thread has ended, or if this is the child of a fork that the thread did not make.
+        Does nothing if the loop's thread has ended, or in the child of a fork that another thread made.
         """
         self.threadsafe_calls.append((function, arguments))
-        hub = self.hub  # one that is made from now on looks at `threadsafe_calls` itself
+        hub = self.hub  # a hub that is made from now on looks at `threadsafe_calls` itself
         if hub is not None:
             with suppress(Closed, Forked):  # the next hub makes the calls
                 hub.call_threadsafe(self.run_threadsafe_calls)
@@ -170,8 +172,8 @@ class LoopContextBase:
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the hub call `function(*arguments)` in its next turn; from this thread, but at any moment.
 
-        The call must not wait. It may resume coroutines. What it raises goes to the excepthook. Without a hub the call
-        waits until there is one: until the main program waits.
+        The function must not wait; it may resume coroutines. Its exceptions go to the excepthook. Without a hub the
+        call stays queued until there is one, that is, until the main program waits.
         """
         self.enqueue(ScheduledCall(self, function, arguments))
 
@@ -183,14 +185,17 @@ class LoopContextBase:
             self.hub.enqueue(entry)
 
     def call_hook(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a hook, or for another thread; what that raises is reported, for nobody here has asked for it."""
+        """Call a hook, or a function for another thread; report its exceptions, which concern no caller here."""
         try:
             function(*arguments)
         except BaseException as error:  # noqa: BLE001  # reported
             self.report_or_raise(error)
 
     def report_or_raise(self, error: BaseException) -> None:
-        """Report what a function has raised that nobody here has asked for; what wants to leave is the hub's matter."""
+        """Pass an error to the excepthook; have the hub raise KeyboardInterrupt and SystemExit in its caller.
+
+        Raises these two here if there is no hub.
+        """
         if not isinstance(error, KeyboardInterrupt | SystemExit):
             (self.hub or self).report(None, error)
         elif self.hub is None:
@@ -203,11 +208,11 @@ def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
     """Print the traceback of an exception that escaped from a coroutine; the default excepthook.
 
     A report that cannot be written (standard error is closed, its reader has gone, its disk is full) is dropped, as
-    Python drops its own: there is no place left to report that to, and the other coroutines have to go on.
+    Python drops its own: no place to report that is left, and the other coroutines go on.
     """
     try:
         title = str(coroutine or "the hub")
-    except Exception as broken:  # noqa: BLE001  # of a name or a repr of the user's
+    except Exception as broken:  # noqa: BLE001  # raised by a name or a repr of the user's
         title = f"a coroutine, whose repr raises {type(broken).__name__}"
     with suppress(Exception):
         if sys.stderr is not None:
@@ -216,14 +221,14 @@ def print_exception(coroutine: Coroutine | None, error: BaseException) -> None:
 
 
 def foreign_thread_error(what: str, owner: int) -> ForeignThread:
-    """Return the error for `what`, which belongs to the OS thread `owner`, and was used in the calling one."""
+    """Return the error for `what`, which belongs to the OS thread `owner` and was used in the calling one."""
     if owner == get_ident():
         return ForeignThread(f"{what} belongs to another event loop of thread {thread_name()}")
     return ForeignThread(f"{what} belongs to thread {thread_name(owner)}, and was used in thread {thread_name()}")
 
 
 def calling_frame(depth: int) -> FrameType | None:
-    """Return the frame of our caller's caller (1), or of one further out; None if C has called instead."""
+    """Return the frame `depth` calls outside of our caller (1: its caller); None if C called instead."""
     try:
         return sys._getframe(depth + 1)
     except ValueError:
@@ -231,9 +236,9 @@ def calling_frame(depth: int) -> FrameType | None:
 
 
 def warn_in_finalizer(text: str, source: object) -> None:
-    """Issue a ResourceWarning about `source`, at the line of the user's code that has dropped it.
+    """Issue a ResourceWarning about `source`, at the line of the user's code that dropped the last reference.
 
-    This is the last thing that a finalizer does: where warnings are errors, the interpreter reports what it raises.
+    A finalizer calls this last: where warnings are errors this raises, and the interpreter prints that.
     """
     level, frame = 2, calling_frame(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
@@ -242,8 +247,7 @@ def warn_in_finalizer(text: str, source: object) -> None:
 
 
 def caller_location(frame: FrameType | None) -> str:
-    """Return file and line of the innermost caller that is not part of coutil, "" if there is none."""
-    at = frame
-    while at is not None and str(at.f_globals.get("__name__", "")).startswith("coutil."):
-        at = at.f_back
-    return f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else ""
+    """Return "file:line" of the innermost caller outside coutil, "" if there is none."""
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("coutil."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""

@@ -1,6 +1,6 @@
-"""What may become a coroutine.
+"""Checks of the functions that coroutines are made of.
 
-Rule: whatever takes a function checks it here, and its name, before anything is made.
+Rule: every call that takes such a function, or a name for the coroutine, checks it here before it makes anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ def is_python(function: Any) -> bool:
 
 
 def check_function(function: Any, name: Any = None) -> None:
-    """Raise TypeError for what cannot be called, what is `async`, a `functools.partial` of that, and a bad name."""
+    """Check the function of a coroutine to be, and its name.
+
+    Raises TypeError if the function cannot be called, if it (or the function of a `functools.partial`) is `async`, or
+    if the name is neither a string nor None.
+    """
     if not callable(function):
         raise TypeError(f"function must be callable, not {function!r}")
     plain = function.func if isinstance(function, partial) else function
@@ -29,6 +33,6 @@ def check_function(function: Any, name: Any = None) -> None:
     if not isinstance(plain, FunctionType):
         plain = type(plain).__call__
     if isinstance(plain, FunctionType) and plain.__code__.co_flags & ASYNC:
-        raise TypeError(f"{function!r} is async, which nothing here has to be: write def, and no await")
+        raise TypeError(f"{function!r} is async; coutil runs plain functions: use def, without await")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string or None, not {name!r}")

@@ -1,10 +1,9 @@
 """Coroutines over greenlets.
 
-A coroutine is not a greenlet: it borrows one (a *runner*) while it is alive. How control moves from one to the other is
-the matter of `switching`.
+A coroutine is not a greenlet: it borrows one (a *runner*) while it is alive. `switching` moves control between them.
 
-Rule: this file needs no libuv. The kernel, which can wake a waiting main program, registers itself as `home.start_hub`
-when it is imported; that is done at the latest when the main program waits.
+Rule: this file needs no libuv. The kernel, which can wake a waiting main program, registers itself as
+`LoopContext.start_hub` when it is imported; that happens at the latest when the main program waits.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ from .books import (
     strip_kernel_frames,
 )
 from .outcomes import PendingException
-from .runner import Runner, kill_greenlets, new_runner, stack_depth
+from .runner import Runner, current, kill_greenlets, main_greenlet, new_runner, stack_depth
 from .states import DEBUG
-from .switching import ForeignEntry, main_greenlet, switch_to, throw_into_caller
+from .switching import ForeignEntry, switch_to, throw_into_caller
 
 
 class LoopContext(LoopContextBase):
-    """What an event loop and its coroutines own: a main coroutine, idle runners, and the greenlet of the hub.
+    """State of an event loop and its coroutines: a main coroutine, idle runners, and the greenlet of the hub.
 
-    The first one of an OS thread is that of its main program, and exists before the loop. Loops that are made besides
-    have loop contexts of their own. A coroutine belongs to the loop context of its creator, and so do the calls that it
-    waits in.
+    The first loop context of an OS thread belongs to its main program, and exists before the loop. Each further loop
+    has its own loop context. A coroutine belongs to the loop context of its creator, and so do the calls that it waits
+    in.
     """
 
     __slots__ = ("hub_greenlet",)
 
-    start_hub: Callable[[LoopContext], None] | None = None  # runs in the hub's greenlet, never returns; hub.py sets it
+    start_hub: Callable[[LoopContext], None] | None = None  # body of the hub's greenlet; hub.py sets it
 
     def __init__(self, main_greenlet: Any, first: bool = True) -> None:
         """`main_greenlet` is the main greenlet of the calling thread. first: the thread has no other loop context."""
@@ -61,7 +60,7 @@ class LoopContext(LoopContextBase):
             self.excepthook, self.shutting_down = main_greenlet.context.excepthook, main_greenlet.context.shutting_down
 
     def reset_hub_greenlet(self, main_greenlet: Any) -> None:
-        """Make the greenlet that the hub will run in; it starts when somebody waits."""
+        """Make the greenlet that the hub will run in; it starts when a coroutine waits."""
         self.hub_greenlet = Runner(self._hub_main, main_greenlet)
         self.hub_greenlet.context, self.hub_greenlet.coroutine, self.hub_greenlet.base_depth = self, None, 0
 
@@ -81,11 +80,11 @@ class LoopContext(LoopContextBase):
         self.hub_greenlet.base_depth = stack_depth()
 
     def detach_hub(self) -> None:
-        """Forget the hub; whoever waits next gets a new one."""
+        """Forget the hub; the next wait gets a new one."""
         self.hub = self.main.operation = None
         self.reset_hub_greenlet(self.main._greenlet)
         if self.main.resumer is not None:
-            self.main.resumer = self.main.hub_greenlet  # the old hub, perhaps
+            self.main.resumer = self.main.hub_greenlet  # it may have been the old hub
 
     def kill_idle_runners(self, hub: Any) -> None:
         """End the idle runners and the greenlet of the hub."""
@@ -106,13 +105,13 @@ class LoopContext(LoopContextBase):
                 return self.start_hub(self)
             except GreenletExit:  # see kill_greenlets()
                 raise
-            except BaseException as error:  # noqa: BLE001  # there is no hub, or none can be made now; perhaps next time
+            except BaseException as error:  # noqa: BLE001  # raised in the waiter: there is no hub now
                 thrown = PendingException(error)
             throw_into_caller(self.interrupt_target(), thrown)
 
 
 class _ThreadExitCleanup:
-    """Drops what waits for a hub when the thread ends: there will be none."""
+    """Drops the entries that wait for a hub when their thread ends: there will be none."""
 
     __slots__ = ("pending_ready",)
 
@@ -127,13 +126,13 @@ _thread_local = local()
 
 
 def current_context() -> LoopContext:
-    """Return the loop context of the running coroutine, or hub; outside of both the first one of the calling thread."""
+    """Return the loop context of the running coroutine or hub; outside of both, the first one of the calling thread."""
     try:
-        found: LoopContext = getcurrent().context  # type: ignore[attr-defined]  # a Runner has it
-    except AttributeError:  # a greenlet that is not ours, or what the collector has left of a runner
+        context: LoopContext = current().context
+    except AttributeError:  # a foreign greenlet, or a runner that the collector has cleared
         main = main_greenlet()
-        found = getattr(main, "context", None) or LoopContext(main)
-    return found
+        context = getattr(main, "context", None) or LoopContext(main)
+    return context
 
 
 def thread_has_context() -> bool:
@@ -142,9 +141,9 @@ def thread_has_context() -> bool:
 
 
 class Coroutine(NonCopyable):
-    """A function that runs until it waits, and goes on when it is resumed.
+    """A function that runs until it waits, and continues when it is resumed.
 
-    `name` (str) is shown in reprs and reports. Attributes other than the documented methods are the kernel's.
+    `name` (str) is shown in reprs and reports. All attributes but the documented ones belong to the kernel.
     """
 
     __slots__ = [
@@ -170,7 +169,10 @@ class Coroutine(NonCopyable):
     def __init__(
         self, function: Callable[..., Any], arguments: tuple[Any, ...] = (), name: str | None = None, depth: int = 1
     ) -> None:
-        """See `create`. `arguments` are used if the first resume brings none; `depth`: frames up to the creator."""
+        """See `create`.
+
+        arguments: passed to `function` if the first resume has none. depth: number of frames up to the creator.
+        """
         me: Any = getcurrent()
         try:
             self.context: LoopContext = me.coroutine.context
@@ -186,10 +188,10 @@ class Coroutine(NonCopyable):
         self.resumer: Any = None
         self.operation: Any = None
         self.waiting_on: Any = None
-        self.pending_wakeup: Any = None  # came before it suspended
-        # When it suspended, in nanoseconds; nearly. Negative: waits refused in a row, see Block._refuse
+        self.pending_wakeup: Any = None  # token of a wake-up that came before it suspended: see `switching`
+        # Approximate time of its suspension in nanoseconds. Negative: count of refused waits, see Block._refuse
         self.parked_at = 0
-        self.scope: Any = None  # the innermost one around it
+        self.scope: Any = None  # the innermost scope around it
         self.cancelled_scope: Any = None  # the block that refuses every wait
         self.created_at = caller_location(calling_frame(depth)) if DEBUG else ""
 
@@ -203,12 +205,12 @@ class Coroutine(NonCopyable):
 
     @property
     def status(self) -> str:
-        """One of "suspended" (also not started), "running", "normal" (it has resumed another one), or "dead"."""
+        """One of "suspended" (waiting or not started), "running", "normal" (it has resumed another), or "dead"."""
         if self._greenlet is None:
             return "suspended" if self._start else "dead"
         if self.resumer is None:
             return "suspended"
-        if self._greenlet.dead:  # one that is not ours
+        if self._greenlet.dead:  # a foreign greenlet
             return "dead"
         return "running" if self._greenlet is getcurrent() else "normal"
 
@@ -218,31 +220,33 @@ class Coroutine(NonCopyable):
         return self._greenlet.gr_frame if self._greenlet is not None else None
 
     def __repr__(self) -> str:
-        """Name, status, and what it waits for."""
+        """Return name, status, and the reason of the wait."""
         status = self.status
         waits = f" on {self.waiting_on}" if status == "suspended" and self.waiting_on is not None else ""
         return f"<Coroutine {self.name} {status}{waits}>"
 
     def __dir__(self) -> list[str]:
-        """What is documented: the slots are the kernel's."""
+        """Return the documented names: the slots belong to the kernel."""
         return public_names(self)
 
     def resume(self, *values: Any) -> Any:
-        """Run the coroutine until it waits, yields or ends; the wait that it is in is cancelled and returns `values`.
+        """Run the coroutine until it waits, yields or ends; its current wait is cancelled and returns `values`.
 
-        values: arguments of the function at the first resume; later none, one, or several that become None, the
-        value, or a tuple.
-        In a signal handler, and in a finalizer that the collector runs, the hub does it later; None is returned.
-        Returns what the coroutine yields (None if it waits for something else), or at its end its result.
-        Raises `RunningCoroutine`, `DeadCoroutine`, `ForeignThread`, or whatever escapes from the coroutine.
+        values: arguments of the function at the first resume. Later: none becomes None, one itself, several a tuple.
+        In a signal handler, and in a finalizer that the collector runs, the hub makes the call later; this returns
+        None then.
+        Returns the value that the coroutine yields (None if it waits), or its result if it ends.
+        Raises `RunningCoroutine`, `DeadCoroutine`, `ForeignThread`, or the exception that escapes from the coroutine.
         Lua: coroutine.resume.
         """
         if self.resumer is not None:
             raise RunningCoroutine(f"cannot resume {self!r}: it is not suspended")
         if needs_check and switch_forbidden():
             return self._call_from_hub("resume", *values)
+        # From here on the coroutine counts as running: a signal handler cannot resume it a second time
         self.resumer = me = getcurrent()
         value = None
+        # Bind a runner at the first resume; later give the runner its coroutine back. Then switch
         try:
             if self._start is not None or self._greenlet is None:
                 self._bind_runner(values)
@@ -253,7 +257,7 @@ class Coroutine(NonCopyable):
                 value = values[0] if len(values) == 1 else values or None
             return switch_to(self, value)
         except RecursionError:
-            self.resumer = None  # it has parked or ended, or there was no room to enter it
+            self.resumer = None  # it has parked or ended, or the stack had no room to enter it
             self._recover()
             raise
         except BaseException as error:
@@ -262,18 +266,20 @@ class Coroutine(NonCopyable):
             raise
 
     def _recover(self) -> bool:
-        """See to what an exception has interrupted that came out of `switch_to`; return whether it is not our own.
+        """Repair the state after an exception of `switch_to`; return whether the exception is not the coroutine's own.
 
-        A coroutine that could not begin is as before: there was no room, or a signal handler has raised. The error of
-        one that has ended since goes to the excepthook.
+        A coroutine that could not begin (the stack had no room, or a signal handler raised) is as before. If the
+        coroutine has ended, its own error goes to the excepthook.
         """
+        # It could not begin
         if self._start is not None:  # from here on nothing looks for signals
             runner, self.resumer, self._greenlet = self._greenlet, None, None
             if runner is not None:
                 runner.coroutine = None
-                if runner:  # it has started, and stands idle
+                if runner:  # the greenlet has started: it is idle
                     self.context.idle_runners += (runner,)
             return True
+        # It has ended: its own error was raised by `_result`, unless `_error` still holds it
         if self._greenlet is None:
             error, self._error, self.value = self._error, None, None
             if self.context.last_finished is self:
@@ -286,9 +292,9 @@ class Coroutine(NonCopyable):
         return True
 
     def _launch(self) -> None:
-        """Resume a coroutine for the first time; an exception that escapes at once goes to the excepthook.
+        """Resume the coroutine for the first time; an exception that escapes at once goes to the excepthook.
 
-        Raises the TypeError of a function that could not even be entered, mostly because of its arguments.
+        Raises the TypeError of a function that could not be entered, usually because of its arguments.
         """
         if needs_check and switch_forbidden():
             return self._call_from_hub("_launch")
@@ -297,7 +303,7 @@ class Coroutine(NonCopyable):
             self._bind_runner(())
             switch_to(self, None)
         except (Exception, Cancelled) as error:  # reported
-            if self._recover():  # there was no room to begin, or a signal handler has raised
+            if self._recover():  # the stack had no room, or a signal handler has raised
                 raise
             strip_kernel_frames(error)
             if error.__class__ is TypeError and error.__traceback__ is None:
@@ -308,7 +314,10 @@ class Coroutine(NonCopyable):
             raise
 
     def _call_from_hub(self, method: str, *arguments: Any) -> None:
-        """Have the hub call a method of ours, which must not switch here, between two steps of other code."""
+        """Have the hub call a method of ours, because the caller must not switch: see `_switch_guard`.
+
+        Raises `ForeignThread`, `DeadCoroutine`.
+        """
         if self.context.thread != get_ident():
             raise foreign_thread_error(f"{self!r}", self.context.thread)
         if self.status == "dead":
@@ -316,7 +325,7 @@ class Coroutine(NonCopyable):
         self.context.call_soon(self._run_deferred, method, arguments)
 
     def _run_deferred(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Do what `_call_from_hub` was asked for, unless the coroutine has ended since."""
+        """Make the call of `_call_from_hub`, unless the coroutine has ended since."""
         if self.status == "suspended":
             started = self._start is None
             try:
@@ -327,7 +336,8 @@ class Coroutine(NonCopyable):
                 raise
 
     def _bind_runner(self, values: tuple[Any, ...]) -> None:
-        """Give a coroutine that has not started a runner."""
+        """Give a coroutine that has not started a runner. Raises `DeadCoroutine`, `ForeignThread`."""
+        # Checks; `resumer` is already set
         if self._start is None:
             self.resumer = None
             raise DeadCoroutine(f"cannot resume {self!r}: it has ended")
@@ -336,22 +346,23 @@ class Coroutine(NonCopyable):
             self.resumer = None
             raise foreign_thread_error(f"{self!r}", context.thread)
         if self._name is None:
-            self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is let go
+            self._name = getattr(self._start[0], "__qualname__", None)  # the function itself is not kept
         if values:
             self._start = (self._start[0], values)
+        # Bind an idle runner, or a new one
         runner = context.idle_runners.pop() if context.idle_runners else new_runner(context)
-        if runner is self.resumer:  # it is about to be idle: a signal handler that runs in it has called us
+        if runner is self.resumer:  # it is only about to be idle: a signal handler that runs in it has called us
             runner = new_runner(context)
             context.idle_runners.append(self.resumer)
         runner.coroutine = self
         runner.gr_context = self.contextvars
         self._greenlet = runner
-        self.hub_greenlet = context.hub_greenlet  # since its creation, the hub may have been renewed
+        self.hub_greenlet = context.hub_greenlet  # there may be a new hub since the creation
 
-    def _result(self) -> Any:
-        """Take the result out of an ended coroutine, or raise its error."""
-        last = self.context.last_finished  # set if the hub's own code has resumed
-        if last is not None and last is not self:  # it has handed over to one that has ended
+    def _result(self) -> object:
+        """Return the result of an ended coroutine, or raise its error; drop both."""
+        last = self.context.last_finished  # set if code in the hub resumed the coroutine
+        if last is not None and last is not self:  # this one switched directly to the one that has ended
             self.context.running_hub._collect_result(last)
             return None
         self.context.last_finished = None
@@ -364,10 +375,12 @@ class Coroutine(NonCopyable):
             del error  # the traceback refers to this frame
 
     def throw(self, error: Any) -> Any:
-        """Resume the coroutine by raising `error` (an exception or its class) out of the wait that it is in.
+        """Resume the coroutine by raising `error` (an exception or its class) out of its current wait.
 
-        Returns and raises as `resume` does; a coroutine that has not started ends at once with `error`.
+        Returns and raises as `resume` does, and TypeError if `error` is neither. A coroutine that has not started ends
+        at once with `error`.
         """
+        # Check; a coroutine that has not started is ended without a switch
         if not isinstance(error, BaseException) and not (isinstance(error, type) and issubclass(error, BaseException)):
             raise TypeError(f"error must be an exception or its class, not {error!r}")
         if self.resumer is not None:
@@ -376,13 +389,14 @@ class Coroutine(NonCopyable):
             return self._throw_unstarted(error)
         if needs_check and switch_forbidden():
             return self._call_from_hub("throw", error)
+        # Switch, as in resume(); the exception is passed like a value
         self.resumer = me = getcurrent()
         try:
             if self._greenlet is me:
                 raise self._suspending()
             self._greenlet.coroutine = self
             thrown = PendingException(error)
-            del error  # whoever catches it shall be the last who refers to it
+            del error  # the `except` block that catches it holds the only reference then
             return switch_to(self, thrown)
         except RecursionError:
             self.resumer = None  # as in resume()
@@ -393,11 +407,12 @@ class Coroutine(NonCopyable):
             raise
 
     def _suspending(self) -> RunningCoroutine:
-        """Refuse a finalizer that runs in the coroutine itself, which has started to suspend but is not gone yet."""
+        """Return the error for a finalizer that runs in the coroutine itself, while that is about to suspend."""
         self.resumer = None
         return RunningCoroutine(f"cannot resume {self.name}: it is about to suspend")
 
     def _throw_unstarted(self, error: BaseException | type[BaseException]) -> None:
+        """Do what `throw` does to a coroutine that has not started, or has ended."""
         if self._start is None:
             raise DeadCoroutine(f"cannot throw into {self!r}: it has ended")
         name = self.name
@@ -408,9 +423,9 @@ class Coroutine(NonCopyable):
     def close(self) -> bool:
         """End the coroutine by raising `GreenletExit` in it; its `finally` blocks run before this returns.
 
-        Returns True if it has ended, False if its clean-up waits for something, or if the hub will do it, as in
-        `resume`. Nothing happens to one that has ended.
-        Raises `RunningCoroutine`, `ForeignThread`, or whatever else escapes from the coroutine.
+        Does nothing if it has ended. Returns whether it has ended: False if its clean-up waits for something, or if the
+        hub will make the call, as in `resume`.
+        Raises `RunningCoroutine`, `ForeignThread`, or any other exception that escapes from the coroutine.
         """
         if self.status != "dead":
             self.throw(GreenletExit)
@@ -418,21 +433,19 @@ class Coroutine(NonCopyable):
 
 
 def foreign_coroutine(greenlet: Any, context: LoopContext, name: str) -> Coroutine:
-    """Make the coroutine that stands for a greenlet which is not of `context`; it is running now."""
-    made = Coroutine.__new__(Coroutine)
-    made.context, made._greenlet, made._name = context, greenlet, name
-    made._start = made._error = made.value = made.contextvars = made.operation = made.waiting_on = (
-        made.pending_wakeup
-    ) = None
-    made.scope = made.cancelled_scope = None
-    made.parked_at = 0
-    made.hub_greenlet = made.resumer = ForeignEntry(made)
-    made.created_at = ""
-    return made
+    """Make the coroutine that represents a running greenlet which is no runner of `context`."""
+    coroutine = Coroutine.__new__(Coroutine)
+    coroutine.context, coroutine._greenlet, coroutine._name = context, greenlet, name
+    coroutine._start = coroutine._error = coroutine.value = coroutine.contextvars = coroutine.operation = None
+    coroutine.waiting_on = coroutine.pending_wakeup = coroutine.scope = coroutine.cancelled_scope = None
+    coroutine.parked_at = 0
+    coroutine.hub_greenlet = coroutine.resumer = ForeignEntry(coroutine)
+    coroutine.created_at = ""
+    return coroutine
 
 
 def running() -> Coroutine:
-    """Return the coroutine that the caller runs in; greenlets that are not ours are represented by one, too.
+    """Return the coroutine that the caller runs in; one is made for a foreign greenlet at its first call.
 
     Raises `NotYieldable` in the hub and in a coroutine that is being collected.
     """
@@ -440,13 +453,13 @@ def running() -> Coroutine:
     try:
         coroutine: Coroutine | None = me.coroutine
     except AttributeError:
-        coroutine = None  # what the collector has left of a runner
+        coroutine = None  # a runner that the collector has cleared
         if me.__class__ is not Runner:
             context = current_context()
             if me.parent is not None:
                 me.coroutine = foreign_coroutine(me, context, f"greenlet-{id(me):x}")
-            found: Coroutine = me.coroutine
-            return found
+            foreign: Coroutine = me.coroutine
+            return foreign
     if coroutine is None:
         raise NotYieldable("the hub, or a coroutine that is being collected, cannot wait")
     return coroutine

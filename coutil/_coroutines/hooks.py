@@ -1,4 +1,4 @@
-"""What tools may observe. With no hooks installed each place costs one comparison."""
+"""Base class of hooks: the events that tools may observe. Without hooks each place costs one comparison."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ __all__ = ["Hooks"]
 
 
 class Hooks:
-    """Base of tools that watch an event loop. Override the methods that you need; see `coutil.hooks` for the rules."""
+    """Base class of tools that watch an event loop. Override the methods needed; see `coutil.hooks` for the rules."""
 
     def resumed(self, coroutine: Coroutine) -> None:
         """Called before `coroutine` runs: when the hub, or another coroutine, resumes it.
 
-        coroutine: the one that is about to run, "suspended" no longer; the main program, and greenlets that are not of
-        coutil, are `Coroutine` objects, too. The first call for a coroutine is its start. Calls of those that a
-        coroutine resumes come between its own two.
+        coroutine: the one that is about to run, no longer "suspended"; the main program and foreign greenlets are
+        `Coroutine` objects, too. The first call for a coroutine is its start. When a coroutine resumes others, their
+        calls come between its own `resumed` and `parked`.
         """
 
     def parked(self, coroutine: Coroutine) -> None:
-        """Called after `coroutine` has given control back: it waits, has yielded, or has ended (status "dead").
+        """Called after `coroutine` has given control back to its resumer: it waits, has yielded, or has ended.
 
-        Its `waiting_on`, if it waits, says on what, as `str`. It comes back to the one that has resumed it.
+        coroutine: its `status` is "dead" if it has ended. If it waits, the `str` of its `waiting_on` names the reason.
         """
 
     def turn(self, count: int) -> None:
-        """Called when the hub begins a turn of the loop, before it looks for what is ready. count: its number."""
+        """Called when the hub begins a turn of the loop, before it runs the ready queue. count: the turn's number."""

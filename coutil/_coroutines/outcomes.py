@@ -1,7 +1,8 @@
-"""Values that a switch brings back in place of the hub's wake-up: exceptions, and what explicit resumes pass.
+"""Values that a switch brings back in place of the hub's wake-up: exceptions, and values of explicit resumes.
 
-Rule: the value of an explicit resume never comes back in band. A wait raises `Resumed`, and the public call, which is
-decorated by `waits` or catches it itself, returns the value: whatever it is, True included.
+Rule: a wait of the kernel never returns the value of an explicit resume. It raises `Resumed`; the public call, which is
+decorated by `waits` or catches `Resumed` itself, returns the value. So no value, True included, is mistaken for the
+hub's wake-up.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class PendingException:
     """An exception on its way into a coroutine, where it is raised.
 
-    It is passed like any other value. greenlet's own `throw` would take the traceback off; and it refers to the
-    exception, so to all that the frames of its traceback refer to, until control comes back: perhaps never.
+    It is passed like any other value. greenlet's own `throw` would drop the traceback. It would also keep the
+    exception, with the frames of its traceback, until control comes back: perhaps never.
     """
 
     __slots__ = ("_error",)
@@ -26,21 +27,21 @@ class PendingException:
         self._error: BaseException | type[BaseException] | None = error
 
     def pop(self) -> BaseException | type[BaseException]:
-        """Return it, and forget it."""
+        """Return the exception, and drop the reference to it."""
         error, self._error = self._error, None
         assert error is not None
         return error
 
     @property
     def is_popped(self) -> bool:
-        """Whether it was raised, or is about to be."""
+        """Whether `pop` was called: the exception was raised, or is about to be."""
         return self._error is None
 
 
 class Resumed(BaseException):
     """An explicit resume, on its way from the wait that it ended to the public call, which returns its `value`.
 
-    It is private: no code of a user runs between a wait and the public call. Undo blocks see it as any exception.
+    It is private: no code of a user runs between a wait and the public call. Undo blocks treat it as any exception.
     """
 
     def __init__(self, value: Any) -> None:
@@ -61,7 +62,7 @@ def waits(function: Function) -> Function:
 
 
 def wakeup_exception(brought: Any) -> BaseException | type[BaseException]:
-    """Return what a wait raises that ended otherwise than by a signed wake-up: what was thrown, or `Resumed`."""
+    """Return the exception of a wait that did not end by the hub's wake-up: the thrown one, or `Resumed`."""
     if brought.__class__ is PendingException:
         error: BaseException | type[BaseException] = brought.pop()
         return error
@@ -69,7 +70,7 @@ def wakeup_exception(brought: Any) -> BaseException | type[BaseException]:
 
 
 def unwrap(brought: Any) -> Any:
-    """Return what an explicit resume has brought; raise what was thrown."""
+    """Return the value of an explicit resume; raise a thrown exception."""
     if brought.__class__ is PendingException:
         raise brought.pop()
     return brought

@@ -1,12 +1,12 @@
 """The two state machines of coutil, as tables.
 
-Rule 1: a state changes only by assignment to the attribute `state` of an owner; `audited` makes every such assignment
-prove that its arrow is in the table.
+Rule 1: a state changes only by assignment to the attribute `state` of an owner; while DEBUG, `audited` checks that the
+arrow of every such assignment is in the table.
 Rule 2: no libuv and no greenlet in this file; its tests need neither.
 Rule 3: the numbers are those of CoUtil's developer notes; tests and documentation refer to them.
 
 An *operation* belongs to a coroutine: a request that libuv works on, or a handle (timer, ready queue) that exists only
-for one wait. An *object* (socket, listener) has an identity of its own, and coroutines wait for it one at a time.
+for one wait. An *object* (socket, listener) has its own identity, and coroutines wait for it one at a time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class State:
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
-        """`name` is what diagrams and reprs show."""
+        """`name` is shown in diagrams and reprs."""
         self.name = name
 
     def __repr__(self) -> str:
-        """The name."""
+        """Return the name."""
         return self.name
 
 
@@ -50,7 +50,7 @@ AWAIT_HANDLE = State("Await-handle")
 ARMED = State("Armed")
 CLOSE_REQUEST = State("Close-request")
 CLOSE_HANDLE = State("Close-handle")
-# A handle that leaves Await-handle, and that nothing can keep armed, is released at once: 6, 9, 8. They cost one step.
+# A handle that leaves Await-handle and cannot stay armed is released at once: transitions 6, 9, 8, in one assignment.
 RELEASED = State("Freed, by way of Armed and Close-handle") if DEBUG else FREED
 
 OPERATION = (
@@ -99,11 +99,11 @@ def arrow(table: tuple[Arrow, ...], source: State, target: State) -> Arrow:
 def audited(table: tuple[Arrow, ...]) -> Callable[[type], type]:
     """Decorate a class with a slot `state`: while DEBUG, assigning to it must follow an arrow of `table`.
 
-    Neither reading nor assigning allocates anything, so that no finalizer runs where none can without DEBUG.
+    Neither reading nor assigning allocates memory: no finalizer runs where none could run without DEBUG.
     """
     arrows: dict[State, dict[State, Arrow]] = {}
-    for one in table:
-        arrows.setdefault(one.source, {})[one.target] = one
+    for transition in table:
+        arrows.setdefault(transition.source, {})[transition.target] = transition
 
     def decorate(cls: type) -> type:
         if not DEBUG:
@@ -114,10 +114,12 @@ def audited(table: tuple[Arrow, ...]) -> Callable[[type], type]:
             return value
 
         def set_(owner: Any, target: State) -> None:
+            # A release stands for three arrows
             if target is RELEASED:
                 set_(owner, ARMED)
                 set_(owner, CLOSE_HANDLE)
                 target = FREED
+            # The first assignment, in a constructor, has no arrow
             try:
                 source = owner._state
             except AttributeError:
@@ -125,6 +127,7 @@ def audited(table: tuple[Arrow, ...]) -> Callable[[type], type]:
             owner._state = target  # at once: a signal handler in between could change it, too
             if source is None:
                 return
+            # The check
             if target not in arrows.get(source, ()):
                 arrow(table, source, target)  # raises
             if observers:

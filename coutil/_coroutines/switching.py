@@ -3,25 +3,34 @@
 Rule 1: control returns to the resumer. `resumer` of a coroutine is the greenlet it goes back to; it is None exactly
 while the coroutine is suspended.
 Rule 2: greenlets are recycled: see `runner`.
-Rule 3: a suspended runner does not know its coroutine, and no frame of ours refers to it, unless the hub will wake it:
-a coroutine that everybody has forgotten is collected, and its `finally` blocks run.
+Rule 3: a suspended runner does not refer to its coroutine, and neither does a frame of ours, unless the hub will wake
+it. So a coroutine without references is collected, and its `finally` blocks run.
 Rule 4: if a block around the coroutine was cancelled (`cancelled_scope`), that block refuses the wait before it
-suspends: it raises. (It does not each time; then it has seen to it that the wait is cut in the next turn of the loop.)
+suspends, by raising. (Not each time; otherwise it has arranged that the wait is cut in the next turn of the loop.)
+Rule 5: every wait has the contract of `park`. `park` is for waits that the hub ends, and keeps the coroutine alive;
+`park_unowned` is for waits that another coroutine ends. The others are these two with a shorter way (direct switch).
+
+Pending wake-up. `wake_now` may be called, by a signal handler or a finalizer, after the waiter has registered and
+before it has suspended: it cannot be entered then. So `wake_now` leaves the token in `pending_wakeup`. The waiter looks
+there in its last step before the switch (`take_pending_wakeup`) and does not suspend. If it has passed that step, but
+its greenlet is still current, the hub delivers the token (`wake_deferred`). If the waiter enters the hub itself, its
+`ForeignEntry` looks again, and answers `ALREADY_WOKEN`. The first of them clears the token: it has its effect once.
+
+Direct switch: see the head of `_kernel.dispatcher`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from greenlet import error as GreenletError  # noqa: N812  # greenlet's own name is no help to a reader
+import greenlet
 from greenlet import getcurrent
 
 from .._interpreter import Time
-from .._switch_guard import collector, in_collector
-from ..errors import NotYieldable
+from .._switch_guard import collector
 from .books import Sentinel, foreign_thread_error
 from .outcomes import PendingException, Resumed, unwrap, wakeup_exception
-from .runner import FINISHED, Runner
+from .runner import FINISHED, Runner, check_switchable, current
 from .states import AWAIT_HANDLE, FREED, RELEASED
 
 if TYPE_CHECKING:
@@ -29,22 +38,22 @@ if TYPE_CHECKING:
 
     from .coroutine import Coroutine
 
-HUB_WAKEUP: Any = Sentinel("HUB_WAKEUP")  # what the hub resumes with; no file above this one knows it
+HUB_WAKEUP: Any = Sentinel("HUB_WAKEUP")  # the hub resumes with it; private to this file
 _ZERO: Any = 0  # small integers are single objects: the common call is recognized by identity
-current: Callable[[], Any] = getcurrent  # whose greenlets have attributes of ours
-ALREADY_WOKEN: Any = Sentinel("ALREADY_WOKEN")  # what whoever was about to run the hub gets if there is no need
+ALREADY_WOKEN: Any = Sentinel("ALREADY_WOKEN")  # returned instead of running the hub: the wake-up has already arrived
 
 
 class ForeignEntry:
-    """The way from a greenlet that is not ours into the hub: tells the hub who waits, for errors and for the report."""
+    """The `resumer` of a foreign greenlet's coroutine: enters the hub, and registers the waiter there for errors."""
 
     __slots__ = ("coroutine",)
 
     def __init__(self, coroutine: Coroutine) -> None:
         self.coroutine = coroutine
 
-    def switch(self, value: object) -> Any:
-        """Run the hub until it, or an explicit resume, comes back to the coroutine."""
+    def switch(self, value: object) -> object:
+        """Run the hub until it, or an explicit resume, comes back to the coroutine; return the value it brings."""
+        # Register the waiter, and have deadlines outside of it noticed
         context, scope = self.coroutine.context, self.coroutine.scope
         context.last_poll_ns = Time.monotonic_ns()
         foreign_waiters = context.foreign_waiters
@@ -55,10 +64,12 @@ class ForeignEntry:
             foreign_waiters.append(self.coroutine)
             if self.coroutine.pending_wakeup is not None and self.coroutine.waiting_on is None:  # by a signal handler
                 return ALREADY_WOKEN
+            # Run the hub
             if not context.hub_greenlet:
                 context.prepare_hub_greenlet()
             return context.hub_greenlet.switch(value)
         finally:
+            # Undo the registration, whatever came
             if self.coroutine.resumer is None:  # not resumed: a greenlet that ended too early has gone to its parent
                 self.coroutine.resumer = self
             try:
@@ -69,27 +80,30 @@ class ForeignEntry:
                     watch.stop()
 
 
-def switch_to(coroutine: Coroutine, value: Any) -> Any:
-    """Switch to a coroutine whose `resumer` is the caller; return what comes back, or what the coroutine ended with."""
+def switch_to(coroutine: Coroutine, value: Any) -> object:
+    """Switch to a coroutine whose `resumer` is the caller; return the value it passes, or its result if it has ended.
+
+    Raises the error that it ended with, or `ForeignThread`.
+    """
     context = coroutine.context
     hooks = context.hooks
     if hooks is not None:
         context.call_hook(hooks.resumed, coroutine)
     try:
         if coroutine.resumer is context.hub_greenlet and context.hub is not None:
-            got = _switch_from_hub(context.hub, coroutine, value)
+            answer = _switch_from_hub(context.hub, coroutine, value)
         else:
-            got = coroutine._greenlet.switch(value)
-    except GreenletError:
+            answer = coroutine._greenlet.switch(value)
+    except greenlet.error:
         coroutine.resumer = None
         raise foreign_thread_error(f"{coroutine!r}", context.thread) from None
     if hooks is not None:
         context.call_hook(hooks.parked, coroutine)
-    return coroutine._result() if got is FINISHED else got
+    return coroutine._result() if answer is FINISHED else answer
 
 
-def _switch_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
-    """Do the switch of `switch_to` for code that runs in the hub: it comes back at once."""
+def _switch_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> object:
+    """Do the switch of `switch_to` for a caller in the hub: while it waits for the answer there is no direct switch."""
     before = hub._nested_resumes
     try:
         hub._nested_resumes = before + 1
@@ -101,11 +115,17 @@ def _switch_from_hub(hub: Any, coroutine: Coroutine, value: Any) -> Any:
 
 
 def park(coroutine: Coroutine, what: object) -> None:
-    """Suspend the running `coroutine`, which the hub knows and keeps, until the hub wakes it.
+    """Suspend the running `coroutine`, which the hub refers to, until the hub wakes it.
 
-    what: what it waits for; its `str` is shown in reports.
-    Returns once the hub has woken it, and only then. An explicit resume raises `Resumed`, a cancellation or `throw`
-    raises that exception, a signal handler what it likes: the caller undoes the wait and lets the exception pass.
+    The contract of every wait:
+    - Before: the caller has registered the coroutine with the source of the wake-up (slot, ready queue, registry).
+      what: the reason of the wait; reports show its `str`.
+    - Wake-up: only the hub, once, by `wake`, when the source has delivered. The source takes the registration back
+      before, and stores the result in the caller's object: a wake-up carries no value. Then `park` returns.
+    - Everything else raises: `Resumed` an explicit resume, the exception itself a `throw`, a cancellation, a refusal of
+      rule 4, `NotYieldable`, `Deadlock`, or a signal handler. In each case, and only then, the caller undoes the
+      registration, at once and in the waiting coroutine. The undo must not wait, must work at the recursion limit, and
+      must allow that the source has delivered in between; then the exception passes on. No reference is left.
     """
     if collector.runs:
         check_switchable()
@@ -118,30 +138,24 @@ def park(coroutine: Coroutine, what: object) -> None:
     try:
         woken = resumer.switch(None)
     except BaseException:
-        if coroutine.resumer is None:  # it has not suspended: the recursion limit, or a signal handler
+        if coroutine.resumer is None:  # it has not suspended: raised at the recursion limit or by a signal handler
             coroutine.resumer = resumer
         raise
     if woken is not HUB_WAKEUP:
-        del resumer  # a traceback that is kept keeps this frame
+        del resumer  # a traceback that the program keeps refers to this frame
         raise wakeup_exception(woken)
 
 
-def check_switchable() -> None:
-    """Raise NotYieldable in a finalizer that the collector runs: see `switch_forbidden`."""
-    if in_collector():
-        raise NotYieldable("a finalizer that the garbage collector runs cannot wait")
-
-
 def switch_directly(coroutine: Coroutine, what: object, hub: Any) -> None:
-    """Park a coroutine that the hub resumed; enter the next runnable coroutine, if there is one, in place of the hub.
+    """Do what `park` does, for a coroutine that the hub resumed; enter the next runnable coroutine instead of the hub.
 
-    From the moment at which that coroutine is known nothing looks for signals until it is entered.
+    Contract: see `park`. From the claim of that coroutine to the switch the interpreter does not look for signals.
     """
     target: Coroutine | None = hub._next_runnable(coroutine)
     if target is None:
         park(coroutine, what)
         return
-    if target is coroutine:  # what it waits for has come already
+    if target is coroutine:  # its own wake-up has already arrived
         return
     coroutine.waiting_on = what
     coroutine.parked_at = coroutine.context.last_poll_ns
@@ -158,57 +172,58 @@ def switch_directly(coroutine: Coroutine, what: object, hub: Any) -> None:
 
 
 def _switch_failed(coroutine: Coroutine, target: Coroutine, hub: Any) -> None:
-    """Leave to the hub whom the running coroutine could not enter, at the recursion limit. Calls nothing."""
+    """Leave `target` to the hub after a switch that failed at the recursion limit. Calls nothing."""
     coroutine.resumer = coroutine.hub_greenlet
     hub._failed_switches += (target,)
     hub._slow_path = True
 
 
 class SuspendBackend:
-    """The parts of `suspend` that need the loop, which the layers above set."""
+    """The parts of `suspend` that need the loop; the layers above set them."""
 
-    operation: Callable[[], Any]  # returns the operation of the running coroutine, made if there is none yet
-    suspend: Callable[..., Any]  # does all that `suspend` does, through the hub
+    operation: Callable[[], Any]  # returns the operation of the running coroutine, a new one if there is none
+    suspend: Callable[..., Any]  # does everything that `suspend` does, through the hub
 
 
-def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:  # noqa: PLR0912  # a call would take longer
-    """Wait until `seconds` have passed; return True, or what an explicit resume brings.
+def suspend(seconds: float | None = 0, blocking: bool = False) -> object:  # noqa: PLR0912  # calls would take longer
+    """Wait until `seconds` have passed; return True, or the value of an explicit resume.
 
     seconds: None, 0 or less: only let others run that are ready; `math.inf`: for ever. They count from the call,
     whatever was computed before, and the wait is never shorter.
     blocking: stop the whole thread instead of the calling coroutine; then no other coroutine of it runs.
     Suspends unless blocking. Raises TypeError, ValueError (NaN), `NotYieldable`. Source: uv_timer_start.
     """
-    # As long as libuv need not be polled, the first coroutine of the ready queue is entered directly: through the hub
-    # it would be two switches. Anything that is out of the ordinary goes through the hub.
+    # Only the common call is handled here: by direct switch (head of `_kernel.dispatcher`). The rest goes by the hub
     if seconds is not _ZERO or blocking is not False:
         return SuspendBackend.suspend(seconds, blocking)
     try:
         me = current().coroutine
         operation = me.operation
-    except AttributeError:  # a greenlet that is not ours, or the hub
+    except AttributeError:  # a foreign greenlet, or the hub
         operation = None
     if operation is None:
         operation = SuspendBackend.operation()
         me = operation.coroutine
+    # Conditions: the hub resumed the caller, its operation is free, nothing refuses the wait, libuv need not be polled
     hub = operation.hub
     if operation.state is not FREED or me.resumer is not hub.greenlet:
         return SuspendBackend.suspend()
     if me.cancelled_scope is not None or collector.runs:
         return SuspendBackend.suspend()
-    for first in hub._clock_countdown:  # noqa: B007  # takes one, which a call of `any` would take longer for
+    for _ in hub._clock_countdown:  # takes one; faster than a call of `any`
         break
     else:
         if not hub._may_skip_poll():
             return SuspendBackend.suspend()
     if not hub.ready:
         return True
+    # Enter the queue at its end, take out its first entry, and switch to its coroutine
     try:
         hub.ready.append(operation)  # from here on nothing looks for signals until the switch
         operation.state = AWAIT_HANDLE  # 2
         for first in hub._ready_consumer:  # noqa: B007  # takes it out; unlike a call, it does not look for signals
             break
-        if first.cancelled_entries:  # the hub has to fire it
+        if first.cancelled_entries:  # the hub has to run it
             hub.ready.appendleft(first)
             return operation._park_queued()
         me.waiting_on, me.parked_at, me.resumer = "suspend", 0, None  # in this order; it is about to go on
@@ -227,20 +242,22 @@ def suspend(seconds: float | None = 0, blocking: bool = False) -> Any:  # noqa: 
     return woken is HUB_WAKEUP or unwrap(woken)
 
 
-def yield_(value: object) -> Any:
-    """Suspend the running coroutine, which nobody else keeps; the resumer gets `value`. See rule 3."""
+def yield_(value: object) -> object:
+    """Suspend the running coroutine until an explicit resume; pass `value` to the resumer. See rule 3."""
     me: Any = getcurrent()
     me.coroutine.waiting_on = None
     del me
     return park_unowned(value)
 
 
-def park_unowned(value: object = None) -> Any:
-    """Suspend the running coroutine, which has set `waiting_on` itself; return what the next resume brings.
+def park_unowned(value: object = None) -> object:
+    """Suspend the running coroutine, which has set `waiting_on` itself; return the token of `wake_now`.
 
-    Unlike `park`, this keeps nobody alive: whoever is going to wake the coroutine refers to it. See rule 3.
-    The main program can rest, too: it runs the hub, and without one gets `Deadlock`.
+    Unlike `park`, this keeps no reference to the coroutine: the source of the wake-up refers to it. See rule 3. The
+    value of an explicit resume is returned, too: the caller knows its tokens. Everything else is as in `park`.
+    value: passed to the resumer. The main program, which has none, runs the hub; without a hub it gets `Deadlock`.
     """
+    # Refuse the wait, or end it at once by a wake-up that has already arrived
     me: Any = getcurrent()
     coroutine: Coroutine = me.coroutine
     if collector.runs:
@@ -249,19 +266,21 @@ def park_unowned(value: object = None) -> Any:
         coroutine.cancelled_scope._refuse(coroutine, coroutine.waiting_on)
     coroutine.parked_at = coroutine.context.last_poll_ns
     resumer, operation = coroutine.resumer, coroutine.operation
-    coroutine.resumer = None  # from here on `wake_now` has the hub look again
+    coroutine.resumer = None  # from here on `wake_now` leaves the token to the hub
     if coroutine.pending_wakeup is not None:
         coroutine.resumer = resumer
         return take_pending_wakeup(coroutine)
+    # Drop every reference to the coroutine: rule 3
     if me.__class__ is Runner:
         me.coroutine = None
         if operation is not None:
-            operation.coroutine = None  # a cycle that would have to wait for the collector
+            operation.coroutine = None  # a cycle, which only the collector would free
     del coroutine, me
+    # Suspend; the resumer has given the runner its coroutine back when this returns
     try:
         woken = resumer.switch(value)
         if operation is not None:
-            operation.coroutine = getcurrent().coroutine  # type: ignore[attr-defined]  # the caller has one
+            operation.coroutine = current().coroutine
     except BaseException:
         if resumer.__class__ is ForeignEntry and resumer.coroutine.resumer is None:  # as in park()
             resumer.coroutine.resumer = resumer
@@ -269,20 +288,19 @@ def park_unowned(value: object = None) -> Any:
             operation.coroutine = getattr(getcurrent(), "coroutine", None)  # it may be collected
         raise
     if woken is ALREADY_WOKEN:
-        return take_pending_wakeup(getcurrent().coroutine)  # type: ignore[attr-defined]  # the caller has one
+        return take_pending_wakeup(current().coroutine)
     del resumer  # as in park()
     return unwrap(woken) if woken.__class__ is PendingException else woken
 
 
 def park_registered(waiter: Any, waits: dict[Any, Any], running: Callable[[], Coroutine]) -> None:
-    """Register the running coroutine in `waits` and suspend it like `park_unowned`, until the hub wakes it. Raises as
-    `park`.
+    """Register the running coroutine in `waits`; suspend it as `park_unowned` does, until the hub wakes it.
 
-    Returns at once if `waiter` is done.
-    running: returns the coroutine; called in a greenlet that is not ours.
-    The first coroutine of the ready queue is entered directly, where that is possible: through the hub it would be two
-    switches and a poll.
+    Contract: see `park`. Returns at once if `waiter` was already granted.
+    running: returns the coroutine; called in a foreign greenlet.
+    Switches directly where possible: see the head of `_kernel.dispatcher`.
     """
+    # Register
     me: Any = getcurrent()
     try:
         coroutine = me.coroutine
@@ -291,11 +309,12 @@ def park_registered(waiter: Any, waits: dict[Any, Any], running: Callable[[], Co
         coroutine = running()
         context = coroutine.context
     coroutine.pending_wakeup, coroutine.waiting_on, waiter.context = None, waiter, context
-    waits[waiter] = [waiter, coroutine, None]  # a line: see coutil.event
+    waits[waiter] = [waiter, coroutine, None]  # the form of an entry: see coutil.event
     if waiter.granted is not None:  # by a signal handler or a finalizer, before it was registered
         waits.pop(waiter, None)
         coroutine.waiting_on = None
         return
+    # Claim a coroutine to switch to, under the conditions of `suspend`
     hub, target = context.hub, None
     was_entered = hub is not None and coroutine.resumer is hub.greenlet  # by the hub
     if was_entered and coroutine.cancelled_scope is None and not collector.runs:
@@ -329,28 +348,31 @@ def park_registered(waiter: Any, waits: dict[Any, Any], running: Callable[[], Co
         raise
 
 
-def take_pending_wakeup(coroutine: Coroutine) -> Any:
-    """Return the token that has come before the running coroutine had suspended."""
+def take_pending_wakeup(coroutine: Coroutine) -> object:
+    """Return the token of a wake-up that came before the running coroutine had suspended; clear it."""
     token, coroutine.pending_wakeup = coroutine.pending_wakeup, None
-    if coroutine.resumer is None:  # it was about to
+    if coroutine.resumer is None:  # it was about to suspend
         coroutine.resumer = coroutine.hub_greenlet
     return token
 
 
 def wake_now(coroutine: Coroutine, token: object) -> None:
-    """End the wait of a resting `coroutine` with a private `token`; what escapes from it goes to the excepthook.
+    """End the `park_unowned` of `coroutine`, which returns the private `token`.
 
-    If it has not suspended yet, because a signal handler or a finalizer calls us, it is notified as soon as it does.
-    KeyboardInterrupt and SystemExit are raised here, and what a signal handler raises here: if it does so before the
-    coroutine is entered, the hub enters it; before that, `waiting_on` is as it was, and the call may be repeated.
+    Works at any moment; the head of this file says what happens if the coroutine has not suspended yet. An exception
+    that escapes from it goes to the excepthook; KeyboardInterrupt and SystemExit are raised here, and so is the
+    exception of a signal handler that runs here. If `waiting_on` is unchanged then, the call may be repeated; if not,
+    the hub enters the coroutine.
     """
+    # It has not suspended yet
     me = getcurrent()
     if coroutine.resumer is not None or coroutine._greenlet is me:
-        if coroutine.resumer is None:  # it will not look again
+        if coroutine.resumer is None:  # it has passed the last look at `pending_wakeup`
             coroutine.context.call_soon(wake_deferred, coroutine, token)
         coroutine.pending_wakeup = token
         coroutine.waiting_on = None
         return
+    # Enter it
     coroutine.waiting_on = None  # from here on nothing looks for signals: see _kernel/dispatcher.py
     coroutine.resumer = me
     runner = coroutine._greenlet
@@ -370,7 +392,7 @@ def wake_now(coroutine: Coroutine, token: object) -> None:
 
 
 def _recover_wakeup(coroutine: Coroutine, token: object, me: Any) -> bool:
-    """Put in order what an exception has interrupted in `wake_now`; return whether it is not the coroutine's own."""
+    """Repair the state after an exception in `wake_now`; return whether the exception is not the coroutine's own."""
     if coroutine.resumer is me and coroutine._greenlet is not None:  # it was not entered
         coroutine._greenlet.coroutine = None
         coroutine.pending_wakeup, coroutine.resumer = token, None
@@ -380,7 +402,7 @@ def _recover_wakeup(coroutine: Coroutine, token: object, me: Any) -> bool:
 
 
 def wake_deferred(coroutine: Coroutine, token: object) -> None:
-    """Do, from the hub, what `wake_now` could not, unless the coroutine has gone on since."""
+    """Do from the hub what `wake_now` could not do, unless the coroutine has continued since."""
     if coroutine.pending_wakeup is token and coroutine.resumer is None:
         coroutine.pending_wakeup = None
         wake_now(coroutine, token)
@@ -389,8 +411,8 @@ def wake_deferred(coroutine: Coroutine, token: object) -> None:
 class InterruptedSwitch:
     """In the ready queue: a coroutine that the hub was about to enter when a signal handler raised.
 
-    It is its `resumer` meanwhile, which the caller sets: nobody else can resume it. The exception may go to it instead,
-    and make this void.
+    It is the coroutine's `resumer` until then (the caller sets that), so no other code can resume it. If the exception
+    is raised in that coroutine, the entry is void.
     """
 
     __slots__ = ("coroutine", "handler")
@@ -398,33 +420,33 @@ class InterruptedSwitch:
     cancelled_entries = 1
 
     def __init__(self, coroutine: Coroutine, handler: Any) -> None:
-        """handler: the object whose record it is that wakes the coroutine."""
+        """handler: the owner of the record that wakes the coroutine."""
         self.coroutine, self.handler = coroutine, handler
 
     def run(self) -> bool:
-        """Enter it, and see to the object then."""
-        one = self.coroutine
-        if one.resumer is self:
-            hub = one.context.hub
-            one.resumer = one.hub_greenlet
-            hub.switching_to = one
+        """Enter the coroutine; then finish the delivery to the handler."""
+        coroutine = self.coroutine
+        if coroutine.resumer is self:
+            hub = coroutine.context.hub
+            coroutine.resumer = coroutine.hub_greenlet
+            hub.switching_to = coroutine
             hub.current_handler = self.handler
             del hub.ready[0]
-            wake(one)
+            wake(coroutine)
             self.handler.after_completion()
             return True
         self.handler.after_completion()
         return False
 
     def loop_closed(self) -> None:
-        """The loop is gone."""
+        """Do nothing: the coroutine is not resumed."""
 
 
 def wake(coroutine: Coroutine) -> None:
-    """Resume a parked `coroutine` from the hub, signed.
+    """Resume a parked `coroutine` from the hub: its `park` returns.
 
-    The caller has set its `resumer` to its `hub_greenlet`, before anything else: from then on nobody can resume it, not
-    even a signal handler or a finalizer that runs before it is entered.
+    The caller has set its `resumer` to its `hub_greenlet`, as its first step: from then on no other code can resume the
+    coroutine, not even a signal handler or a finalizer that runs before it is entered.
     """
     context = coroutine.context
     if context.hooks is not None:
@@ -436,7 +458,7 @@ def wake(coroutine: Coroutine) -> None:
 
 
 def throw_and_report(coroutine: Coroutine, thrown: PendingException) -> None:
-    """Throw into a suspended coroutine on behalf of somebody who goes on then; what escapes goes to the excepthook.
+    """Throw into a suspended coroutine; an exception that escapes from it goes to the excepthook.
 
     KeyboardInterrupt and SystemExit are raised here.
     """
@@ -447,25 +469,25 @@ def throw_and_report(coroutine: Coroutine, thrown: PendingException) -> None:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as escaped:
-        if coroutine._greenlet is not None:  # it is not the coroutine's: a signal handler has raised here
+        if coroutine._greenlet is not None:  # not the coroutine's error: a signal handler has raised here
             raise
         coroutine.context.report(coroutine, escaped)
 
 
 def throw_into_caller(coroutine: Coroutine, thrown: PendingException) -> None:
-    """Raise in a coroutine that drives the hub, from the hub; returns when somebody drives it again."""
+    """Raise in a coroutine that runs the hub, from the hub; returns when a coroutine runs the hub again."""
     hub = coroutine.context.hub
     if coroutine.resumer is None or coroutine.resumer.__class__ is InterruptedSwitch:
         coroutine.resumer = coroutine.hub_greenlet
-    # It has switched away by itself, and knows nothing of `PendingException`
+    # It has switched to the hub by foreign code, which does not handle a `PendingException`
     elif hub is None or hub.run_caller is not coroutine:
         coroutine._greenlet.throw(thrown.pop())
         return
     coroutine._greenlet.switch(thrown)
 
 
-def run_hub_for(coroutine: Coroutine) -> Any:
-    """Let the hub run on behalf of `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
+def run_hub_for(coroutine: Coroutine) -> object:
+    """Run the hub for `coroutine`, which does not wait and cannot be resumed; return the hub's answer."""
     check_switchable()
     context = coroutine.context
     if not context.hub_greenlet:
@@ -474,13 +496,5 @@ def run_hub_for(coroutine: Coroutine) -> Any:
 
 
 def return_to_caller(coroutine: Coroutine, answer: object) -> None:
-    """Answer `run_hub_for`, from the hub; returns when somebody drives it again."""
+    """Answer `run_hub_for`, from the hub; returns when a coroutine runs the hub again."""
     coroutine._greenlet.switch(answer)
-
-
-def main_greenlet() -> Any:
-    """Return the main greenlet of the calling thread."""
-    found: Any = getcurrent()
-    while found.parent is not None:
-        found = found.parent
-    return found

@@ -1,10 +1,11 @@
 """Objects that coroutines wait for one at a time: streams and listeners. The states are those of `states.OBJECT`.
 
-A `KernelHandle` is the kernel's half of an object; the half that users hold refers to it, never the other way round, so
-that a forgotten object is finalized although the hub knows its handle.
+A `KernelHandle` is the kernel's half of an object. The half that users hold refers to it, never the other way round, so
+an object without references is finalized although the hub refers to its handle.
 
-Disarm late: reading stays started when nobody waits. What arrives then is refused by C, which stops reading; the data
-stay in the kernel. `want[slot]` tells C how much is wanted (0: nothing), and tells us that reading has stopped (-1).
+Reading stays started between waits, because the next wait usually follows at once. If data arrive while no coroutine
+waits, C refuses them and stops reading; they stay in the system's buffer. `demand[slot]`, shared with C, holds the
+amount that is wanted (0: nothing), or -1 once C has stopped reading.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from .slots import NULL_HANDLER, CompletionHandler, ReadyItem
 
 __all__ = ["INVALID_SLOT", "KernelHandle"]
 
-INVALID_SLOT = 0xFFFFFFFF  # a slot that C never knows: what a closed handle uses
+INVALID_SLOT = 0xFFFFFFFF  # the slot of a closed handle: C knows no such slot
 _CLOSED: int = lib.CO_CLOSED
 _NO_DEMAND = memoryview(b"")
 
 
 @audited(OBJECT)
 class KernelHandle(CompletionHandler):
-    """A libuv handle with an identity of its own, and the coroutine that waits for it."""
+    """A libuv handle with its own identity, and the coroutine that waits for it."""
 
     __slots__ = [
         "_closing_slot",
@@ -59,14 +60,15 @@ class KernelHandle(CompletionHandler):
     ]
 
     def __init__(self, title: str, hub: Hub | None = None) -> None:
-        """Of `hub`; of the running coroutine's if it is None. Reports call it `title`. It is not open yet: see `open`.
+        """Make a handle of `hub` (None: of the running coroutine's) that is not open yet: see `open`.
 
-        So there is an object that can close it, whenever a signal handler raises, before there is anything to close.
+        title: names it in reports. Made before `open`, so that an object exists which can close the handle whenever a
+        signal handler raises.
         """
         self.hub: Hub = hub or current_hub()
         self.title = title
-        self._endpoints: Endpoints = UNKNOWN  # the addresses of our own end and of the peer's, as last seen
-        self.pending_data: Any = None  # what arrived although nobody waited: data, a negative code, or 0: a connection
+        self._endpoints: Endpoints = UNKNOWN  # the addresses of both ends, as last seen
+        self.pending_data: Any = None  # arrived without a waiter: data, a negative code, or 0: a connection
         self.waiter: Coroutine | None = None
         self.result = self.offset = 0  # of the record that woke the waiter
         self.thread = get_ident()
@@ -78,10 +80,10 @@ class KernelHandle(CompletionHandler):
         self.state: State = O_READY
 
     def open(self, open_: Callable[[Any, int, int], int], syscall: str) -> None:
-        """Open it in libuv; once.
+        """Open the handle in libuv; called once.
 
         open_: called with the loop, slot and generation; returns libuv's code.
-        Raises `UVError` naming `syscall`; nothing is left then.
+        Raises `UVError` naming `syscall`; the slot is free then.
         """
         hub = self.hub
         self.slot = self._closing_slot = hub.allocate_slot(self)
@@ -97,7 +99,7 @@ class KernelHandle(CompletionHandler):
             raise error(code, syscall)
 
     def _undo_open(self) -> None:
-        """Undo an opening that failed, or that a signal handler has cut short; libuv may have the handle by then.
+        """Undo an opening that failed, or that a signal handler has interrupted; libuv may have the handle by then.
 
         May be repeated.
         """
@@ -111,24 +113,24 @@ class KernelHandle(CompletionHandler):
                 self.hub.free_slots += (self._closing_slot,)
 
     def __str__(self) -> str:
-        """Title and addresses, for reports and errors."""
+        """Return title and addresses, for reports and errors."""
         addresses = format_endpoints(self.addresses())
         return f"{self.title} {addresses}" if addresses else self.title
 
     # -- addresses --------------------------------------------------------------------------------------------------
 
     def remember_addresses(self) -> None:
-        """Note the addresses of both ends: the system forgets the peer when a connection is reset."""
+        """Store the addresses of both ends: the system forgets the peer when a connection is reset."""
         self._endpoints = endpoints_of(self.pointer, self.slot)
 
     def addresses(self) -> Endpoints:
-        """Return the addresses of both ends, the last known ones if the system does not tell them; works anywhere."""
-        if not has_peer(self._endpoints) and (found := endpoints_of(self.pointer, self.slot)) is not UNKNOWN:
-            self._endpoints = found
+        """Return the addresses of both ends, the last known ones if the system does not report them; works anywhere."""
+        if not has_peer(self._endpoints) and (current := endpoints_of(self.pointer, self.slot)) is not UNKNOWN:
+            self._endpoints = current
         return self._endpoints
 
     def _add_addresses(self, failure: UVError) -> UVError:
-        """Return an error of this handle after it was given the addresses of both ends, unless it names something."""
+        """Add the addresses of both ends to an error of this handle, unless it names a file; return it."""
         if failure.filename is None:
             own, peer = endpoint_texts(self.addresses())
             failure.filename, failure.filename2 = own or peer, peer if own else None
@@ -137,12 +139,13 @@ class KernelHandle(CompletionHandler):
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def wait(self, amount: int, start: Callable[[Any, int], int], syscall: str = "uv_read_start") -> None:
-        """Wait for the next record, which is in `result` and `offset` then. Suspends.
+        """Wait for the next record, whose values are in `result` and `offset` then. Suspends: see `switching.park`.
 
-        amount: what C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading is not
-        started; its errors name `syscall`.
+        amount: the most that C may deliver (bytes, or 1 for a connection). start: called with loop and slot if reading
+        is not started; its errors name `syscall`.
         Raises `Closed`, `BusyError`, `ForeignThread`, `Forked`, `NotYieldable`, `UVError`.
         """
+        # Check that the running coroutine may wait here, and that no other one does
         me: Any = getcurrent()
         try:
             coroutine = me.coroutine
@@ -157,16 +160,18 @@ class KernelHandle(CompletionHandler):
         state = self.state
         if state is not O_ARMED and state is not O_READY:
             raise self.use_error()
+        # Start reading if C has stopped it
         want, slot = self.demand, self.slot
         if want[slot] < 0:
             code = start(self.pointer, slot)
             state = self.state
-            if state is not O_ARMED and state is not O_READY:  # since then, by a signal handler or a finalizer
+            if state is not O_ARMED and state is not O_READY:  # changed by a signal handler or a finalizer
                 raise self.use_error()
             if code < 0:
                 if not self.hub._has_completion_for(self):
                     raise self.call_error(code, syscall)
-                amount = -1  # reading has ended by an error, which this turn has still to tell
+                amount = -1  # an error has ended reading: this turn has still to deliver its record
+        # Register, and suspend; an Armed handle was just delivered to this coroutine, so the next record may be there
         self.waiter = coroutine
         want[slot] = amount
         self.state = O_AWAIT  # 2, 9
@@ -177,14 +182,14 @@ class KernelHandle(CompletionHandler):
             raise
 
     def pop_pending(self) -> Any:
-        """Return what arrived although nobody waited, and forget it. Raises `ForeignThread`, `Forked`."""
+        """Return the item that arrived without a waiter, and clear it. Raises `ForeignThread`, `Forked`."""
         if get_ident() != self.thread or self.hub.forked:
             raise self._access_error()
-        stash, self.pending_data = self.pending_data, None
-        return stash
+        item, self.pending_data = self.pending_data, None
+        return item
 
     def _cancel_wait(self) -> None:
-        """The waiter was resumed by somebody else. What has arrived by now, or arrives in this turn, is stashed."""
+        """Undo a wait that did not end by a record. A record of this turn goes to `pending_data`."""
         if self.state is O_AWAIT:  # from here on nothing is called: in a call, a signal handler could close the handle
             want, slot = self.demand, self.slot
             if want[slot] > 0:  # noqa: PLR1730  # min() would be a call
@@ -193,17 +198,17 @@ class KernelHandle(CompletionHandler):
             self.state = O_READY  # 4
 
     def complete(self, generation: int, result: int, context: int) -> bool | None:
-        """Take a record: wake the waiter, or keep what nobody waits for."""
+        """Take a record: wake the waiter, or store the item for the next wait."""
         waiter = self.claim_waiter(generation, result, context)
         if waiter is not None:
             wake(waiter)
             return True
-        if generation == self.generation or result == _CLOSED:  # that one comes last, whatever was called before
+        if generation == self.generation or result == _CLOSED:  # the close callback: the last record
             return self.complete_unclaimed(result, context)
         return None
 
     def claim_waiter(self, generation: int, result: int, context: int) -> Coroutine | None:
-        """Take a record that somebody waits for; return who has to be entered now. None: there is nobody."""
+        """Claim a record for the waiter; return that, which the caller enters now. None: no coroutine waits."""
         waiter = self.waiter
         if waiter is None or generation != self.generation:
             return None
@@ -219,15 +224,15 @@ class KernelHandle(CompletionHandler):
         return waiter
 
     def after_completion(self) -> None:
-        """The coroutine that was woken waits for something else, or has ended."""
+        """Become Ready: the coroutine that was woken has ended, or waits for something else."""
         if self.state is O_ARMED:  # as in _cancel_wait()
             want, slot = self.demand, self.slot
-            if want[slot] > 0:  # noqa: PLR1730  # it is wanted still if the waiter came after its record
+            if want[slot] > 0:  # noqa: PLR1730  # still positive if the waiter came after its record
                 want[slot] = 0
             self.state = O_READY  # 7
 
     def complete_unclaimed(self, result: int, context: int) -> bool | None:
-        """Take a record that nobody waits for; see `CompletionHandler.complete`."""
+        """Take a record without a waiter; see `CompletionHandler.complete`."""
         if result == _CLOSED:
             if self.state is not O_FREED:
                 self.state = O_FREED  # 3
@@ -242,38 +247,42 @@ class KernelHandle(CompletionHandler):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called, or the loop is gone."""
+        """Whether `close` was called, or the loop is freed."""
         return self.state is O_CLOSE or self.state is O_FREED
 
     def close(self) -> None:
-        """Close the handle; a coroutine that waits for it is resumed first, with `Closed`. Twice is no error.
+        """Close the handle; a coroutine that waits for it gets `Closed` first. Does nothing if it is closed.
 
         Raises `ForeignThread`, `Forked`.
         """
+        # Checks, by calls; then nothing is called until the state shows the close
         me, here = getcurrent(), get_ident() == self.thread
         switches = me is not self.hub.greenlet and not (needs_check and switch_forbidden())
         if self.closed:
             return
         if not here or self.hub.forked:
             raise self._access_error()
-        slot, self.slot = self.slot, INVALID_SLOT  # nothing is called until the state shows it
+        slot, self.slot = self.slot, INVALID_SLOT
         if slot == INVALID_SLOT != self._closing_slot:
-            return  # we are a finalizer, and interrupt another call of this function
+            return  # a finalizer that runs in the middle of another call of this method
+        # Claim the waiter, so that no other code resumes it, and change the state
         waiter, self.waiter = self.waiter, None
         parked = switches and waiter is not None and waiter.resumer is None and waiter._greenlet is not me
         if waiter is not None and parked:
-            waiter.resumer = me  # so that nobody else resumes it
+            waiter.resumer = me
         self.state = O_CLOSE  # 1, 5, 8
         self.pending_data = None
+        # Close in libuv, and notify the waiter
         if waiter is None:
             lib.co_close(self.pointer, slot)
         else:
             self._close_with_waiter(waiter, slot, parked)
 
     def _close_with_waiter(self, waiter: Coroutine, slot: int, parked: bool) -> None:
-        """Close the handle that `waiter` waits for, and tell that; the hub does so unless the waiter is parked.
+        """Close the handle that `waiter` waits for, and raise `Closed` in the waiter.
 
-        A signal handler or a finalizer must not switch, and the waiter may be about to suspend.
+        parked: the waiter has suspended, and the caller may switch to it. Otherwise the hub raises: a signal handler or
+        a finalizer must not switch, and the waiter may be about to suspend.
         """
         pending = None
         try:
@@ -291,12 +300,12 @@ class KernelHandle(CompletionHandler):
             lib.co_wake(self.hub.loop.pointer)
 
     def closed_error(self) -> Closed:
-        """Return what is raised in the waiter when its object is closed."""
+        """Return the error for the waiter of a handle that is closed."""
         return Closed(f"{self} was closed by another coroutine", interrupted=True)
 
     def finalize(self) -> None:
-        """Close a handle that nobody refers to any more; from its finalizer, in whatever thread that runs."""
-        if self.closed or self.hub.forked or self._closing_slot == INVALID_SLOT:  # that one was never opened
+        """Close a handle that has no references left; called by its finalizer, in any thread."""
+        if self.closed or self.hub.forked or self._closing_slot == INVALID_SLOT:  # the last: never opened
             return
         text = f"unclosed {self}" if sys.flags.dev_mode else ""
         if get_ident() == self.thread:
@@ -308,7 +317,7 @@ class KernelHandle(CompletionHandler):
             warn_in_finalizer(text, self)
 
     def loop_closed(self) -> None:
-        """The loop, or our part of it, is gone, and the memory with it."""
+        """Become closed, and drop the pointers: the memory of the loop, or of this handle, is freed."""
         if not self.closed:
             self.state = O_CLOSE
         if self.state is O_CLOSE:
@@ -319,13 +328,13 @@ class KernelHandle(CompletionHandler):
     # -- errors -----------------------------------------------------------------------------------------------------
 
     def use_error(self) -> Exception:
-        """Return why nobody can wait: closed, or busy."""
+        """Return the error of a wait that is not possible: the handle is closed, or busy."""
         if self.closed:
             return Closed(f"{self} is closed")
         return BusyError(f"{self} is in use: {self.waiter!r} waits for it")
 
     def check_usable(self) -> None:
-        """Raise `Closed`, `ForeignThread` or `Forked` if no call is possible."""
+        """Raise `Closed`, `ForeignThread` or `Forked` if the handle cannot be used by the caller."""
         if self.closed or self.hub.forked or self.thread != get_ident():
             raise self._access_error()
 
@@ -347,13 +356,13 @@ class KernelHandle(CompletionHandler):
         return self.error_of(code, syscall)
 
     def error_of(self, code: int, syscall: str) -> Exception:
-        """Return the exception for a negative `code`, whether we are closed by now or not."""
-        made = error(code, syscall)
-        return self._add_addresses(made) if isinstance(made, UVError) else made
+        """Return the exception for a negative `code`, even if the handle is closed by now."""
+        failure = error(code, syscall)
+        return self._add_addresses(failure) if isinstance(failure, UVError) else failure
 
 
 class _CloseNotice(ReadyItem):
-    """Tell a coroutine, which was about to wait for a handle, that it was closed."""
+    """An entry that raises `Closed` in a coroutine that was about to wait for a handle."""
 
     __slots__ = ("handle", "waiter")
 
@@ -361,7 +370,7 @@ class _CloseNotice(ReadyItem):
         self.handle, self.waiter = handle, waiter
 
     def run(self) -> None:
-        """Tell the coroutine, if it did begin to wait."""
+        """Raise in the coroutine if it waits for the handle."""
         pending = PendingException(self.handle.closed_error())
         if self.waiter.resumer is None and self.waiter.waiting_on is self.handle:
             throw_and_report(self.waiter, pending)

@@ -2,16 +2,16 @@
 
 A coroutine has one operation, made at its first use. The states are those of `states.OPERATION`:
 
-- A *request* that is cancelled stays libuv's until its callback; what it used (`keepalive`) is kept, and what it brings
-is disposed of. The next wait of the same coroutine waits for that (transitions 4 and 7), but not for long: what libuv
-cannot cancel (a send whose peer does not read, the opening of a FIFO) may last for ever. After two turns of the loop it
-is detached: it keeps its slot and its `keepalive`, and the operation is free. So many may be detached at a time, per
-coroutine (`MAX_DETACHED`); one that goes on cutting its calls waits for the next one's end.
-- A *handle* here is an entry of the ready queue or a timer. Both can be taken back at once, so that Close-handle lasts
-  no time (5 or 9, then 8). While its coroutine runs after the callback it is Armed, in case the same wait comes again.
+- A *request* that is cancelled belongs to libuv until its callback; its `keepalive` is kept, and its result is disposed
+  of. The next wait of the same coroutine waits for that (transitions 4 and 7), but not for long: a request that libuv
+  cannot cancel (a send whose peer does not read, the opening of a FIFO) may last for ever. After two turns of the loop
+  it is detached: it keeps its slot and its `keepalive`, and the operation is free. A coroutine may have `MAX_DETACHED`
+  detached requests; if it cancels further ones, it waits for the end of one.
+- A *handle* here is an entry of the ready queue or a timer. Both can be taken back at once, so Close-handle lasts no
+  time (5 or 9, then 8). While its coroutine runs after the callback it is Armed, in case the same wait comes again.
 
-Every wait returns once the hub has delivered `result`. Anything else that ends it is raised, `Resumed` for an explicit
-resume, after the operation was cancelled.
+Every wait has the contract of `switching.park`: it returns after the hub has stored `result`. Anything else that ends
+it is raised, after the operation was cancelled.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ __all__ = [
     "spend_budget",
 ]
 
-MAX_DETACHED = 16  # cancelled requests that a coroutine leaves behind, at most, before it waits for one
+MAX_DETACHED = 16  # detached requests that a coroutine may have
 
 StartFunction = Callable[[int, int], int]  # (slot, generation) -> libuv's code
-ErrorFactory = Callable[[int, str], Exception]  # (code, syscall) -> what to raise
+ErrorFactory = Callable[[int, str], Exception]  # (code, syscall) -> the exception to raise
 
 
 @audited(OPERATION)
 class Operation(CompletionHandler, ReadyItem):
-    """What one coroutine waits for from libuv. Made by `operation`."""
+    """The request, timer or entry of the ready queue that one coroutine waits for. Made by `current_operation`."""
 
     __slots__ = [
         "_detached",
@@ -78,21 +78,21 @@ class Operation(CompletionHandler, ReadyItem):
     ]
 
     def __init__(self, coroutine: Coroutine, hub: Hub) -> None:
-        """The operation is Freed."""
+        """Make an operation in the state Freed."""
         self.coroutine = coroutine
         self.hub = hub
         self.state: State = FREED
-        self.slot = self.generation = 0  # slot 0: we wait, or did last, for what has a slot of its own
+        self.slot = self.generation = 0  # slot 0: the last wait needed none
         self.result = 0
-        self.keepalive: Any = None  # what libuv may read until the callback
-        self.cancelled_entries = 0  # our first entries in the ready queue that are void
+        self.keepalive: Any = None  # memory that libuv may use until the callback
+        self.cancelled_entries = 0  # how many of its first entries in the ready queue are void
         self._waiting_for_free = False  # the coroutine waits for a cancelled request to be released
-        self._detached = 0  # cancelled requests that it does not wait for
+        self._detached = 0  # detached requests that are still under way
 
     # -- the ready queue --------------------------------------------------------------------------------------------
 
     def reschedule_via_hub(self) -> None:
-        """Let everything else that is ready run, by way of the hub."""
+        """Let everything else that is ready run, through the hub. Suspends. Raises as `switching.park`."""
         if self.coroutine.cancelled_scope is not None:
             self.coroutine.cancelled_scope._refuse_start(self.coroutine, "suspend")
         if self.state is not FREED:
@@ -111,8 +111,8 @@ class Operation(CompletionHandler, ReadyItem):
                 raise
             raise
 
-    def _park_queued(self) -> Any:
-        """End `suspend`, whose entry is in the ready queue, by way of the hub. The caller leaves the queue on an error.
+    def _park_queued(self) -> object:
+        """Suspend through the hub, for `suspend`, which has queued the operation, and cancels that on an error.
 
         Returns True, or the value of an explicit resume.
         """
@@ -124,7 +124,7 @@ class Operation(CompletionHandler, ReadyItem):
         return True
 
     def run(self) -> bool:
-        """Resume the coroutine, from the ready queue, unless it has left that queue."""
+        """Resume the coroutine from the ready queue, unless this entry is void."""
         hub = self.hub
         if self.cancelled_entries:
             self.cancelled_entries -= 1  # and not again if a signal handler raises: from here on as below
@@ -141,7 +141,7 @@ class Operation(CompletionHandler, ReadyItem):
         return True
 
     def claim_runnable(self) -> Coroutine | None:
-        """Return the coroutine, which the caller enters in place of `run`. None: that has to be called."""
+        """Claim this entry, the first one; return its coroutine, which the caller enters. None: call `run`."""
         if self.cancelled_entries:
             return None
         coroutine, hub = self.coroutine, self.hub  # from here on as in run()
@@ -153,9 +153,9 @@ class Operation(CompletionHandler, ReadyItem):
         return coroutine
 
     def _cancel_ready(self) -> None:
-        """Take back the entry in the ready queue, if there is one still: it stays where it is and is skipped.
+        """Make the entry in the ready queue void, if there is one: it stays in its place and is skipped.
 
-        A signal handler may have raised just after it had come there. May be repeated.
+        A signal handler may have raised just after it was queued. May be repeated.
         """
         if self.state is AWAIT_HANDLE:
             self.cancelled_entries += 1
@@ -167,7 +167,7 @@ class Operation(CompletionHandler, ReadyItem):
             self.hub._cancelled_ready += 1
 
     def _release_handle(self) -> None:
-        """Release a handle. It can be taken back at once, so the way through Close-handle is short."""
+        """Release a handle, which can be taken back at once."""
         self.state = CLOSE_HANDLE  # 5, 9
         self.state = FREED  # 8
 
@@ -185,13 +185,11 @@ class Operation(CompletionHandler, ReadyItem):
             try:
                 self._stop_timer()
             finally:
-                self._stop_timer()  # what a signal handler has interrupted
+                self._stop_timer()  # again, if a signal handler has interrupted it
             raise
 
     def _start_timer(self, nanoseconds: int) -> None:
-        """Start it, in a function of its operation: where the recursion limit lets it start, it
-        can be stopped as well.
-        """
+        """Start the timer; at the same stack depth as `_stop_timer`, which therefore has room if this had."""
         self._allocate_slot()
         try:
             self.hub.clock.start(self.slot, self.generation, nanoseconds)
@@ -201,7 +199,7 @@ class Operation(CompletionHandler, ReadyItem):
             raise
 
     def _stop_timer(self) -> None:
-        """End the wait, unless the timer has ended it. May be repeated."""
+        """Stop the timer, unless it has fired. May be repeated."""
         if self.state is AWAIT_HANDLE:
             self.generation = -1  # a record on its way is stale
             self.state = CLOSE_HANDLE  # 5; as in _cancel_ready()
@@ -228,18 +226,20 @@ class Operation(CompletionHandler, ReadyItem):
     ) -> None:
         """Run a request to its end. Suspends.
 
-        start: called with slot and generation, returns libuv's code. what: its `str` is for reports. syscall: for
-        errors. keepalive: kept alive until libuv's callback, also if the wait is cancelled.
-        make_error: makes the exception for the code of `start`. already_started: the call has taken effect in part
-        already; else nothing begins if the wait would be cut at once.
-        Raises `UVError` if the request does not start, or fails.
+        start: called with slot and generation, returns libuv's code. what: the reason of the wait; reports show its
+        `str`. syscall: named by errors. keepalive: referred to until libuv's callback, also if the wait is cancelled.
+        make_error: makes the exception for the code of `start`. already_started: the call has already taken effect in
+        part; otherwise the request is not started if a block refuses the wait.
+        Raises `UVError` if the request does not start, or fails; else as `switching.park`.
         """
+        # Before the start: the operation must be free, and the wait not refused
         if self.state is not FREED:
             self.wait_until_free(what)
         if self.coroutine.cancelled_scope is not None and not already_started:
             self.coroutine.cancelled_scope._refuse_start(self.coroutine, what)
+        # Start; if that fails, or a signal handler raises, undo it
         self._allocate_slot()
-        self.keepalive = keepalive  # before libuv may use it, whatever a signal handler raises
+        self.keepalive = keepalive  # before libuv may use it, also if a signal handler raises
         self.state = AWAIT_REQUEST  # 1
         try:
             code = start(self.slot, self.generation)
@@ -251,6 +251,7 @@ class Operation(CompletionHandler, ReadyItem):
         if code < 0:
             self.hub.check()
             raise make_error(code, syscall)
+        # Wait for the callback; libuv keeps a cancelled request until then
         try:
             park(self.coroutine, what)
         except BaseException:
@@ -264,7 +265,7 @@ class Operation(CompletionHandler, ReadyItem):
             raise error(self.result, syscall)
 
     def _undo_start(self) -> None:
-        """Undo a start that failed, or that a signal handler has cut short; libuv may have started by then.
+        """Undo a start that failed, or that a signal handler has interrupted; libuv may have started by then.
 
         May be repeated.
         """
@@ -281,13 +282,14 @@ class Operation(CompletionHandler, ReadyItem):
                 self.keepalive = None
 
     def _detach(self) -> None:
-        """Leave a request to libuv, until its callback."""
+        """Cancel a request; it belongs to libuv until its callback."""
         if self.state is AWAIT_REQUEST:
             self.state = CLOSE_REQUEST  # 4
             lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
 
     def wait_until_free(self, what: object) -> None:
-        """Free the operation, waiting for libuv to give a cancelled request back."""
+        """Free the operation; wait for the callback of a cancelled request. Suspends in that case."""
+        # States that can be left at once
         if self.state is ARMED:
             self._release_handle()  # 9
         elif self.state is AWAIT_HANDLE:  # a second signal handler has raised before the wait was undone
@@ -296,6 +298,7 @@ class Operation(CompletionHandler, ReadyItem):
             self._undo_start()
         if self.state is FREED:
             return
+        # A cancelled request: wait for its callback, or for the end of the grace period, and detach it then
         purpose = f"{what}, after the cancelled call before it"
         self._waiting_for_free = True
         grace = None
@@ -309,29 +312,30 @@ class Operation(CompletionHandler, ReadyItem):
             if grace is not None and grace.queued:
                 grace.queued = False  # as _cancel_ready()
                 self.hub._cancelled_ready += 1
+        # It is still under way
         if self.state is CLOSE_REQUEST:
             self._abandon()
 
     def _abandon(self) -> None:
-        """Leave a cancelled request to libuv, with its slot and all that it uses, and be free."""
-        left = _DetachedRequest(self)  # from here on nothing looks for signals
+        """Separate a cancelled request, with its slot and its `keepalive`, from the operation, which is free then."""
+        request = _DetachedRequest(self)  # from here on nothing looks for signals
         self._detached += 1
-        self.hub.handlers[self.slot] = left
+        self.hub.handlers[self.slot] = request
         self.slot = 0
         self.keepalive = None
         self.state = FREED  # 7
 
-    # -- what the hub calls -----------------------------------------------------------------------------------------
+    # -- calls of the hub -------------------------------------------------------------------------------------------
 
     @property
     def waiter(self) -> Coroutine | None:
-        """The coroutine, if it waits."""
+        """The coroutine while it waits, else None."""
         waits = self._waiting_for_free or self.state is AWAIT_HANDLE or self.state is AWAIT_REQUEST
         return self.coroutine if waits else None
 
     def loop_closed(self) -> None:
-        """Forget libuv: the loop is gone. A coroutine that waits is not resumed."""
-        self.generation = -1  # `keepalive` stay until the hub forgets us: closing the loop still calls back
+        """Become free: the loop is freed. A coroutine that waits is not resumed."""
+        self.generation = -1  # `keepalive` stays until the hub drops its slots: closing the loop still calls back
         self.cancelled_entries = 0
         if self.state is AWAIT_REQUEST:
             self.state = CLOSE_REQUEST  # 4
@@ -342,16 +346,17 @@ class Operation(CompletionHandler, ReadyItem):
 
     def _allocate_slot(self) -> None:
         hub = self.hub
-        # As in wait_until_free(): its slot was not given back
+        # After a second exception of a signal handler, as in wait_until_free(), its slot is not free yet
         if self.slot < hub._size and hub.handlers[self.slot] is self:
             self._free_timer()
         self.slot = hub.allocate_slot(self)
         self.generation = hub.generation
 
     def complete(self, generation: int, result: int, offset: int) -> bool:
-        """Take the record of our timer or request."""
+        """Take the record of the timer or request, and resume the coroutine if it waits for it."""
         if generation != self.generation:
             return False
+        # Claim: every step up to the switch is one between which nothing looks for signals
         state, hub, coroutine = self.state, self.hub, self.coroutine  # from here on as in run()
         waits = state is AWAIT_HANDLE or state is AWAIT_REQUEST or self._waiting_for_free
         if waits:
@@ -366,6 +371,7 @@ class Operation(CompletionHandler, ReadyItem):
         else:
             self.state = FREED  # 3, 7
             self.keepalive = None
+        # Enter the coroutine; unless it waits in the same way again, the handle is released
         if waits:
             wake(coroutine)
             if self.state is ARMED:
@@ -374,20 +380,16 @@ class Operation(CompletionHandler, ReadyItem):
 
 
 class _DetachedRequest(CompletionHandler):
-    """A cancelled request whose coroutine goes on; libuv is not done with it."""
+    """The owner of a slot whose cancelled request libuv still uses, while its operation is free."""
 
     __slots__ = ("generation", "keepalive", "operation", "slot")
 
     def __init__(self, operation: Operation) -> None:
-        self.operation, self.slot, self.generation, self.keepalive = (
-            operation,
-            operation.slot,
-            operation.generation,
-            operation.keepalive,
-        )
+        self.operation, self.slot = operation, operation.slot
+        self.generation, self.keepalive = operation.generation, operation.keepalive
 
     def complete(self, generation: int, result: int, offset: int) -> bool:
-        """Libuv is done with it."""
+        """Free the slot: libuv has called back."""
         if generation != self.generation:
             return False
         hub = self.operation.hub  # from here on nothing looks for signals
@@ -399,12 +401,12 @@ class _DetachedRequest(CompletionHandler):
         return True
 
     def loop_closed(self) -> None:
-        """The loop is gone. `keepalive` stay until the hub forgets us: closing the loop still calls back."""
+        """Ignore later records. `keepalive` stays until the hub drops its slots: closing the loop still calls back."""
         self.generation = -1
 
 
 class _GracePeriod(Wakeup):
-    """In the ready queue: ends the wait for a cancelled request after libuv was polled, if that has not ended it."""
+    """In the ready queue: ends the wait for a cancelled request once libuv was polled without a callback."""
 
     __slots__ = ("last_turn", "operation", "queued")
 
@@ -412,10 +414,10 @@ class _GracePeriod(Wakeup):
         super().__init__(operation.coroutine, what)
         self.operation = operation
         self.last_turn = operation.hub._turns + 2  # the next turn's entries may come before any poll
-        self.queued: bool | None = True  # False: and void; None: not any longer
+        self.queued: bool | None = True  # False: in the queue, but void; None: taken out
 
     def run(self) -> bool:
-        """Resume the coroutine, or stand at the end again."""
+        """Resume the coroutine, or queue again at the end."""
         hub = self.waiter.context.hub
         if self.waiter.waiting_on is self.what and hub is not None and hub._turns < self.last_turn:
             hub.ready.append(self)
@@ -430,14 +432,14 @@ def current_operation() -> Operation:
     """Return the operation of the running coroutine. Raises `NotYieldable` or `Forked`."""
     me: Any = getcurrent()
     try:
-        found: Operation | None = me.coroutine.operation
+        operation: Operation | None = me.coroutine.operation
     except AttributeError:
-        found = running().operation
-    return found or _new_operation(running())
+        operation = running().operation
+    return operation or _new_operation(running())
 
 
 def current_operation_in(hub: Hub) -> Operation:
-    """Return an operation of `hub` for the running coroutine, which may be one of another loop of the thread.
+    """Return an operation of `hub` for the running coroutine, which may belong to another loop of the thread.
 
     Raises `NotYieldable`, `ForeignThread`, `Forked`, `Closed`.
     """
@@ -449,10 +451,10 @@ def current_operation_in(hub: Hub) -> Operation:
 
 
 def continuation_operation(hub: Hub | None = None) -> Operation:
-    """Return an operation for a call that has taken effect in part already, and cannot wait for its turn.
+    """Return a free operation for a call that has already taken effect in part, and must start its request now.
 
-    A cancelled request that it still belongs to is detached. hub: see `current_operation_in`; None: the coroutine's.
-    Raises as that.
+    A cancelled request that still uses the operation is detached. hub: that of the operation; None: the coroutine's.
+    Raises as `current_operation_in`.
     """
     operation = current_operation_in(hub) if hub is not None else current_operation()
     if operation.state is CLOSE_REQUEST:
@@ -465,14 +467,14 @@ def _new_operation(coroutine: Coroutine) -> Operation:
         if coroutine.context.forked:
             raise Forked(f"{coroutine!r} was started before the fork: it belongs to the parent process")
         raise Closed(f"{coroutine!r} belongs to an event loop that is closed")
-    coroutine.operation = made = Operation(coroutine, current_hub())
-    return made
+    coroutine.operation = operation = Operation(coroutine, current_hub())
+    return operation
 
 
 def spend_budget(hub: Hub) -> None:
-    """Count a call that finished at once. Suspends, until libuv was polled, when the budget is used up.
+    """Count a call that finished at once. When the budget is used up, suspends until libuv was polled.
 
-    What cannot wait (the hub, a coroutine that is being collected) goes on.
+    Does not suspend in the hub and in a coroutine that is being collected.
     """
     hub.coop_budget -= 1
     if hub.coop_budget > 0:
@@ -480,7 +482,7 @@ def spend_budget(hub: Hub) -> None:
     me = getcurrent()
     if me.__class__ is Runner and getattr(me, "coroutine", None) is None:
         return
-    hub.coop_budget = COOP_BUDGET  # it may be another loop's, which does not turn
+    hub.coop_budget = COOP_BUDGET  # also if it is the hub of another loop, which does not run
     checkpoint()
 
 

@@ -1,4 +1,4 @@
-"""What a hub has lists of: whom its records are for, and who stands in its ready queue."""
+"""Base classes for the slot table (completion handlers) and for the ready queue."""
 
 from __future__ import annotations
 
@@ -13,54 +13,53 @@ __all__ = ["NULL_HANDLER", "Callback", "CompletionHandler", "ReadyItem", "SlotTa
 
 
 class CompletionHandler:
-    """Whom the records of a slot are for."""
+    """The owner of a slot, which receives the records of that slot."""
 
     __slots__ = ()
     waiter: Any = None  # the coroutine that waits for it now
 
     def complete(self, generation: int, result: int, offset: int) -> bool | None:
-        """Take a record, the first of the hub's; one of another generation is stale.
+        """Handle the first record of the hub's `completions`; one of another generation is stale.
 
-        Whatever enters a coroutine takes the record out of `completions` itself before, and returns True. Anything else
-        is done again if a signal handler raises.
+        Returns True if this has taken the record out itself, which it does before it enters a coroutine. Otherwise the
+        hub takes it out afterwards; until then this may be called again, if a signal handler raises.
         """
         return None
 
     def claim_waiter(self, generation: int, result: int, offset: int) -> Coroutine | None:
-        """Take a record out, if all that has to be done for it is to enter a coroutine; return whom."""
+        """Take the first record out if its only effect is to enter a coroutine; return that. None: call `complete`."""
         return None
 
-    def claim_callback(self, generation: int, result: int, offset: int) -> Any:
-        """Take a record if all that has to be done for it is to call a handler; return what the caller has to do."""
+    def claim_callback(self, generation: int, result: int, offset: int) -> object:
+        """Handle the first record if its only effect is to call a handler; return the call. None: call `complete`."""
 
     def after_completion(self) -> None:
-        """Whoever was woken runs no more."""
+        """Note that the coroutine that was woken has suspended again, or has ended."""
 
     def loop_closed(self) -> None:
-        """The loop is gone; touch nothing of it any more."""
+        """Note that the loop is freed: its memory must no longer be used."""
 
 
 class ReadyItem:
-    """What stands in the ready queue."""
+    """An entry of the ready queue."""
 
     __slots__ = ()
     waiter: Any = None  # the coroutine that waits for it now
-    cancelled_entries = 1  # not 0: no coroutine enters the first one's directly
+    cancelled_entries = 1  # not 0: no direct switch to it
 
     def run(self) -> bool | None:
-        """Do what it is for, as the first of the ready queue: see `CompletionHandler.complete`, and `ready` there.
+        """Have its effect; it is the first entry of the ready queue. Returns as `CompletionHandler.complete` does.
 
-        A coroutine that takes turns enters no coroutine directly as long as an entry is here whose `cancelled_entries`
-        is not 0.
+        A coroutine that suspends does not switch directly if the `cancelled_entries` of the first entry is not 0.
         """
         return None
 
     def claim_runnable(self) -> Coroutine | None:
-        """Take itself out if it is to resume a coroutine; return that, which the caller enters. None: call `run`."""
+        """Take itself out if it resumes a coroutine; return that, which the caller enters. None: call `run`."""
         return None
 
     def loop_closed(self) -> None:
-        """The loop is gone."""
+        """Note that the loop is freed."""
 
 
 NULL_HANDLER = CompletionHandler()
@@ -68,16 +67,16 @@ SLOT_GROWTH = 8  # slots that a table gets at once
 
 
 class SlotTable:
-    """The receivers of a loop's records, by slot.
+    """The handlers of a loop's records, by slot.
 
-    A slot is taken, and given back, by steps between which the interpreter does not look for signals: none is lost if a
-    signal handler raises, and none is given out twice.
+    A slot is allocated and freed by steps between which the interpreter does not look for signals (`dispatcher`): if a
+    signal handler raises, none is lost and none is allocated twice.
     """
 
     __slots__ = ["_size", "free_slots", "generation", "handlers"]
 
     def __init__(self, first: CompletionHandler) -> None:
-        """`first` has slot 0 for ever."""
+        """`first` owns slot 0, permanently."""
         self.handlers: list[CompletionHandler] = [first]
         self.free_slots: list[int] = []
         self._size = 1  # of `handlers`
@@ -96,28 +95,28 @@ class SlotTable:
     def _grow(self) -> None:
         size = self._size
         more = [*range(size + SLOT_GROWTH - 1, size - 1, -1)]
-        if self._size == size:  # else a signal handler has come before us
+        if self._size == size:  # else a signal handler has grown it
             self.handlers += (NULL_HANDLER,) * SLOT_GROWTH
             self.free_slots += more
             self._size = size + SLOT_GROWTH
 
     def free_slot(self, slot: int) -> None:
-        """Give a slot back."""
+        """Free a slot."""
         self.handlers[slot] = NULL_HANDLER
         self.free_slots += (slot,)
 
     def clear_slots(self) -> None:
-        """Let go of all slots but the first."""
+        """Drop all slots but the first."""
         del self.handlers[1:], self.free_slots[:]
         self._size = 1
 
     def in_flight(self) -> int:
-        """Return how many operations and objects are known to libuv or waited for."""
+        """Return the number of operations and objects that libuv knows or coroutines wait for."""
         return len(self.handlers) - len(self.free_slots) - 1
 
 
 class Wakeup(ReadyItem):
-    """Resume a coroutine, in its own hub, if it waits for `what` still."""
+    """An entry that resumes a coroutine, in its own hub, if that still waits for `what`."""
 
     __slots__ = ("waiter", "what")
 
@@ -153,7 +152,7 @@ class Callback(ReadyItem):
 
 
 class ThreadsafeCalls(CompletionHandler):
-    """Owner of the wake-up slot: runs what other threads asked for."""
+    """Owner of the wake-up slot: makes the calls of other threads."""
 
     __slots__ = ("hub",)
 
@@ -161,7 +160,7 @@ class ThreadsafeCalls(CompletionHandler):
         self.hub = hub
 
     def complete(self, generation: int, result: int, offset: int) -> bool:
-        """Run the calls that are there now; each failure is reported on its own."""
+        """Make the calls that are queued now; each exception is reported separately."""
         hub = self.hub
         del hub.completions[0]
         try:

@@ -1,8 +1,8 @@
-"""What sockets, pipes and terminals do with their handle, whoever wraps it: calls, requests, and the data of streams.
+"""Calls and requests on handles of sockets, pipes and terminals, and the data of streams; used by all public classes.
 
-Rule 1: a request that has taken effect in part already (some of its data are sent) is started at once, whatever else
-its coroutine has under way; any other waits for its turn.
-Rule 2: what a request uses is kept until libuv's callback, also if the wait for it is given up.
+Rule 1: a request that has already taken effect in part (some of its data are sent) is started at once, even if its
+coroutine has another request under way; any other request waits for the end of that.
+Rule 2: memory that a request uses is kept until libuv's callback, also if the wait for it is cancelled.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = [
 ]
 
 DEFAULT_READ_SIZE = 65536  # bytes that one read brings at most unless set otherwise
-MAX_READ: int = lib.CO_ARENA // 2  # bytes that one read may ask for; more is cut to it
-RESOURCE_ERRORS = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}  # why a listener rests for a while
+MAX_READ: int = lib.CO_ARENA // 2  # bytes that one read may ask for; larger sizes are reduced to it
+RESOURCE_ERRORS = {lib.UV_EMFILE, lib.UV_ENFILE, lib.UV_ENOBUFS, lib.UV_ENOMEM}  # a listener retries later
 _MORE: int = lib.CO_MORE
 _listener_start, _take_connection = lib.co_listener_start, lib.co_listener_take
 
 
 def handle_call(handle: KernelHandle, function: Any, syscall: str, *arguments: Any) -> int:
-    """Call C with loop, slot and `arguments`; return what it does. Raises what a negative code means."""
+    """Call C with loop, slot and `arguments`; return its code. Raises the `UVError` of a negative one, or `Closed`."""
     code: int = function(handle.pointer, handle.slot, *arguments)
     if code < 0:
         raise handle.call_error(code, syscall)
@@ -65,9 +65,9 @@ def handle_request(
 ) -> None:
     """Run a request on a handle to its end. Suspends.
 
-    what: for reports. function: called with loop, handle, request, generation and `arguments`. keepalive: kept for
-    libuv, the arguments if it is None. make_error: see `Operation.request`. Raises `Closed`, `ForeignThread`, `Forked`,
-    `NotYieldable`, or the `UVError` that it fails with.
+    what: named by reports. function: called with loop, handle, request, generation and `arguments`. keepalive: kept for
+    libuv; None: the arguments. make_error: see `Operation.request`. Raises `Closed`, `ForeignThread`, `Forked`,
+    `NotYieldable`, or the `UVError` of the request.
     """
     handle.check_usable()
 
@@ -110,7 +110,7 @@ def run_request(
 
 
 class WaitReason:
-    """The reason for which a coroutine waits in a request, for reports: made text when it is shown."""
+    """The reason of a wait for a request; its text is made when a report shows it."""
 
     __slots__ = ("handle", "what")
 
@@ -123,9 +123,9 @@ class WaitReason:
 
 @contextmanager
 def add_address_to_error(place: object, syscall: str, sender: KernelHandle | None = None) -> Iterator[None]:
-    """Have what `syscall` fails with in the block name the address that it was about, unless that is None.
+    """Name `place`, unless it is None, in an error of `syscall` that leaves the block.
 
-    sender: its own address is named as well, if the address is that of a peer.
+    sender: a handle whose own address is named, too, if `place` is that of a peer.
     """
     own = None if sender is None or place is None else endpoint_texts(sender.addresses())[0]
     try:
@@ -140,14 +140,14 @@ def add_address_to_error(place: object, syscall: str, sender: KernelHandle | Non
 
 
 def write_remaining(handle: KernelHandle, what: str, view: memoryview, at: Any, sent: int) -> None:
-    """Write what `co_try_write` left of a view at the address `at`, of which it said `sent`; see `request`."""
+    """Write the rest of a view at the address `at`, of which `co_try_write` returned `sent`. Suspends."""
     start = write_starter(handle, view, at, sent)
     operation = continuation_operation(handle.hub) if sent > 0 else current_operation_in(handle.hub)
     run_request(operation, handle, what, start, "uv_write", keepalive=view, already_started=sent > 0)
 
 
 def write_starter(handle: KernelHandle, view: memoryview, at: Any, sent: int) -> Callable[[int, int], int]:
-    """Return what starts the request of `write_remaining`. Raises if `sent` is an error."""
+    """Return the function that starts the request of `write_remaining`. Raises the `UVError` if `sent` is one."""
     if sent < 0 and sent != lib.UV_EAGAIN:
         raise handle.call_error(sent, "uv_write")
     skip = max(sent, 0)
@@ -160,25 +160,26 @@ def write_starter(handle: KernelHandle, view: memoryview, at: Any, sent: int) ->
 
 
 def pop_pending_data(handle: KernelHandle, size: int) -> Any:
-    """Return what came while nobody waited: libuv's code, or at most `size` bytes; more of them are kept.
+    """Return the item that came without a waiter: libuv's code, or at most `size` bytes; the rest is kept.
 
     Raises `ForeignThread`, `Forked`.
     """
-    stash = handle.pop_pending()
-    if stash.__class__ is int:
-        return stash
-    if len(stash) > size:
-        handle.pending_data = stash[size:]
-    return stash[:size]
+    item = handle.pop_pending()
+    if item.__class__ is int:
+        return item
+    if len(item) > size:
+        handle.pending_data = item[size:]
+    return item[:size]
 
 
 def wait_for_connection(handle: KernelHandle, syscall: str) -> None:
     """Wait until C has accepted a connection for a listener. Suspends.
 
-    One that is likely to be there is tried first. Raises `BusyError`, `Closed`, `ForeignThread`, `Forked`,
-    `NotYieldable`, or the `UVError` of `syscall`, unless it is of one connection or passes with a shortage.
+    Tries to accept first if a connection is likely to be there. Raises `BusyError`, `Closed`, `ForeignThread`,
+    `Forked`, `NotYieldable`, or the `UVError` of `syscall`; not one that concerns only one connection, or a shortage.
     """
     while True:
+        # Wait, unless a connection is likely to be there
         slot = handle.slot
         if slot == INVALID_SLOT or (handle.pending_data is None and handle.demand[slot] != _MORE):
             handle.wait(1, _listener_start, syscall)
@@ -189,6 +190,7 @@ def wait_for_connection(handle: KernelHandle, syscall: str) -> None:
         else:
             spend_budget(handle.hub)
             handle.pending_data = None
+        # Accept
         code = _take_connection(handle.pointer, handle.slot)
         if code >= 0:
             return

@@ -1,14 +1,14 @@
-"""What may wake a hub from outside of its loop: other threads, the thread pool, and signal handlers in Python.
+"""Sources that may wake a hub from outside of its loop: other threads, the thread pool, signal handlers in Python.
 
-A hub in which nothing is alive asks here before it raises `Deadlock`. If something may wake it, it waits for that, and
-asks again after a while: threads end without a word.
+A hub in which nothing is alive asks here before it raises `Deadlock`. If a source may wake it, it waits, and asks again
+after a while: the end of a thread is not reported.
 
-Rule 1: a thread that runs Python code may do anything, so it counts. It does not if all that it does is to wait for
-something that cannot happen: in a hub which asks here as well, or for the end of such a thread.
-Rule 2: only threads that have a frame count. Those of the thread pool, of faulthandler and of C libraries have none;
-the pool's calls of Python functions are known even before they begin.
+Rule 1: a thread that runs Python code may do anything, so it counts. It does not count if it only waits for something
+that cannot happen: in a hub which asks here, too, or for the end of such a thread.
+Rule 2: only threads that have a frame of Python count. Threads of the thread pool, of faulthandler and of C libraries
+have none; the pool's calls of Python functions are counted from their start on.
 Rule 3: a thread that has just been started has no frame before it runs, and it may wait long for a processor. So the
-hub gives up only after it has let go of the GIL for a moment, if no thread is new by then and each has run.
+hub gives up only after it has released the GIL for a moment, if no thread is new by then and each has run.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ ignored: dict[int, FrameType] = {}  # threads that never wake a coroutine, by id
 
 
 class ExternalWakers:
-    """How a hub waits for what is outside of its loop."""
+    """The waits of a hub for sources outside of its loop."""
 
     __slots__ = ("asked_in_turn", "hub", "last_wait_ms", "os_threads", "wait_ms")
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.wait_ms = 0  # of the next step; 0: none
-        # How many the last such step did, and in which turn that was decided
+        # Milliseconds of the last such step, and the turn in which they were determined
         self.last_wait_ms = self.asked_in_turn = 0
-        self.os_threads: dict[str, bool] = {}  # the OS threads that there were at the last look; see _lifecycle.tasks
+        self.os_threads: dict[str, bool] = {}  # the OS threads at the last look; see _lifecycle.os_threads
 
     def step_finished(self, happened: bool) -> None:
-        """Note that the step is over, and whether anything has happened in it."""
+        """Note that the step is over. happened: it has made a delivery."""
         self.wait_ms = 0
         if happened:
             self.last_wait_ms = 0
 
     def prepare_wait(self) -> bool:
-        """Have the next step wait for what may wake the hub, in which nothing is alive; return False if nothing may.
+        """Have the next step wait for a source that may wake the hub; return False if there is none.
 
-        Before it gives up it waits for a moment, and asks once more. See rule 3.
+        Before that it waits for a moment, and looks once more: see rule 3.
         """
         again, self.asked_in_turn = self.hub._turns - self.asked_in_turn <= 2, self.hub._turns
         waited = self.last_wait_ms if again else 0
@@ -64,7 +64,7 @@ class ExternalWakers:
         return self.wait_ms > 0
 
     def _new_thread_may_run(self) -> bool:
-        """Return whether an OS thread may be about to run Python code: it is new since the last look or has not run."""
+        """Return whether an OS thread may be about to run Python code: it is new, or has not run."""
         before, self.os_threads = self.os_threads, _lifecycle.os_threads()
         return any(not has_run or number not in before for number, has_run in self.os_threads.items())
 
@@ -78,7 +78,7 @@ class ExternalWakers:
         )
 
     def explain(self) -> list[str]:
-        """Return the lines that tell what might have woken the hub, and why other threads cannot."""
+        """Return the lines of a report that list the absent sources, and the threads that wait, too."""
         names = sorted(thread_name(ident) for ident in _threads(self.hub)[1] - {self.hub.context.thread})
         return [
             "no other thread runs, no signal has a handler in Python, the thread pool is idle: each of these could",
@@ -108,42 +108,44 @@ def ignore_threads() -> None:
 
 
 def _threads(hub: Hub) -> tuple[set[int], set[int]]:
-    """Return the other threads that may wake a hub, and those that cannot, its own among these."""
+    """Return the idents of the threads that may wake a hub, and of those that cannot, its own among these."""
     frames = sys._current_frames()
     try:
+        # Threads whose hubs ask here, too
         waiting = {
             hub.context.thread,
-            *(one.context.thread for one in _lifecycle.all_hubs() if one._wakers.is_idle_wait()),
+            *(other.context.thread for other in _lifecycle.all_hubs() if other._wakers.is_idle_wait()),
         }
         others = {
             ident: frame
             for ident, frame in frames.items()
             if ident not in waiting and ignored.get(ident) is not outermost_frame(frame)
         }
+        # Threads that wait for the end of such a thread, and so on
         while more := [ident for ident, frame in others.items() if _joins_one_of(frame, waiting)]:
             waiting.update(more)
             for ident in more:
                 del others[ident]
         return set(others), waiting & {hub.context.thread, *frames}
     finally:
-        frames.clear()  # our own is among them
+        frames.clear()  # the frame of this function is among them
 
 
 def outermost_frame(frame: FrameType) -> FrameType:
-    """Return the frame that a thread began with: idents are used again, by threads that begin with another one."""
+    """Return the first frame of a thread: with the ident, which is used again, it identifies the thread."""
     while frame.f_back is not None:
         frame = frame.f_back
     return frame
 
 
 def _joins_one_of(frame: FrameType | None, threads: set[int]) -> bool:
-    """Return whether a thread waits for the end of one of `threads`, or of all of them as the process ends."""
+    """Return whether a thread waits for the end of one of `threads`, or, as the process ends, of all."""
     threading: Any = sys.modules.get("threading")
     join = getattr(getattr(threading, "Thread", None), "join", None)
     ends = getattr(threading, "_shutdown", None)
     joins = {getattr(join, "__code__", None), *_lifecycle.join_codes}
     ends_all = {getattr(ends, "__code__", None), *_lifecycle.join_all_codes}
-    for _ in range(2):  # the functions themselves, or what they wait in
+    for _ in range(2):  # the innermost frame is that of the function, or of one that it calls
         if frame is None:
             break
         if frame.f_code in ends_all:

@@ -18,6 +18,7 @@ from coutil._kernel.handle import KernelHandle
 from coutil._kernel.hub import CLOCK_CHECK_EVERY, COOP_BUDGET, Hub, current_hub
 from coutil._kernel.operation import MAX_DETACHED, Operation, current_operation, spend_budget
 from coutil._kernel.slots import NULL_HANDLER, SLOT_GROWTH
+from coutil._kernel.turn_end import Decision, TurnEnd, decide
 
 __all__ = [
     "CLOCK_CHECK_EVERY",
@@ -32,16 +33,19 @@ __all__ = [
     "Arrow",
     "AttributeHint",
     "Coroutine",
+    "Decision",
     "Hooks",
     "Hub",
     "KernelHandle",
     "Operation",
     "State",
+    "TurnEnd",
     "arrow",
     "audited",
     "current_context",
     "current_hub",
     "current_operation",
+    "decide",
     "observers",
     "park",
     "park_unowned",
