@@ -13,7 +13,7 @@ item and breaks. (The comments say "from here on nothing looks for signals".) Tw
   sequence of the steps above: set the `resumer` (from then on no other code can resume the coroutine), set
   `switching_to`, take the entry out, set the states, switch. The next look is the beginning of `wake` or of the
   coroutine's code. If a handler raises before the coroutine has been entered, `switching_to` still names it and its
-  `resumer` is still the hub: `recover` puts an `InterruptedSwitch` at the head of the ready queue.
+  `resumer` is still the hub: `_recover` puts an `InterruptedSwitch` at the head of the ready queue.
 - Any other delivery is made so that it may be made twice, and is taken out afterwards.
 
 So appending is written `queue += (item,)` and counting is written with iterators wherever a call of `append` or of a
@@ -80,7 +80,7 @@ class Dispatcher(SlotTable):
         # Records of libuv that this turn has still to deliver
         self.completions: deque[CompletionRecord] = deque()
         self.switching_to: Coroutine | None = None  # about to be entered, or entered last
-        self._failed_switches: tuple[Coroutine, ...] = ()  # see recover
+        self._failed_switches: tuple[Coroutine, ...] = ()  # see _recover
         self.current_handler: CompletionHandler = NULL_HANDLER  # of the last completion
         self.run_caller: Coroutine | None = None
         self._slow_path = False  # the hub must see the end of this turn: see Hub.update_flags

@@ -41,7 +41,7 @@ class Delivery(Enum):
     AFTER_CHILDREN = "it waits for its children: these are cancelled, and the last one that ends resumes it"
     OTHER_LOOP = "it waits in another loop: the hub of that loop raises it in the stand-in"
     FROM_HUB = "it runs, or must not be entered here: the hub raises it in the next turn, if it waits by then"
-    NEXT_WAIT = "it has not begun, or a shield protects it: its next wait raises it, if any"
+    NEXT_WAIT = "it has not started, or a shield protects it: its next wait raises it, if any"
     NOW = "it waits: the caller raises it there"
 
 
