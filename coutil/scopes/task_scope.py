@@ -1,4 +1,9 @@
-"""Structured concurrency: children that end with the block."""
+"""Structured concurrency: a block that waits for its children, and cancels them when one fails.
+
+A child ends in `_run`, which records its outcome in the `Task`, its failure in the scope, and wakes the waiters. The
+host ends in `__exit__`: it waits for the children, removes the block from its chain, and picks one result (`_outcome`).
+A signal handler may raise between any two calls of these; so each step can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +34,18 @@ from .cancel_scope import CancelScope, belongs_to, check_time, outermost_cancell
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
-# Waiting on would not help, or is not wanted
+# Errors of the wait for the children after which a further wait would not help, or is not wanted
 _ABORTS_JOIN = (KeyboardInterrupt, Deadlock, Forked, UVError, MemoryError)
-_UNGROUPED = (KeyboardInterrupt, SystemExit, GreenletExit)  # what is raised as itself, not in a group
+_UNGROUPED = (KeyboardInterrupt, SystemExit, GreenletExit)  # raised as themselves, not in a group
 
 
 class Task(Generic[T]):
-    """A child of a scope. `coroutine`: what runs it."""
+    """A child of a scope. `coroutine`: the coroutine that runs it."""
 
     __slots__ = ("__weakref__", "_error", "_own_scope", "_state", "_traceback", "_value", "_waiters", "coroutine")
 
     def __init__(self) -> None:
-        """Made by `Scope.spawn`."""
+        """Only `Scope.spawn` makes tasks."""
         self._value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
@@ -51,7 +56,7 @@ class Task(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the child has ended."""
         return self._state != "running"
 
     @property
@@ -71,7 +76,7 @@ class Task(Generic[T]):
             raise TaskCancelled(f"{self!r} was cancelled") from self._error
         if self._error is not None:
             reraise(self._error.with_traceback(self._traceback))
-        return self._value  # type: ignore[no-any-return]  # what the function returned
+        return self._value  # type: ignore[no-any-return]  # the result of the function
 
     def cancel(self) -> None:
         """Have every wait of the child, and of all that it has spawned, raise `errors.Cancelled` until it has ended.
@@ -116,10 +121,10 @@ class Task(Generic[T]):
 
 
 class _ChildScope(CancelScope):
-    """The block around all that one child does. It exists only if that child was cancelled alone."""
+    """The block around one whole child. It exists only if `Task.cancel` was called."""
 
     def __init__(self, task: Task[Any]) -> None:
-        """Put it between the scope and the outermost block of the child."""
+        """Insert the block between the scope and the outermost block of the child."""
         super().__init__(repr(task), None, False, None)
         self._entered = True
         child = task.coroutine
@@ -135,37 +140,40 @@ class _ChildScope(CancelScope):
 
 
 class Scope(CancelScope):
-    """A block whose children end with it: `scope`. `expired` (bool): whether its deadline has passed."""
+    """A block that ends when its children have ended; see `scope`. `expired` (bool): its deadline has passed."""
 
     def __init__(self, deadline: float | None, shield: bool, caller: FrameType | None) -> None:
         """See `scope` and `CancelScope`."""
         super().__init__("scope", deadline, shield, caller)
         self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
-        self._join_reason: _JoinReason | None = None  # while the host waits for the children
-        self._starting: Any = None  # the child that `spawn` starts; or why its function could not be entered
+        self._join_reason: _JoinReason | None = None  # set while the host waits for the children
+        self._starting: Any = None  # the task that `spawn` starts; or the TypeError of its call
 
     def spawn(self, function: Callable[[*Arguments], T], *arguments: *Arguments, name: str | None = None) -> Task[T]:
         """Run function(*arguments) in a new coroutine up to its first wait; it will have ended before the block does.
 
         The first exception that escapes from a child cancels the scope, which raises it, in a group, when all have
-        ended. Children may spawn, too. Nothing is started any more in a scope that has failed, or was cancelled.
+        ended. Children may also spawn. A scope that has failed, or was cancelled, starts no more children.
         Returns the `Task`. Raises TypeError, also if the arguments do not fit the function; RuntimeError (the block is
-        not open), `ForeignThread`, and `errors.Cancelled` (it was cancelled): the block swallows that; other coroutines
-        that spawn into it must not expect it to.
+        not open), `ForeignThread`, and `errors.Cancelled` (it was cancelled). The block swallows the last one where it
+        is left; a coroutine outside the block that spawns into it has to handle it.
         """
+        # Check the arguments; a plain function needs no call for that
         if function.__class__ is not FunctionType or function.__code__.co_flags & ASYNC or name is not None:
-            check_function(function, name)  # a plain one is fine
+            check_function(function, name)
         host = self._get_owner()
         if host is None or (self._joining and not self._tasks):
             raise RuntimeError(f"{self!r} is not open: spawn inside its with block")
+        # Make the child, and make it known to `cancel` before it can run
         name = name or getattr(function, "__qualname__", None) or type(function).__qualname__
         task: Task[T] = Task()
         task.coroutine = child = Coroutine(self._run, (task, function, arguments), name, 2)
         if child.context is not host.context:
             raise foreign_thread_error(f"{self!r}", host.context.thread)
         child.scope = self
-        self._tasks[task] = None  # from here on it is among those that `cancel` tells
+        self._tasks[task] = None
+        # Start it. On every way out, a child that did not begin leaves the scope; no call may come before that
         try:
             scope = outermost_cancelled(self)
             if scope is not None:
@@ -174,13 +182,13 @@ class Scope(CancelScope):
             child._launch()
         except BaseException:
             if child._start is not None and task in self._tasks:
-                del self._tasks[task]  # and not a call, in which a signal handler could raise
+                del self._tasks[task]
                 task._state = "cancelled"
             raise
         finally:
             refused, self._starting = self._starting, None
             if child._greenlet is None and child._start is None and task in self._tasks:
-                del self._tasks[task]  # at the recursion limit `_run` cannot do so
+                del self._tasks[task]  # `_run` cannot do so at the recursion limit
                 task._state = "cancelled"
         if isinstance(refused, TypeError):
             raise refused
@@ -192,36 +200,39 @@ class Scope(CancelScope):
         return tuple(self._tasks)
 
     def _run(self, task: Task[T], function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
-        """Be a child: whatever happens ends up in its task, and what nobody else is notified of, in the scope."""
+        """Run a child: record its outcome in the task, and its failure in the scope. Raises if the host has left."""
         outcome: BaseException | None = None
         try:
             task._value = function(*arguments)
-        except BaseException as error:  # noqa: BLE001  # kept for the one who asks; raised at the end of the block
+        except BaseException as error:  # noqa: BLE001  # raised by `result` and at the end of the block
             outcome = error
+        # Record the outcome. A call that could not be entered is an error of `spawn`, not of the child
         try:
             if outcome is not None and self._starting is task and _call_failed(function, outcome):
                 self._starting = outcome.with_traceback(None)
                 return
             failure = self._record_outcome(task, outcome)
-        except BaseException as error:  # noqa: BLE001  # a signal handler's: the child has failed with it
+        except BaseException as error:  # noqa: BLE001  # raised by a signal handler: the child has failed with it
             error.__context__ = error.__context__ or outcome
             try:
                 failure = self._record_outcome(task, error)
-            except BaseException as again:  # noqa: BLE001  # a second one's
+            except BaseException as again:  # noqa: BLE001  # raised by a second one
                 failure = self._record_outcome(task, again)
-        del function, arguments, task, outcome  # the frames of its error's traceback refer to this one
+        del function, arguments, task, outcome  # the traceback of its error refers to this frame
+        # Cancel the other children
         if failure is not None:
             try:
                 self._fail(failure)
             except BaseException as raised:
-                if raised is not failure and not self._exited:  # a signal handler's, perhaps before the others are cut
+                # Another error is a signal handler's, perhaps raised before the others were cancelled
+                if raised is not failure and not self._exited:
                     self.cancel()
                 raise
             finally:
                 del failure
 
     def _record_outcome(self, task: Task[Any], outcome: BaseException | None) -> BaseException | None:
-        """Note what a child has ended with, and wake those who wait for that; return its failure. May be repeated."""
+        """Record the outcome of a child, and wake its waiters; return its failure, if any. May be repeated."""
         failure = None
         if outcome is None:
             task._state = "done"
@@ -243,23 +254,23 @@ class Scope(CancelScope):
         return failure
 
     def _fail(self, error: BaseException) -> None:
-        """Cut the others: a child has failed. If the host has left without waiting, the excepthook gets the error."""
+        """Cancel the other children. If the host has left without waiting, raise the error: the excepthook gets it."""
         if self._exited:
             raise error
         try:
             self.cancel()
         except BaseException:
-            if not self.cancelled:  # a signal handler has raised before
+            if not self.cancelled:  # a signal handler has raised before it had an effect
                 current_context().call_soon(self.cancel)
             raise
 
     def _add_error(self, error: BaseException, at: int) -> None:
-        """Remember an error that the block ends with; `Task.result` may have raised the same one in several places."""
+        """Add an error to those that the block raises, unless it is there: `Task.result` may raise one again."""
         if not any(one is error for one in self._errors):
             self._errors.insert(at, error)
 
     def _is_enclosing_cancel(self, error: BaseException) -> bool:
-        """Return whether an error is the cancellation of this block or one around it, which tells them itself."""
+        """Return whether an error is the `Cancelled` of this block or of one around it, which handles it."""
         scope: CancelScope | None = self
         while scope is not None:
             if belongs_to(error, scope):
@@ -268,7 +279,7 @@ class Scope(CancelScope):
         return False
 
     def _wake_waiters(self, task: Task[Any]) -> None:
-        """Have the hub resume those who waited for the end of a child, as soon as that has come."""
+        """Have the hub resume the waiters of a child that has ended, and the host if it was the last one."""
         waits: list[tuple[Coroutine, object]] = [*task._waiters.items()]
         host = self._get_owner()
         if host is not None and self._joining and not self._tasks:
@@ -279,30 +290,33 @@ class Scope(CancelScope):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        """Wait for the children, then raise what failed.
+        """Wait for the children, then raise their failures.
 
-        What a signal handler raises in here counts as an error of the block, and does not keep it from its end. Each
-        step may be repeated; errors are kept, and raised, without a call, in which a handler could raise.
+        An exception that a signal handler raises in here counts as an error of the block; the block ends all the same.
+        Each step may be repeated. Errors are kept and raised without a call, in which a handler could raise.
         """
+        # Wait for the children
         host: Coroutine | None = None
         try:
             host = self._get_owner()
             self._end_children(raised)
-        except BaseException as interrupted:  # noqa: BLE001  # it is an error of the block
+        except BaseException as interrupted:  # noqa: BLE001  # an error of the block
             try:
                 host = self._get_owner()
                 self._end_children(interrupted)
             except BaseException as again:  # noqa: BLE001  # the same
                 self._errors += (again,)
+        # Remove the block from the chain of the host, which may then be cancelled by a block further out
         try:
             self._exit()
-        except RuntimeError as error:  # the block was used in a wrong way
+        except RuntimeError as error:  # the block was misused
             if not self._errors:
                 raise
             self._errors += (error,)
         except BaseException as interrupted:  # noqa: BLE001  # as above
             self._errors += (interrupted,)
             self._ensure_exit()
+        # Pick the result
         try:
             ending = self._outcome(host, raised)
         except BaseException as interrupted:  # noqa: BLE001  # as above
@@ -311,44 +325,57 @@ class Scope(CancelScope):
         failed, self._errors = self._errors, []
         if ending is True or ending is False:
             return ending
+        # Raise it, with the `__context__` that it had
         context = ending.__context__
         try:
             raise ending
         finally:
-            if failed:  # else it is a new one
+            if failed:  # else the error is a new one
                 ending.__context__ = context
             del ending, failed, context, raised, host  # the traceback refers to this frame
 
     def _end_children(self, raised: BaseException | None) -> None:
-        """Wait for the children. raised: what has left the block, or interrupted this. May be repeated."""
+        """Wait for the children. raised: the exception that left the block, or interrupted this. May be repeated."""
         host = self._get_owner()
         if raised is not None and not self._is_enclosing_cancel(raised):
             self._add_error(raised, 0)
-        here = host is not None and getattr(getcurrent(), "coroutine", None) is host  # else it is being collected
+        here = host is not None and getattr(getcurrent(), "coroutine", None) is host  # else the host is being collected
         if raised is not None or not here:
             self.cancel()
         if host is not None and here:
             self._join(host)
 
     def _join(self, host: Coroutine) -> None:
-        """Wait until no child is left. Whatever ends the wait early cancels the children, and is raised after them.
+        """Wait until no child is left. An exception that ends the wait early cancels the children; it is raised later.
 
-        The second urgent error leaves at once: it must always be possible to get out.
+        The second error of `_ABORTS_JOIN` ends the wait at once: a user must always be able to get out.
         """
         self._joining, self._join_reason = True, _JoinReason(self)
         while self._tasks:
-            host.cancelled_scope = None  # now it is the children who have to end
+            host.cancelled_scope = None  # the children have to end first; the wait for them is not refused
             try:
                 _park_in_hub(host, self._join_reason)
-            except BaseException as error:  # noqa: BLE001  # kept
+            except BaseException as error:  # noqa: BLE001  # raised by way of `_outcome`
                 self._errors.append(error)
                 if isinstance(error, _ABORTS_JOIN) and sum(isinstance(one, _ABORTS_JOIN) for one in self._errors) > 1:
                     break
                 self.cancel()
-        self._joining, self._join_reason = False, None  # it refers to us
+        self._joining, self._join_reason = False, None  # the reason refers to the scope: a cycle
 
     def _outcome(self, host: Coroutine | None, raised: BaseException | None) -> BaseException | bool:
-        """Return what the block ends with: an exception, or whether what it was left with is dealt with."""
+        """Return the result of the block: an exception to raise, or whether to swallow `raised`. The first row counts.
+
+        errors  block around cancelled  expired  raised               result
+        some    any                     any      any                  the combined error: `_combined_error`
+        none    yes (and no shield)     any      the `Cancelled` of   False: it passes on
+                                                 that block
+        none    yes (and no shield)     any      any other, or none   a new `Cancelled` of that block
+        none    no                      yes      own `Cancelled`      `Timeout`, caused by it
+        none    no                      yes      any other, or none   `Timeout`
+        none    no                      no       own `Cancelled`,     True: the block ends without an error
+                                                 or none
+        none    no                      no       any other            False: it passes on
+        """
         if self._errors:
             return self._combined_error(raised)
         if host is not None and host.cancelled_scope is not None and not self._shield:
@@ -360,20 +387,20 @@ class Scope(CancelScope):
         return raised is None or belongs_to(raised, self)
 
     def _combined_error(self, raised: BaseException | None) -> BaseException | bool:
-        """Return a group of the errors, or the one of them that passes bare; False if that is `raised`.
+        """Return a group of the errors, or the one of them that is raised as itself; False if that is `raised`.
 
-        KeyboardInterrupt and SystemExit are for the main program, not for a handler of errors; the others are their
-        cause. GreenletExit only ends the coroutine: it passes if nothing has failed.
+        KeyboardInterrupt and SystemExit are for the main program, not for a handler of errors; a group of the other
+        errors is their cause. GreenletExit only ends the coroutine: it counts if there is no other error.
         """
-        failures = [one for one in self._errors if not isinstance(one, GreenletExit)]
+        failures = [error for error in self._errors if not isinstance(error, GreenletExit)]
         bare = None
-        for one in failures or self._errors:
-            if isinstance(one, _UNGROUPED):
-                bare = one
+        for error in failures or self._errors:
+            if isinstance(error, _UNGROUPED):
+                bare = error
                 break
         if bare is None:
             return self._group(failures)
-        others = [one for one in failures if one is not bare]
+        others = [error for error in failures if error is not bare]
         if others:
             bare.__cause__ = self._group(others)
         return False if bare is raised else bare
@@ -390,16 +417,16 @@ class Scope(CancelScope):
 
 
 class _JoinReason:
-    """What a coroutine waits for, as reports show it: the result of a task, or the end of all children of a scope."""
+    """The reason of a wait, as reports show it: the result of a task, or the end of all children of a scope."""
 
     __slots__ = ("subject",)
 
-    def __init__(self, of: Task[Any] | Scope) -> None:
-        self.subject = of
+    def __init__(self, subject: Task[Any] | Scope) -> None:
+        self.subject = subject
 
     @property
     def owner(self) -> Coroutine | None:
-        """Who has to end before, if it is one alone."""
+        """The coroutine that has to end first, if it is one alone."""
         return self.subject._unfinished if isinstance(self.subject, Task) else None
 
     def __str__(self) -> str:
@@ -407,7 +434,7 @@ class _JoinReason:
 
 
 class _HubRegistration(CompletionHandler):
-    """Makes a coroutine known to the hub, which ends it with the thread."""
+    """An entry that makes a waiting coroutine known to the hub, which ends it with the thread."""
 
     __slots__ = ("is_loop_closed", "waiter")
 
@@ -416,18 +443,18 @@ class _HubRegistration(CompletionHandler):
         self.is_loop_closed = False
 
     def loop_closed(self) -> None:
-        """The loop is gone."""
+        """Note that the hub has freed the slot: the loop was closed."""
         self.is_loop_closed = True
 
 
 def _call_failed(function: Callable[..., object], error: BaseException) -> bool:
-    """Return whether a call of `_run`'s has failed before it began, mostly because of its arguments."""
+    """Return whether a call in `_run` has failed before the function began, mostly because of its arguments."""
     began = error.__traceback__ is not None and error.__traceback__.tb_next is not None
     return error.__class__ is TypeError and not began and is_python(function)
 
 
 def _park_in_hub(me: Coroutine, what: object) -> None:
-    """Suspend the running coroutine until something resumes it."""
+    """Suspend the running coroutine until it is resumed; make it known to the hub while it waits."""
     hub, waiting = current_hub(), _HubRegistration(me)
     slot = 0
     try:
@@ -435,20 +462,19 @@ def _park_in_hub(me: Coroutine, what: object) -> None:
         with suppress(Resumed):
             park(me, what)
     finally:
-        if not slot and waiting in hub.handlers:  # a signal handler has raised just after it was taken
+        if not slot and waiting in hub.handlers:  # a signal handler has raised just after the slot was taken
             slot = hub.handlers.index(waiting)
-        if slot and not waiting.is_loop_closed:  # from here on nothing looks for signals, as in drop()
+        if slot and not waiting.is_loop_closed:  # no signal handler can run from here on, as in drop()
             hub.handlers[slot] = NULL_HANDLER
             hub.free_slots += (slot,)
 
 
 def scope(*, deadline: float | None = None, shield: bool = False) -> Scope:
-    """Return a context manager that ends when all coroutines which were spawned in it have ended. Suspends until then.
+    """Return a context manager that ends when all coroutines that were spawned in it have ended. Suspends until then.
 
-    If the block or a child fails, the others are cancelled, and when they have ended an ExceptionGroup of what has
-    failed, of one or more, is raised: handle it with `except*`. KeyboardInterrupt and SystemExit are raised as
-    themselves, with such a group of the others as their cause. To leave without waiting: `cancel()`, which raises
-    nothing.
+    If the block or a child fails, the others are cancelled; when they have ended, an ExceptionGroup of the failures,
+    one or more, is raised: handle it with `except*`. KeyboardInterrupt and SystemExit are raised as themselves, with
+    such a group of the others as their cause. To leave without waiting: `cancel()`, which raises nothing.
     deadline: in seconds of `system.time()`; when it passes, the scope is cancelled and raises `errors.Timeout` at its
     end. shield: no cancellation from outside enters the block. An explicit resume does not end the wait.
     Raises TypeError, ValueError (NaN).
