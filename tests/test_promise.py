@@ -335,6 +335,6 @@ def test_something_else_than_promises(call):
     """TypeError, before anything is waited for."""
     made, _ = promise.create()
     for wrong in ("x", 0, lambda: None, promise.create(), *PROBES[:2]):
-        with pytest.raises(TypeError, match="a promise is needed, not"):
+        with pytest.raises(TypeError, match="a promise "):
             call(made, wrong)
     assert event.pending(made) is False

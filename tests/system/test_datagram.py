@@ -20,17 +20,17 @@ def test_wrong_arguments(domain):
     with sockets(domain, 1) as (ours,):
         with pytest.raises(TypeError, match="buffer"):
             ours.receive_into()
-        with pytest.raises(TypeError, match=r"start must be an int, not 1\.1"):
+        with pytest.raises(TypeError, match=r"start .*1\.1"):
             ours.receive_into(bytearray(64), 1.1)
-        with pytest.raises(TypeError, match=r"stop must be an int, not 2\.2"):
+        with pytest.raises(TypeError, match=r"stop .*2\.2"):
             ours.receive_into(bytearray(64), 0, 2.2)
         with pytest.raises(ValueError, match="empty"):
             ours.receive_into(bytearray(64), 64)
         for wrong in (b"read only", "text", None):
-            with pytest.raises(TypeError, match="buffer must be"):
+            with pytest.raises(TypeError, match="buffer "):
                 ours.receive_into(wrong)
         for size, error in ((0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError), (None, TypeError)):
-            with pytest.raises(error, match="size must be"):
+            with pytest.raises(error, match="size "):
                 ours.receive(size)
 
 
@@ -55,7 +55,7 @@ def test_two_receivers_and_a_close(domain, go):
             log.append("closed")
 
         go(first)
-        with pytest.raises(BusyError, match="is in use"):
+        with pytest.raises(BusyError):
             ours.receive()
         go(second)
         assert log == ["waits", "interrupted: True", "closed"]

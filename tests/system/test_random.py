@@ -24,9 +24,9 @@ def test_other_wrong_arguments():
     buffer = bytearray(8)
     with pytest.raises(ValueError, match="empty"):
         system.random(buffer, 4, 4)
-    with pytest.raises(TypeError, match=r"start must be an int, not '1'"):
+    with pytest.raises(TypeError, match=r"start .*'1'"):
         system.random(buffer, "1")
-    with pytest.raises(TypeError, match=r"blocking must be a bool, not 1"):
+    with pytest.raises(TypeError, match=r"blocking .*1"):
         system.random(buffer, blocking=1)
     assert buffer == bytes(8)
 

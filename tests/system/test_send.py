@@ -270,7 +270,7 @@ def test_send_waiting_for_a_cancelled_one_when_the_stream_closes(domain, go):
 
         def sender():
             near.send(BIG)
-            with pytest.raises(Closed, match=rf"^stream {domain}( .*)? is closed$"):
+            with pytest.raises(Closed, match=rf"stream {domain}( .*)? "):
                 near.send(b"x")
             log.append("told")
 

@@ -94,10 +94,10 @@ def test_what_no_one_can_wait_for(bad, hub):
 def test_neither_name_nor_number(bad, hub):
     """SIG-1: anything else is a TypeError; a number out of range is a ValueError, and one of no signal EINVAL."""
     for call in (system.awaitsig, lambda signal: system.emitsig(ME, signal)):
-        with pytest.raises(TypeError, match="signal must be a string or an int, not"):
+        with pytest.raises(TypeError, match="signal "):
             call(bad)
         for number in (-1, 256):
-            with pytest.raises(ValueError, match=f"signal is out of range .*: {number}"):
+            with pytest.raises(ValueError, match=rf"signal .*{number}"):
                 call(number)
         with pytest.raises(errors.UVError) as unknown:
             call(200)

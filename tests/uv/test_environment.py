@@ -51,9 +51,9 @@ def test_no_one(function):
     with pytest.raises(FileNotFoundError, match=f"uv_{function.__name__}"):
         function(STRANGER)
     for wrong in (-1, 2**32):
-        with pytest.raises(ValueError, match=f"id is out of range .*: {wrong}"):
+        with pytest.raises(ValueError, match=rf"\bid .*{wrong}"):
             function(wrong)
-    with pytest.raises(TypeError, match="id must be an int, not 'root'"):
+    with pytest.raises(TypeError, match=r"\bid .*'root'"):
         function("root")
 
 
@@ -112,11 +112,11 @@ def test_names_of_variables_are_checked():
             uv.os_setenv(name, "value")
     assert uv.os_getenv("") is None
     for function in (uv.os_getenv, uv.os_unsetenv, lambda name: uv.os_setenv(name, "value")):
-        with pytest.raises(ValueError, match="name has a null character"):
+        with pytest.raises(ValueError, match="name "):
             function("a\0b")
-        with pytest.raises(TypeError, match="name must be a string, not b'a'"):
+        with pytest.raises(TypeError, match=r"name .*b'a'"):
             function(b"a")
-    with pytest.raises(TypeError, match="value must be a string, not 1"):
+    with pytest.raises(TypeError, match=r"value .*1"):
         uv.os_setenv("a", 1)
 
 
@@ -156,7 +156,7 @@ def test_no_such_directory(tmp_path):
         uv.chdir("")
     with pytest.raises(ValueError, match="null character"):
         uv.chdir("a\0b")
-    with pytest.raises(TypeError, match="path must be"):
+    with pytest.raises(TypeError, match="path "):
         uv.chdir(3)
     assert uv.cwd() == before
 
@@ -190,9 +190,9 @@ def test_priorities_are_checked():
     with pytest.raises(ProcessLookupError):
         uv.os_setpriority(2**31 - 1, 0)
     for wrong in (2**31, -1):
-        with pytest.raises(ValueError, match="pid is out of range"):
+        with pytest.raises(ValueError, match=r"\bpid "):
             uv.os_getpriority(wrong)
-    with pytest.raises(TypeError, match="priority must be an int, not 'low'"):
+    with pytest.raises(TypeError, match=r"priority .*'low'"):
         uv.os_setpriority(0, "low")
 
 
@@ -224,9 +224,9 @@ def test_title_set_first():
         "print(uv.get_process_title()[:6])"
     )
     assert found == ["title "]
-    with pytest.raises(ValueError, match="title has a null character"):
+    with pytest.raises(ValueError, match="title "):
         uv.set_process_title("a\0b")
-    with pytest.raises(TypeError, match="title must be a string, not None"):
+    with pytest.raises(TypeError, match=r"title .*None"):
         uv.set_process_title(None)
 
 
@@ -255,7 +255,7 @@ def test_handles_of_the_system():
     """On Unix, descriptors are what the system has."""
     for fd in (0, 7, 2**31 - 1):
         assert uv.get_osfhandle(fd) == uv.open_osfhandle(fd) == fd
-    with pytest.raises(TypeError, match="fd must be an int"):
+    with pytest.raises(TypeError, match=r"\bfd "):
         uv.get_osfhandle("0")
-    with pytest.raises(ValueError, match="handle is out of range"):
+    with pytest.raises(ValueError, match="handle "):
         uv.open_osfhandle(2**31)

@@ -125,9 +125,9 @@ def test_arguments(poll, tmp_path):
     ):
         with pytest.raises(kind, match="interval"):
             poll.start(tmp_path, interval)
-    with pytest.raises(ValueError, match="path has a null character"):
+    with pytest.raises(ValueError, match="path "):
         poll.start("a\0b", 1)
-    with pytest.raises(TypeError, match="path must be"):
+    with pytest.raises(TypeError, match="path "):
         poll.start(None, 1)
     assert not poll.active
 
@@ -150,7 +150,7 @@ def test_close_while_the_pool_is_looking(loop, tmp_path):
         assert poll.closed
     assert log == []
     for call in (lambda: poll.start(tmp_path, 1), poll.stop, lambda: poll.path):
-        with pytest.raises(errors.Closed, match="fs_poll is closed"):
+        with pytest.raises(errors.Closed, match="fs_poll "):
             call()
 
 

@@ -113,7 +113,7 @@ def test_has():
     for name in ("nonsense", "uv_run", ""):
         with pytest.raises(ValueError, match="libuv has no function"):
             uv.has(name)
-    with pytest.raises(TypeError, match="name must be a string, not None"):
+    with pytest.raises(TypeError, match=r"name .*None"):
         uv.has(None)
 
 

@@ -82,9 +82,9 @@ def test_clocks():
 
 def test_clocks_are_named():
     """There are two."""
-    with pytest.raises(ValueError, match=r"clock must be .*, not 'utc'"):
+    with pytest.raises(ValueError, match=r"clock .*'utc'"):
         uv.clock_gettime("utc")
-    with pytest.raises(TypeError, match="clock must be a string, not 1"):
+    with pytest.raises(TypeError, match=r"clock .*1"):
         uv.clock_gettime(1)
 
 
@@ -108,10 +108,10 @@ def test_sleeping_times_are_checked(blocking):
     """Whole milliseconds, as many as C can count."""
     call = uv.sleep_blocking if blocking else uv.default_loop().sleep
     for wrong in (-1, 2**64):
-        with pytest.raises(ValueError, match=f"milliseconds is out of range .*: {wrong}"):
+        with pytest.raises(ValueError, match=rf"milliseconds .*{wrong}"):
             call(wrong)
     for wrong in (0.5, "1", None):
-        with pytest.raises(TypeError, match="milliseconds must be an int"):
+        with pytest.raises(TypeError, match="milliseconds "):
             call(wrong)
 
 

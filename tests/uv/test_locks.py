@@ -70,7 +70,7 @@ def test_mutex_flat():
     uv.mutex_unlock(mutex)
     assert uv.mutex_trylock(mutex) is True
     uv.mutex_unlock(mutex)
-    with pytest.raises(TypeError, match="the first argument must be a Mutex"):
+    with pytest.raises(TypeError, match="the first argument "):
         uv.mutex_lock(uv.new_sem(1))
 
 
@@ -123,7 +123,7 @@ def test_misuse_of_a_mutex():
             elsewhere(mutex.unlock)
     with pytest.raises(RuntimeError):
         mutex.unlock()
-    with pytest.raises(TypeError, match="recursive must be a bool, not 1"):
+    with pytest.raises(TypeError, match=r"recursive .*1"):
         uv.Mutex(recursive=1)
 
 
@@ -284,9 +284,9 @@ def test_semaphores_do_not_overflow():
         sem.post()
     assert raised.value.name == "EOVERFLOW"
     for wrong in (-1, 2**31):
-        with pytest.raises(ValueError, match=f"value is out of range .*: {wrong}"):
+        with pytest.raises(ValueError, match=rf"value .*{wrong}"):
             uv.Sem(wrong)
-    with pytest.raises(TypeError, match="value must be an int"):
+    with pytest.raises(TypeError, match="value "):
         uv.Sem(1.0)
 
 
@@ -369,13 +369,13 @@ def test_misuse_of_a_condition():
         cond.wait(recursive)
     with recursive:
         assert cond.wait(recursive, timeout=1) is False
-    with pytest.raises(TypeError, match="mutex must be a Mutex"):
+    with pytest.raises(TypeError, match="mutex "):
         cond.wait(cond)
     with mutex:
         for wrong, error in ((-1, ValueError), (2**64, ValueError), (0.5, TypeError)):
             with pytest.raises(error, match="timeout"):
                 cond.wait(mutex, timeout=wrong)
-        with pytest.raises(TypeError, match="timeout must be an int, not None"):
+        with pytest.raises(TypeError, match=r"timeout .*None"):
             uv.cond_timedwait(cond, mutex, None)
 
 
@@ -405,9 +405,9 @@ def test_barriers_of_one_and_of_none():
     with pytest.raises(uv.UVError, match=r"EINVAL.*uv_barrier_init"):
         uv.Barrier(0)
     for wrong in (-1, 2**31):
-        with pytest.raises(ValueError, match="count is out of range"):
+        with pytest.raises(ValueError, match="count "):
             uv.Barrier(wrong)
-    with pytest.raises(TypeError, match="count must be an int"):
+    with pytest.raises(TypeError, match="count "):
         uv.Barrier("3")
 
 

@@ -128,7 +128,7 @@ def test_flat_functions(loop):
     assert process.wait() == (3, 0)
     uv.close(process)
     assert uv.process_get_pid(process) == pid
-    with pytest.raises(TypeError, match=r"options must be a mapping or None, not \['-l'\]"):
+    with pytest.raises(TypeError, match=r"options .*\['-l'\]"):
         uv.spawn(loop, "ls", ["-l"])
     with pytest.raises(TypeError, match=r"unknown options: 'arguments'; options are args, env, "):
         uv.spawn(loop, "true", {"arguments": []})
@@ -283,7 +283,7 @@ def test_close_by_force_leaves_no_zombie(loop, way):
     loop.run()
     assert process.closed
     assert state(process.pid) in ("S", "R", "D")
-    with pytest.raises(errors.Closed, match="is closed"):
+    with pytest.raises(errors.Closed):
         process.wait()
     pipe.close()
     assert gone(loop, process.pid)
@@ -391,14 +391,14 @@ def test_kill_arguments(loop):
         for call in (process.kill, lambda signum: uv.kill(process.pid, signum)):
             with pytest.raises(ValueError, match="invalid signum: 'x'; accepted are"):
                 call("x")
-            with pytest.raises(TypeError, match=r"signum must be a string or an int, not 1\.5"):
+            with pytest.raises(TypeError, match=r"signum .*1\.5"):
                 call(1.5)
             with pytest.raises(errors.UVError) as info:
                 call(255)
             assert info.value.name == "EINVAL"
-        with pytest.raises(TypeError, match="pid must be an int, not 'x'"):
+        with pytest.raises(TypeError, match=r"\bpid .*'x'"):
             uv.kill("x", 0)
-        with pytest.raises(ValueError, match=f"pid is out of range .*: {2**31}"):
+        with pytest.raises(ValueError, match=rf"\bpid .*{2**31}"):
             uv.kill(2**31, 0)
         process.kill("SIGKILL")
         assert process.wait() == (0, 9)
@@ -759,17 +759,17 @@ def test_refused_arguments(loop, pipe):
         for options, error, text in arguments_refused(pipe, foreign, opened):
             with pytest.raises(error, match=text):
                 uv.Process(loop, "true", **options)
-        with pytest.raises(ValueError, match=r"stdio\[0\] must be a pipe of"):
+        with pytest.raises(ValueError, match=r"stdio\[0\] "):
             uv.Process(loop, "true", stdio=[timer])
         for file, error in (("a\0b", ValueError), (None, TypeError), (1, TypeError)):
             with pytest.raises(error, match="file "):
                 uv.Process(loop, file)
-        with pytest.raises(TypeError, match="loop must be a Loop or None, not 5"):
+        with pytest.raises(TypeError, match=r"loop .*5"):
             uv.Process(5, "true")
         assert [one for one in loop.walk() if one.type == "process"] == []
         gone_pipe = OurEnd(loop)
         gone_pipe.close()
-        with pytest.raises(errors.Closed, match=r"pipe( .*)? is closed"):
+        with pytest.raises(errors.Closed, match=r"pipe( .*)? "):
             uv.Process(loop, "true", stdio=[gone_pipe])
 
 

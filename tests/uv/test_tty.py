@@ -89,7 +89,7 @@ def test_modes(loop, pty, mode):
         uv.tty_reset_mode()
         assert termios.tcgetattr(terminal) == before
         for bad, kind in (("cooked", ValueError), (1, TypeError)):
-            with pytest.raises(kind, match="mode must be"):
+            with pytest.raises(kind, match="mode "):
                 tty.set_mode(bad)
     loop.run()
     assert termios.tcgetattr(terminal) == before
@@ -134,6 +134,6 @@ def test_the_other_side(loop, pty):
 def test_vterm_state():
     """It is for Windows."""
     uv.tty_set_vterm_state("supported")
-    with pytest.raises(ValueError, match="state must be"):
+    with pytest.raises(ValueError, match="state "):
         uv.tty_set_vterm_state("good")
     assert name_of(uv.tty_get_vterm_state) == "ENOTSUP"

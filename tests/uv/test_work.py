@@ -49,9 +49,9 @@ def test_work_simple(loop):
 def test_what_is_no_function(loop):
     """threadpool_queue_work_einval."""
     for wrong in (None, 3, "f"):
-        with pytest.raises(TypeError, match="function must be callable"):
+        with pytest.raises(TypeError, match="function "):
             loop.queue_work(wrong)
-    with pytest.raises(TypeError, match="the first argument must be a Loop, not None"):
+    with pytest.raises(TypeError, match=r"the first argument .*None"):
         uv.queue_work(None, print)
     with pytest.raises(TypeError, match="argument"):
         loop.queue_work(lambda: 0, 1)
@@ -492,10 +492,10 @@ def test_random(loop, size):
 def test_random_sizes(loop):
     """What is no size; more than 2**31 - 1 is E2BIG, and takes no memory."""
     for call in (loop.random, uv.random, loop.random_nowait):
-        with pytest.raises(ValueError, match="size is out of range"):
+        with pytest.raises(ValueError, match="size "):
             call(-1)
         for wrong in (None, "1", 1.5, True):
-            with pytest.raises(TypeError, match="size must be an int"):
+            with pytest.raises(TypeError, match="size "):
                 call(wrong)
         with pytest.raises(uv.UVError) as caught:
             call(2**31)
