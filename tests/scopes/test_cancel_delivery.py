@@ -437,3 +437,30 @@ def test_cancelled_by_a_real_signal(hub):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert log == ["Cancelled", "Cancelled"]
+
+
+def test_choice_of_delivery(monkeypatch):
+    """One that waits gets the error at once; one that runs, joins or is shielded gets it in another way."""
+    chosen = {}
+    deliver = cancel_scope._deliver
+
+    def recorded(one):
+        chosen[one.name] = cancel_scope.choose_delivery(one).name
+        deliver(one)
+
+    def shielded():
+        with timeout(None, shield=True):
+            system.suspend(0.001)
+
+    def canceller():
+        system.suspend()
+        block.cancel()
+
+    monkeypatch.setattr(cancel_scope, "_deliver", recorded)
+    with scope() as block:
+        block.spawn(system.suspend, 100, name="waiting")
+        block.spawn(shielded, name="shielded")
+        block.spawn(canceller, name="running")
+    host = chosen.pop(coroutine.running().name)
+    assert host == "AFTER_CHILDREN"
+    assert chosen == {"waiting": "NOW", "shielded": "NEXT_WAIT", "running": "FROM_HUB"}
