@@ -7,11 +7,13 @@ from the files of this folder.
 - An object of libuv, with data that come without a wait: `KernelHandle`; a stream: the functions of `stream_requests`.
 - A source that wakes coroutines by itself: `CompletionHandler` in a slot of the hub; `ReadyItem`, `Callback` and
   `Wakeup` in its ready queue.
+- An end that several coroutines wait for: `Completion`.
 - A loop: `Hub`, `current_hub`, `hub_for`.
 
 What they use of the objects that they get here is listed in tests/test_architecture.py.
 """
 
+from .completion import Completion
 from .dispatcher import COOP_BUDGET
 from .handle import INVALID_SLOT, KernelHandle
 from .hub import POLL_WITHOUT_WAITING, Hub, current_hub, hub_for
@@ -46,6 +48,7 @@ __all__ = [
     "NULL_HANDLER",
     "POLL_WITHOUT_WAITING",
     "Callback",
+    "Completion",
     "CompletionHandler",
     "Hub",
     "KernelHandle",

@@ -14,8 +14,8 @@ from contextlib import suppress
 from itertools import repeat
 from typing import Any, ClassVar, Self
 
-from .._coroutines import NonCopyable, park, running, waits
-from .._kernel import INVALID_SLOT, Callback, Hub, KernelHandle, Wakeup, handle_call
+from .._coroutines import NonCopyable, running, waits
+from .._kernel import INVALID_SLOT, Callback, Completion, Hub, KernelHandle, handle_call
 from .._libuv import lib
 from .._libuv.arguments import check_int
 from .._libuv.endpoints import format_endpoints
@@ -34,14 +34,14 @@ OpenFunction = Callable[[Any, int, int], int]  # called with the loop, a slot an
 class HandleCore(KernelHandle):
     """The kernel's half of a handle. The slot table refers to it; it keeps the public half until the close callback."""
 
-    __slots__ = ("close_waiters", "owner", "redelivery_pending")
+    __slots__ = ("close_completion", "owner", "redelivery_pending")
 
     def __init__(self, title: str, hub: Hub) -> None:
         """See the kernel's."""
         self.redelivery_pending = False  # an entry that `redeliver_later` made is in the ready queue
-        self.close_waiters: list[Wakeup] = []
         self.owner: Handle | None = None  # until it is open
         super().__init__(title, hub)
+        self.close_completion = Completion(self.hub)
 
     def claim_callback(self, generation: int, result: int, offset: int) -> Any:
         """Take a record that is for a handler; return the call. None: the hub has to deliver the record."""
@@ -57,10 +57,8 @@ class HandleCore(KernelHandle):
             if public is not None and not self.closed and (call := public._event(result, offset)) is not None:
                 return public.loop._start_for_completion(*call)
             return None
-        super().complete_unclaimed(result, offset)
-        self.hub.ready += self.close_waiters
-        self.close_waiters = []
-        return None
+        self.close_completion.wake_all()
+        return super().complete_unclaimed(result, offset)
 
     def redeliver_now(self, times: int) -> None:
         """Have `_event` called `times` more often for the current record, with (0, 0), before the next record.
@@ -206,11 +204,9 @@ class Handle(NonCopyable):
         core = self._core
         if self.closed:
             return True
-        me = core.hub.adopt_foreign(running())
+        core.hub.adopt_foreign(running())  # raises what forbids the caller to wait, before the handle is closed
         self.close_soon()
-        what = f"close of {core.title}"
-        core.close_waiters.append(Wakeup(me, what))
-        park(me, what)
+        core.close_completion.wait(f"close of {core.title}")
         return True
 
     def close_soon(self) -> None:

@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._coroutines import park, running, waits
-from .._kernel import Wakeup
+from .._coroutines import waits
+from .._kernel import Completion
 from .._libuv import check, lib
 from .._libuv.arguments import check_int
 from .._libuv.command import RAW_IGNORE, RawSpawnOptions, RawStdioSpec, failing_path, pack
@@ -98,9 +98,9 @@ class Process(Handle):
 
         # The end of the child may be reported as soon as it has started.
         self._ended: tuple[int, int] | None = None
-        self._waiting: list[Wakeup] = []
 
         def start(pointer: Any, slot: int, generation: int) -> int:
+            self._end_completion = Completion(self.loop._hub)
             code: int = lib.co_raw_spawn(pointer, slot, generation, packed)
             return code
 
@@ -127,7 +127,7 @@ class Process(Handle):
 
     def _emit_exit(self) -> None:
         """Wake the waiters, which look at the state again."""
-        self._core.hub.ready.extend(self._waiting)
+        self._end_completion.wake_all()
 
     @property
     def active(self) -> bool:
@@ -168,16 +168,11 @@ class Process(Handle):
         what = f"end of {core.title}"
         while self._ended is None and not core.closed:
             core.check_usable()
-            me = core.hub.adopt_foreign(running())
-            entry = Wakeup(me, what)
-            self._waiting.append(entry)
-            core.demand[core.slot] = 1
             try:
-                park(me, what)
+                core.demand[core.slot] = 1
+                self._end_completion.wait(what)
             finally:
-                me.waiting_on = None  # an entry left in the ready queue wakes no coroutine
-                self._waiting.remove(entry)
-                if not self._waiting and not core.closed:
+                if self._end_completion.waiter is None and not core.closed:
                     core.demand[core.slot] = -1
 
     @waits

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
-from .._coroutines import FREED, Coroutine, park, running, waits
-from .._kernel import NULL_HANDLER, CompletionHandler, Hub, Wakeup, current_operation_in
+from .._coroutines import FREED, Coroutine, waits
+from .._kernel import NULL_HANDLER, Completion, CompletionHandler, Hub, current_operation_in
 from .._libuv import check, error, lib
 from .._lifecycle import interruptible
 from ..errors import Closed, UVError
@@ -150,14 +150,14 @@ class Blocking:
 class _PendingRequest(CompletionHandler):
     """A request in progress that no coroutine owns. The slot table keeps it until libuv's callback."""
 
-    __slots__ = ("code", "done", "failure", "generation", "hub", "job", "slot", "value", "waiters")
+    __slots__ = ("code", "completion", "done", "failure", "generation", "hub", "job", "slot", "value")
 
     def __init__(self, hub: Hub, job: Job) -> None:
         """See `begin`."""
         self.hub, self.job = hub, job
         self.code = 0
         self.done: Any = None  # None until the end; then a function that returns the value, or raises
-        self.waiters: list[Wakeup] = []
+        self.completion = Completion(hub)
         self.value: Any = None
         self.failure: BaseException | None = None
         self.slot = self.generation = -1
@@ -220,19 +220,19 @@ class _PendingRequest(CompletionHandler):
     def _end(self, result: int) -> None:
         code, done = self.job.code(result), partial(self.job.value, result)
         self.code, self.done = code, done
-        self.hub.ready += self.waiters
+        self.completion.wake_all()
         self.job.release_buffers()
 
     @property
     def waiter(self) -> Coroutine | None:
         """One of the coroutines that wait for it."""
-        return next((entry.waiter for entry in self.waiters if entry.waiter.waiting_on is entry.what), None)
+        return self.completion.waiter
 
     def loop_closed(self) -> None:
         """Forget libuv: the loop is gone. No waiter is resumed."""
         self.generation = -1
         self.done = self.done or self._closed
-        self.waiters = []
+        self.completion.clear()
 
     def _closed(self) -> Any:
         raise Closed(f"the event loop was closed during {self.job}")
@@ -314,14 +314,7 @@ class Request:
         flight = self._pending
         if flight.done is None:
             flight.hub.check()
-            me = flight.hub.adopt_foreign(running())
-            entry = Wakeup(me, flight)
-            flight.waiters.append(entry)
-            try:
-                park(me, flight)
-            finally:
-                if entry in flight.waiters:
-                    flight.waiters.remove(entry)
+            flight.completion.wait(flight)
         return flight.result()
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from coutil._coroutines.attributes import AttributeHint
 from coutil._coroutines.coroutine import Coroutine, current_context, running
 from coutil._coroutines.hooks import Hooks
-from coutil._coroutines.outcomes import waits
+from coutil._coroutines.outcomes import Resumed, waits
 from coutil._coroutines.runner import MAX_IDLE_RUNNERS
 from coutil._coroutines.states import DEBUG, OBJECT, OPERATION, Arrow, State, arrow, audited, observers, table
 from coutil._coroutines.switching import park as raw_park
 from coutil._coroutines.switching import park_unowned
 from coutil._kernel import wakers
+from coutil._kernel.completion import Completion
 from coutil._kernel.handle import KernelHandle
 from coutil._kernel.hub import CLOCK_CHECK_EVERY, COOP_BUDGET, Hub, current_hub
 from coutil._kernel.operation import MAX_DETACHED, Operation, current_operation, spend_budget
@@ -32,12 +33,14 @@ __all__ = [
     "SLOT_GROWTH",
     "Arrow",
     "AttributeHint",
+    "Completion",
     "Coroutine",
     "Decision",
     "Hooks",
     "Hub",
     "KernelHandle",
     "Operation",
+    "Resumed",
     "State",
     "TurnEnd",
     "arrow",
