@@ -287,8 +287,11 @@ class Operation(CompletionHandler, ReadyItem):
             self.state = CLOSE_REQUEST  # 4
             lib.co_cancel(self.hub.loop.pointer, self.slot, self.generation)
 
-    def wait_until_free(self, what: object) -> None:
-        """Free the operation; wait for the callback of a cancelled request. Suspends in that case."""
+    def wait_until_free(self, what: object, *, detach: bool = True) -> None:
+        """Free the operation; wait for the callback of a cancelled request. Suspends in that case.
+
+        detach: leave the request to libuv after the grace period; else wait for its callback, however long that takes.
+        """
         # States that can be left at once
         if self.state is ARMED:
             self._release_handle()  # 9
@@ -303,7 +306,7 @@ class Operation(CompletionHandler, ReadyItem):
         self._waiting_for_free = True
         grace = None
         try:
-            if self._detached < MAX_DETACHED:
+            if detach and self._detached < MAX_DETACHED:
                 grace = _GracePeriod(self, purpose)
                 self.hub.ready += (grace,)  # and not a call: it is in the queue if the name is bound
             park(self.coroutine, purpose)

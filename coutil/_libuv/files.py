@@ -161,6 +161,13 @@ class FsCall:
         self.started = code >= 0
         return code
 
+    def shares_with(self, other: object) -> bool:
+        """Return whether `other` is a call that uses the same descriptor or folder: their order matters."""
+        if not isinstance(other, FsCall):
+            return False
+        same_stream = self.dir_stream is not None and self.dir_stream is other.dir_stream
+        return same_stream or any(user in other.users for user in self.users)
+
     def release_buffers(self) -> None:
         """Forget the buffers of a call that is over."""
         self.buffer = None

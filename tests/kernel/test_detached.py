@@ -285,3 +285,23 @@ def test_what_waited_behind_a_cut_call_leaves_nothing_to_run():
         assert [system.run("step"), current_hub()._cancelled_ready, *current_hub().ready] == [False, 0]
         for stream in streams:
             stream.close()
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_a_file_keeps_the_order_of_its_writes(tmp_path, attempt):
+    """A cut write that a thread is at is waited for by the next one of its coroutine to the same file."""
+    path, detached = tmp_path / "file", []
+
+    def write() -> None:
+        with suppress(KeyError):
+            file.write(bytes(1 << 24))
+        file.write(b"end")
+        detached.append(current_operation()._detached)
+
+    with system.openfile(path, write=True, create=True, append=True, perm=0o600) as file:
+        worker = spawn.call(write)
+        time.sleep(0.001 * (attempt % 3))  # the thread may have begun, or not
+        worker.throw(KeyError)
+        system.run()
+    assert detached == [0]
+    assert path.read_bytes().lstrip(b"\0") == b"end"

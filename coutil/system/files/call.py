@@ -95,6 +95,9 @@ def run_call(call: FsCall, blocking: bool, current: Operation | None = None) -> 
         _block(call)
     else:
         current = current or current_operation()
+        if current.state is CLOSE_REQUEST and call.shares_with(current.keepalive):
+            # Data that the cancelled call still writes come first; entries that it still reads are the next ones
+            current.wait_until_free(call, detach=False)
         try:
             (_request if call.awaits_writable is None else _request_when_ready)(call, current)
         finally:
