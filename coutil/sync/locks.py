@@ -298,7 +298,9 @@ class Semaphore(Primitive):
 
     def _grant_waiters(self) -> None:
         """Grant the permits that are left to the waiters. May be repeated."""
-        while self._value and grant_first(self._waiters) is not None:
+        while self._value:
+            if grant_first(self._waiters) is None:  # not a part of the condition: Python 3.13 goes back to the loop's
+                return  # beginning behind that, where a signal handler can run, and only then to the next line
             self._value -= 1
 
 

@@ -125,6 +125,14 @@ def test_others_run_meanwhile(many):
     assert found == [MANY] * 8
 
 
+def next_or_suspend(folder):
+    """Return the next entry, or what one suspension brings while the pool still reads for a cancelled call."""
+    try:
+        return next(folder)
+    except errors.BusyError:
+        return system.suspend()
+
+
 @pytest.mark.parametrize("how", ["resume", "throw"])
 def test_cancelled_reading_loses_nothing(how, many):
     """FIL-40: the wait ends at once; the entries that come nevertheless are the next ones."""
@@ -133,11 +141,12 @@ def test_cancelled_reading_loses_nothing(how, many):
     def work(folder):
         while len(found) < MANY:
             try:
-                entry = next(folder)
+                entry = next_or_suspend(folder)
             except KeyError:
                 log.append("thrown")
             else:
-                (log if entry == "given" else found).append(entry)
+                if entry is not True:
+                    (log if entry == "given" else found).append(entry)
 
     folder = system.listdir(many)
     worker = spawn.call(work, folder)
