@@ -205,6 +205,7 @@ class Scope(CancelScope):
         try:
             task._value = function(*arguments)
         except BaseException as error:  # noqa: BLE001  # raised by `result` and at the end of the block
+            error.__context__ = error.__context__ or outcome  # Python 3.12 comes here again, see `_serve` of runners
             outcome = error
         # Record the outcome. A call that could not be entered is an error of `spawn`, not of the child
         try:
