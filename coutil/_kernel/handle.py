@@ -234,11 +234,11 @@ class KernelHandle(CompletionHandler):
     def complete_unclaimed(self, result: int, context: int) -> bool | None:
         """Take a record without a waiter; see `CompletionHandler.complete`."""
         if result == _CLOSED:
-            if self.state is not O_FREED:
-                self.state = O_FREED  # 3
-                self.hub.handlers[self._closing_slot] = NULL_HANDLER
-                self.hub.free_slots += (self._closing_slot,)
-            self.loop_closed()
+            self.loop_closed()  # 3; may be repeated
+            hub = self.hub  # from here on nothing looks for signals: the record has no other receiver afterwards
+            if hub.handlers[self._closing_slot] is self:
+                hub.handlers[self._closing_slot] = NULL_HANDLER
+                hub.free_slots += (self._closing_slot,)
         elif self.pending_data is None and not self.closed:
             self.pending_data = self.receive_buffer[context : context + result] if result > 0 else result
         return None

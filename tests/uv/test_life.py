@@ -12,6 +12,7 @@ from weakref import ref
 import pytest
 
 from coutil import errors, event, spawn, system, uv
+from coutil.uv.handle import HandleCore
 from tests.helpers.handles import KINDS, SIGNAL
 from tests.helpers.kernel import current_context
 from tests.helpers.script import output_of
@@ -531,3 +532,20 @@ def test_memory_of_many_rounds():
         before = rounds(50)
         print(rounds(300) - before < 1500)  # KiB
     """) == ["True"]
+
+
+def test_a_signal_handler_that_raises_in_the_close_callback(monkeypatch):
+    """The hub repeats the callback: the handle is closed, and its slot free."""
+    real = HandleCore.loop_closed
+
+    def interrupted(self):
+        monkeypatch.setattr(HandleCore, "loop_closed", real)
+        raise KeyboardInterrupt
+
+    timer = uv.new_timer()
+    monkeypatch.setattr(HandleCore, "loop_closed", interrupted)
+    timer.close_soon()
+    with pytest.raises(KeyboardInterrupt):
+        system.suspend(0.01)
+    system.suspend(0)
+    assert timer.closed
