@@ -51,9 +51,9 @@ def test_no_one(function):
     with pytest.raises(FileNotFoundError, match=f"uv_{function.__name__}"):
         function(STRANGER)
     for wrong in (-1, 2**32):
-        with pytest.raises(ValueError, match=rf"\bid .*{wrong}"):
+        with pytest.raises(ValueError, match=rf"\b[ug]id .*{wrong}"):
             function(wrong)
-    with pytest.raises(TypeError, match=r"\bid .*'root'"):
+    with pytest.raises(TypeError, match=r"\b[ug]id .*'root'"):
         function("root")
 
 
