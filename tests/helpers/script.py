@@ -14,7 +14,10 @@ QUIET = ("-W", "ignore:This process:DeprecationWarning")  # Python 3.12+ warns o
 def run_script(text: str, *options: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
     """Run `text` in a new interpreter, from the project's folder; return its exit code and output."""
     command = [sys.executable, *QUIET, *options, "-c", dedent(text)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode < 0:
+        print(done.stderr)  # a crash: the report of the failing test has all of the faulthandler's text then
+    return done
 
 
 def output_of(text: str, *options: str, timeout: float = 20) -> list[str]:

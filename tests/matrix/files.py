@@ -99,12 +99,18 @@ def copyfile_of_a_pipe(clock: ManualClock) -> Iterator[Row]:
         def wait(name: str) -> Any:
             return system.copyfile(Path(folder, f"{name} pipe"), Path(folder, name))
 
+        def is_copied(copy: Path) -> bool:
+            try:
+                return copy.stat().st_size == 4
+            except FileNotFoundError:  # not yet, or a copy that was given up has removed it
+                return False
+
         def feed(name: str) -> None:
             """Write, and end the pipe when that is copied, or no one copies it any longer."""
             copy = Path(folder, name)
             writer = os.open(Path(folder, f"{name} pipe"), os.O_RDWR)
             os.write(writer, b"data")
-            while name not in over and not (copy.exists() and copy.stat().st_size == 4):
+            while name not in over and not is_copied(copy):
                 system.suspend()
             os.close(writer)
 
