@@ -408,7 +408,7 @@ def attributes_of_others(path):
 
 
 def test_which_attributes_of_the_kernel_are_public():
-    """Whoever needs one more adds it to PUBLIC, or better a method that does the same to the kernel."""
+    """A layer that needs one more adds it to PUBLIC, or better a method that does the same to the kernel."""
     protocols = PUBLIC["CompletionHandler"] | PUBLIC["ReadyItem"]
     for name, defined in kernel_classes().items():
         inherited = protocols if name in ("Operation", "KernelHandle") else set()

@@ -1,8 +1,8 @@
 """Build the extension module `coutil._libuv._lib`: the files of the folder `c` against the libuv of the system.
 
 Each `NAME.c` is compiled by itself. `NAME.h` declares what other files call. Behind the line "called by Python" it
-declares what Python calls, and cffi reads that part, too. `NAME.cdef.h` is for cffi alone: constants, structures, and
-functions of libuv that Python calls directly.
+declares what Python calls, with its types, and cffi reads that part, too. `NAME.cdef.h` is for cffi alone: constants,
+structures of which Python sees a part, and functions of libuv that Python calls directly.
 
 `COUTIL_LIBUV=/prefix` builds against the libuv under that prefix; otherwise pkg-config says where it is.
 `COUTIL_SANITIZER=address` (or undefined, or thread) adds that sanitizer of the compiler: see `make asan`.
@@ -48,7 +48,7 @@ def flags() -> dict[str, list[str]]:
 def link_time_optimization() -> list[str]:
     """Return the option that has the compiler inline functions across files; [] where that does not work.
 
-    Without it, a call of C costs up to 10 % more instructions.
+    Without it, functions of other files are not inlined, and each call of C takes more instructions.
     """
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:

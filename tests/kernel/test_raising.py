@@ -121,7 +121,8 @@ def test_each_waiter_is_woken_once(row, escaped):
         one = Giving(escaped, *row())
         return one.program, one.action, one.check
 
-    assert len(at_every_boundary(make)) >= 3  # the beginning of the call, and of the next one: `Queue.put` has no more
+    # `Queue.put` calls nothing on its way, `Semaphore.release` one function: they have fewer boundaries than others
+    assert len(at_every_boundary(make)) >= {items: 3, permits: 4}.get(row, 5)
 
 
 class Holding:

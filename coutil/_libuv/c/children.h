@@ -4,6 +4,16 @@
 
 #include <sys/types.h>
 
+void co_orphans_add(pid_t pid);
+void co_orphans_reap(void);
+void co_children_forked(co_loop *loop);
+int co_child_watch_sigchld(co_handle *child);
+void co_child_unwatch_sigchld(co_handle *child);
+void co_child_ended(co_handle *child, int status, int number);
+void co_child_walk(co_handle *child);
+
+/* ---- called by Python ---- */
+
 typedef struct {
     int kind, fd;  /* see childfds.c */
     uint32_t slot; /* of our end of the pipe */
@@ -17,11 +27,3 @@ typedef struct {
     uint32_t user, group;
     int pid; /* is set */
 } co_program;
-
-void co_orphans_add(pid_t pid);
-void co_orphans_reap(void);
-void co_children_forked(co_loop *loop);
-int co_child_watch_sigchld(co_handle *child);
-void co_child_unwatch_sigchld(co_handle *child);
-void co_child_ended(co_handle *child, int status, int number);
-void co_child_walk(co_handle *child);

@@ -12,20 +12,6 @@
 #define UV_PROCESS_SETGID ...
 #define UV_PROCESS_DETACHED ...
 
-typedef struct {
-    int kind, fd;
-    uint32_t slot;
-} co_stdio;
-
-typedef struct {
-    const char *file, *directory;
-    char **arguments, **environment;
-    co_stdio stdio[3];
-    unsigned int flags;
-    uint32_t user, group;
-    int pid;
-} co_program;
-
 int uv_kill(int pid, int number);
 int uv_os_getpriority(int pid, int *priority);
 int uv_os_setpriority(int pid, int priority);

@@ -10,19 +10,4 @@
 #define UV_PROCESS_WINDOWS_HIDE_CONSOLE ...
 #define UV_PROCESS_WINDOWS_HIDE_GUI ...
 
-typedef struct {
-    int flags, fd;
-    uint32_t slot;
-} co_container;
-
-typedef struct {
-    const char *file, *directory;
-    char **arguments, **environment;
-    co_container *stdio;
-    int stdio_count;
-    unsigned int flags;
-    uint32_t user, group;
-    int pid;
-} co_command;
-
 void uv_disable_stdio_inheritance(void);
